@@ -1,0 +1,169 @@
+"""What an event is: its fields, its Arrow schemas, and the rules for times, levels and tenants.
+
+Three shapes of the same event, in the order in which it passes through them:
+
+- RECORD_SCHEMA: what one log record carries (an Arrow IPC stream), as the push side encodes it.
+- EVENT_SCHEMA: a record's rows with their identity (log_id, vnode, offset, row): buffers, objects, answers.
+- the JSON object that an answer shows (`to_json_row`).
+
+May live here: constants and pure functions of one event or one batch. May not: parsing of requests, I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ess_ray.core.errors import BadRequest
+
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+ATTRIBUTES: Final = pa.map_(pa.string(), pa.string())
+
+RECORD_SCHEMA: Final = pa.schema(
+    [
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+        pa.field("observed_timestamp", TIMESTAMP, nullable=False),
+        pa.field("level", pa.string()),
+        pa.field("severity_number", pa.int32()),
+        pa.field("service", pa.string()),
+        pa.field("host", pa.string()),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("trace_id", pa.string()),
+        pa.field("span_id", pa.string()),
+        pa.field("attributes", ATTRIBUTES),
+        pa.field("event_id", pa.string()),
+    ]
+)
+IDENTITY_FIELDS: Final = (
+    pa.field("log_id", pa.string(), nullable=False),
+    pa.field("vnode", pa.int32(), nullable=False),
+    pa.field("offset", pa.int64(), nullable=False),
+    pa.field("row", pa.int32(), nullable=False),
+)
+EVENT_SCHEMA: Final = pa.schema([*RECORD_SCHEMA, *IDENTITY_FIELDS])
+
+ORDER: Final = ("timestamp", "log_id", "vnode", "offset", "row")
+"""The total order of events; `newest` is its exact reverse."""
+
+DEFAULT_TENANT: Final = "default"
+_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+MAX_EVENT_BYTES: Final = 512 * 1024
+"""One event with its attributes: so that a record (900 KiB) always holds at least one."""
+MAX_ID_BYTES: Final = 128
+"""The client's `id`: ids are remembered for an hour, 5 M of them a process."""
+MAX_ATTRIBUTE_DEPTH: Final = 100
+"""Levels of nesting in `attributes`: deeper is nobody's log event, and JSON parsers stop near 1,000."""
+
+_LEVELS: Final = {
+    "TRACE": ("TRACE", 1),
+    "VERBOSE": ("TRACE", 1),
+    "DEBUG": ("DEBUG", 5),
+    "INFO": ("INFO", 9),
+    "INFORMATION": ("INFO", 9),
+    "INFORMATIONAL": ("INFO", 9),
+    "NOTICE": ("NOTICE", 10),
+    "WARN": ("WARN", 13),
+    "WARNING": ("WARN", 13),
+    "ERROR": ("ERROR", 17),
+    "ERR": ("ERROR", 17),
+    "SEVERE": ("ERROR", 17),
+    "CRITICAL": ("CRITICAL", 18),
+    "CRIT": ("CRITICAL", 18),
+    "ALERT": ("ALERT", 19),
+    "FATAL": ("FATAL", 21),
+    "EMERG": ("EMERGENCY", 22),
+    "EMERGENCY": ("EMERGENCY", 22),
+    "PANIC": ("EMERGENCY", 22),
+}
+
+
+def normalize_level(level: str) -> tuple[str, int | None]:
+    """Give the stored level (upper-case, aliases merged) and its OpenTelemetry severity number (None if unknown)."""
+    upper = level.strip().upper()
+    return _LEVELS.get(upper, (upper, None))
+
+
+def check_tenant(tenant: str) -> str:
+    """Give `tenant` back, or raise BadRequest: names become folder names, so nothing else may pass."""
+    if _TENANT.fullmatch(tenant) is None:
+        raise BadRequest(f"the tenant {tenant!r} is not a name: use [a-z0-9][a-z0-9_-]{{0,62}}")
+    return tenant
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = 1_000_000
+# A number's magnitude tells its unit: 1e11 s is the year 5138, 1e11 ms is 1973, and so on up.
+_UNITS: Final = ((1e11, 1_000_000, 1), (1e14, 1_000, 1), (1e17, 1, 1), (1e20, 1, 1_000))
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:[.,](\d{1,6})\d*)?\s?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
+
+
+def number_to_us(value: float) -> int:
+    """Read an epoch number in s, ms, us or ns (told by its magnitude) as microseconds; raises ValueError."""
+    magnitude = abs(value)
+    for limit, times, over in _UNITS:
+        if magnitude < limit:
+            # Integers stay integers: a float of microseconds would lose the last digits.
+            return int(value) * times // over if isinstance(value, int) else round(value * times / over)
+    raise ValueError("the number is no time in s, ms, us or ns")
+
+
+def parse_timestamp_us(value: Any) -> int:
+    """Read a pushed timestamp: an RFC 3339 string, a number, or a string of digits. Gives epoch microseconds.
+
+    A string without an offset is taken as UTC. Raises ValueError with a reason for a person.
+    """
+    if isinstance(value, bool):
+        raise ValueError("timestamp is true or false; send RFC 3339 text or an epoch number")
+    if isinstance(value, int | float):
+        return number_to_us(value)
+    if not isinstance(value, str):
+        raise ValueError("timestamp is neither text nor a number")
+    text = value.strip()
+    match = _RFC3339.fullmatch(text)
+    if match is not None:
+        day, minute, second, fraction, offset = match.groups()
+        leap = second == "60"  # RFC 3339 allows the leap second, datetime does not
+        moment = datetime.fromisoformat(f"{day}T{minute}{'59' if leap else second}{(offset or 'Z').upper()}")
+        delta = moment - _EPOCH
+        whole = (delta.days * 86_400 + delta.seconds + leap) * _MICROSECOND
+        return whole + (int(fraction.ljust(6, "0")) if fraction else 0)
+    if _NUMBER.fullmatch(text) is not None:
+        return number_to_us(float(text) if "." in text else int(text))
+    raise ValueError("timestamp is neither RFC 3339 text nor an epoch number")
+
+
+def format_timestamp(us: int) -> str:
+    """Write epoch microseconds as RFC 3339 with six digits and Z, as answers show them."""
+    seconds, micro = divmod(us, _MICROSECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micro:06d}Z"
+
+
+def partition_of(us: int) -> tuple[str, int]:
+    """Give the (date, hour) partition of an event time, in UTC."""
+    moment = datetime.fromtimestamp(us // _MICROSECOND, UTC)
+    return f"{moment:%Y-%m-%d}", moment.hour
+
+
+def to_json_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Turn rows of EVENT_SCHEMA into the JSON objects of an answer: `id`, `attributes` always an object, RFC 3339."""
+    names = [field.name for field in EVENT_SCHEMA]
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        column = table.column(name)
+        if name in ("timestamp", "observed_timestamp"):
+            micros = column.cast(pa.int64()).to_pylist()
+            columns[name] = [None if us is None else format_timestamp(us) for us in micros]
+        elif name == "attributes":
+            columns[name] = [dict(pairs or ()) for pairs in column.to_pylist()]
+        else:
+            columns[name] = column.to_pylist()
+    columns["id"] = columns.pop("event_id")
+    keys = list(columns)
+    return [dict(zip(keys, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -1,0 +1,138 @@
+"""A query as frozen values: what it requires of a row, and of the time range. No text, no parsing, no matching.
+
+`ess_ray.language` makes these from text; `ess_ray.core.filter` decides rows by them. They pickle, and a Lambda
+receives them. May live here: the tree's node types and questions about the tree. May not: Arrow, engines, I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Order = Literal["newest", "oldest"]
+Comparison = Literal["<", "<=", ">", ">="]
+
+MAX_LIMIT: Final = 200_000
+"""Rows in one stored answer: beyond, use export."""
+
+STRING_COLUMNS: Final = frozenset(
+    {"level", "service", "host", "message", "trace_id", "span_id", "event_id", "log_id"}
+)
+NUMBER_COLUMNS: Final = frozenset({"severity_number", "vnode", "offset", "row"})
+TIME_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp"})
+COLUMNS: Final = STRING_COLUMNS | NUMBER_COLUMNS | TIME_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a test looks at: a stored column, or a key of `attributes` (then `attribute` is true)."""
+
+    name: str
+    attribute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Matches every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """The field's text contains `text`; `ignore_case` as RE2's (?i). Empty `text` matches every present value."""
+
+    field: Field
+    text: str
+    ignore_case: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """RE2 finds `pattern` anywhere in the field's text. `.` does not match newline unless the pattern says (?s)."""
+
+    field: Field
+    pattern: str
+    ignore_case: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The field's text is `text`; numeric columns compare as their decimal text; times as epoch microseconds."""
+
+    field: Field
+    text: str
+    ignore_case: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field's value is a number and stands in this relation to `number`; otherwise the row does not match."""
+
+    field: Field
+    op: Comparison
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field is not null (an attribute: the key is there)."""
+
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Plain two-valued negation: a row either matches the child or it does not (a null field: it does not)."""
+
+    child: Node
+
+
+Leaf = All | Contains | Regex | Equals | Compare | Exists
+Node = Leaf | And | Or | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A whole question: `root` over rows with start_us <= timestamp < end_us (either may be None: unbounded)."""
+
+    root: Node = All()
+    start_us: int | None = None
+    end_us: int | None = None
+    limit: int = 1000
+    order: Order = "newest"
+
+    def overlaps(self, min_us: int, max_us: int) -> bool:
+        """Tell whether a block whose timestamps lie in [min_us, max_us] can hold a matching row."""
+        after_start = self.start_us is None or max_us >= self.start_us
+        return after_start and (self.end_us is None or min_us < self.end_us)
+
+    def columns(self) -> frozenset[str]:
+        """Name the stored columns that deciding a row needs (`attributes` for any attribute)."""
+        needed = {"attributes" if leaf.field.attribute else leaf.field.name for leaf in self.tested()}
+        if self.start_us is not None or self.end_us is not None:
+            needed.add("timestamp")
+        return frozenset(needed)
+
+    def tested(self) -> Iterator[Contains | Regex | Equals | Compare | Exists]:
+        """Give every leaf that tests a field."""
+        yield from _tested(self.root)
+
+
+def _tested(node: Node) -> Iterator[Contains | Regex | Equals | Compare | Exists]:
+    if isinstance(node, And | Or):
+        for child in node.children:
+            yield from _tested(child)
+    elif isinstance(node, Not):
+        yield from _tested(node.child)
+    elif not isinstance(node, All):
+        yield node

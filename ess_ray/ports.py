@@ -1,0 +1,315 @@
+"""The five seams of ess_ray, as Protocols: what policy (floor 2) may ask of the real things (adapters).
+
+Every adapter of a port passes the same suite in tests/conformance. `tenant` is always an argument. Logs and
+results are async (they wait for a network or an owner); stores and catalogs are blocking (the libraries are),
+and async callers run them in threads. May live here: Protocols and their value types. May not: behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import pyarrow as pa
+
+from ess_ray.core.query import Query
+
+CONTENT_TYPE: Final = "content-type"
+ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
+MAX_RECORD_BYTES: Final = 900 * 1024
+"""A log record's value: under Kafka's default `message.max.bytes` (1 MiB) with room for headers."""
+
+
+# ---------------------------------------------------------------------------------------------------------- log
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record to append: opaque bytes and headers, for one virtual node."""
+
+    vnode: int
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """One record as read back, at its offset."""
+
+    offset: int
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """A read's answer: records in offset order (holes are possible), and where to read next."""
+
+    records: tuple[StoredRecord, ...]
+    next_offset: int
+
+
+class EventLog(Protocol):
+    """A durable log of `vnode_count` partitions, named by `log_id` for its whole life."""
+
+    async def log_id(self) -> str: ...
+
+    async def vnode_count(self) -> int: ...
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        """Append durably, in order per virtual node; gives each record's offset once all are durable.
+
+        Records of one call that go to one virtual node are appended together or not at all (embedded).
+        Raises Unavailable: then nothing may be acknowledged, though a part may have been appended.
+        """
+        ...
+
+    async def read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
+        """Read from `offset` on, at least one record if there is one; empty at the end; never waits for more.
+
+        An offset below the log's start reads from the start (the caller compares with `start_offsets`).
+        """
+        ...
+
+    async def start_offsets(self) -> dict[int, int]: ...
+
+    async def end_offsets(self) -> dict[int, int]:
+        """Give, per virtual node, the offset after the last durable record. Linearizable with `append`."""
+        ...
+
+    async def committed(self, next_offsets: Mapping[int, int]) -> None:
+        """Tell that all below these offsets is durable elsewhere: SQLite trims, Kafka commits for lag tools. Idempotent."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------- store
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    key: str
+    size: int
+    modified_us: int
+
+
+class ObjectStore(Protocol):
+    """Blobs under keys below one root. Keys are relative, of `[A-Za-z0-9._=/-]`, never with `..`."""
+
+    def put(self, key: str, data: bytes | pa.Buffer) -> None:
+        """Write durably and atomically; an existing key is replaced."""
+        ...
+
+    def head(self, key: str) -> ObjectInfo | None: ...
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """Read `length` bytes from `offset` (fewer at the end). Raises NotFound."""
+        ...
+
+    def get_suffix(self, key: str, length: int) -> bytes:
+        """Read the last `length` bytes (the whole object if it is smaller). Raises NotFound."""
+        ...
+
+    def list(self, prefix: str) -> Sequence[ObjectInfo]:
+        """Name all objects whose key starts with `prefix`, sorted by key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete; a missing key is no error."""
+        ...
+
+    def now_us(self) -> int:
+        """The store's own clock, for ages: what `modified_us` is measured by."""
+        ...
+
+
+# ------------------------------------------------------------------------------------------------------ catalog
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """One object in the catalog: key, sizes and statistics (`min_us`, `max_us` inclusive, event time)."""
+
+    key: str
+    size: int
+    tenant: str
+    date: str
+    hour: int
+    rows: int
+    min_us: int
+    max_us: int
+    modified_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A virtual node's step in a commit: `first` is where consumption began, `next_offset` where to read next."""
+
+    first: int
+    next_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An object taken out of the table at `removed_us`, still in the store until garbage collection."""
+
+    key: str
+    removed_us: int
+
+
+class Snapshot(Protocol):
+    """One frozen version of the table. Safe to use from many threads."""
+
+    @property
+    def version(self) -> int: ...
+
+    def next_offset(self, log_id: str, vnode: int) -> int | None:
+        """Give the next offset to read, None while no commit of this virtual node exists."""
+        ...
+
+    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]: ...
+
+    def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
+        """List objects that may hold rows with start_us <= timestamp < end_us; `tenant` None means all."""
+        ...
+
+
+class CatalogWriter(Protocol):
+    """A private table object for one writer: one commit at a time, never shared with readers.
+
+    `commit` and `commit_removal` are the fence of the design's section 4.4 and 4.9.
+    """
+
+    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
+        """Reopen the table and read where each virtual node stands: the truth after any doubt."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Reopen the table and freeze its newest version (for take-over: what the last hour stored)."""
+        ...
+
+    def commit(self, log_id: str, entries: Sequence[ObjectEntry], advances: Mapping[int, Advance]) -> int:
+        """Refresh, require every virtual node to stand at `first` (an absent one: first commit, as said), commit.
+
+        Nothing refreshes between check and commit. Gives the new version, durable on disk.
+        Raises Fenced when a virtual node is not at its `first` (nothing was committed), UnknownOutcome after any
+        exception of the commit itself (reopen and look).
+        """
+        ...
+
+    def commit_removal(self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], bucket: int) -> int:
+        """Replace objects (compaction, retention, delete) under the maintenance transaction of `bucket`.
+
+        The removed entries must come from this object's `maintenance_view()`, not refreshed since.
+        Raises Fenced or UnknownOutcome: start over from `maintenance_view()`.
+        """
+        ...
+
+    def maintenance_view(self, bucket: int) -> Snapshot:
+        """Refresh, and pin the table version that the next `commit_removal` of `bucket` builds on."""
+        ...
+
+    def removed(self) -> list[Removed]:
+        """Name the objects taken out by commits that the catalog's log still remembers."""
+        ...
+
+
+class Catalog(Protocol):
+    """The table of objects. Creating it is idempotent and safe from many processes."""
+
+    def writer(self) -> CatalogWriter: ...
+
+    def snapshot(self) -> Snapshot:
+        """Freeze the newest version, refreshed incrementally; safe from many threads."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------- views
+@dataclass(frozen=True, slots=True)
+class VnodeRange:
+    """What a frozen view covers of one virtual node: offsets in [first, end)."""
+
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class View:
+    """An owner's frozen answer: the ranges it covers and their matching rows (EVENT_SCHEMA, in answer order)."""
+
+    ranges: dict[int, VnodeRange]
+    rows: pa.Table
+    scanned_rows: int = 0
+
+
+class InFlight(Protocol):
+    """The owners of the virtual nodes, asked for views of what is not stored yet."""
+
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float
+    ) -> list[View]:
+        """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
+
+        A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.
+        """
+        ...
+
+
+# ----------------------------------------------------------------------------------------------------- executor
+@dataclass(frozen=True, slots=True)
+class ScanTask:
+    """Objects to scan with one query: the unit that a Ray task or a Lambda invocation takes."""
+
+    tenant: str
+    query: Query
+    entries: tuple[ObjectEntry, ...]
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """Matching rows of a task's objects (EVENT_SCHEMA, answer order, the first `limit` only), with its cost."""
+
+    rows: pa.Table
+    rows_matched: int
+    bytes_read: int
+    gets: int
+    duplicates_suppressed: int = 0
+    failed: tuple[tuple[str, str], ...] = field(default=())
+    """(key, reason) of each object that could not be read."""
+
+
+class ScanExecutor(Protocol):
+    """Runs scan tasks with bounded parallelism."""
+
+    def run(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+        """Start tasks in the order given and yield (index, result) as they finish.
+
+        Closing the iterator cancels what is running and starts nothing more.
+        """
+        ...
+
+
+# ------------------------------------------------------------------------------------------------------ results
+@dataclass(frozen=True)
+class AnswerState:
+    """Where an answer stands: the JSON of the contract without its events."""
+
+    state: str
+    progress: dict[str, int | str | None]
+    complete: bool
+    incomplete: tuple[str, ...]
+    elapsed_ms: int
+
+
+class ResultStore(Protocol):
+    """Answers under (tenant, query id), appended in final order, read by position, expiring after a while."""
+
+    async def create(self, tenant: str, query_id: str, state: AnswerState) -> None: ...
+
+    async def append(self, tenant: str, query_id: str, rows: pa.Table) -> bool:
+        """Add rows at the end. False when the answer's cap is reached: rows were kept up to the cap."""
+        ...
+
+    async def update(self, tenant: str, query_id: str, state: AnswerState) -> None: ...
+
+    async def state(self, tenant: str, query_id: str) -> AnswerState:
+        """Raises NotFound for an unknown or expired id, and for another tenant's."""
+        ...
+
+    async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
+        """Give rows [start, start + limit) that are there by now. Raises NotFound."""
+        ...
