@@ -8,6 +8,7 @@ and async callers run them in threads. May live here: Protocols and their value 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -215,6 +216,10 @@ class Catalog(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Freeze the newest version, refreshed incrementally; safe from many threads."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep every commit out, where the catalog can (a local directory); elsewhere ages alone guard deletes."""
         ...
 
 

@@ -1,0 +1,188 @@
+"""The search application: queries, polling, streaming, cancelling, status, health, over HTTP.
+
+May live here: translation between HTTP and `search.Searcher`. May not: Ray (see `app`), or how a search runs.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.problem import install_problem_handlers
+from ess_ray.core.errors import BadRequest, NotFound, Unavailable
+from ess_ray.core.event import to_json_rows
+from ess_ray.core.query import MAX_LIMIT, Query
+from ess_ray.language import parse, parse_time_us
+from ess_ray.ports import AnswerState, ResultStore
+from ess_ray.search.run import Searcher
+
+PAGE_ROWS: Final = 1_000
+"""Rows in a page when the client does not say."""
+MAX_PAGE_ROWS: Final = 10_000
+"""Rows in a page at the most: about 5 MB of JSON."""
+STREAM_INTERVAL_S: Final = 0.05
+"""How often a stream looks for new rows: below what a person notices."""
+_CURSOR = re.compile(r"r(\d{1,9})", re.ASCII)
+
+Tenant = Callable[[Request], str]
+Health = Callable[[], Awaitable[list[str]]]
+Status = Callable[[], Awaitable[dict[str, Any]]]
+Flush = Callable[[], Awaitable[dict[str, int]]]
+
+
+class QueryBody(BaseModel):
+    """What to look for. Times are RFC 3339, epoch numbers or relative (`-15m`); `start` inclusive, `end` exclusive."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    query: str = ""
+    start: str | int | float | None = "-1h"
+    end: str | int | float | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 1000
+    order: Literal["newest", "oldest"] = "newest"
+    executor: Literal["ray"] = "ray"
+
+
+class Created(BaseModel):
+    """The id to poll."""
+
+    id: str
+    state: str
+
+
+def to_query(body: QueryBody, now_us: int) -> Query:
+    """Read a query's text and times. Raises QueryError, BadRequest."""
+    start_us = parse_time_us(body.start if body.start is not None else "-1h", now_us)
+    # "now" sets no upper bound either: an event that arrives while we look is not in the future.
+    end_us = None if body.end in (None, "now") else parse_time_us(body.end, now_us)
+    if start_us is not None and end_us is not None and end_us < start_us:
+        raise BadRequest("end lies before start")
+    return Query(parse(body.query), start_us, end_us, body.limit, body.order)
+
+
+def read_cursor(cursor: str | None) -> int:
+    """Read a cursor as the position of the next row."""
+    if cursor is None or cursor == "":
+        return 0
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise BadRequest("this cursor is not one of ours: use the `cursor` of the page before, unchanged")
+    return int(match[1])
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
+    return {"id": query_id, **asdict(state)}
+
+
+class SearchApi:
+    """The endpoints over their parts; `create_search_app` routes to them."""
+
+    def __init__(
+        self, searcher: Searcher, results: ResultStore, tenant: Tenant, health: Health, status: Status, flush: Flush
+    ) -> None:
+        self._searcher, self._results = searcher, results
+        self._tenant, self._health, self._status, self._flush = tenant, health, status, flush
+
+    async def create(self, request: Request, body: QueryBody) -> Response:
+        """Start a search. 201 with its id at once; rows come by polling or streaming."""
+        query = to_query(body, time.time_ns() // 1000)
+        query_id = await self._searcher.start(self._tenant(request), query)
+        return _json({"id": query_id, "state": "running"}, 201)
+
+    async def page(self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS) -> Response:
+        """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows."""
+        if not 1 <= limit <= MAX_PAGE_ROWS:
+            raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
+        start = read_cursor(cursor)
+        tenant = self._tenant(request)
+        state, events = await self._read(tenant, query_id, start, limit)
+        return _json(_page_json(query_id, state, events, start))
+
+    async def _read(self, tenant: str, query_id: str, start: int, limit: int) -> tuple[AnswerState, list[dict[str, Any]]]:
+        # State before rows: a state that says done then has all its rows behind it.
+        state = await self._results.state(tenant, query_id)
+        rows = await self._results.rows(tenant, query_id, start, limit)
+        return state, to_json_rows(rows)
+
+    async def stream(self, request: Request, query_id: str, cursor: str | None = None) -> Response:
+        """Follow a search as server-sent events: `event` per row, `progress`, and `done` at the end."""
+        start, tenant = read_cursor(cursor), self._tenant(request)
+        await self._results.state(tenant, query_id)  # 404 before the stream begins
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._events(tenant, query_id, start), media_type="text/event-stream", headers=headers)
+
+    async def _events(self, tenant: str, query_id: str, at: int) -> AsyncIterator[bytes]:
+        told: AnswerState | None = None
+        while True:
+            try:
+                state, events = await self._read(tenant, query_id, at, PAGE_ROWS)
+            except NotFound as error:
+                yield _server_sent("error", {"detail": error.message})
+                return
+            for event in events:
+                at += 1
+                yield _server_sent("event", event, f"r{at}")
+            if events:
+                continue
+            finished = state.state != "running"
+            if finished or told is None or state.progress != told.progress:
+                told = state
+                kind = "done" if finished else "progress"
+                yield _server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})
+            if finished:
+                return
+            await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S)
+
+    async def cancel(self, request: Request, query_id: str) -> Response:
+        """Cancel a search; what it found stays. Idempotent."""
+        return _json(_state_json(query_id, await self._searcher.cancel(self._tenant(request), query_id)))
+
+    async def flush(self) -> Response:
+        """Store everything that is buffered; answers when it is durable."""
+        return _json(await self._flush())
+
+    async def status(self) -> Response:
+        """Tell how the system is: pool, buffers, objects."""
+        return _json(await self._status())
+
+    async def healthz(self) -> Response:
+        """200 when complete answers are possible, else 503 with the reasons."""
+        problems = await self._health()
+        if problems:
+            raise Unavailable("; ".join(problems), problems=problems)
+        return _json({"status": "ok"})
+
+
+def _page_json(query_id: str, state: AnswerState, events: list[dict[str, Any]], start: int) -> dict[str, Any]:
+    return {**_state_json(query_id, state), "events": events, "cursor": f"r{start + len(events)}"}
+
+
+def _server_sent(kind: str, data: dict[str, Any], event_id: str | None = None) -> bytes:
+    head = f"event: {kind}\n" + (f"id: {event_id}\n" if event_id else "")
+    return head.encode() + b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def create_search_app(api: SearchApi) -> FastAPI:
+    """Route the endpoints, below the prefix `/search` that Serve takes off."""
+    app = FastAPI(title="ess_ray search", version="1", docs_url="/docs", openapi_url="/openapi.json")
+    install_problem_handlers(app)
+    app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
+    app.get("/v1/queries/{query_id}")(api.page)
+    app.get("/v1/queries/{query_id}/stream")(api.stream)
+    app.delete("/v1/queries/{query_id}")(api.cancel)
+    app.post("/v1/flush")(api.flush)
+    app.get("/v1/status")(api.status)
+    app.get("/healthz")(api.healthz)
+    return app

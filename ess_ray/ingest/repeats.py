@@ -1,0 +1,135 @@
+"""What a virtual node remembers of the last hour, so that a client's repeat is stored once (section 4.7).
+
+One memory per virtual node and take-over: it must hold exactly what lies in the log before the node's position, since an
+entry of a record that was read but never stored would later drop that very record. May live here: the memory and how it
+is rebuilt from stored objects. May not: routing (the front door's), or merging of other repeats (the answer's).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray.core.chunk import ObjectReader, StoredRequest, open_object
+from ess_ray.record import RequestKey
+from ess_ray.ports import ObjectEntry, ObjectStore
+
+WINDOW_US: Final = 3_600 * 1_000_000
+"""Repeats are known for an hour of observed time: longer than any client's retry, short enough for memory."""
+CLOCK_SLACK_US: Final = 600 * 1_000_000
+"""How far a store's clock may be from ours when choosing the objects to rebuild from."""
+MAX_ENTRIES: Final = 5_000_000
+"""Entries a process keeps: about 1 GB; beyond, the oldest are forgotten first."""
+
+
+class RepeatMemory:
+    """Keys and event ids seen by one virtual node within the window, oldest first."""
+
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self._keys: OrderedDict[tuple[str, str], dict[tuple[str, int, int], int]] = OrderedDict()
+        self._ids: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._max_entries = max_entries
+        self._newest_us = 0
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._ids)
+
+    def body_hash(self, tenant: str, key: str) -> str | None:
+        """Give the body hash under which this key was first seen, None if it is not known (any more)."""
+        parts = self._keys.get((tenant, key))
+        if not parts or self._newest_us - min(parts.values()) > WINDOW_US:
+            return None
+        return next(iter(parts))[0]
+
+    def is_repeat(self, request: RequestKey, observed_us: int) -> bool:
+        """Tell whether this very part of this very request was seen within the window; if not, remember it."""
+        parts = self._keys.setdefault((request.tenant, request.key), {})
+        identity = (request.body_hash, request.part, request.parts)
+        seen_us = parts.get(identity)
+        if seen_us is not None and observed_us - seen_us <= WINDOW_US:
+            return True
+        parts[identity] = observed_us
+        self._forget(observed_us)
+        return False
+
+    def is_conflict(self, request: RequestKey) -> bool:
+        """Tell whether this key is known with another body."""
+        known = self.body_hash(request.tenant, request.key)
+        return known is not None and known != request.body_hash
+
+    def new_ids(self, tenant: str, batch: pa.RecordBatch, observed_us: int) -> pa.RecordBatch:
+        """Give the rows whose `event_id` is new (or absent), and remember them."""
+        ids = batch.column("event_id")
+        if ids.null_count == len(ids):
+            return batch
+        keep = []
+        for event_id in ids.to_pylist():
+            new = event_id is None or self._add_id(tenant, event_id, observed_us)
+            keep.append(new)
+        self._forget(observed_us)
+        return batch if all(keep) else batch.filter(pa.array(keep, pa.bool_()))
+
+    def _add_id(self, tenant: str, event_id: str, observed_us: int) -> bool:
+        seen_us = self._ids.get((tenant, event_id))
+        if seen_us is not None and observed_us - seen_us <= WINDOW_US:
+            return False
+        self._ids[(tenant, event_id)] = observed_us
+        self._ids.move_to_end((tenant, event_id))
+        return True
+
+    def _forget(self, observed_us: int) -> None:
+        self._newest_us = max(self._newest_us, observed_us)
+        oldest = self._newest_us - WINDOW_US
+        while self._ids and (len(self) > self._max_entries or next(iter(self._ids.values())) < oldest):
+            self._ids.popitem(last=False)
+        while self._keys and (
+            len(self) > self._max_entries or max(next(iter(self._keys.values())).values(), default=0) < oldest
+        ):
+            self._keys.popitem(last=False)
+
+    def restore_requests(self, requests: Iterable[StoredRequest], tenant: str) -> None:
+        for request in sorted(requests, key=lambda r: r.observed_us):
+            key = RequestKey(tenant, request.key, request.body_hash, request.part, request.parts)
+            self.is_repeat(key, request.observed_us)
+
+    def restore_ids(self, tenant: str, rows: pa.Table) -> None:
+        """Remember stored rows (columns event_id, observed_timestamp)."""
+        times = rows.column("observed_timestamp").cast(pa.int64()).to_pylist()
+        for observed_us, event_id in sorted(zip(times, rows.column("event_id").to_pylist(), strict=True)):
+            self._add_id(tenant, event_id, observed_us)
+            self._newest_us = max(self._newest_us, observed_us)
+        self._forget(self._newest_us)
+
+
+def rebuild(
+    store: ObjectStore, entries: Iterable[ObjectEntry], log_id: str, vnodes: Iterable[int], now_us: int
+) -> dict[int, RepeatMemory]:
+    """Read from the objects of the last hour what these virtual nodes stored: the memory at take-over.
+
+    Raises NotFound or CorruptData when an object cannot be read: a writer must not start with half a memory.
+    """
+    memories = {vnode: RepeatMemory() for vnode in vnodes}
+    for entry in entries:
+        if entry.modified_us < now_us - WINDOW_US - CLOCK_SLACK_US:
+            continue
+        reader = open_object(store, entry.key, entry.size)
+        held = {part.vnode for part in reader.facts.ranges if part.log_id == log_id} & memories.keys()
+        for vnode in held:
+            mine = [r for r in reader.facts.requests if r.vnode == vnode and r.log_id == log_id]
+            memories[vnode].restore_requests(mine, entry.tenant)
+        if held and reader.facts.ids:
+            _restore_ids(reader, entry.tenant, log_id, {vnode: memories[vnode] for vnode in held})
+    return memories
+
+
+def _restore_ids(reader: ObjectReader, tenant: str, log_id: str, memories: dict[int, RepeatMemory]) -> None:
+    for group in range(reader.groups):
+        rows = reader.read_group(group, ["observed_timestamp", "event_id", "log_id", "vnode"])
+        known = pc.and_(pc.is_valid(rows.column("event_id")), pc.equal(rows.column("log_id"), log_id))
+        for vnode, memory in memories.items():
+            mine = rows.filter(pc.and_(known, pc.equal(rows.column("vnode"), vnode)))
+            memory.restore_ids(tenant, mine)

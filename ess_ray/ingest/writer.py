@@ -1,0 +1,303 @@
+"""VnodeWriter: carries the virtual nodes of one actor from the log to the catalog, each event exactly once.
+
+May live here: the protocol of the design's section 4, step by step. May not: Ray, threads of its own, or the question
+which virtual nodes are ours (the supervisor's).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ess_ray.core.chunk import StoredRequest
+from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, UnknownOutcome
+from ess_ray.record import DecodedRecord
+from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
+from ess_ray.ingest.repeats import RepeatMemory, rebuild
+from ess_ray.ingest.seal import Sealed, entry_of, seal
+from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
+
+Decode = Callable[[StoredRecord, str, int], DecodedRecord]
+"""(record, log_id, vnode) -> its rows with their identity. Raises CorruptData."""
+DeadLetter = Callable[[int, StoredRecord, str], None]
+"""(vnode, record, reason): keeps a record that cannot be decoded, durably, before its offset passes."""
+Clock = Callable[[], int]
+"""Microseconds of wall time."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLimits:
+    """What bounds a writer; sizes are of Arrow bytes in memory."""
+
+    seal_bytes: int = 64 * 1024 * 1024
+    seal_age_us: int = 30 * 1_000_000
+    max_buffer_bytes: int = 1024 * 1024 * 1024
+    read_bytes: int = 8 * 1024 * 1024
+    """One read of one virtual node: about ten full records, so that no node starves the others."""
+    many_hours: int = 24
+    """A flush that touches more hours of event time than this is an import: sealed by size only."""
+    reput_after_us: int = 600 * 1_000_000
+    """Sealing to commit may take so long before the objects are put again: far below the orphans' age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What one flush did: rows and objects committed, and the catalog's version (None: somebody else stored them)."""
+
+    rows: int
+    objects: int
+    version: int | None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A flush's frozen contents: everything below each virtual node's `next_offset`."""
+
+    advances: dict[int, Advance]
+    segments: dict[int, list[Segment]]
+    sealed_us: int
+
+    @property
+    def rows(self) -> int:
+        return sum(len(segment.batch) for parts in self.segments.values() for segment in parts)
+
+
+class VnodeWriter:
+    """Writes the virtual nodes assigned to it. One event loop; the blocking parts run in threads.
+
+    1. `assign`: the catalog's next offset is the truth. None yet: the log's start, committed at once. Beyond the log's
+       end: DataLoss. Below the log's start (step 10): the gap is committed alone, kept in `gaps`, then on it goes.
+    2. `poll`: append to the buffer, searchable from then on through `freeze`. Full buffers: no more is read.
+    3. `flush`, first half: everything below each position is sealed and PUT: invisible.
+    4. one commit, fenced by each virtual node's `first` (`CatalogWriter.commit`).
+    5. after any exception of it the outcome is unknown: the catalog is read again, what it has is let go, the rest is
+       kept and sealed again later.
+    6. the committed objects are looked for, one that is missing is PUT and committed again; only then are buffers let go
+       and the log told.
+    7. repeats by key and by id are dropped while polling, by a memory that is rebuilt at `assign`.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        catalog: Catalog,
+        store: ObjectStore,
+        *,
+        decode: Decode,
+        dead_letter: DeadLetter,
+        clock_us: Clock,
+        limits: WriterLimits,
+    ) -> None:
+        self._log = log
+        self._catalog = catalog.writer()
+        self._store = store
+        self._decode = decode
+        self._dead_letter = dead_letter
+        self._clock_us = clock_us
+        self._limits = limits
+        self._nodes: dict[int, Node] = {}
+        self._busy = asyncio.Lock()  # the catalog object takes one commit at a time, and no refresh beside it
+        self._log_id = ""
+        self.advanced = asyncio.Event()
+        self.counts: Counter[str] = Counter()
+        self.gaps: list[tuple[int, int, int]] = []
+
+    # ------------------------------------------------------------------------------------------- step 1: taking over
+    async def assign(self, vnodes: Iterable[int]) -> None:
+        """Own exactly these virtual nodes: take over the new ones, let go of the others (what they hold is in the log).
+
+        Idempotent. Raises DataLoss, Unavailable; then the new ones are not owned.
+        """
+        wanted = set(vnodes)
+        async with self._busy:
+            self._log_id = await self._log.log_id()
+            for vnode in self._nodes.keys() - wanted:
+                del self._nodes[vnode]
+            new = sorted(wanted - self._nodes.keys())
+            if new:
+                self._nodes.update(await self._take_over(new))
+        self.advanced.set()
+
+    async def _take_over(self, vnodes: Sequence[int]) -> dict[int, Node]:
+        starts, ends = await self._log.start_offsets(), await self._log.end_offsets()
+        stands = await asyncio.to_thread(self._catalog.next_offsets, self._log_id, vnodes)
+        steps: dict[int, Advance] = {}
+        for vnode in vnodes:
+            stand = stands[vnode]
+            if stand is None:
+                steps[vnode] = Advance(starts[vnode], starts[vnode])
+            elif stand > ends[vnode]:
+                raise DataLoss(
+                    f"virtual node {vnode}: the catalog has stored up to offset {stand}, the log ends at {ends[vnode]}: "
+                    "the log was replaced or truncated; restore it, or start with a new one",
+                    vnode=vnode,
+                )
+            elif stand < starts[vnode]:
+                steps[vnode] = Advance(stand, starts[vnode])
+        if steps:
+            await asyncio.to_thread(self._catalog.commit, self._log_id, [], steps)
+            lost = [(vnode, s.first, s.next_offset) for vnode, s in steps.items() if s.first < s.next_offset]
+            self.gaps += lost
+            self.counts["lost_offsets"] += sum(end - first for _, first, end in lost)
+        first = {vnode: steps[vnode].next_offset if vnode in steps else stands[vnode] for vnode in vnodes}
+        memories = await asyncio.to_thread(self._rebuild, vnodes)
+        return {vnode: Node(at, at, memories[vnode]) for vnode, at in first.items() if at is not None}
+
+    def _rebuild(self, vnodes: Sequence[int]) -> dict[int, RepeatMemory]:
+        entries = self._catalog.snapshot().objects(None, None, None)
+        return rebuild(self._store, entries, self._log_id, vnodes, self._clock_us())
+
+    # -------------------------------------------------------------------------------------------------- step 2: reading
+    async def poll(self) -> int:
+        """Read what is new of every owned virtual node, one read each; gives the number of records read."""
+        if not self._nodes or self.buffered_bytes >= self._limits.max_buffer_bytes:
+            return 0
+        ends = await self._log.end_offsets()
+        records = 0
+        for vnode, node in list(self._nodes.items()):
+            asked = node.position
+            if asked >= ends[vnode]:
+                continue
+            read = await self._log.read(vnode, asked, self._limits.read_bytes)
+            if self._nodes.get(vnode) is not node or node.position != asked:
+                continue  # taken away or moved on while we read
+            for record in read.records:
+                self._take(vnode, node, record)
+            node.position = read.next_offset
+            records += len(read.records)
+        if records:
+            self.advanced.set()
+        return records
+
+    def _take(self, vnode: int, node: Node, record: StoredRecord) -> None:
+        try:
+            decoded = self._decode(record, self._log_id, vnode)
+        except CorruptData as error:
+            self.counts["dead_letters"] += 1
+            self._dead_letter(vnode, record, error.message)
+            return
+        batch, request = decoded.batch, decoded.request
+        if not len(batch):
+            return
+        observed_us = batch.column("observed_timestamp")[0].cast(pa.int64()).as_py()
+        stored = None
+        if request is not None:
+            self.counts["key_conflicts"] += node.memory.is_conflict(request)
+            if node.memory.is_repeat(request, observed_us):
+                self.counts["repeats_dropped"] += len(batch)
+                return
+            stored = StoredRequest(
+                self._log_id, vnode, record.offset, request.key, request.body_hash, request.part, request.parts, observed_us
+            )
+        kept = node.memory.new_ids(decoded.tenant, batch, observed_us)
+        self.counts["repeats_dropped"] += len(batch) - len(kept)
+        self.counts["rows_read"] += len(kept)
+        if len(kept):
+            node.segments.append(segment_of(record.offset, decoded.tenant, kept, self._clock_us(), stored))
+
+    @property
+    def buffered_bytes(self) -> int:
+        return sum(segment.bytes for node in self._nodes.values() for segment in node.segments)
+
+    @property
+    def positions(self) -> dict[int, tuple[int, int]]:
+        """Give (first, position) of every owned virtual node."""
+        return {vnode: (node.first, node.position) for vnode, node in self._nodes.items()}
+
+    def freeze(self, tenant: str) -> Frozen:
+        """Picture what is buffered for a search (see `buffer.filter_frozen`)."""
+        return freeze(self._nodes, tenant)
+
+    def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+        """Give the body hash that this Idempotency-Key came with before, if this writer knows it."""
+        node = self._nodes.get(vnode)
+        return node.memory.body_hash(tenant, key) if node else None
+
+    # ------------------------------------------------------------------------------------------- steps 3 to 6: flushing
+    def due(self) -> bool:
+        """Tell whether the buffers should be sealed now."""
+        segments = [segment for node in self._nodes.values() for segment in node.segments]
+        if not segments:
+            return any(node.position > node.first for node in self._nodes.values())
+        if sum(segment.bytes for segment in segments) >= self._limits.seal_bytes:
+            return True
+        oldest_us = min(segment.received_us for segment in segments)
+        return (
+            self._clock_us() - oldest_us >= self._limits.seal_age_us
+            and spans_hours(segments) <= self._limits.many_hours
+        )
+
+    async def flush(self) -> Flushed | None:
+        """Store every row below each position; None if there is nothing to move on.
+
+        Raises Fenced or UnknownOutcome after reconciling with the catalog (call again: what is left is kept), and the
+        store's errors (nothing was committed, everything is kept).
+        """
+        async with self._busy:
+            plan = self._plan()
+            if plan is None:
+                return None
+            sealed = await asyncio.to_thread(lambda: list(seal(self._log_id, plan.segments, plan.advances)))
+            entries = await asyncio.to_thread(self._put, sealed)
+            if self._clock_us() - plan.sealed_us > self._limits.reput_after_us:
+                entries = await asyncio.to_thread(self._put, sealed)
+            try:
+                version = await asyncio.to_thread(self._catalog.commit, self._log_id, entries, plan.advances)
+            except EssError as error:
+                await self._reconcile(entries, sealed)
+                if not isinstance(error, Fenced | UnknownOutcome):
+                    raise UnknownOutcome(f"the commit ended with: {error.message}") from error
+                raise
+            await asyncio.to_thread(self._make_sure, entries, sealed)
+            await self._let_go({vnode: step.next_offset for vnode, step in plan.advances.items()})
+            self.counts["rows_stored"] += plan.rows
+            self.counts["objects_stored"] += len(entries)
+            return Flushed(plan.rows, len(entries), version)
+
+    def _plan(self) -> _Plan | None:
+        advances = {v: Advance(n.first, n.position) for v, n in self._nodes.items() if n.position > n.first}
+        if not advances:
+            return None
+        return _Plan(advances, {vnode: list(self._nodes[vnode].segments) for vnode in advances}, self._clock_us())
+
+    def _put(self, sealed: Sequence[Sealed]) -> list[ObjectEntry]:
+        entries = [entry_of(one, self._store.now_us()) for one in sealed]
+        for entry, one in zip(entries, sealed, strict=True):
+            self._store.put(entry.key, one.encoded.data)
+        return entries
+
+    def _make_sure(self, entries: Sequence[ObjectEntry], sealed: Sequence[Sealed]) -> None:
+        """Step 6: the catalog takes objects that do not exist, so look for each before its rows are let go."""
+        missing = [(e, s) for e, s in zip(entries, sealed, strict=True) if self._store.head(e.key) is None]
+        if missing:
+            for entry, one in missing:
+                self._store.put(entry.key, one.encoded.data)
+            self._catalog.commit(self._log_id, [entry for entry, _ in missing], {})
+            self.counts["objects_put_again"] += len(missing)
+
+    async def _reconcile(self, entries: Sequence[ObjectEntry], sealed: Sequence[Sealed]) -> None:
+        """Step 5: read where every virtual node stands, and keep what is not stored."""
+        self.counts["unknown_outcomes"] += 1
+        stands = await asyncio.to_thread(self._catalog.next_offsets, self._log_id, sorted(self._nodes))
+        snapshot = await asyncio.to_thread(self._catalog.snapshot)
+        there = {entry.key for entry in snapshot.objects(None, None, None)}
+        ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if e.key in there]
+        await asyncio.to_thread(self._make_sure, [e for e, _ in ours], [s for _, s in ours])
+        overtaken = [v for v, stand in stands.items() if stand is not None and stand > self._nodes[v].position]
+        for vnode in overtaken:
+            # Somebody read further than we did: what they remembered we do not know, so take over anew.
+            del self._nodes[vnode]
+        if overtaken:
+            self._nodes.update(await self._take_over(overtaken))
+        await self._let_go({v: s for v, s in stands.items() if s is not None and v not in overtaken})
+
+    async def _let_go(self, stored: Mapping[int, int]) -> None:
+        for vnode, offset in stored.items():
+            node = self._nodes.get(vnode)
+            if node is not None:
+                node.forget_below(offset)
+        await self._log.committed(stored)

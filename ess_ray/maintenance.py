@@ -1,0 +1,63 @@
+"""Removing what nobody can need any more: objects that were never committed, and objects that were taken out long ago.
+
+May live here: deciding what is garbage, and deleting it. May not: taking objects out of the table (retention and
+compaction do that), or Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
+
+_log = logging.getLogger(__name__)
+
+GARBAGE_AGE_US: Final = 24 * 3_600 * 1_000_000
+"""Age of an orphan since its PUT, and of a removed object since its removal: writers put again after 10 min, and searches
+and exports end within 12 h, so nobody can still come to need it."""
+PREFIX: Final = "tenant="
+"""Where objects lie; whatever else is in the bucket is not ours to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection deleted."""
+
+    objects: int
+    bytes: int
+
+
+def collect_garbage(catalog: Catalog, store: ObjectStore) -> Collected:
+    """Delete orphans and expired objects. Idempotent, and safe beside writers, searches and other collectors.
+
+    Ages are told by the store's clock. Each delete is preceded by a look at a fresh snapshot, with commits kept out
+    where the catalog can do that.
+    """
+    count = size = 0
+    for info in list(_candidates(catalog, store)):
+        with catalog.exclusive():
+            if info.key in _live(catalog):
+                continue
+            store.delete(info.key)
+        _log.info("deleted %s (%d bytes): in no version of the table that anybody can still read", info.key, info.size)
+        count, size = count + 1, size + info.size
+    return Collected(count, size)
+
+
+def _live(catalog: Catalog) -> set[str]:
+    return {entry.key for entry in catalog.snapshot().objects(None, None, None)}
+
+
+def _candidates(catalog: Catalog, store: ObjectStore) -> Iterator[ObjectInfo]:
+    # The listing comes before the snapshot: an object put and committed in between is then in the snapshot.
+    listed = store.list(PREFIX)
+    now_us = store.now_us()
+    live = _live(catalog)
+    removed = {gone.key: gone.removed_us for gone in catalog.writer().removed()}
+    for info in listed:
+        since_us = max(info.modified_us, removed.get(info.key, 0))
+        if info.key not in live and now_us - since_us > GARBAGE_AGE_US:
+            yield info

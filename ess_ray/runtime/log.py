@@ -1,0 +1,92 @@
+"""The embedded log's one owning process, as an actor, and the port that everybody else reaches it by.
+
+May live here: the wrapping of SqliteLog. May not: how it stores (the adapter's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ess_ray.adapters.sqlite_log import SqliteLog
+from ess_ray.core.errors import Unavailable
+from ess_ray.ports import LogRead, Record
+from ess_ray.runtime.wiring import LOG_ACTOR, System, call
+
+LOG_OFFLINE = "the event log"
+
+
+class LogActor:
+    """Owns the SQLite log; a plain class, made an actor in `supervisor.start_log`."""
+
+    def __init__(self, system: System) -> None:
+        self._log = SqliteLog(system.log_path, vnode_count=system.vnodes)
+
+    async def log_id(self) -> str:
+        return await self._log.log_id()
+
+    async def vnode_count(self) -> int:
+        return await self._log.vnode_count()
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        return await self._log.append(records)
+
+    async def read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
+        return await self._log.read(vnode, offset, max_bytes)
+
+    async def start_offsets(self) -> dict[int, int]:
+        return await self._log.start_offsets()
+
+    async def end_offsets(self) -> dict[int, int]:
+        return await self._log.end_offsets()
+
+    async def committed(self, next_offsets: Mapping[int, int]) -> None:
+        await self._log.committed(next_offsets)
+
+    async def backlog_bytes(self) -> int:
+        return self._log.backlog_bytes()
+
+
+class RemoteLog:
+    """EventLog over the log actor. After a failed call the actor is looked up again."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._handle: Any = None
+        self._log_id: str | None = None
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        if self._handle is None:
+            self._handle = self._system.actor(LOG_ACTOR)
+        try:
+            return await call(getattr(self._handle, method).remote(*args), LOG_OFFLINE)
+        except Unavailable:
+            self._handle = None
+            raise
+
+    async def log_id(self) -> str:
+        if self._log_id is None:  # it never changes while the log lives
+            self._log_id = await self._call("log_id")
+        return self._log_id
+
+    async def vnode_count(self) -> int:
+        return int(await self._call("vnode_count"))
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        return list(await self._call("append", records))
+
+    async def read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
+        read: LogRead = await self._call("read", vnode, offset, max_bytes)
+        return read
+
+    async def start_offsets(self) -> dict[int, int]:
+        return dict(await self._call("start_offsets"))
+
+    async def end_offsets(self) -> dict[int, int]:
+        return dict(await self._call("end_offsets"))
+
+    async def committed(self, next_offsets: Mapping[int, int]) -> None:
+        await self._call("committed", dict(next_offsets))
+
+    async def backlog_bytes(self) -> int:
+        return int(await self._call("backlog_bytes"))

@@ -1,0 +1,161 @@
+"""The persist actor: drives a VnodeWriter and answers searches about what it holds.
+
+May live here: the loops, their watching, and answers to the supervisor and to searches. May not: the protocol itself
+(`ingest`), or who owns which virtual node (`supervisor`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
+from ess_ray.core.query import Query
+from ess_ray.record import decode_record
+from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.writer import Flushed, VnodeWriter
+from ess_ray.ports import StoredRecord, View
+from ess_ray.runtime.log import RemoteLog
+from ess_ray.runtime.wiring import System
+
+_log = logging.getLogger(__name__)
+
+POLL_INTERVAL_S: Final = 0.1
+"""How often an idle actor looks at the log: searches wake it at once, so this bounds only the lag of storing."""
+RETRY_S: Final = 0.5
+"""Pause after a failed poll or flush: long enough not to spin, short beside the 5 s of a take-over."""
+FLUSH_ATTEMPTS: Final = 5
+"""Tries of an asked-for flush: each ends by reconciling with the catalog, so one more is always sensible."""
+
+
+class PersistActor:
+    """Persists the virtual nodes it is assigned; a plain class, made an actor by the supervisor."""
+
+    def __init__(self, system: System, name: str) -> None:
+        self._name = name
+        self._writer = VnodeWriter(
+            RemoteLog(system),
+            system.catalog(),
+            system.store(),
+            decode=lambda record, log_id, vnode: decode_record(record, log_id, vnode),
+            dead_letter=self._dead_letter,
+            clock_us=lambda: time.time_ns() // 1000,
+            limits=system.writer,
+        )
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._failure: str | None = None
+        self._trouble: dict[str, str] = {}
+
+    async def assign(self, vnodes: Sequence[int]) -> None:
+        """Own exactly these virtual nodes; starts the loops the first time."""
+        await self._writer.assign(vnodes)
+        if not self._loops:
+            self._loops = [self._watched(self._poll_loop(), "poll"), self._watched(self._flush_loop(), "flush")]
+        self._wake.set()
+
+    def _watched(self, coroutine: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine, name=f"{self._name} {what}")
+        task.add_done_callback(lambda ended: self._ended(ended, what))
+        return task
+
+    def _ended(self, task: asyncio.Task[None], what: str) -> None:
+        """A loop never ends by itself: without this, it would die in silence and nothing would be stored any more."""
+        if not task.cancelled():
+            error = task.exception()
+            self._failure = f"{self._name}: the {what} loop died: {type(error).__name__}: {error}"
+            _log.error(self._failure, exc_info=error)
+
+    async def _poll_loop(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                records = await self._writer.poll()
+                self._trouble.pop("poll", None)
+            except EssError as error:
+                if not error.retryable:
+                    raise
+                self._trouble["poll"] = f"{self._name} cannot read the log: {error.message}"
+                records = 0
+            if not records:
+                await self._pause(POLL_INTERVAL_S)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _flush_loop(self) -> None:
+        while True:
+            if self._writer.due():
+                await self._try_flush()
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def _try_flush(self) -> Flushed | None:
+        try:
+            flushed = await self._writer.flush()
+            self._trouble.pop("flush", None)
+            return flushed
+        except (Fenced, UnknownOutcome) as error:
+            _log.warning("%s: %s: reconciled with the catalog, will flush again", self._name, error.message)
+        except (EssError, OSError) as error:
+            if isinstance(error, EssError) and not error.retryable and not isinstance(error, BadRequest):
+                raise
+            self._trouble["flush"] = f"{self._name} cannot store: {error}"
+            _log.exception("%s cannot store just now; nothing is let go", self._name)
+        await asyncio.sleep(RETRY_S)
+        return None
+
+    async def flush(self) -> int:
+        """Read to the log's end and store everything; gives the rows stored by this call. Raises UnknownOutcome."""
+        while await self._writer.poll():
+            pass
+        rows = 0
+        for _ in range(FLUSH_ATTEMPTS):
+            targets = self._writer.positions
+            flushed = await self._try_flush()
+            rows += flushed.rows if flushed else 0
+            now = self._writer.positions
+            if all(now[vnode][0] >= at for vnode, (_, at) in targets.items() if vnode in now):
+                return rows
+        raise UnknownOutcome(f"{self._name} could not store everything: {self._trouble.get('flush', 'fenced')}")
+
+    async def view(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> View:
+        """Give one frozen view, reaching `min_ends` of the owned virtual nodes if that comes within `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while self._behind(min_ends) and (left := deadline - time.monotonic()) > 0:
+            self._writer.advanced.clear()
+            self._wake.set()
+            try:
+                await asyncio.wait_for(self._writer.advanced.wait(), left)
+            except TimeoutError:
+                break
+        frozen = self._writer.freeze(tenant)
+        return await asyncio.to_thread(filter_frozen, frozen, query)
+
+    def _behind(self, min_ends: Mapping[int, int]) -> bool:
+        return any(at < min_ends.get(vnode, 0) for vnode, (_, at) in self._writer.positions.items())
+
+    async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+        return self._writer.known_body(vnode, tenant, key)
+
+    async def ping(self) -> dict[str, Any]:
+        """Tell how this actor is: `failure` (a loop died), `trouble` (being retried), positions and counts."""
+        return {
+            "failure": self._failure,
+            "trouble": sorted(self._trouble.values()),
+            "positions": self._writer.positions,
+            "buffered_bytes": self._writer.buffered_bytes,
+            "counts": dict(self._writer.counts),
+            "gaps": list(self._writer.gaps),
+        }
+
+    def _dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
+        self._trouble[f"dead letter {vnode}"] = (
+            f"{self._name}: the record at offset {record.offset} of virtual node {vnode} cannot be decoded: {reason}"
+        )
+        _log.error(self._trouble[f"dead letter {vnode}"])

@@ -1,0 +1,169 @@
+"""The supervisor: keeps the pool of persist actors alive and says which of them owns which virtual node.
+
+May live here: watching, replacing, assigning, and the pool's health. May not: anything that touches events; exactly-once
+does not rest on this (the catalog's fence makes an overlap of two owners harmless).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import ray
+
+from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.core.ring import place
+from ess_ray.runtime.log import LogActor, RemoteLog
+from ess_ray.runtime.persist import PersistActor
+from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
+
+_log = logging.getLogger(__name__)
+
+PING_INTERVAL_S: Final = 0.5
+PING_TIMEOUT_S: Final = 3.0
+"""An actor that does not answer so long is replaced: with the start of its replacement, searchable again in 5 s."""
+ASSIGN_TIMEOUT_S: Final = 30.0
+"""Taking over reads an hour's footers, and may find the machine busy."""
+FLUSH_TIMEOUT_S: Final = 60.0
+"""`ess down` allows 90 s in all."""
+REPORT_DEATH_S: Final = 60.0
+"""How long a death stays in the health report after the replacement works: long enough for a person or a probe to see."""
+
+
+@dataclass
+class _Slot:
+    """One place in the pool; its actor is replaced under a new name when it dies."""
+
+    number: int
+    incarnation: int = 0
+    handle: Any = None
+    assigned: tuple[int, ...] = ()
+    last: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"persist-{self.number}"
+
+    @property
+    def actor_name(self) -> str:
+        return f"{self.name}.{self.incarnation}"
+
+
+class Supervisor:
+    """Owns the pool; a plain class, made an actor in `start_pool`."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._log = RemoteLog(system)
+        self._slots = [_Slot(number) for number in range(system.persist_actors)]
+        self._deaths: list[tuple[float, str]] = []
+        self._trouble: str | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Create or find the pool and begin to watch it; returns once every virtual node is owned. Idempotent."""
+        if self._watch is None:
+            await self._ensure()
+            self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+
+    # ---------------------------------------------------------------------------------------------------- the pool
+    async def _ensure(self) -> None:
+        """Give every slot a living actor and every virtual node an owner."""
+        async with self._changing:
+            vnodes = range(await self._log.vnode_count())
+            for slot in self._slots:
+                if slot.handle is None:
+                    slot.handle = self._create(slot)
+            wanted = place(vnodes, [slot.name for slot in self._slots])
+            for slot in self._slots:
+                mine = tuple(sorted(vnode for vnode, name in wanted.items() if name == slot.name))
+                if mine != slot.assigned:
+                    await call(slot.handle.assign.remote(mine), slot.name, ASSIGN_TIMEOUT_S)
+                    slot.assigned = mine
+
+    def _create(self, slot: _Slot) -> Any:
+        slot.incarnation += 1
+        actor = ray.remote(PersistActor)
+        # Detached: the pool outlives its supervisor, which Ray may restart.
+        return actor.options(
+            name=slot.actor_name,
+            namespace=self._system.namespace,
+            num_cpus=0,
+            max_restarts=0,
+            max_concurrency=1000,
+            lifetime="detached",
+            get_if_exists=True,
+        ).remote(self._system, slot.name)
+
+    async def _watch_loop(self) -> None:
+        while True:
+            try:
+                await asyncio.gather(*(self._check(slot) for slot in self._slots))
+                await self._ensure()
+                self._trouble = None
+            except EssError as error:
+                self._trouble = f"the pool is not complete: {error.message}"
+                _log.warning(self._trouble)
+            except Exception as error:
+                # Whatever it is, a supervisor that stops watching is worse: tell it and look again.
+                self._trouble = f"the pool is not complete: {type(error).__name__}: {error}"
+                _log.exception("the supervisor could not complete the pool")
+            await asyncio.sleep(PING_INTERVAL_S)
+
+    async def _check(self, slot: _Slot) -> None:
+        if slot.handle is None:
+            return
+        try:
+            slot.last = await call(slot.handle.ping.remote(), slot.name, PING_TIMEOUT_S)
+            reason = slot.last["failure"]
+        except Unavailable as error:
+            reason = f"{slot.name} died: {error.message}"
+        if reason is not None:
+            _log.error("%s; replacing %s", reason, slot.actor_name)
+            self._deaths.append((time.monotonic(), reason))
+            ray.kill(slot.handle)
+            slot.handle, slot.assigned, slot.last = None, (), {}
+
+    # ----------------------------------------------------------------------------------------------- what others ask
+    async def owners(self) -> dict[int, str]:
+        """Give the actor name of each owned virtual node."""
+        return {vnode: slot.actor_name for slot in self._slots for vnode in slot.assigned}
+
+    async def health(self) -> list[str]:
+        """Name what stands in the way of storing and of complete answers; empty when all is well."""
+        problems = [] if self._trouble is None else [self._trouble]
+        now = time.monotonic()
+        self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]
+        for slot in self._slots:
+            if not slot.assigned:
+                problems.append(f"{slot.name} is being replaced")
+            problems += slot.last.get("trouble", [])
+            problems += [f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])]
+        return problems
+
+    async def status(self) -> dict[str, Any]:
+        """Give the pool's figures: per actor its virtual nodes, positions, buffers and counts; recent deaths."""
+        await self.health()
+        actors = {
+            slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned), **slot.last} for slot in self._slots
+        }
+        return {"actors": actors, "deaths": [reason for _, reason in self._deaths]}
+
+    async def flush(self) -> int:
+        """Have every actor read to the log's end and store everything; gives the rows stored. Raises UnknownOutcome."""
+        handles = [(slot.handle, slot.name) for slot in self._slots if slot.handle is not None]
+        rows = await asyncio.gather(*(call(h.flush.remote(), name, FLUSH_TIMEOUT_S) for h, name in handles))
+        return sum(rows)
+
+
+def start_pool(system: System) -> Any:
+    """Start log, supervisor and pool; gives the supervisor's handle. Blocks until every virtual node is owned."""
+    everlasting = {"namespace": system.namespace, "num_cpus": 0, "max_restarts": -1, "lifetime": "detached"}
+    ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
+    supervisor = ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **everlasting).remote(system)
+    ray.get(supervisor.start.remote())
+    return supervisor

@@ -1,0 +1,107 @@
+"""InFlight over the persist actors: finds the owners and asks each for its frozen view.
+
+May live here: lookup of owners, retry while one is being replaced. May not: filtering (`ingest.buffer`'s).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ess_ray.core.errors import Unavailable
+from ess_ray.core.query import Query
+from ess_ray.ports import View
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
+
+RETRY_S: Final = 0.1
+"""Pause before the owners are asked for again while one is being replaced."""
+GRACE_S: Final = 10.0
+"""Beyond the freshness timeout, what an owner may take to filter a full buffer."""
+
+
+class PoolViews:
+    """Asks the pool. Owners are remembered until one does not answer."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._owners: dict[int, str] = {}
+        self._handles: dict[str, Any] = {}
+
+    async def owners(self) -> dict[int, str]:
+        """Give the actor name of each owned virtual node. Raises Unavailable."""
+        supervisor = self._system.actor(SUPERVISOR_ACTOR)
+        return await call(supervisor.owners.remote(), "the supervisor")
+
+    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+        """See the port."""
+        deadline = time.monotonic() + timeout_s
+        views: list[View] = []
+        missing = set(min_ends)
+        while missing:
+            left = max(0.0, deadline - time.monotonic())
+            got = await self._ask(tenant, query, {v: min_ends[v] for v in missing}, left)
+            for view in got:
+                mine = {v: r for v, r in view.ranges.items() if v in missing}
+                if mine:
+                    views.append(_only(view, mine))
+                    missing -= mine.keys()
+            if not missing or time.monotonic() >= deadline:
+                break
+            self._owners = {}
+            await asyncio.sleep(RETRY_S)
+        return views
+
+    async def _ask(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+        if not self._owners:
+            try:
+                self._owners = await self.owners()
+            except Unavailable:
+                return []
+        by_actor: dict[str, dict[int, int]] = defaultdict(dict)
+        for vnode, end in min_ends.items():
+            if vnode in self._owners:
+                by_actor[self._owners[vnode]][vnode] = end
+        answers = await asyncio.gather(
+            *(self._view(actor, tenant, query, ends, timeout_s) for actor, ends in by_actor.items())
+        )
+        return [view for view in answers if view is not None]
+
+    async def _view(
+        self, actor: str, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float
+    ) -> View | None:
+        """Ask one owner; None when it is not there: its virtual nodes are then asked for anew, or named as missing."""
+        try:
+            handle = self._handles.get(actor) or self._system.actor(actor)
+            self._handles[actor] = handle
+            return await call(handle.view.remote(tenant, query, min_ends, timeout_s), actor, timeout_s + GRACE_S)
+        except Unavailable:
+            self._handles.pop(actor, None)
+            return None
+
+    async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+        """Ask the owner which body an Idempotency-Key came with; None when unknown, or when nobody can tell just now."""
+        try:
+            if not self._owners:
+                self._owners = await self.owners()
+            actor = self._owners.get(vnode)
+            if actor is None:
+                return None
+            handle = self._handles.get(actor) or self._system.actor(actor)
+            return await call(handle.known_body.remote(vnode, tenant, key), actor)
+        except Unavailable:
+            self._owners = {}
+            return None
+
+
+def _only(view: View, ranges: Mapping[int, Any]) -> View:
+    """Keep of a view what belongs to these virtual nodes."""
+    if len(ranges) == len(view.ranges):
+        return view
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    mine = pc.is_in(view.rows.column("vnode"), value_set=pa.array(sorted(ranges), pa.int32()))
+    return View(dict(ranges), view.rows.filter(mine), view.scanned_rows)

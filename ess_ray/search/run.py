@@ -1,0 +1,256 @@
+"""Run a query over the ports: log ends, views, snapshot, tasks, ordered merge, results.
+
+May live here: the course of one search and the book of running ones. May not: HTTP, Ray, or how a row is matched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pyarrow as pa
+
+from ess_ray.core.errors import BadRequest, EssError, NotFound
+from ess_ray.core.event import format_timestamp
+from ess_ray.core.merge import OrderedMerge
+from ess_ray.core.query import MAX_LIMIT, Query
+from ess_ray.ports import (
+    AnswerState,
+    Catalog,
+    EventLog,
+    InFlight,
+    ObjectStore,
+    ResultStore,
+    ScanExecutor,
+    ScanResult,
+    ScanTask,
+    Snapshot,
+    VnodeRange,
+)
+from ess_ray.search.plan import cut_tasks, in_scan_order, not_stored, uncovered, watermark_us
+from ess_ray.search.scan import run_task
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """What bounds one search."""
+
+    freshness_timeout_s: float = 2.0
+    task_bytes: int = 16 * 1024 * 1024
+    """Stored bytes in one task: about a second of scanning, so that cancelling and stopping early stay cheap."""
+    in_place_bytes: int = 4 * 1024 * 1024
+    """Up to here a search is done where it is planned: a task costs more than it saves."""
+    attempts: int = 3
+    """Tries an object gets before it is named as failed."""
+
+
+@dataclass
+class _Progress:
+    objects_total: int = 0
+    objects_pruned: int = 0
+    objects_done: int = 0
+    objects_failed: int = 0
+    bytes_total: int = 0
+    bytes_read: int = 0
+    gets: int = 0
+    rows_matched: int = 0
+    duplicates_suppressed: int = 0
+    in_flight_rows: int = 0
+    complete_from: str | None = None
+
+
+@dataclass
+class _Search:
+    """One running search: its question and where it stands."""
+
+    tenant: str
+    query_id: str
+    query: Query
+    started_s: float
+    progress: _Progress = field(default_factory=_Progress)
+    incomplete: list[str] = field(default_factory=list)
+
+    def state(self, state: str, *, finished: bool) -> AnswerState:
+        progress = {name: getattr(self.progress, name) for name in _Progress.__dataclass_fields__}
+        elapsed_ms = round((time.monotonic() - self.started_s) * 1000)
+        complete = finished and state == "done" and not self.incomplete
+        return AnswerState(state, progress, complete, tuple(self.incomplete), elapsed_ms)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Section 4.8 done once: rows of the views that the snapshot does not hold, and the snapshot."""
+
+    rows: list[pa.Table]
+    snapshot: Snapshot
+    missing: list[str]
+    scanned_rows: int
+
+
+class Searcher:
+    """Starts, follows and cancels searches. Lives on one event loop; answers go to the result store."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        catalog: Catalog,
+        store: ObjectStore,
+        in_flight: InFlight,
+        executor: ScanExecutor,
+        results: ResultStore,
+        limits: SearchLimits,
+    ) -> None:
+        self._log, self._catalog, self._store = log, catalog, store
+        self._in_flight, self._executor, self._results = in_flight, executor, results
+        self._limits = limits
+        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def start(self, tenant: str, query: Query) -> str:
+        """Start a search and give its id at once. Raises BadRequest for a limit that cannot be."""
+        if not 1 <= query.limit <= MAX_LIMIT:
+            raise BadRequest(f"limit must lie between 1 and {MAX_LIMIT}; use export for more rows")
+        search = _Search(tenant, uuid4().hex, query, time.monotonic())
+        await self._results.create(tenant, search.query_id, search.state("running", finished=False))
+        task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
+        self._running[(tenant, search.query_id)] = task
+        task.add_done_callback(lambda _: self._running.pop((tenant, search.query_id), None))
+        return search.query_id
+
+    async def cancel(self, tenant: str, query_id: str) -> AnswerState:
+        """Cancel a search and wait until its tasks are told; one that has ended stays as it is. Raises NotFound."""
+        task = self._running.get((tenant, query_id))
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        return await self._results.state(tenant, query_id)
+
+    async def wait(self, tenant: str, query_id: str, timeout_s: float) -> None:
+        """Wait until a search has ended, at most `timeout_s`."""
+        task = self._running.get((tenant, query_id))
+        if task is not None:
+            await asyncio.wait([task], timeout=timeout_s)
+
+    # ------------------------------------------------------------------------------------------ the course of a search
+    async def _guarded(self, search: _Search) -> None:
+        """Run a search so that its end, whatever it is, is told."""
+        try:
+            state = await self._run(search)
+        except asyncio.CancelledError:
+            state = "cancelled"
+            search.incomplete.append("the search was cancelled")
+        except EssError as error:
+            state = "failed"
+            search.incomplete.append(error.message)
+        except Exception as error:
+            _log.exception("search %s failed", search.query_id)
+            state = "failed"
+            search.incomplete.append(f"the search failed unexpectedly: {type(error).__name__}: {error}")
+        with contextlib.suppress(NotFound):  # expired meanwhile: nobody is waiting for it
+            await self._results.update(search.tenant, search.query_id, search.state(state, finished=True))
+
+    async def _run(self, search: _Search) -> str:
+        cut = await self.cut(search.tenant, search.query)
+        search.incomplete += cut.missing
+        search.progress.in_flight_rows = cut.scanned_rows
+        merge = OrderedMerge(search.query.order, search.query.limit)
+        for rows in cut.rows:
+            search.progress.rows_matched += len(rows)
+            merge.add(rows)
+        tasks = self._plan(search, cut.snapshot)
+        unfinished = dict(enumerate(tasks))
+        results = self._results_of(search, tasks)
+        try:
+            fits = await self._emit(search, merge, unfinished.values())
+            while unfinished and fits and not merge.done:
+                index, result = await anext(results)
+                del unfinished[index]
+                self._count(search, tasks[index], result)
+                merge.add(result.rows)
+                fits = await self._emit(search, merge, unfinished.values())
+        finally:
+            await results.aclose()
+        return "done" if fits else "truncated"
+
+    async def cut(self, tenant: str, query: Query) -> Cut:
+        """Do section 4.8: the log's ends first, then the views, then a snapshot that is at least as new."""
+        log_id = await self._log.log_id()
+        ends = await self._log.end_offsets()
+        starts = await self._log.start_offsets()
+        views = await self._in_flight.views(tenant, query, ends, self._limits.freshness_timeout_s)
+        snapshot = await asyncio.to_thread(self._catalog.snapshot)
+        stored = snapshot.next_offsets(log_id, sorted(ends))
+        ranges: dict[int, VnodeRange] = {}
+        for view in views:
+            ranges.update(view.ranges)
+        missing = [str(gap) for gap in uncovered(ends, starts, ranges, stored)]
+        rows = [not_stored(view.rows, stored) for view in views]
+        return Cut(rows, snapshot, missing, sum(view.scanned_rows for view in views))
+
+    def _plan(self, search: _Search, snapshot: Snapshot) -> list[ScanTask]:
+        query, progress = search.query, search.progress
+        progress.objects_total = len(snapshot.objects(search.tenant, None, None))
+        entries = in_scan_order(snapshot.objects(search.tenant, query.start_us, query.end_us), query.order)
+        progress.objects_pruned = progress.objects_total - len(entries)
+        progress.bytes_total = sum(entry.size for entry in entries)
+        return cut_tasks(search.tenant, query, entries, self._limits.task_bytes)
+
+    async def _results_of(self, search: _Search, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+        """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
+        small = search.progress.bytes_total <= self._limits.in_place_bytes
+        source = self._in_place(tasks) if small else self._executor.run(tasks)
+        try:
+            async for index, result in source:
+                yield index, await self._again(tasks[index], result)
+        finally:
+            await source.aclose()  # type: ignore[attr-defined]
+
+    async def _in_place(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+        for index, task in enumerate(tasks):
+            yield index, await asyncio.to_thread(run_task, self._store, task)
+
+    async def _again(self, task: ScanTask, result: ScanResult) -> ScanResult:
+        """Try the failed objects of a result again, here: they are few, and a different place may fare better."""
+        for _ in range(self._limits.attempts - 1):
+            if not result.failed:
+                break
+            keys = {key for key, _ in result.failed}
+            rest = ScanTask(task.tenant, task.query, tuple(e for e in task.entries if e.key in keys))
+            more = await asyncio.to_thread(run_task, self._store, rest)
+            result = ScanResult(
+                pa.concat_tables([result.rows, more.rows]),
+                result.rows_matched + more.rows_matched,
+                result.bytes_read + more.bytes_read,
+                result.gets + more.gets,
+                result.duplicates_suppressed + more.duplicates_suppressed,
+                more.failed,
+            )
+        return result
+
+    def _count(self, search: _Search, task: ScanTask, result: ScanResult) -> None:
+        progress = search.progress
+        progress.objects_done += len(task.entries) - len(result.failed)
+        progress.objects_failed += len(result.failed)
+        progress.bytes_read += result.bytes_read
+        progress.gets += result.gets
+        progress.rows_matched += result.rows_matched
+        progress.duplicates_suppressed += result.duplicates_suppressed
+        search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
+
+    async def _emit(self, search: _Search, merge: OrderedMerge, unfinished: Sequence[ScanTask]) -> bool:
+        """Append what is final by now and tell the progress. False when the stored answer is full."""
+        before = merge.duplicates_suppressed
+        watermark = watermark_us(unfinished, search.query.order)
+        rows = merge.release(watermark)
+        search.progress.duplicates_suppressed += merge.duplicates_suppressed - before
+        if watermark is not None:
+            search.progress.complete_from = format_timestamp(watermark)
+        fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
+        await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
+        return fits

@@ -1,0 +1,39 @@
+"""Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do.
+
+May live here: opening objects and gathering their matches. May not: scheduling, merging of tasks, any executor's library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from ess_ray.core.chunk import open_object, scan_object
+from ess_ray.core.errors import EssError
+from ess_ray.core.merge import EMPTY, top
+from ess_ray.ports import ObjectStore, ScanResult, ScanTask
+
+
+def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] = lambda: False) -> ScanResult:
+    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out silently."""
+    found: list[pa.Table] = []
+    failed: list[tuple[str, str]] = []
+    matched = bytes_read = gets = repeats = 0
+    for entry in task.entries:
+        if cancelled():
+            break
+        try:
+            reader = open_object(store, entry.key, entry.size)
+            matches = scan_object(reader, task.query, cancelled)
+        except (EssError, OSError) as error:
+            failed.append((entry.key, str(error)))
+            continue
+        matched += matches.rows_matched
+        repeats += matches.duplicates_suppressed
+        bytes_read += reader.bytes_read
+        gets += reader.gets
+        if len(matches.rows):
+            found.append(matches.rows)
+    rows, again = top(pa.concat_tables(found), task.query.order, task.query.limit) if found else (EMPTY, 0)
+    return ScanResult(rows, matched, bytes_read, gets, repeats + again, tuple(failed))

@@ -1,0 +1,290 @@
+"""Section 4, proved: writers, zombies, crashes, faults, take-overs and searches in random interleavings against a model.
+
+The model is one line long: every appended event (a repeated key once) is found exactly once, by every search that calls
+itself complete, and in the table at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
+from ess_ray.core.query import All, Query
+from ess_ray.record import RequestKey, decode_record, encode_records
+from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ports import Record, View
+from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.scan import run_task
+from ess_ray.search.plan import cut_tasks
+
+VNODES = 3
+WRITERS = 3
+T0_US = 1_790_000_000_000_000
+HOUR_US = 3_600_000_000
+
+
+def batch_of(names: list[str], ids: list[str | None], hour: int, observed_us: int) -> pa.RecordBatch:
+    count = len(names)
+    columns = {
+        "timestamp": pa.array([T0_US + hour * HOUR_US + i for i in range(count)], TIMESTAMP),
+        "observed_timestamp": pa.array([observed_us] * count, TIMESTAMP),
+        "message": pa.array(names),
+        "event_id": pa.array(ids, pa.string()),
+    }
+    arrays = [columns.get(f.name, pa.nulls(count, f.type)) for f in RECORD_SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
+
+
+class World:
+    """The parts that outlive any writer."""
+
+    def __init__(self) -> None:
+        self.now_us = T0_US
+        self.fault: Callable[[str], None] | None = None
+        self.log = MemoryLog(VNODES)
+        self.store = MemoryObjectStore(clock_us=lambda: self.now_us)
+        self.catalog = MemoryCatalog(on_commit=self._on_commit)
+
+    def _on_commit(self, moment: str) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            fault(moment)
+            if moment == "before":
+                self.fault = self.fault or fault  # it may want to strike after the point as well
+
+    def writer(self) -> VnodeWriter:
+        return VnodeWriter(
+            self.log,
+            self.catalog,
+            self.store,
+            decode=decode_record,
+            dead_letter=lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}"),
+            clock_us=lambda: self.now_us,
+            limits=WriterLimits(),
+        )
+
+
+class Owners:
+    """InFlight over the writers of this process, with something that happens between the views and the snapshot."""
+
+    def __init__(self, writers: Mapping[int, VnodeWriter], then: Callable[[], None]) -> None:
+        self._writers, self._then = writers, then
+
+    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+        found: list[View] = []
+        taken: set[int] = set()
+        for writer in {id(w): w for w in self._writers.values()}.values():
+            mine = {v for v, w in self._writers.items() if w is writer} & writer.positions.keys()
+            view = filter_frozen(writer.freeze(tenant), query)
+            rows = view.rows.filter(pa.array([v in mine for v in view.rows.column("vnode").to_pylist()], pa.bool_()))
+            found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows))
+            taken |= mine
+        self._then()
+        return found
+
+
+class ExactlyOnce(RuleBasedStateMachine):
+    payloads = Bundle("payloads")
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.world = World()
+        self.writers = [self.world.writer() for _ in range(WRITERS)]
+        self.owner: dict[int, VnodeWriter] = {}
+        self.expected: set[str] = set()
+        self.serial = 0
+        for vnode in range(VNODES):
+            self.take_over(vnode % WRITERS, vnode)
+
+    def run(self, coroutine):  # type: ignore[no-untyped-def]
+        return self.loop.run_until_complete(coroutine)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "loop"):
+            return
+        try:
+            self._settle()
+        finally:
+            self.loop.close()
+
+    # ------------------------------------------------------------------------------------------------- what clients do
+    @rule(vnode=st.integers(0, VNODES - 1), count=st.integers(1, 3), hour=st.integers(0, 2))
+    def append(self, vnode: int, count: int, hour: int) -> None:
+        names = [f"e{self.serial + i}" for i in range(count)]
+        self.serial += count
+        batch = batch_of(names, [None] * count, hour, self.world.now_us)
+        self._append(vnode, encode_records(batch, vnode, "default"))
+        self.expected |= set(names)
+
+    @rule(target=payloads, vnode=st.integers(0, VNODES - 1), keyed=st.booleans(), hour=st.integers(0, 2))
+    def append_repeatable(self, vnode: int, keyed: bool, hour: int):  # type: ignore[no-untyped-def]
+        name = f"e{self.serial}"
+        self.serial += 1
+        payload = (vnode, name, keyed, hour)
+        self.repeat(payload)
+        self.expected.add(name)
+        return payload
+
+    @rule(payload=payloads)
+    def repeat(self, payload: tuple[int, str, bool, int]) -> None:
+        vnode, name, keyed, hour = payload
+        batch = batch_of([name], [None if keyed else name], hour, self.world.now_us)
+        request = RequestKey("default", name, "hash", 0, 1) if keyed else None
+        self._append(vnode, encode_records(batch, vnode, "default", request))
+
+    def _append(self, vnode: int, records: list[Record]) -> None:
+        self.run(self.world.log.append(records))
+        self.world.now_us += 1000
+
+    # ------------------------------------------------------------------------------------------------- what writers do
+    @rule(writer=st.integers(0, WRITERS - 1))
+    def poll(self, writer: int) -> None:
+        self.run(self.writers[writer].poll())
+
+    @rule(writer=st.integers(0, WRITERS - 1))
+    def flush(self, writer: int) -> None:
+        self._flush(self.writers[writer])
+
+    def _flush(self, writer: VnodeWriter) -> None:
+        try:
+            self.run(writer.flush())
+        except (Fenced, UnknownOutcome, DataLoss):
+            pass
+
+    @rule(writer=st.integers(0, WRITERS - 1), moment=st.sampled_from(["before", "after"]))
+    def flush_with_lost_answer(self, writer: int, moment: str) -> None:
+        def strike(at: str) -> None:
+            if at == moment:
+                raise Unavailable("the connection broke")
+
+        self.world.fault = strike
+        self._flush(self.writers[writer])
+        self.world.fault = None
+
+    @rule(writer=st.integers(0, WRITERS - 1), other=st.integers(0, WRITERS - 1))
+    def flush_overtaken(self, writer: int, other: int) -> None:
+        """Another writer commits between this one's check and its commit."""
+        if writer == other:
+            return
+
+        def strike(at: str) -> None:
+            if at == "before":
+                self.world.fault = None
+                inner = asyncio.new_event_loop()
+                try:
+                    inner.run_until_complete(self.writers[other].flush())
+                except (Fenced, UnknownOutcome):
+                    pass
+                finally:
+                    inner.close()
+
+        self.world.fault = strike
+        self._flush(self.writers[writer])
+        self.world.fault = None
+
+    @rule(writer=st.integers(0, WRITERS - 1), vnode=st.integers(0, VNODES - 1))
+    def take_over(self, writer: int, vnode: int) -> None:
+        """A new owner; the old one is not told and goes on as a zombie."""
+        mine = self.writers[writer]
+        try:
+            self.run(mine.assign({*mine.positions, vnode}))
+        except (Fenced, UnknownOutcome):
+            return
+        self.owner[vnode] = mine
+
+    @rule(writer=st.integers(0, WRITERS - 1))
+    def release_all(self, writer: int) -> None:
+        self.run(self.writers[writer].assign(()))
+
+    @rule(writer=st.integers(0, WRITERS - 1))
+    def crash(self, writer: int) -> None:
+        dead = self.writers[writer]
+        self.writers[writer] = self.world.writer()
+        self.owner = {vnode: owner for vnode, owner in self.owner.items() if owner is not dead}
+
+    # ------------------------------------------------------------------------------------------------ what people see
+    @rule(between=st.sampled_from(["nothing", "flush", "append", "take over"]), writer=st.integers(0, WRITERS - 1))
+    def search(self, between: str, writer: int) -> None:
+        due = set(self.expected)
+
+        def then() -> None:
+            inner = asyncio.new_event_loop()
+            try:
+                if between == "flush":
+                    inner.run_until_complete(self.writers[writer].poll())
+                    inner.run_until_complete(self.writers[writer].flush())
+                elif between == "take over":
+                    inner.run_until_complete(self.writers[writer].assign(range(VNODES)))
+            except (Fenced, UnknownOutcome):
+                pass
+            finally:
+                inner.close()
+
+        cut = self.run(self._searcher(Owners(self.owner, then)).cut("default", Query(All(), limit=10_000)))
+        found = Counter(self._messages(cut.rows))
+        query = Query(All(), limit=10_000)
+        for task in cut_tasks("default", query, cut.snapshot.objects("default", None, None), 1 << 20):
+            result = run_task(self.world.store, task)
+            assert not result.failed
+            found.update(self._messages([result.rows]))
+        assert not [name for name, times in found.items() if times > 1], "doubled"
+        assert found.keys() <= self.expected, "made up"
+        if not cut.missing:
+            assert due <= found.keys(), "a gap in an answer that calls itself complete"
+
+    @staticmethod
+    def _messages(tables: list[pa.Table]) -> list[str]:
+        return [name for table in tables for name in table.column("message").to_pylist()]
+
+    def _searcher(self, owners: Owners) -> Searcher:
+        return Searcher(
+            self.world.log,
+            self.world.catalog,
+            self.world.store,
+            owners,
+            None,  # type: ignore[arg-type]
+            MemoryResultStore(clock_us=lambda: self.world.now_us),
+            SearchLimits(),
+        )
+
+    @invariant()
+    def stored_once(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        found = self._stored()
+        assert not [name for name, times in found.items() if times > 1], "doubled in the table"
+
+    def _stored(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        entries = self.world.catalog.snapshot().objects("default", None, None)
+        for task in cut_tasks("default", Query(All(), limit=10_000), entries, 1 << 20):
+            found.update(self._messages([run_task(self.world.store, task).rows]))
+        return found
+
+    def _settle(self) -> None:
+        """One fresh writer takes over everything and stores it: nothing may be missing then."""
+        last = self.world.writer()
+        self.run(last.assign(range(VNODES)))
+        while self.run(last.poll()):
+            pass
+        self.run(last.flush())
+        assert self._stored() == Counter(self.expected)
+
+
+ExactlyOnce.TestCase.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestExactlyOnce = ExactlyOnce.TestCase

@@ -1,0 +1,60 @@
+"""Garbage: old orphans go, everything that somebody may still need stays."""
+
+from __future__ import annotations
+
+from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.core.chunk import object_key
+from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
+from ess_ray.ports import Advance, ObjectEntry
+
+T0_US = 1_790_000_000_000_000
+
+
+class World:
+    def __init__(self) -> None:
+        self.now_us = T0_US
+        self.store = MemoryObjectStore(clock_us=lambda: self.now_us)
+        self.catalog = MemoryCatalog(clock_us=lambda: self.now_us)
+        self.serial = 0
+
+    def put(self) -> ObjectEntry:
+        self.serial += 1
+        key = object_key("default", T0_US, T0_US + 1, f"{self.serial:032x}", 8, 0)
+        self.store.put(key, b"rows")
+        return ObjectEntry(key, 4, "default", "2026-09-21", 0, 1, T0_US, T0_US + 1, self.now_us)
+
+    def keys(self) -> set[str]:
+        return {info.key for info in self.store.list("tenant=")}
+
+
+def test_an_orphan_goes_after_its_age_and_not_before() -> None:
+    world = World()
+    orphan, kept = world.put(), world.put()
+    world.catalog.writer().commit("log", [kept], {0: Advance(0, 1)})
+    world.now_us += GARBAGE_AGE_US
+    assert collect_garbage(world.catalog, world.store).objects == 0
+    world.now_us += 1
+    assert collect_garbage(world.catalog, world.store).objects == 1
+    assert world.keys() == {kept.key}
+    assert orphan.key not in world.keys()
+
+
+def test_a_removed_object_goes_a_day_after_its_removal() -> None:
+    world = World()
+    entry = world.put()
+    world.catalog.writer().commit("log", [entry], {0: Advance(0, 1)})
+    world.now_us += 2 * GARBAGE_AGE_US
+    writer = world.catalog.writer()
+    (found,) = writer.maintenance_view(0).objects("default", None, None)
+    writer.commit_removal([], [found], 0)
+    assert collect_garbage(world.catalog, world.store).objects == 0
+    world.now_us += GARBAGE_AGE_US + 1
+    assert collect_garbage(world.catalog, world.store).objects == 1
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    world = World()
+    world.store.put("somebody/else.parquet", b"x")
+    world.now_us += 2 * GARBAGE_AGE_US
+    assert collect_garbage(world.catalog, world.store).objects == 0

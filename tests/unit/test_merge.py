@@ -1,0 +1,69 @@
+"""The ordered merge: total order, progressive release, repeats, limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ess_ray.core.merge import OrderedMerge, top
+from ess_ray.core.query import Order
+
+Make = Callable[..., pa.Table]
+
+
+def offsets(table: pa.Table) -> list[int]:
+    return list(table.column("offset").to_pylist())
+
+
+def test_rows_are_released_once_nothing_unfinished_can_precede_them(make_events: Make, t0_us: int) -> None:
+    merge = OrderedMerge("newest", 10)
+    merge.add(make_events([t0_us + 5, t0_us + 1]))
+    assert offsets(merge.release(t0_us + 5)) == []  # a tie may still come
+    assert offsets(merge.release(t0_us + 4)) == [0]
+    merge.add(make_events([t0_us + 3], first=7))
+    assert offsets(merge.release(None)) == [7, 1]
+
+
+def test_the_limit_ends_the_merge(make_events: Make, t0_us: int) -> None:
+    merge = OrderedMerge("oldest", 2)
+    merge.add(make_events([t0_us + i for i in range(5)]))
+    assert offsets(merge.release(None)) == [0, 1]
+    assert merge.done
+
+
+def test_the_first_copy_in_answer_order_wins(make_events: Make, t0_us: int) -> None:
+    merge = OrderedMerge("newest", 10)
+    merge.add(make_events([t0_us, t0_us + 1], event_id=["a", "a"]))
+    assert offsets(merge.release(t0_us)) == [1]
+    assert offsets(merge.release(None)) == []
+    assert merge.duplicates_suppressed == 1
+
+
+rows = st.lists(st.tuples(st.integers(0, 6), st.sampled_from([None, "a", "b", "c"])), max_size=12)
+
+
+@given(parts=st.lists(rows, max_size=4), limit=st.integers(1, 20), order=st.sampled_from(["newest", "oldest"]))
+@pytest.mark.parametrize("cut", [False, True])
+def test_merging_parts_is_sorting_the_whole(
+    make_events: Make, t0_us: int, parts: list[list[tuple[int, str | None]]], limit: int, order: Order, cut: bool
+) -> None:
+    """Also when every part was cut to its own first `limit` distinct rows before (as scan tasks do)."""
+    flat = [(t0_us + time, event_id) for part in parts for time, event_id in part]
+    ranked = sorted(((time, n, event_id) for n, (time, event_id) in enumerate(flat)), reverse=order == "newest")
+    expected: list[int] = []
+    seen: set[str] = set()
+    for _, number, event_id in ranked:
+        if event_id is None or event_id not in seen:
+            expected.append(number)
+            seen |= {event_id} if event_id else set()
+    merge = OrderedMerge(order, limit)
+    first = 0
+    for part in parts:
+        table = make_events([t0_us + t for t, _ in part], first=first, event_id=[e for _, e in part])
+        first += len(part)
+        merge.add(top(table, order, limit)[0] if cut else table)
+    assert offsets(merge.release(None)) == expected[:limit]
