@@ -55,6 +55,9 @@ class System:
     def catalog(self) -> DeltaCatalog:
         return DeltaCatalog(self.events_dir)
 
+    def dead_letters(self) -> LocalObjectStore:
+        return LocalObjectStore(self.data_dir / "dead-letters")
+
     def actor(self, name: str) -> Any:
         """Find an actor of this system. Raises Unavailable when there is none just now."""
         try:
