@@ -31,9 +31,7 @@ DEFAULT_SPAN_S: Final = 3600.0
 @click.command()
 @click.option("--events", "count", type=click.IntRange(1), default=10_000, show_default=True, help="How many.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed and --end give the same events.")
-@click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), help="Events a second; as fast as possible if left out."
-)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Events a second; no limit if left out.")
 @click.option(
     "--span-s", type=click.FloatRange(0, min_open=True), default=DEFAULT_SPAN_S, show_default=True,
     help="Seconds that the events' times cover, up to --end. With --rate they follow the clock instead.",
@@ -46,6 +44,8 @@ DEFAULT_SPAN_S: Final = 3600.0
 @with_settings
 def generate(
     chosen: Chosen,
+    /,
+    *,
     count: int,
     seed: int,
     rate: float | None,

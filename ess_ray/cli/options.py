@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 import click
 
@@ -74,7 +74,7 @@ def with_target(function: Callable[Concatenate[Target, P], None]) -> Callable[..
     """Add --data-dir and --url, and call with the Target they lead to first."""
 
     @functools.wraps(function)
-    def run(chosen: Chosen, *args: P.args, **kwargs: P.kwargs) -> None:
+    def run(chosen: Chosen, /, *args: P.args, **kwargs: P.kwargs) -> None:
         function(chosen.target(), *args, **kwargs)
 
-    return with_settings(run)
+    return with_settings(cast(Callable[Concatenate[Chosen, P], None], run))

@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import click
 
@@ -44,25 +44,33 @@ SHOWN_REJECTIONS: Final = 5
 @json_option
 @with_target
 def push(
-    target: Target, file: str, service: str | None, host: str | None, level: str | None, form: Form, as_json: bool
+    target: Target,
+    /,
+    *,
+    file: str,
+    service: str | None,
+    host: str | None,
+    level: str | None,
+    form: Form,
+    as_json: bool,
 ) -> None:
     """Push FILE (- is standard input; *.gz is decompressed) into the system.
 
     FILE holds NDJSON, a JSON array, {"events": [...]}, one JSON object, or plain log lines. A plain line becomes one
     event whose message is the line, unchanged (invalid UTF-8 bytes are replaced, empty lines are left out). Its time is
     recognised (ISO 8601, syslog, nginx and Apache, epoch numbers, written months); one without an offset is local time,
-    and a line without a time takes that of the line before, at the start of FILE the current time. A level is taken from
-    a word such as ERROR, host and service from a syslog line, unless options name them.
+    and a line without a time takes that of the line before, at the start of FILE the current time. A level is taken
+    from a word such as ERROR, host and service from a syslog line, unless options name them.
 
     A batch that is not acknowledged is sent again under its Idempotency-Key, for up to a minute: nothing is doubled.
     Pushing the same file again within an hour stores nothing twice.
 
     Exit codes: 0 all events are stored, 1 some were rejected or the system did not take them, 2 usage.
     """
-    started_s, now_us = time.monotonic(), time.time_ns() // 1000
+    started_s = time.monotonic()
     summary = Summary()
     try:
-        _push(target, file, form, Defaults(service, host, level), now_us, summary)
+        _push(target, file, form, Defaults(service, host, level), summary)
     except (ValueError, OSError, EOFError) as error:
         _print(target, summary, service, started_s, as_json)
         raise BadRequest(f"{file}: {error}") from error
@@ -78,7 +86,7 @@ def push(
 class _Counting:
     """Counts what was read, for the bar: a compressed file by its own bytes."""
 
-    raw: BinaryIO
+    raw: IO[bytes]
     done: int = 0
 
     def read(self, size: int = -1) -> bytes:
@@ -92,14 +100,14 @@ class _Counting:
         return part
 
 
-def _push(target: Target, file: str, form: Form, defaults: Defaults, now_us: int, summary: Summary) -> None:
+def _push(target: Target, file: str, form: Form, defaults: Defaults, summary: Summary) -> None:
     standard = file == "-"
     # Standard input has no identity: `echo x | ess push -` twice is meant twice.
     key_of = uuid.uuid4().hex if standard else "file"
     total = None if standard else os.stat(file).st_size or None
     with click.open_file(file, "rb") as raw, Client(target) as client, progress("pushing", total) as bar:
         counting = _Counting(raw)
-        items = read_items(open_input(counting, file), form, defaults, LineReader(now_us))  # type: ignore[arg-type]
+        items = read_items(open_input(counting, file), form, defaults, LineReader(time.time_ns() // 1000))  # type: ignore[arg-type]
         send(client, cut(items, summary, key_of), summary, lambda so_far: bar(counting.done, f"{so_far.accepted:,}"))
 
 

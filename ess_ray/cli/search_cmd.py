@@ -16,7 +16,7 @@ import click
 
 from ess_ray.cli.client import Client, Refused, Target
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import event_text, json_line, progress, tell
+from ess_ray.cli.output import event_text, json_line, progress, tell, write
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.query import MAX_LIMIT
 
@@ -41,7 +41,16 @@ _AGO = re.compile(r"-?(\d+(?:\.\d+)?(?:ms|[smhdw]))")
 @json_option
 @with_target
 def search(
-    target: Target, query: str, since: str, until: str | None, limit: int, order: str, executor: str, as_json: bool
+    target: Target,
+    /,
+    *,
+    query: str,
+    since: str,
+    until: str | None,
+    limit: int,
+    order: str,
+    executor: str,
+    as_json: bool,
 ) -> None:
     """Search for QUERY and print what matches as it is found (--json: one JSON object a line).
 
@@ -132,9 +141,7 @@ def _print(events: list[dict[str, Any]], *, as_json: bool, terminal: bool) -> No
     else:
         lines = "".join(event_text(event, terminal=terminal) + "\n" for event in events)
         data = lines.encode("utf-8", "replace")
-    out = click.get_binary_stream("stdout")
-    out.write(data)
-    out.flush()
+    write(data)
 
 
 def _missing(page: dict[str, Any]) -> list[str]:
