@@ -136,7 +136,7 @@ class Client:
             ) from error
 
 
-_backing_off: Final = tenacity.wait_exponential_jitter(initial=0.1, max=5.0)
+_backing_off: Final = tenacity.wait_random_exponential(multiplier=0.1, max=5.0)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
