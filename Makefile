@@ -1,0 +1,66 @@
+# On a fresh Debian 12 or Ubuntu 24.04, `make run` is all that is needed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(shell command -v python3))
+DEMO_EVENTS ?= 20000
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help setup run test lint format bench lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run    start a system on this machine with some made-up events (Ctrl-C ends it)"
+	@echo "make test   lint, then all tests but chaos and benchmarks"
+	@echo "make lint   ruff, mypy and the rules about imports"
+	@echo "make bench  measure, and print tables"
+	@echo "make lock   pin the dependencies of pyproject.toml anew"
+	@echo "make setup  make $(VENV) (the others do it too)"
+
+setup: $(STAMP)
+
+# Runs again only when the lock or the package's metadata change. The package is editable: sources need no reinstall.
+# setuptools comes from the lock, hence no build isolation: nothing is fetched that is not pinned by its hash.
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is missing: install it, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "$(PYTHON) is not Python 3.11 or 3.12: say PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  package=$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends "$$package"; \
+	  else \
+	    echo "Python's venv module is missing: sudo apt-get install $$package" >&2; exit 1; \
+	  fi; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup
+	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
+
+test: lint
+	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks
+
+# No address of an index is written down. The image gets what running needs, at the same versions.
+lock: setup
+	$(BIN)/$(COMPILE) --extra dev --extra build pyproject.toml --output-file requirements.lock
+	$(BIN)/$(COMPILE) --extra build --constraint requirements.lock pyproject.toml --output-file requirements.image.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

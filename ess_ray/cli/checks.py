@@ -1,0 +1,241 @@
+"""The checks of `ess doctor`: each looks at one thing and says what it found and what to do.
+
+May live here: looking. May not: changing anything (but one probe file, removed at once), or printing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+from packaging.requirements import Requirement
+
+from ess_ray.cli.client import Client, read_run_file
+from ess_ray.cli.options import Chosen
+from ess_ray.core.errors import EssError
+
+MIN_FREE_BYTES: Final = 2 * 1024**3
+"""Buffers of two actors, their objects and Ray's own logs: below this a busy hour may fill the disk."""
+MIN_SHARED_BYTES: Final = 1024**3
+"""Ray's object store lives in /dev/shm; in less it falls back to the disk, slowly."""
+MIN_OPEN_FILES: Final = 4096
+"""Ray opens hundreds of files and sockets for each worker."""
+SLOW_FSYNC_S: Final = 0.02
+"""An acknowledgement waits for one fsync: more than this shows as latency."""
+FSYNCS: Final = 8
+"""Probes, of which the median counts."""
+
+State = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one check found; `advice` says what to do about it."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def checks(chosen: Chosen) -> Iterator[Check]:
+    """Run all checks, in the order in which a newcomer meets the troubles."""
+    yield _python()
+    yield from _packages()
+    yield from _folder(chosen.settings.data_dir)
+    yield _open_files()
+    yield _shared_memory()
+    yield from _system(chosen)
+
+
+def _python() -> Check:
+    version = sys.version.split()[0]
+    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+        return Check("python", "ok", version)
+    return Check("python", "failed", version, "use Python 3.11 or 3.12")
+
+
+def _packages() -> Iterator[Check]:
+    try:
+        wanted = [Requirement(text) for text in metadata.requires("ess_ray") or ()]
+    except metadata.PackageNotFoundError:
+        yield Check("packages", "warning", "ess_ray is not installed", "run `make setup`")
+        return
+    wrong = []
+    for requirement in wanted:
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
+    if wrong:
+        yield Check("packages", "failed", "; ".join(wrong), "run `make setup`")
+    else:
+        ray, deltalake = metadata.version("ray"), metadata.version("deltalake")
+        yield Check("packages", "ok", f"{len(wanted)} as required (ray {ray}, deltalake {deltalake})")
+
+
+def _existing(folder: Path) -> Path:
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+
+
+def _folder(data_dir: Path) -> Iterator[Check]:
+    folder = _existing(data_dir)
+    free = shutil.disk_usage(folder).free
+    advice = "" if free >= MIN_FREE_BYTES else f"free some of {folder}, or choose another --data-dir"
+    yield Check("disk space", "warning" if advice else "ok", f"{free / 1024**3:.1f} GiB free at {folder}", advice)
+    try:
+        took_s = _fsync_s(folder)
+    except OSError as error:
+        found = f"{folder}: {error.strerror}"
+        yield Check("data directory", "failed", found, "make it writable, or choose another --data-dir")
+        return
+    yield Check("data directory", "ok", f"{data_dir.absolute()} can be written")
+    advice = "each push waits for one: a faster disk makes pushing faster" if took_s > SLOW_FSYNC_S else ""
+    yield Check("fsync", "warning" if advice else "ok", f"{took_s * 1000:.2f} ms", advice)
+
+
+def _fsync_s(folder: Path) -> float:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".ess-doctor-") as probe:
+        times = []
+        for _ in range(FSYNCS):
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            started = time.perf_counter()
+            os.fsync(probe.fileno())
+            times.append(time.perf_counter() - started)
+    return sorted(times)[FSYNCS // 2]
+
+
+def _open_files() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= MIN_OPEN_FILES:
+        return Check("open files", "ok", f"limit {soft}")
+    return Check("open files", "warning", f"limit {soft}", f"`ulimit -n {min(hard, 65_536)}` before `ess up`")
+
+
+def _shared_memory() -> Check:
+    shared = Path("/dev/shm")
+    if not shared.is_dir():
+        return Check("shared memory", "ok", "this system has no /dev/shm")
+    free = shutil.disk_usage(shared).free
+    found = f"{free / 1024**3:.1f} GiB free in /dev/shm"
+    if free >= MIN_SHARED_BYTES:
+        return Check("shared memory", "ok", found)
+    return Check("shared memory", "warning", found, "enlarge it (in Docker: --shm-size=2g)")
+
+
+def _system(chosen: Chosen) -> Iterator[Check]:
+    settings = chosen.settings
+    try:
+        run = read_run_file(settings.data_dir)
+        target = chosen.target()
+    except EssError as error:
+        yield Check("system", "warning", error.message)
+        yield _port(settings.http.host, settings.http.port)
+        return
+    answers = []
+    with Client(target) as client:
+        for part in ("push", "search"):
+            try:
+                client.call("GET", f"/{part}/healthz")
+                answers.append(Check(part, "ok", f"{target.url}/{part}/healthz says ok"))
+            except EssError as error:
+                answers.append(Check(part, "failed" if run else "warning", error.message))
+    yield from answers
+    if all(answer.state != "ok" for answer in answers) and run is None:
+        yield _port(settings.http.host, settings.http.port)
+    if run is not None and isinstance(run.get("session_id"), int):
+        yield from _listeners(run["session_id"])
+
+
+def _port(host: str, port: int) -> Check:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            advice = "choose another with `ess up --port PORT` or ESS_HTTP__PORT"
+            return Check("port", "failed", f"{host}:{port}: {error.strerror}", advice)
+    return Check("port", "ok", f"{host}:{port} is free")
+
+
+_REASONS: Final[tuple[tuple[str, str], ...]] = (
+    ("ServeReplica", "a Serve replica's gRPC port, which Ray binds to all interfaces whatever it is told"),
+    ("haproxy", "HAProxy's metrics or stats socket, which Serve binds to all interfaces"),
+    ("ProxyActor", "Serve's own proxy"),
+    ("gcs_server", "Ray's control store"),
+    ("raylet", "Ray's node manager or object manager"),
+    ("dashboard", "Ray's dashboard or its agent"),
+    ("runtime_env", "Ray's runtime environment agent"),
+    ("ray::", "a Ray worker"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket and who holds it."""
+
+    address: str
+    port: int
+    pid: int
+    command: str
+
+    @property
+    def on_loopback(self) -> bool:
+        return ipaddress.ip_address(self.address.split("%")[0]).is_loopback
+
+    @property
+    def reason(self) -> str:
+        """Say why it listens, as far as the command line tells."""
+        return next((why for part, why in _REASONS if part in self.command), self.command[:80] or "unknown")
+
+
+def listeners(session_id: int, getsid: Callable[[int], int] = os.getsid) -> tuple[list[Listener], int]:
+    """Find the listening sockets of a session's processes, and how many processes there are."""
+    found, processes = [], 0
+    for process in psutil.process_iter():
+        try:
+            if getsid(process.pid) != session_id:
+                continue
+            sockets = process.net_connections(kind="inet")
+            command = " ".join(process.cmdline())
+        except (ProcessLookupError, PermissionError, psutil.Error):
+            continue  # it ended meanwhile, or is another user's and so not ours
+        processes += 1
+        found += [
+            Listener(one.laddr.ip, one.laddr.port, process.pid, command)
+            for one in sockets
+            if one.status == psutil.CONN_LISTEN
+        ]
+    return found, processes
+
+
+def _listeners(session_id: int) -> Iterator[Check]:
+    found, processes = listeners(session_id)
+    if processes == 0:
+        yield Check("processes", "failed", f"none of session {session_id} runs", "start it again with `ess up`")
+        return
+    yield Check("processes", "ok", f"{processes} in session {session_id}, {len(found)} listening sockets")
+    outside = [one for one in found if not one.on_loopback]
+    for one in sorted(outside, key=lambda each: each.port):
+        where = f"{one.address}:{one.port} (process {one.pid}): {one.reason}"
+        yield Check("open port", "warning", where, "keep it behind a firewall: it asks for no password")
+    if not outside:
+        yield Check("open port", "ok", "none: everything listens on loopback")

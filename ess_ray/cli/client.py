@@ -1,0 +1,184 @@
+"""Talking to a running system: where it is, its HTTP answers, and what its refusals mean for the exit code.
+
+May live here: addresses, requests, retries, problem documents as errors. May not: what commands do or print.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import httpx
+import tenacity
+
+from ess_ray.core.errors import BadRequest, EssError, KeyConflict, NotFound, TooFast, TooLarge, Unavailable, Unsupported
+from ess_ray.settings import RUN_FILE, Settings
+
+TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
+"""A flush of full buffers takes tens of seconds; a connection on one machine takes none."""
+RETRY_FOR_S: Final = 60.0
+"""Twice what a restart of a system takes: after that, a person should look."""
+MAX_RETRY_AFTER_S: Final = 30.0
+"""A longer Retry-After would outlast our own patience."""
+_RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+"""500 too: Serve answers its own 502, 503 and 504 as 500. With a key per batch each repeat is exact."""
+_ERRORS: Final[dict[int, type[EssError]]] = {
+    400: BadRequest,
+    404: NotFound,
+    413: TooLarge,
+    415: Unsupported,
+    422: KeyConflict,
+    429: TooFast,
+    503: Unavailable,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the system of a command is: its data directory (maybe of another machine) and its address."""
+
+    settings: Settings
+    url: str
+    known_by: str
+    """Where the address comes from, for errors."""
+    arguments: tuple[str, ...] = ()
+    """The options that lead here again, for commands that we print."""
+
+    @property
+    def data_dir(self) -> Path:
+        return self.settings.data_dir
+
+
+def read_run_file(data_dir: Path) -> dict[str, Any] | None:
+    """Read what a system wrote when it started in `data_dir`; None when there is none. Raises EssError."""
+    file = data_dir / RUN_FILE
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise EssError(f"{file} cannot be read ({error}); end the system with `ess down` and start it again") from error
+    if not isinstance(found, dict) or not isinstance(found.get("url"), str):
+        raise EssError(f"{file} does not say where the system is; end it with `ess down` and start it again")
+    return found
+
+
+def locate(settings: Settings, data_dir: Path | None, url: str | None) -> Target:
+    """Find the address: `--url`, then the run file of `--data-dir`, then ESS_URL or ess.yaml, then ESS_DATA_DIR.
+
+    `data_dir` and `url` are what the command line gave. A data directory that was named but where nothing was started
+    raises Unavailable: never is another system taken instead.
+    """
+    given = ("--data-dir", str(data_dir)) if data_dir is not None else ()
+    if url is not None:
+        return Target(settings, settings.url, "--url", (*given, "--url", settings.url))
+    if data_dir is None and "url" in settings.model_fields_set:
+        return Target(settings, settings.url, "ESS_URL or the settings file")
+    run = read_run_file(settings.data_dir)
+    if run is not None:
+        return Target(settings, str(run["url"]).rstrip("/"), str(settings.data_dir / RUN_FILE), given)
+    if "data_dir" in settings.model_fields_set:
+        raise Unavailable(
+            f"no system has been started in {settings.data_dir}: start it with "
+            f"`ess up --data-dir {settings.data_dir}`, or say where one is with --url"
+        )
+    return Target(settings, settings.url, "the default")
+
+
+class Client:
+    """HTTP to one system, usable from many threads. Errors are EssErrors; retries only where it is asked for."""
+
+    def __init__(self, target: Target, transport: httpx.BaseTransport | None = None) -> None:
+        self._target = target
+        # No environment: a proxy meant for the outer world must not see what goes to this machine.
+        self._http = httpx.Client(base_url=target.url, timeout=TIMEOUT, trust_env=False, transport=transport)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """Send one request and give its JSON. Raises the EssError of the answer's status, Unavailable without one."""
+        return _json(self._send(method, path, **arguments))
+
+    def call_patiently(
+        self, method: str, path: str, *, stop: threading.Event, for_s: float = RETRY_FOR_S, **arguments: Any
+    ) -> Any:
+        """Send again on 429, 5xx and lost connections, as Retry-After says or backing off, up to `for_s` seconds.
+
+        Only for requests that may be repeated. `stop` ends the trying early when it is set.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda answer: answer.status_code in _RETRIED)
+            | tenacity.retry_if_exception_type(Unavailable),
+            wait=_wait,
+            stop=tenacity.stop_after_delay(for_s) | tenacity.stop_when_event_set(stop),
+            sleep=tenacity.sleep_using_event(stop),
+            retry_error_callback=_last,
+        )
+        return _json(retrying(self._send, method, path, **arguments))
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **arguments)
+        except httpx.InvalidURL as error:
+            raise BadRequest(f"{self._target.url} is no address: {error}") from error
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"nothing answers at {self._target.url} (from {self._target.known_by}): "
+                f"{error or type(error).__name__}. Is the system up? See `ess doctor`"
+            ) from error
+
+
+_backing_off: Final = tenacity.wait_random_exponential(multiplier=0.1, max=5.0)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    outcome = state.outcome
+    if outcome is not None and not outcome.failed:
+        told = outcome.result().headers.get("Retry-After", "")
+        if told.isascii() and told.isdigit():  # the other form, a date, is for caches
+            return min(float(told), MAX_RETRY_AFTER_S)
+    return _backing_off(state)
+
+
+def _last(state: tenacity.RetryCallState) -> Any:
+    assert state.outcome is not None
+    return state.outcome.result()  # raises what was raised last
+
+
+def _json(answer: httpx.Response) -> Any:
+    if answer.is_success:
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise EssError(f"{answer.request.url} answered something else than JSON: is this an ess_ray?") from error
+    raise problem_of(answer)
+
+
+def problem_of(answer: httpx.Response) -> EssError:
+    """Turn a refusal into the error it stands for: `detail` as message, all other members as details."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = {}
+    if not isinstance(document, dict):
+        document = {}
+    message = str(document.pop("detail", "") or f"{answer.request.url} answered {answer.status_code}")
+    details = {name: value for name, value in document.items() if name.isidentifier() and name != "message"}
+    kind = _ERRORS.get(answer.status_code, EssError)
+    return kind(message, **details)
+
+
+class Refused(click.ClickException):
+    """An EssError as click prints it: exit code 2 when the input was wrong, else 1."""
+
+    def __init__(self, error: EssError) -> None:
+        super().__init__(error.message)
+        self.exit_code = 2 if isinstance(error, BadRequest) else 1  # type: ignore[misc]

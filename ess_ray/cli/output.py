@@ -1,0 +1,120 @@
+"""Printing: results on standard output, everything else on standard error, colours and bars on terminals only.
+
+May live here: how things look. May not: what is shown.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_COLOURS: Final[dict[str, str]] = {
+    "DEBUG": "bright_black",
+    "TRACE": "bright_black",
+    "WARN": "yellow",
+    "NOTICE": "cyan",
+    "INFO": "green",
+}
+_SEVERE: Final = 17
+"""OpenTelemetry's ERROR: from here on red."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Line ends to some readers (Python's splitlines), though not to JSON: escaped, one event stays one line for all.
+_LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+
+
+def json_line(value: Any) -> bytes:
+    """Write one JSON value as one line, its newline included."""
+    line = orjson.dumps(value)
+    for raw, escaped in _LINE_ENDS:
+        line = line.replace(raw, escaped)
+    return line + b"\n"
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value for programs."""
+    write(json_line(value))
+
+
+def write(data: bytes) -> None:
+    """Write a part of the result to standard output, at once."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def tell(text: str) -> None:
+    """Tell a person something beside the result, on standard error."""
+    click.echo(text, err=True)
+
+
+def event_text(event: Mapping[str, Any], *, terminal: bool) -> str:
+    """Write an event as a line for people: time, level, service, host, message, attributes.
+
+    On a terminal in colour, with control characters made visible: a log line must not drive the terminal.
+    """
+    level = event.get("level") or "-"
+    origin = " ".join(str(event[name]) for name in ("service", "host") if event.get(name))
+    message, attributes = str(event["message"]), event.get("attributes") or {}
+    pairs = " ".join(f"{key}={value}" for key, value in attributes.items())
+    if not terminal:
+        return " ".join(part for part in (event["timestamp"], f"{level:<5}", origin, message, pairs) if part)
+    severe = (event.get("severity_number") or 0) >= _SEVERE
+    parts = (
+        click.style(event["timestamp"], dim=True),
+        click.style(f"{visible(level):<5}", fg="red" if severe else _COLOURS.get(level), bold=severe),
+        click.style(visible(origin), fg="blue"),
+        visible(message),
+        click.style(visible(pairs), dim=True) if pairs else "",
+    )
+    return " ".join(part for part in parts if part)
+
+
+def visible(text: str) -> str:
+    """Show control characters other than newline and tab as their escapes."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give nested values under dotted names, for tables."""
+    for name, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from flat(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
+
+
+class SetTo(Protocol):
+    """Moves a bar to `completed` of its total, with a few words beside it."""
+
+    def __call__(self, completed: float, note: str = "", total: float | None = None) -> None: ...
+
+
+@contextmanager
+def progress(what: str, total: float | None) -> Iterator[SetTo]:
+    """Show a bar on standard error while a terminal looks."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(what, total=total, note="")
+
+        def set_to(completed: float, note: str = "", total: float | None = None) -> None:
+            bar.update(task, completed=completed, note=note, total=total)
+
+        yield set_to

@@ -1,0 +1,105 @@
+"""Settings: order of sources, refusal of unknown names and wrong values, nothing secret in what is printed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ess_ray.core.errors import BadRequest
+from ess_ray.settings import known_variables, load
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("ESS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_are_the_embedded_profile() -> None:
+    settings = load()
+    assert (settings.data_dir, settings.url) == (Path("ess-data"), "http://127.0.0.1:8000")
+    assert (settings.http.host, settings.http.port, settings.log.vnodes, settings.persist.actors) == (
+        "127.0.0.1",
+        8000,
+        8,
+        2,
+    )
+    assert settings.push.max_batch_bytes == 10 * 1024 * 1024
+
+
+def test_arguments_come_before_variables_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("ess.yaml").write_text("data_dir: from-file\nhttp: {port: 1001, host: 127.0.0.2}\nlog: {vnodes: 3}\n")
+    monkeypatch.setenv("ESS_HTTP__PORT", "1002")
+    monkeypatch.setenv("ESS_DATA_DIR", "from-variable")
+    settings = load(data_dir="from-argument", url=None)
+    assert settings.data_dir == Path("from-argument")
+    assert (settings.http.port, settings.http.host, settings.log.vnodes) == (1002, "127.0.0.2", 3)
+    assert load().data_dir == Path("from-variable")
+
+
+def test_the_file_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("other.yaml").write_text("persist: {actors: 5}")
+    monkeypatch.setenv("ESS_CONFIG", "other.yaml")
+    assert load().persist.actors == 5
+    monkeypatch.setenv("ESS_CONFIG", "missing.yaml")
+    with pytest.raises(BadRequest, match=r"missing\.yaml"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("ESS_HTTP__PROT", "ESS_HTTP__PORT"), ("ESS_DATADIR", "ESS_DATA_DIR"), ("ESS_HTTP", None)]
+)
+def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, nearest: str | None) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(BadRequest, match=f"{name} is unknown.*{nearest or ''}"):
+        load()
+
+
+def test_an_unknown_name_in_the_file_is_refused_at_every_depth() -> None:
+    Path("ess.yaml").write_text("htp: {port: 1}\nsearch: {atempts: 2}\n")
+    with pytest.raises(BadRequest) as caught:
+        load()
+    assert "htp is unknown (did you mean http?)" in caught.value.message
+    assert "search.atempts is unknown (did you mean search.attempts?)" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just text", "a: [1, hunter2", "http: 3", "http: {port: 70000}"])
+def test_a_wrong_file_is_refused_without_showing_it(text: str) -> None:
+    Path("ess.yaml").write_text(text)
+    with pytest.raises(BadRequest) as caught:
+        load()
+    assert "hunter2" not in caught.value.message
+
+
+def test_a_wrong_value_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESS_HTTP__PORT", "hunter2")
+    with pytest.raises(BadRequest, match=r"http\.port") as caught:
+        load()
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["http://me:hunter2@127.0.0.1:8000", "127.0.0.1:8000", "ftp://127.0.0.1"])
+def test_an_address_that_is_none_or_holds_a_password_is_refused(url: str) -> None:
+    with pytest.raises(BadRequest, match="url: ") as caught:
+        load(url=url)
+    assert "hunter2" not in caught.value.message
+
+
+def test_every_setting_can_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = load().model_dump()
+    for name in set(known_variables()) - {"ESS_CONFIG"}:
+        value = told
+        for part in name.removeprefix("ESS_").lower().split("__"):
+            value = value[part]
+        monkeypatch.setenv(name, str(value))
+    assert load().model_dump() == told
+
+
+def test_the_limits_are_those_of_the_parts_that_read_them() -> None:
+    writer = pytest.importorskip("ess_ray.ingest.writer", exc_type=ImportError)
+    run = pytest.importorskip("ess_ray.search.run", exc_type=ImportError)
+    assert writer.WriterLimits(**load().persist.as_limits()) == writer.WriterLimits()
+    assert run.SearchLimits(**load().search.as_limits()) == run.SearchLimits()
