@@ -41,6 +41,8 @@ NUMBER_PATTERN: Final = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 """Text that is a number: as Python and RE2 read it alike. No spaces, no `nan`, no `inf`, ASCII digits only."""
 MAX_NARROWED_SHARE: Final = 0.5
 """Of a block's rows: fewer are copied together before the next test. A copy costs a tenth of testing the same bytes."""
+MAX_QUOTED_CHARS: Final = 1_000
+"""Of a literal given to RE2, four times as fast as Arrow's own search (KMP); beyond, its DFA outgrows its memory."""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 # What a test of one row costs, in tenths of nanoseconds per row, measured on 110-byte messages. Only the order counts.
@@ -158,8 +160,7 @@ def _leaf(node: Contains | Regex | Equals | Compare | Exists, block: _Block) -> 
     """Test one field of every row; null where the field is."""
     match node:
         case Contains(field, text, ignore_case):
-            # Arrow's own substring search (KMP) runs at a quarter of RE2's speed for a quoted literal.
-            return regex.find(_text(field, block), regex.quote(text), ignore_case)
+            return _contains(_text(field, block), text, ignore_case)
         case Regex(field, pattern, ignore_case):
             return regex.find(_text(field, block), pattern, ignore_case)
         case Equals(field, text, True):
@@ -170,6 +171,12 @@ def _leaf(node: Contains | Regex | Equals | Compare | Exists, block: _Block) -> 
             return _compare(field, op, number, block)
         case Exists(field):
             return _exists(field, block)
+
+
+def _contains(values: pa.StringArray, text: str, ignore_case: bool) -> pa.BooleanArray:
+    if len(text) > MAX_QUOTED_CHARS and not ignore_case:
+        return pc.match_substring(values, text)
+    return regex.find(values, regex.quote(text), ignore_case)
 
 
 def _text(field: Field, block: _Block) -> pa.StringArray:
