@@ -38,6 +38,7 @@ from ess_ray.core.event import normalize_level, parse_timestamp_us
 from ess_ray.core.filter import NUMBER_PATTERN
 from ess_ray.core.query import (
     COLUMNS,
+    NUMBER_COLUMNS,
     TIME_COLUMNS,
     All,
     And,
@@ -73,6 +74,7 @@ _SLASH_AT_END = re.compile(r"/(i?)(?=[\s)]|\Z)")
 _COMPARE = re.compile(r"([<>]=?)(.*)", re.DOTALL)
 _RANGE = re.compile(r"([\[{])\s*([^\s\]}]+)\s+TO\s+([^\s\]}]+)\s*([\]}])")
 _NUMBER = re.compile(NUMBER_PATTERN)
+_INT64 = re.compile(r"[+-]?[0-9]{1,19}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPERATORS: Final = {"AND": "_AND", "OR": "_OR", "NOT": "_NOT"}
 
@@ -257,7 +259,9 @@ def _number(field: Field, text: str, at: int) -> float:
         return _time_us(text, at)
     if _NUMBER.fullmatch(text) is None:
         raise QueryError(f'"{text[:40]}" is no number: compare with one (12, -3.5, 1e3), or quote the value', at)
-    return float(text)
+    # Offsets grow beyond the integers that a float tells apart.
+    exact = not field.attribute and field.name in NUMBER_COLUMNS and _INT64.fullmatch(text) is not None
+    return int(text) if exact else float(text)
 
 
 def _time_us(text: str, at: int) -> int:

@@ -43,6 +43,10 @@ MAX_NARROWED_SHARE: Final = 0.5
 """Of a block's rows: fewer are copied together before the next test. A copy costs a tenth of testing the same bytes."""
 MAX_QUOTED_CHARS: Final = 1_000
 """Of a literal given to RE2, four times as fast as Arrow's own search (KMP); beyond, its DFA outgrows its memory."""
+MIN_ALTERNATIVES: Final = 3
+"""Literals joined into one alternation: fewer are sought faster one by one, by RE2's search for their first bytes."""
+MAX_ALTERNATION_CHARS: Final = 4_000
+"""Of the literals in one alternation: RE2 takes patterns four times as long, whatever the letters fold to."""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 # What a test of one row costs, in tenths of nanoseconds per row, measured on 110-byte messages. Only the order counts.
@@ -112,16 +116,44 @@ def _match(node: Node, block: _Block) -> pa.BooleanArray:
             return pc.invert(_match(child, block))
         case And(children):
             mask = block.all(True)
-            for child in sorted(children, key=_cost):
+            for child in sorted(_exclusions_together(children), key=_cost):
                 mask = _among(child, block, mask)
             return mask
         case Or(children):
             mask = block.all(False)
-            for child in sorted(children, key=_cost):
+            for child in sorted(_literals_together(children), key=_cost):
                 mask = pc.or_(mask, _among(child, block, pc.invert(mask)))
             return mask
         case _:
             return pc.fill_null(_leaf(node, block), False)
+
+
+def _exclusions_together(children: tuple[Node, ...]) -> list[Node]:
+    """Turn `-a -b -c` into -(a OR b OR c), so that what is excluded is sought in one pass."""
+    excluded = tuple(child.child for child in children if isinstance(child, Not) and isinstance(child.child, Contains))
+    others = [child for child in children if not (isinstance(child, Not) and isinstance(child.child, Contains))]
+    return [*others, Not(Or(excluded))] if excluded else others
+
+
+def _literals_together(children: tuple[Node, ...]) -> list[Node]:
+    """Join alternative literals of one field into one alternation: RE2 seeks a thousand as fast as three."""
+    others: list[Node] = []
+    groups: dict[tuple[Field, bool], list[list[Contains]]] = {}
+    for child in children:
+        if not isinstance(child, Contains) or len(child.text) > MAX_ALTERNATION_CHARS:
+            others.append(child)
+            continue
+        runs = groups.setdefault((child.field, child.ignore_case), [[]])
+        if sum(len(leaf.text) + 1 for leaf in runs[-1]) + len(child.text) > MAX_ALTERNATION_CHARS:
+            runs.append([])
+        runs[-1].append(child)
+    for (field, ignore_case), runs in groups.items():
+        for run in runs:
+            if len(run) < MIN_ALTERNATIVES:
+                others.extend(run)
+            else:
+                others.append(Regex(field, "|".join(regex.quote(leaf.text) for leaf in run), ignore_case))
+    return others
 
 
 def _among(node: Node, block: _Block, undecided: pa.BooleanArray) -> pa.BooleanArray:
@@ -206,10 +238,10 @@ def _compare(field: Field, op: Comparison, number: float, block: _Block) -> pa.B
     # Arrow's cast raises on the first value that is no number, so only numbers may reach it.
     is_number = regex.find(text, rf"\A{NUMBER_PATTERN}\z", False)
     values = pc.if_else(is_number, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    return _FLOAT_COMPARISONS[op](values, pa.scalar(number, pa.float64()))
+    return _COMPARISONS[op](values, pa.scalar(float(number), pa.float64()))
 
 
-_FLOAT_COMPARISONS: Final[dict[Comparison, Callable[[pa.Array, pa.Scalar], pa.BooleanArray]]] = {
+_COMPARISONS: Final[dict[Comparison, Callable[[pa.Array, pa.Scalar], pa.BooleanArray]]] = {
     "<": pc.less,
     "<=": pc.less_equal,
     ">": pc.greater,
@@ -225,6 +257,6 @@ def _compare_integers(values: pa.Int64Array, op: Comparison, number: float) -> p
         number = 2**64 if number > 0 else -(2**64)
     bound = math.ceil(number) if op in (">=", "<") else math.floor(number)
     if _INT64_MIN <= bound <= _INT64_MAX:
-        return _FLOAT_COMPARISONS[op](values, pa.scalar(bound, pa.int64()))
+        return _COMPARISONS[op](values, pa.scalar(bound, pa.int64()))
     below = bound > _INT64_MAX  # every value lies below the bound
     return pc.and_(values.is_valid(), below == (op in ("<", "<=")))

@@ -75,7 +75,9 @@ def value_holds(node: Contains | Equals | Exists | Compare | Regex, value: str |
         case Compare(_, op, number):
             compared = as_number(value)
             relations = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-            return compared is not None and relations[op](compared, number)
+            # Against text, both sides are floats; against an integer column, the comparison is exact.
+            bound = float(number) if isinstance(compared, float) else number
+            return compared is not None and relations[op](compared, bound)
         case Equals(_, text, ignore_case):
             return fold(text) == fold(str(value)) if ignore_case else text == str(value)
         case Contains(_, text, ignore_case):
@@ -233,23 +235,28 @@ NUMBERS = (
     st.sampled_from([12.0, -3.5, 5, 0, 0.5, 10, 17, math.inf, -math.inf, math.nan, 2.0**53, 2.0**63, 1e300, T0_US])
     | st.floats(-5, 25)
     | st.integers(2**53 - 2, 2**53 + 2)
+    | st.integers(2**63 - 2, 2**63)
 )
 EQUAL_TEXTS = TEXTS | st.sampled_from(["error", "ERROR", "12", "+5", "", str(T0_US), "x"])
 LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(All()),
     st.builds(Contains, FIELDS, st.text(CHARS, max_size=2), st.booleans()),
     st.builds(Contains, st.just(Field("message")), st.text(CHARS, max_size=2), st.booleans()),
+    st.builds(Contains, st.just(Field("message")), st.text(CHARS, max_size=2), st.booleans()).map(Not),
     st.builds(Equals, FIELDS, EQUAL_TEXTS, st.booleans()),
     st.builds(regex_leaf, FIELDS, PATTERNS, st.booleans()),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS),
     st.builds(Exists, FIELDS),
 )
+LITERALS = st.builds(Contains, st.just(Field("message")), st.text(CHARS, max_size=2), st.booleans())
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
         inner.map(Not),
         st.lists(inner, max_size=4).map(lambda children: And(tuple(children))),
         st.lists(inner, max_size=4).map(lambda children: Or(tuple(children))),
+        st.lists(LITERALS, max_size=4).map(lambda children: Or(tuple(children))),
+        st.lists(LITERALS.map(Not), max_size=4).map(lambda children: And(tuple(children))),
     ),
     max_leaves=6,
 )
@@ -387,6 +394,13 @@ def test_text_finds_the_rows_it_means(question: tuple[str, Test], rows: list[dic
 
 
 # ------------------------------------------------------------------------------------------------------ named cases
+def test_integers_compare_exactly_where_floats_no_longer_can() -> None:
+    batch = pa.record_batch({"offset": [2**53, 2**53 + 1, 2**63 - 1]})
+    assert filter_batch(batch, Query(parse(f"offset:>{2**53}"))).to_pylist() == [1, 2]
+    assert filter_batch(batch, Query(parse(f"offset:[{2**53 + 1} TO {2**63 - 2}]"))).to_pylist() == [1]
+    assert filter_batch(batch, Query(parse("offset:<1e19"))).to_pylist() == [0, 1, 2]
+
+
 def test_narrowing_changes_nothing_on_many_rows() -> None:
     messages = [f"{'err' if i % 7 == 0 else 'ok'} {i} {'x' if i % 3 else 'y'}" for i in range(5_000)]
     rows = [
@@ -399,6 +413,19 @@ def test_narrowing_changes_nothing_on_many_rows() -> None:
     expected = [i for i, row in enumerate(rows) if wanted(query, row)]
     assert 10 < len(expected) < 1_000
     assert filter_batch(table_of(rows), query).to_pylist() == expected
+
+
+@pytest.mark.parametrize("many", [2, 3, 1_200])
+def test_many_alternatives_and_exclusions_mean_what_few_mean(many: int) -> None:
+    numbers = [f"{n:04}" for n in range(many)]
+    messages = [f"<{n:04}>" for n in range(many + 50)] + ["<", "s\u212a", ""]
+    batch = pa.record_batch({"message": messages})
+    hits = list(range(many))
+    assert filter_batch(batch, Query(parse(" OR ".join(numbers)))).to_pylist() == hits
+    excluding = " ".join(f"-{number}" for number in numbers)
+    assert filter_batch(batch, Query(parse(f"{excluding} <"))).to_pylist() == list(range(many, many + 51))
+    assert filter_batch(batch, Query(parse(f"ſk OR {' OR '.join(numbers)}"))).to_pylist() == [*hits, many + 51]
+    assert filter_batch(batch, Query(parse('"a" OR "b" OR ""'))).to_pylist() == list(range(len(messages)))
 
 
 def test_a_pattern_that_explodes_elsewhere_is_one_more_pattern_here() -> None:
