@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.ipc as ipc
+from pyarrow import ipc
 
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, check_tenant
@@ -39,7 +39,7 @@ _CUT_BYTES: Final = MAX_RECORD_BYTES - _ENVELOPE_BYTES
 _STRINGS: Final = tuple(field.name for field in RECORD_SCHEMA if pa.types.is_string(field.type))
 _REQUIRED: Final = tuple(field.name for field in RECORD_SCHEMA if not field.nullable)
 SURELY_ONE_RECORD_BYTES: Final = MAX_RECORD_BYTES // 2
-"""A batch whose buffers (`nbytes`) are no larger is one record, however its rows count: rows count under twice that."""
+"""A batch whose buffers are no larger is one record, however its rows count: rows count under twice that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RequestKey:
 
 @dataclass(frozen=True)
 class DecodedRecord:
-    """A record read back: rows of EVENT_SCHEMA, whose they are, and the request that they came with, if it had a key."""
+    """A record read back: rows of EVENT_SCHEMA, whose they are, and the request they came with, if it had a key."""
 
     tenant: str
     batch: pa.RecordBatch
@@ -120,7 +120,7 @@ def _cuts(batch: pa.RecordBatch) -> Iterator[tuple[int, int]]:
     """Give (start, length) of the runs of rows that make one record each."""
     if not len(batch):
         return
-    if batch.nbytes <= SURELY_ONE_RECORD_BYTES:
+    if batch.get_total_buffer_size() <= SURELY_ONE_RECORD_BYTES:
         yield 0, len(batch)
         return
     start = size = 0

@@ -21,7 +21,13 @@ from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.intake.limits import IntakeLimits
 
 NDJSON: Final = frozenset(
-    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines"}
+    {
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonlines",
+        "application/jsonlines",
+    }
 )
 _JSON: Final = frozenset(
     # The last three are what curl -d, and clients that were told nothing, send.
@@ -193,10 +199,12 @@ def _events_of(document: Any, limits: IntakeLimits) -> list[Any]:
         if isinstance(inner, list) and "message" not in document:
             if len(document) > 1:
                 other = sorted(set(document) - {"events"})[0]
-                raise BadRequest(f"{other!r} stands beside `events`: an envelope holds `events` alone, put it into each event")
+                raise BadRequest(
+                    f"{other!r} stands beside `events`: an envelope holds `events` alone, put it into each event"
+                )
             values = inner
     if not isinstance(values, list):
-        raise BadRequest("the body is JSON, but neither an array of events, nor {\"events\": [...]}, nor an event")
+        raise BadRequest('the body is JSON, but neither an array of events, nor {"events": [...]}, nor an event')
     _check_count(len(values), limits)
     return values
 

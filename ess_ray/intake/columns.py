@@ -25,7 +25,17 @@ from ess_ray.core.event import (
     parse_timestamp_us,
 )
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import FIELDS, STRING_FIELDS, Inexact, Reading, Rejected, Row, attribute_text, read_attributes, read_row
+from ess_ray.intake.rows import (
+    FIELDS,
+    STRING_FIELDS,
+    Inexact,
+    Reading,
+    Rejected,
+    Row,
+    attribute_text,
+    read_attributes,
+    read_row,
+)
 from ess_ray.record import row_bytes
 
 _STRING: Final = pa.string()
@@ -41,7 +51,7 @@ class _Odd(Exception):
 
 
 NOT_PLAIN: Final = (_Odd, Rejected, Inexact, TypeError, ValueError, pa.ArrowException)
-"""What the fast path raises for events that are not plain (ArrowInvalid is a ValueError, ArrowTypeError a TypeError)."""
+"""What the fast path raises for events that are not plain (Arrow's errors are ValueErrors and TypeErrors, too)."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,7 @@ def _ids(ids: list[Any]) -> pa.Array:
 def _times(times: list[Any], now_us: int, limits: IntakeLimits) -> pa.Array:
     given = [time for time in times if time is not None]
     kinds = set(map(type, given))
-    if kinds == {str} and all([_is_rfc3339(time) for time in given]):
+    if kinds == {str} and all(map(_is_rfc3339, given)):
         column = _parsed(times)
     elif bool in kinds:
         raise _Odd

@@ -38,8 +38,8 @@ def rejected_json(rejected: list[tuple[int, str]]) -> list[dict[str, Any]]:
 def decode_events(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Decoded:
     """Read a decompressed body (see `body.decompress`) as events received at `now_us`.
 
-    An index counts events from 0; in NDJSON, the lines that are not blank. Raises BadRequest (no JSON, no events, or none
-    of them valid: `rejected` in its details), TooLarge (bytes, events), Unsupported (content type).
+    An index counts events from 0; in NDJSON, the lines that are not blank. Raises BadRequest (no JSON, no events, or
+    none of them valid: `rejected` in its details), TooLarge (bytes, events), Unsupported (content type).
     """
     columns = _columns(body, content_type, now_us, limits)
     if columns.rejected and not len(columns.batch):

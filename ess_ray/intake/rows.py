@@ -8,7 +8,7 @@ these rules would give the same, and comes here where it cannot. Decisions that 
   with dots, an empty object is nothing;
 - two ways to one attribute (`{"a": {"b": 1}, "a.b": 2}`): the later one wins; `attributes` wins over an unknown
   top-level key;
-- lists count as levels of nesting, and what stands under an unknown top-level key counts as if it stood in `attributes`.
+- lists count as levels of nesting, and what stands under an unknown top-level key counts as if in `attributes`.
 
 May live here: rules of one event. May not: JSON syntax (`body`), columns.
 """
@@ -36,7 +36,7 @@ EXACT_BELOW: Final = 2.0**63
 
 
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
-"""Characters of all attributes of a request: dotted keys repeat their prefix, so 10 MiB of JSON could become gigabytes."""
+"""Characters of all attributes of a request: dotted keys repeat their prefix, so 10 MiB could become gigabytes."""
 
 
 class Rejected(Exception):
@@ -76,7 +76,10 @@ class Row:
 
 
 def read_row(value: Any, now_us: int, limits: IntakeLimits, reading: Reading) -> Row:
-    """Read one value as an event. Raises Rejected with the reason; Inexact when the parser may have dropped digits, TooLarge."""
+    """Read one value as an event.
+
+    Raises Rejected with the reason, Inexact when the parser may have dropped digits, TooLarge (see `Reading`).
+    """
     if isinstance(value, Broken):
         raise Rejected(value.reason)
     if not isinstance(value, dict):
