@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -95,7 +96,7 @@ def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: thr
     _on_signals(stop)  # again: Ray has set its own handlers
     try:
         running = app.start(system)
-        RunFile(**{**_fields(me), "dashboard_url": dashboard_url}).write(settings.data_dir.resolve())
+        replace(me, dashboard_url=dashboard_url).write(settings.data_dir.resolve())
         _log.info("ready at %s, dashboard at %s (token in %s)", me.url, dashboard_url, dirs.token)
         while not stop.wait(app.WATCH_INTERVAL_S):
             running.watch()
@@ -103,10 +104,6 @@ def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: thr
         running.flush()
     finally:
         node.stop_node()
-
-
-def _fields(run_file: RunFile) -> dict[str, object]:
-    return {name: getattr(run_file, name) for name in RunFile.__dataclass_fields__}
 
 
 def _on_signals(stop: threading.Event) -> None:

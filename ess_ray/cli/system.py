@@ -10,17 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import httpx
 import psutil
 
-from ess_ray.cli.client import Client, Target, locate
-from ess_ray.cli.inputs import Item
-from ess_ray.cli.options import json_option, with_settings
+from ess_ray.cli.client import locate
+from ess_ray.cli.generate_cmd import push_events
+from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.generate import SECOND_US, events
 from ess_ray.runtime.environment import run_dirs
 from ess_ray.runtime.processes import RUN_FILE, RunFile, driver, end_all, read_run_file
 from ess_ray.settings import Settings
@@ -32,7 +33,10 @@ STOP_TIMEOUT_S: Final = 80.0
 """The contract allows 90 s for `ess down`: what has not ended by then is killed, and its events stay in the log."""
 POLL_S: Final = 0.1
 SHOWN_LOG_LINES: Final = 15
-EARLIER_RUN: Final = "system.log"
+LOG_FILE: Final = "system.log"
+DEMO_SEED: Final = 1
+DEMO_SPAN_US: Final = 1800 * SECOND_US
+"""Made-up events lie within the hour that a search looks at by default."""
 
 
 @click.command()
@@ -41,14 +45,15 @@ EARLIER_RUN: Final = "system.log"
 @click.option("--demo-events", type=click.IntRange(0), default=0, metavar="N", help="Push N made-up events once ready.")
 @json_option
 @with_settings
-def up(settings: Settings, port: int | None, detach: bool, demo_events: int, as_json: bool) -> None:
+def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, as_json: bool) -> None:
     """Start a system on this machine: Ray, the persist pool, push and search. Ctrl-C stops it, with all events stored.
 
     Without --detach it stays in the foreground and ends with this command, however that ends.
     """
+    settings = chosen.settings
     data_dir = settings.data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    log_file = data_dir / EARLIER_RUN
+    log_file = data_dir / LOG_FILE
     child = _start(data_dir, port, log_file, detach)
     try:
         run = _wait_until_ready(child, data_dir, log_file)
@@ -125,9 +130,8 @@ try:
 
 
 def _push_demo(settings: Settings, data_dir: Path, count: int) -> None:
-    from ess_ray.cli.generate_cmd import push_made_up
-
-    push_made_up(locate(settings, data_dir, None), count)
+    made = events(count, DEMO_SEED, time.time_ns() // 1000, DEMO_SPAN_US)
+    push_events(locate(settings, data_dir, None), made, count)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -149,9 +153,9 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 @click.command()
 @json_option
 @with_settings
-def down(settings: Settings, as_json: bool) -> None:
+def down(chosen: Chosen, /, *, as_json: bool) -> None:
     """End the system of a data directory: everything is stored, no process stays. Nothing running is no error."""
-    data_dir = settings.data_dir.resolve()
+    data_dir = chosen.settings.data_dir.resolve()
     run = read_run_file(data_dir)
     ended = 0
     if run is not None:
