@@ -441,6 +441,21 @@ def test_a_pattern_that_re2_refuses_is_a_bad_request() -> None:
         filter_batch(pa.record_batch({"message": ["x"]}), Query(Regex(Field("message"), "(", ignore_case=False)))
 
 
+@pytest.mark.parametrize(
+    "text", ["service:x", "service:x*", "service:/x/", "service:>1", "service:*", "k:x", "k:*", "k:>1"]
+)
+def test_a_field_that_is_null_does_not_match_and_its_negation_does(text: str) -> None:
+    batch = table_of([{"timestamp": T0_US, "observed_timestamp": T0_US, "message": ""}] * 3)
+    assert filter_batch(batch, Query(parse(text))).to_pylist() == []
+    assert filter_batch(batch, Query(parse(f"NOT {text}"))).to_pylist() == [0, 1, 2]
+    assert filter_batch(batch, Query(parse(f"NOT ({text} *)"))).to_pylist() == [0, 1, 2]
+    for ignore_case in (False, True):
+        leaf = Contains(Field("service"), "", ignore_case)
+        assert filter_batch(batch, Query(leaf)).to_pylist() == []
+        assert filter_batch(batch, Query(Not(leaf))).to_pylist() == [0, 1, 2]
+        assert filter_batch(batch, Query(And((Not(leaf), Not(leaf))))).to_pylist() == [0, 1, 2]
+
+
 def test_a_key_given_twice_has_its_last_value_and_a_null_map_has_none() -> None:
     pairs = pa.array(["k"] * 5), pa.array(["1", "2", "3", "4", None])
     # The second map is null, though the arrays below it hold pairs for it: Arrow allows that.
