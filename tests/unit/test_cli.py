@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -259,6 +260,16 @@ def test_a_refusal_that_will_not_change_ends_the_push(ess: Ess, server: Contract
     assert done.exit_code == 1
     assert "no such encoding" in done.stderr
     assert "0 accepted" in done.stdout
+
+
+def test_what_was_acknowledged_before_a_failure_is_told(ess: Ess, server: Contract, tmp_path: Path) -> None:
+    whole = gzip.compress(b"".join(b"%d %s\n" % (i, os.urandom(40).hex().encode()) for i in range(5000)))
+    file = tmp_path / "cut.log.gz"
+    file.write_bytes(whole[: len(whole) * 3 // 4])
+    done = ess("push", str(file), "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["accepted"] == len(server.pushed) > 0
+    assert "cut.log.gz cannot be read to its end" in done.stderr
 
 
 def test_an_empty_input_is_done(ess: Ess, server: Contract) -> None:
