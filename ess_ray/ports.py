@@ -7,7 +7,7 @@ and async callers run them in threads. May live here: Protocols and their value 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -280,7 +280,7 @@ class ScanResult:
 class ScanExecutor(Protocol):
     """Runs scan tasks with bounded parallelism."""
 
-    def run(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Start tasks in the order given and yield (index, result) as they finish.
 
         Closing the iterator cancels what is running and starts nothing more.

@@ -106,13 +106,18 @@ class RepeatMemory:
 
 
 def rebuild(
-    store: ObjectStore, entries: Iterable[ObjectEntry], log_id: str, vnodes: Iterable[int], now_us: int
+    store: ObjectStore,
+    entries: Iterable[ObjectEntry],
+    log_id: str,
+    vnodes: Iterable[int],
+    now_us: int,
+    max_entries: int = MAX_ENTRIES,
 ) -> dict[int, RepeatMemory]:
     """Read from the objects of the last hour what these virtual nodes stored: the memory at take-over.
 
-    Raises NotFound or CorruptData when an object cannot be read: a writer must not start with half a memory.
+    `max_entries` is of each. Raises NotFound or CorruptData when an object cannot be read: a writer must not start with half a memory.
     """
-    memories = {vnode: RepeatMemory() for vnode in vnodes}
+    memories = {vnode: RepeatMemory(max_entries) for vnode in vnodes}
     for entry in entries:
         if entry.modified_us < now_us - WINDOW_US - CLOCK_SLACK_US:
             continue

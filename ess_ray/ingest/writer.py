@@ -17,7 +17,7 @@ from ess_ray.core.chunk import StoredRequest
 from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, UnknownOutcome
 from ess_ray.record import DecodedRecord
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
-from ess_ray.ingest.repeats import RepeatMemory, rebuild
+from ess_ray.ingest.repeats import MAX_ENTRIES, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
 
@@ -144,12 +144,14 @@ class VnodeWriter:
             self.gaps += lost
             self.counts["lost_offsets"] += sum(end - first for _, first, end in lost)
         first = {vnode: steps[vnode].next_offset if vnode in steps else stands[vnode] for vnode in vnodes}
-        memories = await asyncio.to_thread(self._rebuild, vnodes)
+        # A process may come to own every virtual node, and its memories share one bound.
+        share = MAX_ENTRIES // await self._log.vnode_count()
+        memories = await asyncio.to_thread(self._rebuild, vnodes, share)
         return {vnode: Node(at, at, memories[vnode]) for vnode, at in first.items() if at is not None}
 
-    def _rebuild(self, vnodes: Sequence[int]) -> dict[int, RepeatMemory]:
+    def _rebuild(self, vnodes: Sequence[int], max_entries: int) -> dict[int, RepeatMemory]:
         entries = self._catalog.snapshot().objects(None, None, None)
-        return rebuild(self._store, entries, self._log_id, vnodes, self._clock_us())
+        return rebuild(self._store, entries, self._log_id, vnodes, self._clock_us(), max_entries)
 
     # -------------------------------------------------------------------------------------------------- step 2: reading
     async def poll(self) -> int:

@@ -12,13 +12,14 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
 from ess_ray.core.query import Query
 from ess_ray.record import decode_record
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
-from ess_ray.ports import StoredRecord, View
-from ess_ray.runtime.log import RemoteLog
+from ess_ray.ports import EventLog, StoredRecord, View
 from ess_ray.runtime.wiring import System
 
 _log = logging.getLogger(__name__)
@@ -34,17 +35,18 @@ FLUSH_ATTEMPTS: Final = 5
 class PersistActor:
     """Persists the virtual nodes it is assigned; a plain class, made an actor by the supervisor."""
 
-    def __init__(self, system: System, name: str) -> None:
+    def __init__(self, system: System, name: str, log: EventLog) -> None:
         self._name = name
         self._writer = VnodeWriter(
-            RemoteLog(system),
+            log,
             system.catalog(),
             system.store(),
-            decode=lambda record, log_id, vnode: decode_record(record, log_id, vnode),
+            decode=decode_record,
             dead_letter=self._dead_letter,
             clock_us=lambda: time.time_ns() // 1000,
             limits=system.writer,
         )
+        self._dead_letters = system.dead_letters()
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._failure: str | None = None
@@ -155,7 +157,13 @@ class PersistActor:
         }
 
     def _dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
+        """Keep a record that cannot be decoded for a person to look at: its value, and beside it why."""
+        name = f"{vnode}-{record.offset}.record"
+        headers = [(key, value.decode("utf-8", "replace")) for key, value in record.headers]
+        self._dead_letters.put(f"{name}.json", orjson.dumps({"reason": reason, "headers": headers}))
+        self._dead_letters.put(name, record.value)
         self._trouble[f"dead letter {vnode}"] = (
-            f"{self._name}: the record at offset {record.offset} of virtual node {vnode} cannot be decoded: {reason}"
+            f"{self._name}: the record at offset {record.offset} of virtual node {vnode} cannot be decoded ({reason}); "
+            f"it is kept as dead-letters/{name}"
         )
         _log.error(self._trouble[f"dead letter {vnode}"])

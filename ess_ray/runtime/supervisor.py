@@ -40,7 +40,8 @@ class _Slot:
     number: int
     incarnation: int = 0
     handle: Any = None
-    assigned: tuple[int, ...] = ()
+    assigned: tuple[int, ...] | None = None
+    """None until this incarnation owns its share."""
     last: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -62,13 +63,38 @@ class Supervisor:
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
 
     async def start(self) -> None:
-        """Create or find the pool and begin to watch it; returns once every virtual node is owned. Idempotent."""
-        if self._watch is None:
-            await self._ensure()
-            self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+        """Create or find the pool and begin to watch it; returns once every virtual node is owned.
+
+        Idempotent. A supervisor that Ray restarted watches nothing until somebody asks it to, which the driver does every
+        second.
+        """
+        async with self._starting:
+            if self._watch is None:
+                self._adopt()
+                await self._ensure()
+                self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+
+    def _adopt(self) -> None:
+        """Find the actors of an earlier life of this supervisor: the newest of each slot stays, what is older goes."""
+        names = [
+            actor["name"]
+            for actor in ray.util.list_named_actors(all_namespaces=True)
+            if actor["namespace"] == self._system.namespace
+        ]
+        for slot in self._slots:
+            mine = [int(n.removeprefix(f"{slot.name}.")) for n in names if n.startswith(f"{slot.name}.")]
+            for incarnation in mine:
+                slot.incarnation = incarnation
+                handle = self._system.actor(slot.actor_name)
+                if incarnation < max(mine):
+                    ray.kill(handle)
+                else:
+                    slot.handle = handle
+            slot.incarnation = max(mine, default=0)
 
     # ---------------------------------------------------------------------------------------------------- the pool
     async def _ensure(self) -> None:
@@ -96,8 +122,7 @@ class Supervisor:
             max_restarts=0,
             max_concurrency=1000,
             lifetime="detached",
-            get_if_exists=True,
-        ).remote(self._system, slot.name)
+        ).remote(self._system, slot.name, RemoteLog(self._system))
 
     async def _watch_loop(self) -> None:
         while True:
@@ -126,12 +151,12 @@ class Supervisor:
             _log.error("%s; replacing %s", reason, slot.actor_name)
             self._deaths.append((time.monotonic(), reason))
             ray.kill(slot.handle)
-            slot.handle, slot.assigned, slot.last = None, (), {}
+            slot.handle, slot.assigned, slot.last = None, None, {}
 
     # ----------------------------------------------------------------------------------------------- what others ask
     async def owners(self) -> dict[int, str]:
         """Give the actor name of each owned virtual node."""
-        return {vnode: slot.actor_name for slot in self._slots for vnode in slot.assigned}
+        return {vnode: slot.actor_name for slot in self._slots for vnode in slot.assigned or ()}
 
     async def health(self) -> list[str]:
         """Name what stands in the way of storing and of complete answers; empty when all is well."""
@@ -139,7 +164,7 @@ class Supervisor:
         now = time.monotonic()
         self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]
         for slot in self._slots:
-            if not slot.assigned:
+            if slot.assigned is None:
                 problems.append(f"{slot.name} is being replaced")
             problems += slot.last.get("trouble", [])
             problems += [f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])]
@@ -149,7 +174,7 @@ class Supervisor:
         """Give the pool's figures: per actor its virtual nodes, positions, buffers and counts; recent deaths."""
         await self.health()
         actors = {
-            slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned), **slot.last} for slot in self._slots
+            slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned or ()), **slot.last} for slot in self._slots
         }
         return {"actors": actors, "deaths": [reason for _, reason in self._deaths]}
 

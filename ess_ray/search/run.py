@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -201,7 +201,7 @@ class Searcher:
         progress.bytes_total = sum(entry.size for entry in entries)
         return cut_tasks(search.tenant, query, entries, self._limits.task_bytes)
 
-    async def _results_of(self, search: _Search, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    async def _results_of(self, search: _Search, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
         small = search.progress.bytes_total <= self._limits.in_place_bytes
         source = self._in_place(tasks) if small else self._executor.run(tasks)
@@ -209,9 +209,9 @@ class Searcher:
             async for index, result in source:
                 yield index, await self._again(tasks[index], result)
         finally:
-            await source.aclose()  # type: ignore[attr-defined]
+            await source.aclose()
 
-    async def _in_place(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    async def _in_place(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         for index, task in enumerate(tasks):
             yield index, await asyncio.to_thread(run_task, self._store, task)
 
@@ -243,7 +243,7 @@ class Searcher:
         progress.duplicates_suppressed += result.duplicates_suppressed
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
 
-    async def _emit(self, search: _Search, merge: OrderedMerge, unfinished: Sequence[ScanTask]) -> bool:
+    async def _emit(self, search: _Search, merge: OrderedMerge, unfinished: Iterable[ScanTask]) -> bool:
         """Append what is final by now and tell the progress. False when the stored answer is full."""
         before = merge.duplicates_suppressed
         watermark = watermark_us(unfinished, search.query.order)

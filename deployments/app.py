@@ -1,0 +1,184 @@
+"""The composition root: which parts make up a running system, and the two Serve applications over them.
+
+May live here: building parts from settings and handing them to each other. May not: HTTP details (`push`, `search`),
+policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import ray
+from fastapi import FastAPI, Request
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+from deployments.push import PushApi, create_push_app
+from deployments.search import SearchApi, create_search_app
+from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.core.errors import EssError
+from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.ingest.writer import WriterLimits
+from ess_ray.intake.gather import Gatherer
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.ports import Catalog
+from ess_ray.runtime.log import RemoteLog
+from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.supervisor import start_pool
+from ess_ray.runtime.views import PoolViews
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
+from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+WATCH_INTERVAL_S: Final = 1.0
+"""How often the driver makes sure that the supervisor watches: it does not by itself after Ray restarted it."""
+FLUSH_TIMEOUT_S: Final = 60.0
+"""What is not stored by then stays in the log, and is stored after the next start."""
+MAX_ONGOING_REQUESTS: Final = 1_000
+"""Requests in one replica at a time: beyond, HAProxy queues; memory is bounded by the intake's own limits."""
+
+
+def system_of(settings: Settings) -> System:
+    """Describe the system that these settings ask for."""
+    return System(
+        data_dir=settings.data_dir.resolve(),
+        namespace="ess",
+        vnodes=settings.log.vnodes,
+        persist_actors=settings.persist.actors,
+        writer=WriterLimits(**settings.persist.as_limits()),
+        search=SearchLimits(**settings.search.as_limits()),
+        intake=IntakeLimits(**settings.push.as_limits()),
+        results=settings.results.as_limits(),
+    )
+
+
+class Running:
+    """A started system, as its driver sees it."""
+
+    def __init__(self, supervisor: Any) -> None:
+        self._supervisor = supervisor
+
+    def watch(self) -> None:
+        """Make sure that the supervisor watches. Idempotent, and no error while it is being restarted."""
+        self._supervisor.start.remote()
+
+    def flush(self) -> None:
+        """Store what is buffered; what cannot be stored now stays in the log."""
+        try:
+            ray.get(self._supervisor.flush.remote(), timeout=FLUSH_TIMEOUT_S)
+        except (EssError, ray.exceptions.RayError) as error:
+            _log.warning("not everything could be stored, the rest stays in the log: %s", error)
+
+
+def start(system: System) -> Running:
+    """Start the pool and both applications; returns once they answer."""
+    supervisor = start_pool(system)
+    serve.run_many(
+        [
+            serve.RunTarget(_deployment("push", _push_builder(system)), name="push", route_prefix="/push"),
+            serve.RunTarget(_deployment("search", _search_builder(system)), name="search", route_prefix="/search"),
+        ]
+    )
+    return Running(supervisor)
+
+
+def _deployment(name: str, build: Callable[[], FastAPI]) -> Any:
+    """Make a Serve application of an ASGI app that is built inside its replica."""
+    return (
+        serve.deployment(serve.ingress(build)())
+        .options(
+            name=name,
+            num_replicas=1,
+            # No CPU is reserved: scan tasks take them, and replicas would leave none on a small machine.
+            ray_actor_options={"num_cpus": 0},
+            max_ongoing_requests=MAX_ONGOING_REQUESTS,
+            logging_config=LoggingConfig(enable_access_log=False),
+        )
+        .bind()
+    )
+
+
+def _push_builder(system: System) -> Callable[[], FastAPI]:
+    def build() -> FastAPI:
+        log = RemoteLog(system)
+
+        async def health() -> list[str]:
+            try:
+                await log.end_offsets()
+            except EssError as error:
+                return [error.message]
+            return []
+
+        gatherer = Gatherer(log)
+        return create_push_app(
+            PushApi(gatherer, tenant_of, health, PoolViews(system).known_body, limits=system.intake)
+        )
+
+    return build
+
+
+def _search_builder(system: System) -> Callable[[], FastAPI]:
+    def build() -> FastAPI:
+        log, catalog = RemoteLog(system), system.catalog()
+        results = MemoryResultStore(lambda: time.time_ns() // 1000, **system.results)
+        searcher = Searcher(
+            log, catalog, system.store(), PoolViews(system), RayScanExecutor(system), results, system.search
+        )
+        inside = Inside(system, log, catalog)
+        return create_search_app(SearchApi(searcher, results, tenant_of, inside.health, inside.status, inside.flush))
+
+    return build
+
+
+def tenant_of(request: Request) -> str:
+    """Tell whose request this is: until keys exist, everybody is the default tenant."""
+    return DEFAULT_TENANT
+
+
+class Inside:
+    """What the endpoints tell of the system behind them."""
+
+    def __init__(self, system: System, log: RemoteLog, catalog: Catalog) -> None:
+        self._system, self._log, self._catalog = system, log, catalog
+
+    def _supervisor(self) -> Any:
+        return self._system.actor(SUPERVISOR_ACTOR)
+
+    async def health(self) -> list[str]:
+        """Name what stands in the way of complete answers."""
+        try:
+            await self._log.end_offsets()
+            return list(await call(self._supervisor().health.remote(), "the supervisor"))
+        except EssError as error:
+            return [error.message]
+
+    async def flush(self) -> dict[str, int]:
+        """Have the pool store everything; gives the rows stored by this call."""
+        return {"rows": await call(self._supervisor().flush.remote(), "the supervisor", FLUSH_TIMEOUT_S)}
+
+    async def status(self) -> dict[str, Any]:
+        """Give the figures of log, pool and table."""
+        ends, starts = await self._log.end_offsets(), await self._log.start_offsets()
+        snapshot = await asyncio.to_thread(self._catalog.snapshot)
+        entries = snapshot.objects(None, None, None)
+        return {
+            "log": {
+                "log_id": await self._log.log_id(),
+                "backlog_bytes": await self._log.backlog_bytes(),
+                "vnodes": {vnode: {"start": starts[vnode], "end": end} for vnode, end in sorted(ends.items())},
+            },
+            "pool": await call(self._supervisor().status.remote(), "the supervisor"),
+            "table": {
+                "version": snapshot.version,
+                "objects": len(entries),
+                "rows": sum(entry.rows for entry in entries),
+                "bytes": sum(entry.size for entry in entries),
+            },
+            "problems": await self.health(),
+        }

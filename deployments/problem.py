@@ -1,0 +1,82 @@
+"""Errors as `application/problem+json` (RFC 9457), the same in every application.
+
+May live here: the translation of exceptions to answers. May not: deciding what is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ess_ray.core.errors import EssError
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 1
+"""What a client waits before it sends again: a restarted part is back in two or three seconds, a full queue sooner."""
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str,
+    kind: str = "about:blank",
+    headers: dict[str, str] | None = None,
+    **details: Any,
+) -> Response:
+    """Make a problem document; `details` are further members, and never replace the standard ones."""
+    document = {**details, "type": kind, "title": title, "status": status, "detail": detail}
+    body = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+    return Response(body, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Make every error of this application a problem document."""
+    app.add_exception_handler(EssError, _ess_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ess_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EssError)
+    if error.http_status >= 500 and not error.retryable:
+        _log.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.http_status in (429, 503) else None
+    kind = "urn:ess-ray:" + _WORD.sub("-", type(error).__name__).lower()
+    return problem(error.http_status, error.title, error.message, kind, headers, **_as_text_keys(error.details))
+
+
+def _as_text_keys(details: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what would clash with the arguments of `problem`."""
+    return {key: value for key, value in details.items() if key not in ("status", "title", "detail", "kind", "headers")}
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    # `ctx` may hold exceptions, `input` the whole body: neither helps, and both may not be JSON.
+    errors = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()]
+    said = "; ".join(f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}" for one in errors)
+    return problem(400, "Bad request", f"the request is not valid: {said}", "urn:ess-ray:bad-request", errors=errors)
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    headers = dict(error.headers) if error.headers else None
+    return problem(error.status_code, title, f"{request.method} {request.url.path}: {error.detail}", headers=headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Starlette logs nothing itself and raises the exception again once this answer is sent.
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "Internal error", "something failed that should not; the server's log says what")

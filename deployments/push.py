@@ -1,0 +1,221 @@
+"""The push application: events in over HTTP, acknowledged once the log has them.
+
+May live here: translation between HTTP and `ess_ray.intake`. May not: Ray (see `app`), or what makes an event valid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from deployments.problem import install_problem_handlers
+from ess_ray.core.errors import EssError, TooLarge, Unavailable
+from ess_ray.intake.body import decompress
+from ess_ray.intake.decode import Decoded, body_hash, decode_events
+from ess_ray.intake.gather import Gatherer
+from ess_ray.intake.keys import KeyGuard, KnownBody
+from ess_ray.intake.limits import MAX_KEY_BYTES, IntakeLimits
+
+IN_LOOP_BYTES: Final = 256 * 1024
+"""A body that is decoded on the event loop, in about 3 ms; larger ones go to a thread, so that others are answered."""
+MAX_LARGE_DECODES: Final = 2
+"""Large bodies decoded at a time: each may take 100 MB as Python objects."""
+
+Tenant = Callable[[Request], str]
+Health = Callable[[], Awaitable[list[str]]]
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class PushApi:
+    """The endpoints over their parts; `create_push_app` routes to them. One per event loop."""
+
+    def __init__(
+        self,
+        gatherer: Gatherer,
+        tenant: Tenant,
+        health: Health,
+        known_body: KnownBody,
+        *,
+        limits: IntakeLimits | None = None,
+        clock_us: Callable[[], int] = _now_us,
+    ) -> None:
+        self._gatherer, self._tenant, self._health = gatherer, tenant, health
+        self._keys = KeyGuard(known_body, clock_us)
+        self._limits = limits or IntakeLimits()
+        self._clock_us = clock_us
+        self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
+
+    async def push(self, request: Request) -> Response:
+        """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
+        tenant = self._tenant(request)
+        key = request.headers.get("idempotency-key")
+        vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
+        self._gatherer.refuse_when_full()
+        body = await self._decompressed(await self._read(request), request.headers.get("content-encoding"))
+        decoded = await self._decode(body, request.headers.get("content-type"))
+        if key is None or vnode is None:
+            await self._gatherer.submit(tenant, decoded.batch)
+        else:
+            await self._submit_keyed(tenant, decoded, vnode, key, body)
+        return _json({"accepted": len(decoded.batch), "rejected": decoded.rejected_json()}, 202)
+
+    async def _submit_keyed(self, tenant: str, decoded: Decoded, vnode: int, key: str, body: bytes) -> None:
+        digest = body_hash(body, decoded.rejected)
+        await self._keys.check(vnode, tenant, key, digest)
+        try:
+            await self._gatherer.submit(tenant, decoded.batch, key, digest)
+        except EssError:
+            self._keys.forget(tenant, key, digest)
+            raise
+
+    async def _read(self, request: Request) -> bytes:
+        """Read the body, up to the limit that holds after decompression too."""
+        limit = self._limits.max_batch_bytes
+        told = request.headers.get("content-length", "")
+        if told.isascii() and told.isdigit() and int(told) > limit:
+            raise _body_too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _body_too_large(limit)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def _decompressed(self, body: bytes, encoding: str | None) -> bytes:
+        limit = self._limits.max_batch_bytes
+        if encoding is None:
+            return body
+        if len(body) <= IN_LOOP_BYTES:
+            try:
+                return decompress(body, encoding, min(limit, IN_LOOP_BYTES))
+            except TooLarge:
+                pass  # larger than the loop should wait for: all of it in a thread
+        async with self._large:
+            return await asyncio.to_thread(decompress, body, encoding, limit)
+
+    async def _decode(self, body: bytes, content_type: str | None) -> Decoded:
+        arguments = (body, content_type, self._clock_us(), self._limits)
+        if len(body) <= IN_LOOP_BYTES:
+            return decode_events(*arguments)
+        async with self._large:
+            return await asyncio.to_thread(decode_events, *arguments)
+
+    async def healthz(self) -> Response:
+        """200 when events can be taken, else 503 with the reasons."""
+        problems = await self._health()
+        if problems:
+            raise Unavailable("; ".join(problems), problems=problems)
+        return _json({"status": "ok"})
+
+
+def _body_too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes: send smaller batches", limit=limit)
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+# ---------------------------------------------------------------------------------------------------------- OpenAPI
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["message"],
+    "description": "A log event. Unknown keys become attributes.",
+    "properties": {
+        "timestamp": {
+            "description": "RFC 3339, or an epoch number in s, ms, us or ns. Missing: time of receipt.",
+            "oneOf": [{"type": "string"}, {"type": "number"}],
+        },
+        "message": {"type": "string"},
+        "level": {"type": "string", "examples": ["INFO", "warning"]},
+        "service": {"type": "string"},
+        "host": {"type": "string"},
+        "trace_id": {"type": "string"},
+        "span_id": {"type": "string"},
+        "id": {
+            "type": "string",
+            "maxLength": 128,
+            "description": "The same id sent again within an hour is one event.",
+        },
+        "attributes": {"type": "object", "description": "Nested keys are flattened with dots, values kept as text."},
+    },
+}
+_ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["accepted", "rejected"],
+    "properties": {
+        "accepted": {"type": "integer"},
+        "rejected": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["index", "reason"],
+                "properties": {"index": {"type": "integer"}, "reason": {"type": "string"}},
+            },
+        },
+    },
+}
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+_REFUSALS: Final = {
+    400: "Nothing valid: empty, not JSON, nested too deep, or every event is invalid (`rejected` names each)",
+    413: "More than 10 MiB decompressed, or more than 10,000 events",
+    415: "A content type or encoding that is not spoken here",
+    422: "The Idempotency-Key came with another body before",
+    429: "Too fast: nothing was kept, send it again after Retry-After",
+    503: "The log is not there: nothing was acknowledged, send it again after Retry-After",
+}
+
+
+def _push_openapi() -> dict[str, Any]:
+    events = {"type": "array", "items": _EVENT}
+    envelope = {"type": "object", "required": ["events"], "properties": {"events": events}}
+    header = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES}
+    encoding = {"type": "string", "enum": ["gzip", "zstd"]}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"oneOf": [events, envelope, _EVENT]}},
+                "application/x-ndjson": {"schema": {"type": "string", "description": "One event a line."}},
+            },
+        },
+        "parameters": [
+            {"name": "Idempotency-Key", "in": "header", "required": False, "schema": header},
+            {"name": "Content-Encoding", "in": "header", "required": False, "schema": encoding},
+        ],
+        "responses": {
+            "202": {"description": "Durable", "content": {"application/json": {"schema": _ANSWER}}},
+            **{
+                str(status): {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
+                for status, text in _REFUSALS.items()
+            },
+        },
+    }
+
+
+def create_push_app(api: PushApi) -> FastAPI:
+    """Route the endpoints, below the prefix `/push` that Serve takes off."""
+    app = FastAPI(title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json")
+    install_problem_handlers(app)
+    app.post("/v1/events", status_code=202, response_class=Response, openapi_extra=_push_openapi())(api.push)
+    app.get("/healthz")(api.healthz)
+    return app

@@ -1,0 +1,353 @@
+"""The catalog as a Delta table in a local directory: the fence on which exactly-once rests, and what readers see.
+
+Writers check and commit through private `DeltaTable` objects and Delta's own conflict detection; readers follow the
+commits' files. May live here: tables, commits, checkpoints. May not: policy (what to commit, remove or delete).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from ess_ray.adapters.catalog_rules import (
+    check_advances,
+    check_entries,
+    maintenance_of,
+    require_first,
+    require_live,
+    transaction_of,
+)
+from ess_ray.adapters.delta_files import LogFiles
+from ess_ray.adapters.delta_snapshot import DeltaSnapshot, ForeignCommit, read_block, read_commit, statistics_of
+from ess_ray.adapters.durable import make_folder
+from ess_ray.core.errors import BadRequest, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.ports import Advance, ObjectEntry, Removed
+
+PARTITION_COLUMNS: Final = ("tenant", "date", "hour")
+TABLE_SCHEMA: Final = pa.schema(
+    [*EVENT_SCHEMA, pa.field("tenant", pa.string()), pa.field("date", pa.date32()), pa.field("hour", pa.int32())]
+)
+CHECKPOINT_EVERY: Final = 100
+"""Commits between checkpoints: what a reader replays when it opens the table."""
+MAX_REFUSALS: Final = 8
+"""Tries of one commit that removals overtake: removals are seconds apart at least, so a third is rare already."""
+_CONFIGURATION: Final = {
+    "delta.logRetentionDuration": "interval 1 days",
+    # Objects carry statistics of this column alone; without the setting every listing builds 45 empty columns.
+    "delta.dataSkippingStatsColumns": "timestamp",
+    # Only `checkpoint` cleans up, after it has synced what replaces the commits that go.
+    "delta.enableExpiredLogCleanup": "false",
+}
+_NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_REMOVAL_OVERTOOK: Final = "concurrent transaction deleted data"
+_COMMIT_ID: Final = "essCommitId"
+
+
+class DeltaCatalog:
+    """The table of objects in `root`, made if it is not there. Safe from many threads and processes.
+
+    `on_commit` is called with "before" between a writer's check and its commit and with "after" once deltalake has
+    committed, before the commit is durable; what it raises becomes UnknownOutcome. Raises Unavailable when the
+    directory cannot be used, BadRequest when it holds another table.
+    """
+
+    def __init__(self, root: Path, on_commit: Callable[[str], None] | None = None) -> None:
+        self._files = LogFiles(root)
+        self._on_commit = on_commit or (lambda moment: None)
+        self._reader = _Reader(self._files)
+        self._removals = _Removals(self._files)
+        with _usable(root):
+            _create(self._files)
+
+    def writer(self) -> DeltaCatalogWriter:
+        """Give a writer with table objects of its own."""
+        return DeltaCatalogWriter(self._files, self._removals, self._on_commit)
+
+    def snapshot(self) -> DeltaSnapshot:
+        """Freeze the newest version, following what was committed since the last call. Raises Unavailable."""
+        return self._reader.snapshot()
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep every commit to this directory out, of any process. A commit by the same thread would wait for ever."""
+        return self._files.exclusive()
+
+    def checkpoint(self, every: int = CHECKPOINT_EVERY) -> int | None:
+        """Write a checkpoint if `every` commits came since the last, then clean up commits over a day old.
+
+        For the maintenance task alone. Everything that replaces the cleaned commits is durable before they go. Gives
+        the checkpoint's version, None if none was due. Raises Unavailable.
+        """
+        with _usable(self._files.root):
+            table = DeltaTable(self._files.root)
+            version, last = table.version(), self._files.checkpoint_version()
+            if version - last < every:
+                return None
+            self._files.sync_commits(last, version)
+            table.create_checkpoint()
+            self._files.sync_checkpoint(version)
+            DeltaTable(self._files.root).cleanup_metadata()
+            return version
+
+
+class DeltaCatalogWriter:
+    """A CatalogWriter: private table objects, one commit at a time."""
+
+    def __init__(self, files: LogFiles, removals: _Removals, on_commit: Callable[[str], None]) -> None:
+        self._files, self._removals, self._on_commit = files, removals, on_commit
+        self._one_at_a_time = threading.Lock()
+        self._table: DeltaTable | None = None
+        self._pinned: tuple[int, DeltaTable, DeltaSnapshot] | None = None
+        self._seen: dict[str, set[int]] = {}
+        self._synced = -1
+
+    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
+        """Reopen the table and read where each virtual node stands. Raises Unavailable."""
+        with self._one_at_a_time, _usable(self._files.root):
+            self._table = DeltaTable(self._files.root)
+            return self._stands(self._table, log_id, vnodes)
+
+    def snapshot(self) -> DeltaSnapshot:
+        """Reopen the table and freeze its newest version. Raises Unavailable."""
+        return _Reader(self._files).snapshot()
+
+    def commit(self, log_id: str, entries: Sequence[ObjectEntry], advances: Mapping[int, Advance]) -> int:
+        """Check, then commit from the very table object that was checked; gives the version, durable.
+
+        Raises Fenced or BadRequest (nothing was committed), Unavailable (the table could not be read: nothing was
+        committed), UnknownOutcome.
+        """
+        check_entries(entries)
+        check_advances(advances)
+        actions = [_add(entry) for entry in entries]
+        steps = {transaction_of(log_id, vnode): step.next_offset for vnode, step in advances.items()}
+        with self._one_at_a_time, _usable(self._files.root), self._files.committing():
+            for refusals in range(MAX_REFUSALS):
+                table = self._refreshed()
+                try:
+                    stands = self._stands(table, log_id, list(advances))
+                    require_first(stands, advances, frozenset(self._seen.get(log_id, ())))
+                except Fenced as error:
+                    if refusals:
+                        raise UnknownOutcome(f"after a refused commit: {error.message}") from error
+                    raise
+                # From here to the commit nothing may refresh `table`: what commits in between must be a conflict.
+                try:
+                    version = self._apply(table, actions, steps)
+                except UnknownOutcome as error:
+                    if not (advances and _REMOVAL_OVERTOOK in error.message):
+                        raise
+                    # deltalake takes every commit for a reader of the whole table, so that any removal refuses it. The
+                    # next try checks again; without advances it could not, and might bring a removed object back.
+                    continue
+                self._seen.setdefault(log_id, set()).update(advances)
+                return version
+        raise UnknownOutcome(f"removals overtook this commit {MAX_REFUSALS} times: read the catalog, then commit again")
+
+    def maintenance_view(self, bucket: int) -> DeltaSnapshot:
+        """Open the table anew and pin its version for the next `commit_removal` of `bucket`. Raises Unavailable."""
+        maintenance_of(bucket)
+        with self._one_at_a_time, _usable(self._files.root):
+            table = DeltaTable(self._files.root)
+            view = _snapshot_of(table)
+            self._pinned = (bucket, table, view)
+            return view
+
+    def commit_removal(self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], bucket: int) -> int:
+        """Replace objects of the pinned view, from the pinned table object, which nothing ever refreshes.
+
+        A view serves one removal. Raises Fenced or BadRequest (nothing was committed), UnknownOutcome: also when any
+        other removal came after the view. Then start over from `maintenance_view()`.
+        """
+        check_entries(adds)
+        name = maintenance_of(bucket)
+        with self._one_at_a_time, _usable(self._files.root), self._files.committing():
+            pinned, self._pinned = self._pinned, None
+            if pinned is None or pinned[0] != bucket:
+                raise Fenced(f"there is no maintenance view of bucket {bucket}: start over from maintenance_view()")
+            _, table, view = pinned
+            require_live([entry.key for entry in removes], view.holds)
+            actions: list[AddAction | RemoveAction] = [_remove(entry) for entry in removes]
+            actions += [_add(entry) for entry in adds]
+            return self._apply(table, actions, {name: (table.transaction_version(name) or 0) + 1})
+
+    def removed(self) -> list[Removed]:
+        """Name the objects taken out by commits of the last day (and more, until a clean-up). Raises Unavailable."""
+        with _usable(self._files.root):
+            return self._removals.read()
+
+    def _refreshed(self) -> DeltaTable:
+        """Give the writer's table at its newest version; reopened where refreshing fails (after a log clean-up)."""
+        if self._table is not None:
+            try:
+                self._table.update_incremental()
+            except (DeltaError, OSError):
+                self._table = None
+        if self._table is None:
+            self._table = DeltaTable(self._files.root)
+        return self._table
+
+    def _stands(self, table: DeltaTable, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
+        stands = {vnode: table.transaction_version(transaction_of(log_id, vnode)) for vnode in vnodes}
+        self._seen.setdefault(log_id, set()).update(vnode for vnode, at in stands.items() if at is not None)
+        return stands
+
+    def _apply(self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], steps: Mapping[str, int]) -> int:
+        """The commit itself; whatever goes wrong, its outcome is unknown and the table object is given up."""
+        commit_id = uuid4().hex
+        try:
+            self._on_commit("before")
+            table.create_write_transaction(
+                list(actions),
+                "append",
+                table.schema(),
+                partition_by=list(PARTITION_COLUMNS),
+                commit_properties=CommitProperties(
+                    custom_metadata={_COMMIT_ID: commit_id},
+                    app_transactions=[Transaction(name, version) for name, version in steps.items()],
+                ),
+                post_commithook_properties=_NO_HOOKS,
+            )
+            self._on_commit("after")
+            version = self._find(commit_id, table.version() + 1)
+            self._files.sync_commits(self._synced, version)
+        except Exception as error:
+            self._table = None
+            raise UnknownOutcome(f"the commit ended with: {error}; read the catalog again") from error
+        self._synced = version
+        return version
+
+    def _find(self, commit_id: str, version: int) -> int:
+        """Find our own commit at or after `version`: deltalake does not say which it became."""
+        needle = commit_id.encode()
+        while (data := self._files.read(version)) is not None:
+            if needle in data:
+                return version
+            version += 1
+        raise Unavailable(f"the commit is not in the table's log up to version {version - 1}")
+
+
+class _Reader:
+    """Follows the table: deltalake reads it once, then every commit's file is read as it comes."""
+
+    def __init__(self, files: LogFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._newest: DeltaSnapshot | None = None
+
+    def snapshot(self) -> DeltaSnapshot:
+        with self._lock, _usable(self._files.root):
+            newest = self._newest or _snapshot_of(DeltaTable(self._files.root))
+            try:
+                newest = self._follow(newest)
+                if newest.version < self._files.checkpoint_version():
+                    # The commit after ours has been cleaned up: what it did is only in a checkpoint now.
+                    raise ForeignCommit("the table's log has a gap behind this reader")
+            except ForeignCommit:
+                newest = _snapshot_of(DeltaTable(self._files.root))
+            self._newest = newest
+            return newest
+
+    def _follow(self, newest: DeltaSnapshot) -> DeltaSnapshot:
+        while (data := self._files.read(newest.version + 1)) is not None:
+            newest = newest.after(read_commit(data))
+        return newest
+
+
+class _BaseTransactions:
+    """Transactions of a table object that is never refreshed, read when asked for, and kept."""
+
+    def __init__(self, table: DeltaTable) -> None:
+        self._table = table
+        self._lock = threading.Lock()
+        self._known: dict[str, int | None] = {}
+
+    def __call__(self, name: str) -> int | None:
+        with self._lock:
+            if name not in self._known:
+                with _usable(self._table.table_uri):
+                    self._known[name] = self._table.transaction_version(name)
+            return self._known[name]
+
+
+class _Removals:
+    """Removals in the commits that are still there; each commit is read once."""
+
+    def __init__(self, files: LogFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._by_version: dict[int, tuple[Removed, ...]] = {}
+
+    def read(self) -> list[Removed]:
+        with self._lock:
+            known, self._by_version = self._by_version, {}
+            for version in self._files.versions():
+                found = known.get(version)
+                self._by_version[version] = self._read(version) if found is None else found
+            return [gone for found in self._by_version.values() for gone in found]
+
+    def _read(self, version: int) -> tuple[Removed, ...]:
+        data, at_us = self._files.read(version), self._files.written_us(version)
+        if data is None or at_us is None or b'"remove":' not in data:
+            return ()  # cleaned up between listing and reading: over a day old
+        return tuple(Removed(key, at_us) for key in read_commit(data).removes)
+
+
+def _snapshot_of(table: DeltaTable) -> DeltaSnapshot:
+    """Freeze a table object's version; the caller never refreshes it."""
+    block = read_block(pa.table(table.get_add_actions(flatten=True)))
+    return DeltaSnapshot(table.version(), block, np.ones(len(block), np.bool_), {}, {}, _BaseTransactions(table))
+
+
+def _create(files: LogFiles) -> None:
+    """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
+    make_folder(files.root, files.root)
+    if not DeltaTable.is_deltatable(files.root):
+        try:
+            DeltaTable.create(
+                files.root,
+                TABLE_SCHEMA,
+                mode="ignore",
+                partition_by=list(PARTITION_COLUMNS),
+                configuration=_CONFIGURATION,
+                post_commithook_properties=_NO_HOOKS,
+            )
+        except DeltaError:
+            if not DeltaTable.is_deltatable(files.root):
+                raise
+    files.sync_creation()
+    found = DeltaTable(files.root).metadata().partition_columns
+    if found != list(PARTITION_COLUMNS):
+        raise BadRequest(f"{files.root} holds another Delta table, partitioned by {found}: choose another directory")
+
+
+def _partition(entry: ObjectEntry) -> dict[str, str | None]:
+    return {"tenant": entry.tenant, "date": entry.date, "hour": str(entry.hour)}
+
+
+def _add(entry: ObjectEntry) -> AddAction:
+    return AddAction(entry.key, entry.size, _partition(entry), entry.modified_us // 1000, True, statistics_of(entry))
+
+
+def _remove(entry: ObjectEntry) -> RemoveAction:
+    return RemoveAction(entry.key, True, time.time_ns() // 1_000_000, entry.size, _partition(entry))
+
+
+@contextmanager
+def _usable(root: Path | str) -> Iterator[None]:
+    """Turn what deltalake and the operating system refuse into Unavailable, with what they said."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        raise Unavailable(f"the catalog in {root} cannot be used just now: {error}") from error

@@ -1,0 +1,264 @@
+"""Frozen versions of the Delta table as columns, and how one version becomes the next.
+
+A version is a block of columns (numpy and Arrow, shared between versions), a mask of the rows still live, and the few
+objects added since the block was made. Planning over 100,000 objects is then a few vector comparisons, and following a
+commit costs what the commit holds: deltalake's own refresh and listing cost a quarter of a second at that size, each.
+May live here: values in memory. May not: files, locks, commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ess_ray.adapters.catalog_rules import transaction_of
+from ess_ray.core.errors import CorruptData
+from ess_ray.core.event import format_timestamp, parse_timestamp_us
+from ess_ray.ports import ObjectEntry
+
+MAX_RECENT: Final = 2_000
+"""Objects kept beside the block before they are folded into it: scanning them one by one stays near 1 ms."""
+_MS_US: Final = 1_000
+_KNOWN_ACTIONS: Final = frozenset({"add", "remove", "txn", "commitInfo"})
+
+Ints = npt.NDArray[np.int64]
+
+
+class ForeignCommit(CorruptData):
+    """A commit holds an action that ess_ray never writes: the table has to be read anew by deltalake."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Objects as columns, in the order of rows; `tenants` are codes into `tenant_names`."""
+
+    keys: pa.StringArray
+    tenant_names: list[str]
+    tenants: Ints
+    dates: pa.StringArray
+    hours: Ints
+    sizes: Ints
+    rows: Ints
+    min_us: Ints
+    max_us: Ints
+    modified_us: Ints
+
+    def __len__(self) -> int:
+        return len(self.min_us)
+
+    def row_of(self, key: str) -> int | None:
+        """Find the row of a key."""
+        return self._rows_by_key.get(key)
+
+    @cached_property
+    def _rows_by_key(self) -> dict[str, int]:
+        return {key: row for row, key in enumerate(self.keys.to_pylist())}
+
+    def entries(self, chosen: npt.NDArray[np.intp]) -> list[ObjectEntry]:
+        """Build the entries of some rows."""
+        names = self.tenant_names
+        return list(
+            map(
+                ObjectEntry,
+                self.keys.take(pa.array(chosen)).to_pylist(),
+                self.sizes[chosen].tolist(),
+                [names[code] for code in self.tenants[chosen].tolist()],
+                self.dates.take(pa.array(chosen)).to_pylist(),
+                self.hours[chosen].tolist(),
+                self.rows[chosen].tolist(),
+                self.min_us[chosen].tolist(),
+                self.max_us[chosen].tolist(),
+                self.modified_us[chosen].tolist(),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one commit did, in ess_ray's terms."""
+
+    adds: list[ObjectEntry]
+    removes: list[str]
+    transactions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DeltaSnapshot:
+    """One frozen version of the table. Nothing it holds is ever changed. Safe to use from many threads.
+
+    `base_transaction` answers for transactions that no commit since the block was read has carried.
+    """
+
+    version: int
+    block: Block
+    live: npt.NDArray[np.bool_]
+    recent: Mapping[str, ObjectEntry]
+    transactions: Mapping[str, int]
+    base_transaction: Callable[[str], int | None]
+
+    def next_offset(self, log_id: str, vnode: int) -> int | None:
+        """Give the next offset to read, None while no commit of this virtual node exists. Raises Unavailable."""
+        name = transaction_of(log_id, vnode)
+        found = self.transactions.get(name)
+        return self.base_transaction(name) if found is None else found
+
+    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
+        """Give the next offset of each. Raises Unavailable."""
+        return {vnode: self.next_offset(log_id, vnode) for vnode in vnodes}
+
+    def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
+        """List objects that may hold rows with start_us <= timestamp < end_us; `tenant` None means all."""
+        if start_us is not None and end_us is not None and start_us >= end_us:
+            return []
+        block, chosen = self.block, self.live
+        if tenant is not None:
+            code = block.tenant_names.index(tenant) if tenant in block.tenant_names else -1
+            chosen = chosen & (block.tenants == code)
+        if start_us is not None:
+            chosen = chosen & (block.max_us >= start_us)
+        if end_us is not None:
+            chosen = chosen & (block.min_us < end_us)
+        found = block.entries(np.flatnonzero(chosen))
+        found += [
+            entry
+            for entry in self.recent.values()
+            if (tenant is None or entry.tenant == tenant)
+            and (start_us is None or entry.max_us >= start_us)
+            and (end_us is None or entry.min_us < end_us)
+        ]
+        return found
+
+    def holds(self, key: str) -> bool:
+        """Tell whether an object is in this version."""
+        if key in self.recent:
+            return True
+        row = self.block.row_of(key)
+        return row is not None and bool(self.live[row])
+
+    def after(self, commit: Commit) -> DeltaSnapshot:
+        """Give the next version."""
+        live, recent = self.live, dict(self.recent)
+        for key in [*commit.removes, *(entry.key for entry in commit.adds)]:
+            recent.pop(key, None)
+            # An object that is added again replaces its row: a key is one object, however often it is committed.
+            row = self.block.row_of(key)
+            if row is not None and live[row]:
+                live = live.copy() if live is self.live else live
+                live[row] = False
+        recent.update((entry.key, entry) for entry in commit.adds)
+        transactions = {**self.transactions, **commit.transactions}
+        block = self.block
+        if len(recent) > MAX_RECENT:
+            block, live, recent = _fold(block, live, recent), np.ones(int(live.sum()) + len(recent), np.bool_), {}
+        return DeltaSnapshot(self.version + 1, block, live, recent, transactions, self.base_transaction)
+
+
+def read_block(actions: pa.Table) -> Block:
+    """Turn deltalake's flattened add actions into a block. Raises CorruptData without the timestamps' statistics."""
+    times = [actions.column(f"{side}.timestamp").cast(pa.int64()) for side in ("min", "max")]
+    needed = [*times, actions.column("num_records")]
+    if any(column.null_count for column in needed):
+        raise CorruptData("an object in the table has no row count or timestamp statistics: who added it? Remove it")
+    tenants = _whole(actions.column("partition.tenant")).dictionary_encode()
+    return Block(
+        _whole(actions.column("path")),
+        tenants.dictionary.to_pylist(),
+        _ints(tenants.indices),
+        _whole(actions.column("partition.date").cast(pa.string())),
+        _ints(actions.column("partition.hour")),
+        _ints(actions.column("size_bytes")),
+        _ints(actions.column("num_records")),
+        _ints(times[0]),
+        _ints(times[1]),
+        _ints(actions.column("modification_time")) * _MS_US,
+    )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks().cast(pa.string())
+
+
+def _ints(column: pa.ChunkedArray | pa.Array) -> Ints:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values: Ints = whole.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _fold(block: Block, live: npt.NDArray[np.bool_], recent: Mapping[str, ObjectEntry]) -> Block:
+    """Make one block of what is live in a block and the entries beside it."""
+    chosen = np.flatnonzero(live)
+    rows = pa.array(chosen)
+    added = list(recent.values())
+    names = list(dict.fromkeys([*block.tenant_names, *(entry.tenant for entry in added)]))
+    codes = {name: code for code, name in enumerate(names)}
+
+    def ints(old: Ints, new: Iterable[int]) -> Ints:
+        return np.concatenate([old[chosen], np.fromiter(new, np.int64, len(added))])
+
+    def texts(old: pa.StringArray, new: list[str]) -> pa.StringArray:
+        return pa.concat_arrays([old.take(rows), pa.array(new, pa.string())])
+
+    return Block(
+        texts(block.keys, [entry.key for entry in added]),
+        names,
+        ints(block.tenants, (codes[entry.tenant] for entry in added)),
+        texts(block.dates, [entry.date for entry in added]),
+        ints(block.hours, (entry.hour for entry in added)),
+        ints(block.sizes, (entry.size for entry in added)),
+        ints(block.rows, (entry.rows for entry in added)),
+        ints(block.min_us, (entry.min_us for entry in added)),
+        ints(block.max_us, (entry.max_us for entry in added)),
+        ints(block.modified_us, (entry.modified_us for entry in added)),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- a commit's JSON lines
+def statistics_of(entry: ObjectEntry) -> str:
+    """Write an object's statistics as Delta readers understand them (`timestamp` is never null)."""
+    low, high = ({"timestamp": format_timestamp(us)} for us in (entry.min_us, entry.max_us))
+    return json.dumps({"numRecords": entry.rows, "minValues": low, "maxValues": high, "nullCount": {"timestamp": 0}})
+
+
+def read_commit(data: bytes) -> Commit:
+    """Read a commit file. Raises ForeignCommit if it holds what ess_ray never writes, CorruptData if it is broken."""
+    commit = Commit([], [], {})
+    for line in data.splitlines():
+        if not line.strip():
+            continue
+        try:
+            action: dict[str, dict[str, Any]] = json.loads(line)
+            if not action.keys() <= _KNOWN_ACTIONS:
+                raise ForeignCommit(f"a commit holds {sorted(action)}: not written by ess_ray")
+            if "add" in action:
+                commit.adds.append(_entry_of(action["add"]))
+            elif "remove" in action:
+                commit.removes.append(action["remove"]["path"])
+            elif "txn" in action:
+                commit.transactions[action["txn"]["appId"]] = action["txn"]["version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptData(f"a commit of the table does not read as one: {error!r}") from error
+    return commit
+
+
+def _entry_of(add: Mapping[str, Any]) -> ObjectEntry:
+    if add.get("deletionVector") is not None:
+        raise ForeignCommit("a commit adds a deletion vector: not written by ess_ray")
+    statistics, partition = json.loads(add["stats"]), add["partitionValues"]
+    return ObjectEntry(
+        add["path"],
+        add["size"],
+        partition["tenant"],
+        partition["date"],
+        int(partition["hour"]),
+        statistics["numRecords"],
+        parse_timestamp_us(statistics["minValues"]["timestamp"]),
+        parse_timestamp_us(statistics["maxValues"]["timestamp"]),
+        add["modificationTime"] * _MS_US,
+    )

@@ -1,0 +1,183 @@
+"""`ess up` and `ess down`: start the driver of a system, wait until it is ready, and end it with all its processes.
+
+May live here: the two commands and the driver as a child process. May not: what the driver does (`deployments.main`), or
+how events get in (`push`, `generate`).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+import httpx
+import psutil
+
+from ess_ray.cli.client import locate
+from ess_ray.cli.generate_cmd import push_events
+from ess_ray.cli.options import Chosen, json_option, with_settings
+from ess_ray.cli.output import print_json, tell
+from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.generate import SECOND_US, events
+from ess_ray.runtime.environment import run_dirs
+from ess_ray.runtime.processes import RUN_FILE, RunFile, driver, end_all, read_run_file
+from ess_ray.settings import Settings
+
+DRIVER: Final = "deployments.main"
+READY_TIMEOUT_S: Final = 120.0
+"""Ready takes about 10 s on two idle cores; a machine that builds or tests beside it takes several times that."""
+STOP_TIMEOUT_S: Final = 80.0
+"""The contract allows 90 s for `ess down`: what has not ended by then is killed, and its events stay in the log."""
+POLL_S: Final = 0.1
+SHOWN_LOG_LINES: Final = 15
+LOG_FILE: Final = "system.log"
+DEMO_SEED: Final = 1
+DEMO_SPAN_US: Final = 1800 * SECOND_US
+"""Made-up events lie within the hour that a search looks at by default."""
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65_535), help="Where HTTP listens, on loopback [ESS_HTTP__PORT; 8000].")
+@click.option("--detach", is_flag=True, help="Return once the system is ready; `ess down` ends it.")
+@click.option("--demo-events", type=click.IntRange(0), default=0, metavar="N", help="Push N made-up events once ready.")
+@json_option
+@with_settings
+def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, as_json: bool) -> None:
+    """Start a system on this machine: Ray, the persist pool, push and search. Ctrl-C stops it, with all events stored.
+
+    Without --detach it stays in the foreground and ends with this command, however that ends.
+    """
+    settings = chosen.settings
+    data_dir = settings.data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log_file = data_dir / LOG_FILE
+    child = _start(data_dir, port, log_file, detach)
+    try:
+        run = _wait_until_ready(child, data_dir, log_file)
+        if demo_events:
+            _push_demo(settings, data_dir, demo_events)
+        _tell_where(run, data_dir, as_json)
+        if not detach:
+            child.wait()
+            raise Unavailable(f"the system ended by itself (exit code {child.returncode}):\n{_tail(log_file)}")
+    except KeyboardInterrupt:
+        tell("stopping: storing what is buffered")
+        _stop(child)
+        tell("stopped")
+    except EssError:
+        _stop(child)
+        raise
+
+
+def _start(data_dir: Path, port: int | None, log_file: Path, detach: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", DRIVER, "--data-dir", str(data_dir)]
+    command += [] if port is None else ["--port", str(port)]
+    command += [] if detach else ["--with-parent"]
+    with log_file.open("ab") as log:
+        log_file.chmod(0o600)
+        return subprocess.Popen(
+            command,
+            # The driver stops when this pipe closes, which the kernel does for us even after kill -9.
+            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(child: subprocess.Popen[bytes], data_dir: Path, log_file: Path) -> RunFile:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise Unavailable(f"the system did not start:\n{_tail(log_file)}")
+        run = read_run_file(data_dir)
+        if run is not None and run.session_id == child.pid and run.dashboard_url and _healthy(run.url):
+            return run
+        time.sleep(POLL_S)
+    raise Unavailable(f"the system was not ready within {READY_TIMEOUT_S:g} s; its log is {log_file}:\n{_tail(log_file)}")
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return all(httpx.get(f"{url}/{part}/healthz", timeout=5.0).status_code == 200 for part in ("push", "search"))
+    except httpx.TransportError:
+        return False
+
+
+def _tail(log_file: Path) -> str:
+    return "\n".join(log_file.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:])
+
+
+def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
+    token = run_dirs(data_dir).token
+    if as_json:
+        print_json({"url": run.url, "dashboard_url": run.dashboard_url, "dashboard_token_file": str(token), "data_dir": str(data_dir)})
+        return
+    body = '[{"message": "hello", "level": "info", "service": "demo"}]'
+    click.echo(
+        f"""ess_ray is ready.
+  push       {run.url}/push/v1/events    (docs: {run.url}/push/docs)
+  search     {run.url}/search/v1/queries (docs: {run.url}/search/docs)
+  dashboard  {run.dashboard_url} (Ray's; its token is in {token})
+  data       {data_dir}
+try:
+  curl -sS {run.url}/push/v1/events -H 'Content-Type: application/json' -d '{body}'
+  ess search hello --url {run.url}"""
+    )
+
+
+def _push_demo(settings: Settings, data_dir: Path, count: int) -> None:
+    made = events(count, DEMO_SEED, time.time_ns() // 1000, DEMO_SPAN_US)
+    push_events(locate(settings, data_dir, None), made, count)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """Ask the driver to stop, and wait; another Ctrl-C does not hurry it, since events are being stored."""
+    child.terminate()
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            child.wait(POLL_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        except KeyboardInterrupt:
+            tell("still storing; a moment")
+    child.kill()
+    child.wait()
+
+
+@click.command()
+@json_option
+@with_settings
+def down(chosen: Chosen, /, *, as_json: bool) -> None:
+    """End the system of a data directory: everything is stored, no process stays. Nothing running is no error."""
+    data_dir = chosen.settings.data_dir.resolve()
+    run = read_run_file(data_dir)
+    ended = 0
+    if run is not None:
+        leader = driver(run)
+        if leader is not None:
+            _terminate(leader)
+        left = end_all(run)
+        if left:
+            raise EssError(f"these processes would not end: {', '.join(str(process.pid) for process in left)}")
+        (data_dir / RUN_FILE).unlink(missing_ok=True)
+        ended = 1
+    if as_json:
+        print_json({"ended": ended})
+    else:
+        click.echo("stopped" if ended else f"nothing runs on {data_dir}")
+
+
+def _terminate(leader: psutil.Process) -> None:
+    try:
+        leader.terminate()
+        leader.wait(STOP_TIMEOUT_S)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        tell(f"it did not stop within {STOP_TIMEOUT_S:g} s and is killed; what was not stored is still in the log")

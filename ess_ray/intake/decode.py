@@ -1,0 +1,72 @@
+"""A request's body to a batch: decompress, parse, columns, and what to say about the events that are not taken.
+
+May live here: the order of these steps. May not: their rules (`body`, `rows`, `columns`), HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+
+from ess_ray.core.errors import BadRequest
+from ess_ray.intake.body import read_values
+from ess_ray.intake.columns import Columns, to_columns
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.rows import Inexact
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A request's valid events as rows of RECORD_SCHEMA, and (index, reason) of each invalid one, by index."""
+
+    batch: pa.RecordBatch
+    rejected: list[tuple[int, str]]
+
+    def rejected_json(self) -> list[dict[str, Any]]:
+        """Give the rejected events as the contract's answer names them."""
+        return rejected_json(self.rejected)
+
+
+def rejected_json(rejected: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    """Name rejected events as `{"index", "reason"}`."""
+    return [{"index": index, "reason": reason} for index, reason in rejected]
+
+
+def decode_events(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Decoded:
+    """Read a decompressed body (see `body.decompress`) as events received at `now_us`.
+
+    An index counts events from 0; in NDJSON, the lines that are not blank. Raises BadRequest (no JSON, no events, or
+    none of them valid: `rejected` in its details), TooLarge (bytes, events), Unsupported (content type).
+    """
+    columns = _columns(body, content_type, now_us, limits)
+    if columns.rejected and not len(columns.batch):
+        count, (index, reason) = len(columns.rejected), columns.rejected[0]
+        raise BadRequest(
+            f"none of the {count} events is valid; the one at index {index}: {reason}",
+            rejected=rejected_json(columns.rejected),
+        )
+    return Decoded(columns.batch, columns.rejected)
+
+
+def _columns(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Columns:
+    read = read_values(body, content_type, limits)
+    try:
+        return to_columns(read.values, len(body), now_us, limits, read.exact)
+    except Inexact:
+        exact = read_values(body, content_type, limits, exact=True)
+        return to_columns(exact.values, len(body), now_us, limits, exact.exact)
+
+
+def body_hash(body: bytes, rejected: list[tuple[int, str]]) -> str:
+    """Hash a decompressed body for its Idempotency-Key: SHA-256, in hex.
+
+    The events that were rejected count: a repeat that has become acceptable meanwhile (its time is no longer in the
+    future) is not the same request, or its newly accepted events would be dropped as a repeat after their 202.
+    """
+    digest = sha256(body)
+    for index, _ in rejected:
+        digest.update(b"\n%d" % index)
+    return digest.hexdigest()

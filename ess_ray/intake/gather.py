@@ -1,0 +1,233 @@
+"""Gathering: many small batches into few large appends to the log, and which virtual node each goes to.
+
+While nothing is under way a batch goes at once; while an append is, what arrives waits and goes with the next. So one
+event alone waits for one append, and a flood makes large records without any timer. Routing (the design's section 5):
+
+- a request with an Idempotency-Key goes whole to the virtual node of (tenant, key), in records of its own;
+- a request whose events have ids goes whole to the virtual node of (tenant, ids), so that the same events sent again
+  meet their first copies; a key wins over ids;
+- all else goes to whichever virtual node this process has sent the fewest bytes to, record by record.
+
+May live here: waiting, merging, routing, back-pressure. May not: JSON, HTTP, what a record looks like (`record`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+import pyarrow as pa
+
+from ess_ray.core.errors import BadRequest, EssError, TooFast, Unavailable
+from ess_ray.intake.limits import MAX_KEY_BYTES, GatherLimits
+from ess_ray.ports import EventLog, Record
+from ess_ray.record import CODEC, SURELY_ONE_RECORD_BYTES, RequestKey, encode_records
+
+_log = logging.getLogger(__name__)
+
+_IN_LOOP_BYTES: Final = 1024 * 1024
+"""Buffers encoded on the event loop, in about a millisecond; more go to a thread."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """One submitted batch. `vnode` is None where any virtual node will do."""
+
+    tenant: str
+    batch: pa.RecordBatch
+    bytes: int
+    vnode: int | None
+    request: RequestKey | None
+    done: asyncio.Future[None]
+
+
+@dataclass
+class _Group:
+    """Batches that become one record, or one batch that becomes several."""
+
+    tenant: str
+    vnode: int | None
+    request: RequestKey | None
+    members: list[_Waiting] = field(default_factory=list)
+    bytes: int = 0
+
+
+def route(tenant: str, names: Iterable[str], vnode_count: int) -> int:
+    """Give the virtual node of a key, or of ids (in any order): the same one in every process and for ever."""
+    digest = sha256(tenant.encode())
+    for name in sorted(names):
+        encoded = name.encode()
+        digest.update(b"%d:" % len(encoded) + encoded)  # lengths: ("ab", "c") is not ("a", "bc")
+    return int.from_bytes(digest.digest()[:8], "big") % vnode_count
+
+
+class Gatherer:
+    """Makes batches durable in the log. One per event loop; all its methods are called on that loop."""
+
+    def __init__(self, log: EventLog, limits: GatherLimits = GatherLimits(), codec: str = CODEC) -> None:  # noqa: B008
+        self._log, self._limits, self._codec = log, limits, codec
+        self._queue: deque[_Waiting] = deque()
+        self._queued_bytes = 0
+        self._held_bytes = 0
+        self._appends: set[asyncio.Task[None]] = set()
+        self._sent_bytes: list[int] = []
+        self._turn = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of batches that are submitted and not durable yet."""
+        return self._held_bytes
+
+    def refuse_when_full(self) -> None:
+        """Raise TooFast while too much waits: ask before a body is read, since reading it costs most."""
+        if self._held_bytes >= self._limits.max_waiting_bytes:
+            raise TooFast(
+                f"more than {self._limits.max_waiting_bytes} bytes wait for the log: nothing was kept, send it later"
+            )
+
+    async def vnode_of_key(self, tenant: str, key: str) -> int:
+        """Give the virtual node that requests with this Idempotency-Key go to. Raises Unavailable, BadRequest."""
+        if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
+            raise BadRequest(f"the Idempotency-Key must have 1 to {MAX_KEY_BYTES} bytes")
+        return route(tenant, [key], await self._vnode_count())
+
+    async def submit(
+        self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None = None, body_hash: str = ""
+    ) -> None:
+        """Return once the batch (RECORD_SCHEMA) is durable in the log; at once for no rows.
+
+        A batch that fits one record is appended whole or not at all. Raises Unavailable (nothing may be acknowledged;
+        with a key or ids, sending it again is exact), TooFast (nothing was kept), BadRequest (the key). A cancelled
+        caller leaves the others alone; its batch may or may not be appended.
+        """
+        if not len(batch):
+            return
+        vnode = await self._vnode_of(tenant, batch, idempotency_key)
+        self.refuse_when_full()
+        request = RequestKey(tenant, idempotency_key, body_hash, 0, 1) if idempotency_key is not None else None
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(tenant, batch, batch.get_total_buffer_size(), vnode, request, done)
+        self._queue.append(waiting)
+        self._queued_bytes += waiting.bytes
+        self._held_bytes += waiting.bytes
+        self._start_appends()
+        await done
+
+    async def _vnode_of(self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None) -> int | None:
+        if idempotency_key is not None:
+            return await self.vnode_of_key(tenant, idempotency_key)
+        vnode_count = await self._vnode_count()
+        ids = batch.column("event_id")
+        if ids.null_count == len(ids):
+            return None
+        return route(tenant, ids.drop_null().to_pylist(), vnode_count)
+
+    async def _vnode_count(self) -> int:
+        if not self._sent_bytes:
+            count = await self._log.vnode_count()
+            # The awaiting ones of the first moments all come by here: only one of them sets the table.
+            self._sent_bytes = self._sent_bytes or [0] * count
+            self._turn = random.randrange(count)  # replicas that start together begin at different nodes
+        return len(self._sent_bytes)
+
+    def _start_appends(self) -> None:
+        """Start an append if none is under way, or if a record is full and there is room for one more."""
+        full = self._queued_bytes >= SURELY_ONE_RECORD_BYTES and len(self._appends) < self._limits.max_appends
+        if self._queue and (full or not self._appends):
+            # The task takes from the queue when it runs, so what arrives in this turn of the loop goes along.
+            task = asyncio.get_running_loop().create_task(self._append(), name="append to the log")
+            self._appends.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._appends.discard(task)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            _log.error("an append failed in a way that the log should have named", exc_info=error)
+        self._start_appends()
+
+    def _take(self) -> list[_Waiting]:
+        """Take the oldest waiting batches, up to the bytes of one append; forget those whose callers have gone."""
+        taken: list[_Waiting] = []
+        size = 0
+        while self._queue and (not taken or size + self._queue[0].bytes <= self._limits.max_append_bytes):
+            waiting = self._queue.popleft()
+            self._queued_bytes -= waiting.bytes
+            if waiting.done.done():
+                self._held_bytes -= waiting.bytes
+                continue
+            taken.append(waiting)
+            size += waiting.bytes
+        return taken
+
+    async def _append(self) -> None:
+        members = self._take()
+        try:
+            await self._append_members(members)
+        except EssError as error:
+            _fail(members, error)
+        finally:
+            self._held_bytes -= sum(member.bytes for member in members)
+            # Only an error that is no EssError (see `_ended`), or a loop that closes, leaves callers waiting here.
+            _fail(members, Unavailable("the event log failed; nothing was acknowledged, send it again"))
+
+    async def _append_members(self, members: Sequence[_Waiting]) -> None:
+        records: list[Record] = []
+        for group in _groups(members):
+            vnode = group.vnode if group.vnode is not None else self._lightest()
+            self._sent_bytes[vnode] += group.bytes
+            try:
+                if group.bytes <= _IN_LOOP_BYTES:
+                    records += self._encode(group, vnode)
+                else:
+                    records += await asyncio.to_thread(self._encode, group, vnode)
+            except BadRequest as error:
+                _fail(group.members, error)
+        if records:
+            await self._log.append(records)
+        for member in members:
+            if not member.done.done():
+                member.done.set_result(None)
+
+    def _lightest(self) -> int:
+        """Give the virtual node with the fewest bytes sent; of equals, the next in turn."""
+        count = len(self._sent_bytes)
+        chosen = min(range(count), key=lambda vnode: (self._sent_bytes[vnode], (vnode - self._turn) % count))
+        self._turn = (chosen + 1) % count
+        return chosen
+
+    def _encode(self, group: _Group, vnode: int) -> list[Record]:
+        batches = [member.batch for member in group.members]
+        batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        return encode_records(batch, vnode, group.tenant, group.request, self._codec)
+
+
+def _groups(members: Sequence[_Waiting]) -> list[_Group]:
+    """Merge what may share a record: one tenant, one route, no key, and surely no more than one record holds."""
+    groups: list[_Group] = []
+    opened: dict[tuple[str, int | None], _Group] = {}
+    for member in members:
+        group = opened.get((member.tenant, member.vnode)) if member.request is None else None
+        if group is None or group.bytes + member.bytes > SURELY_ONE_RECORD_BYTES:
+            group = _Group(member.tenant, member.vnode, member.request)
+            groups.append(group)
+            if member.request is None:
+                opened[(member.tenant, member.vnode)] = group
+        group.members.append(member)
+        group.bytes += member.bytes
+    return groups
+
+
+def _fail(members: Iterable[_Waiting], error: EssError) -> None:
+    """Tell everybody who still waits; each gets an exception of its own, since raising one changes it."""
+    for member in members:
+        if not member.done.done():
+            member.done.set_exception(copy.copy(error))

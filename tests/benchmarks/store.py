@@ -1,0 +1,83 @@
+"""From the log to committed objects: the writer over the embedded adapters, in this process, CPU time counted."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from pathlib import Path
+from typing import Final
+
+from ess_ray.adapters.delta_catalog import DeltaCatalog
+from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.adapters.sqlite_log import SqliteLog
+from ess_ray.core.errors import EssError
+from ess_ray.generate import events
+from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.ports import StoredRecord
+from ess_ray.record import decode_record
+from tests.benchmarks.report import Row
+
+VNODES: Final = 4
+REQUEST_EVENTS: Final = 1_000
+
+
+def _refuse(vnode: int, record: StoredRecord, reason: str) -> None:
+    raise EssError(f"record {record.offset} of virtual node {vnode}: {reason}")
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+async def _fill(log: SqliteLog, count: int) -> int:
+    """Append `count` events as the push side would; gives the bytes of the records."""
+    from tests.benchmarks.push import bodies
+    from ess_ray.intake import decode_request
+    from ess_ray.record import encode_records
+
+    size = 0
+    for number, body in enumerate(bodies(REQUEST_EVENTS, count // REQUEST_EVENTS)):
+        decoded = decode_request(body, "application/json", None, now_us(), IntakeLimits())
+        records = encode_records(decoded.batch, number % VNODES, "default")
+        size += sum(len(record.value) for record in records)
+        await log.append(records)
+    return size
+
+
+async def _store(directory: Path, count: int) -> tuple[float, float, int, int]:
+    log = SqliteLog(directory / "log.sqlite", VNODES)
+    try:
+        log_bytes = await _fill(log, count)
+        store, catalog = LocalObjectStore(directory / "events"), DeltaCatalog(directory / "events")
+        writer = VnodeWriter(
+            log, catalog, store, decode=decode_record, dead_letter=_refuse, clock_us=now_us, limits=WriterLimits()
+        )
+        await writer.assign(range(VNODES))
+        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        while await writer.poll():
+            if writer.due():
+                await writer.flush()
+        await writer.flush()
+        cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+        assert writer.counts["rows_stored"] == count
+        entries = catalog.snapshot().objects(None, None, None)
+        return count / cpu_s, count / wall_s, log_bytes, sum(entry.size for entry in entries)
+    finally:
+        log.close()
+
+
+def measure(directory: Path, count: int, rounds: int) -> list[Row]:
+    """Store the same events several times, each in a directory of its own; gives medians."""
+    runs = []
+    for number in range(rounds):
+        target = directory / f"store-{number}"
+        target.mkdir(parents=True)
+        runs.append(asyncio.run(_store(target, count)))
+    per_core, per_s = (statistics.median(run[i] for run in runs) for i in (0, 1))
+    return [
+        Row("log to committed object, per core (CPU time, fsync not in it)", f"{per_core:,.0f} events/s", ""),
+        Row("  the same, wall time, one process", f"{per_s:,.0f} events/s", ""),
+        Row("  bytes an event", f"{runs[0][3] / count:.1f} B in objects", f"{runs[0][2] / count:.1f} B in the log"),
+    ]

@@ -1,0 +1,145 @@
+"""The language against random input: no text breaks it, and every tree that can be written reads back as itself."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ess_ray.core.errors import QueryError
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Regex
+from ess_ray.language import parse
+
+PIECES = st.sampled_from(
+    [
+        "a",
+        "AND",
+        "OR",
+        "NOT",
+        "-",
+        "(",
+        ")",
+        '"',
+        "/",
+        "/i",
+        "\\",
+        "*",
+        ":",
+        " ",
+        "level:",
+        "x.y:",
+        "[1 TO 2]",
+        ">=",
+        "5",
+        "timestamp:",
+        "{",
+        "TO",
+        "(?",
+        "\n",
+        "\0",
+        "ß",
+        "\ud800",
+        "id:",
+        "[",
+        "attributes.",
+        "+",
+        "{2}",
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(st.text(st.characters(), max_size=60), st.lists(PIECES, max_size=30).map("".join)))
+def test_text_is_read_or_refused_with_a_position(text: str) -> None:
+    try:
+        tree = parse(text)
+    except QueryError as error:
+        assert 0 <= error.position <= len(text)  # noqa: PT017 - a refusal is one of two right answers
+    else:
+        assert hash(tree) == hash(parse(text))
+
+
+# ------------------------------------------------------------------------------------------------ trees and text
+NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.]{0,8}\Z").filter(
+    lambda name: name not in ("level", "timestamp", "id", "attributes", "message") and name != "attributes."
+)
+FIELDS = st.one_of(
+    st.sampled_from([Field("service"), Field("message"), Field("severity_number"), Field("event_id")]),
+    NAMES.map(lambda name: Field(name, attribute=True)),
+)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+# Of visible characters that have no meaning of their own at a term's start.
+WORDS = st.text(st.sampled_from("abzAZ09äß東._:@#=+-%\\'\"/"), min_size=1, max_size=10).map(lambda text: "w" + text)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+LEAVES: st.SearchStrategy[Node] = st.one_of(
+    st.just(All()),
+    WORDS.filter(lambda text: ":" not in text).map(lambda text: Contains(Field("message"), text, True)),
+    TEXTS.map(lambda text: Contains(Field("message"), text, False)),
+    st.builds(Equals, FIELDS, TEXTS, st.just(False)),
+    st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS),
+    st.builds(Exists, FIELDS),
+    st.builds(Regex, FIELDS, st.sampled_from(["a", "a/b", r"\d+ /x", "(a|b)c", r"\\", " "]), st.booleans()),
+)
+
+
+def flat(kind: type[And] | type[Or], children: list[Node]) -> Node:
+    """Build what parsing builds: no And within And, no Or within Or."""
+    inner = [
+        g
+        for child in children
+        for g in (child.children if isinstance(child, And | Or) and isinstance(child, kind) else (child,))
+    ]
+    return kind(tuple(inner))
+
+
+def negated(child: Node) -> Node:
+    return child.child if isinstance(child, Not) else Not(child)
+
+
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        inner.map(negated),
+        st.lists(inner, min_size=2, max_size=4).map(lambda children: flat(And, children)),
+        st.lists(inner, min_size=2, max_size=4).map(lambda children: flat(Or, children)),
+    ),
+    max_leaves=12,
+)
+
+
+def written(node: Node, minus: bool) -> str:  # noqa: PLR0911 - one line per kind of node
+    """Write a tree as text, with parentheses around every operator's operand."""
+    match node:
+        case And(children):
+            return (" " if minus else " AND ").join(f"({written(child, minus)})" for child in children)
+        case Or(children):
+            return " OR ".join(f"({written(child, minus)})" for child in children)
+        case Not(child):
+            return f"-({written(child, minus)})" if minus else f"NOT ({written(child, minus)})"
+        case All():
+            return "*"
+        case Contains(_, text, True):
+            return text
+        case Contains(_, text, False):
+            return quoted(text)
+        case Equals(field, text, _):
+            return f"{named(field)}:{quoted(text)}"
+        case Compare(field, op, number):
+            return f"{named(field)}:{op}{number!r}"
+        case Exists(field):
+            return f"{named(field)}:*"
+        case Regex(field, pattern, ignore_case):
+            return f"{named(field)}:/{pattern.replace('/', chr(92) + '/')}/{'i' if ignore_case else ''}"
+
+
+def named(field: Field) -> str:
+    return f"attributes.{field.name}" if field.attribute else field.name
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TREES, st.booleans())
+def test_a_tree_written_as_text_reads_back_as_itself(tree: Node, minus: bool) -> None:
+    assert parse(written(tree, minus)) == tree

@@ -1,0 +1,186 @@
+"""The life of systems on one machine: side by side, on loopback only, ended without a trace, and healing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.systems import DEADLINE_S, System
+
+Make = Callable[[], System]
+
+
+def listeners(system: System) -> list[tuple[str, int, str]]:
+    """Give (address, port, process name) of every listening socket of a system."""
+    found = []
+    for process in system.processes():
+        try:
+            sockets = process.net_connections("inet")
+        except psutil.NoSuchProcess:
+            continue
+        found += [(s.laddr.ip, s.laddr.port, process.name()) for s in sockets if s.status == psutil.CONN_LISTEN]
+    return found
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return found
+
+
+def test_two_systems_run_side_by_side_and_know_nothing_of_each_other(new_system: Make) -> None:
+    one, other = new_system(), new_system()
+    one.push([{"message": "only in the first"}])
+    other.push([{"message": "only in the second"}])
+    assert [e["message"] for e in one.search("only")] == ["only in the first"]
+    assert [e["message"] for e in other.search("only")] == ["only in the second"]
+    ports = [port for _, port, _ in listeners(one)]
+    assert one.port in ports
+    assert not set(ports) & {port for _, port, _ in listeners(other)}
+    one.down()
+    assert [e["message"] for e in other.search("only")] == ["only in the second"]
+
+
+def test_every_listener_is_on_loopback(system: System) -> None:
+    found = listeners(system)
+    print(*sorted(found), sep="\n")
+    assert (system.port, "127.0.0.1") in [(port, address) for address, port, _ in found]
+    assert [row for row in found if row[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
+
+
+def test_down_leaves_no_process_and_stores_everything(new_system: Make) -> None:
+    system = new_system()
+    system.push([{"message": "stored by down"}])
+    processes = system.processes()
+    assert processes
+    system.down()
+    assert [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert not (system.data_dir / "run.json").exists()
+    objects = list((system.data_dir / "events").rglob("tenant=*/**/*.parquet"))
+    assert len(objects) == 1
+    system.down()  # nothing runs: no error
+
+
+def test_a_second_up_on_the_same_directory_is_refused(system: System) -> None:
+    refused = system.ess("up", "--detach", "--port", str(system.port + 1), ok=(1,))
+    assert "already runs" in refused.stderr
+
+
+@pytest.fixture
+def foreground(new_system: Make) -> tuple[System, subprocess.Popen[bytes]]:
+    """A system whose `ess up` stays in the foreground, and that command."""
+    system = new_system()
+    system.down()
+    command = [sys.executable, "-m", "ess_ray.cli", "up", "--port", str(system.port), "--data-dir", str(system.data_dir)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_until(lambda: healthy(system), "the system in the foreground did not come up")
+    return system, child
+
+
+def healthy(system: System) -> bool:
+    try:
+        return all(system.http.get(f"/{part}/healthz").status_code == 200 for part in ("push", "search"))
+    except httpx.TransportError:
+        return False
+
+
+def test_ctrl_c_stops_clean(foreground: tuple[System, subprocess.Popen[bytes]]) -> None:
+    system, child = foreground
+    system.push([{"message": "before ctrl-c"}])
+    processes = system.processes()
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=DEADLINE_S)
+    assert child.returncode == 0, output
+    assert b"Traceback" not in output
+    assert [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_kill_9_of_up_then_up_again_leaves_no_process_behind(
+    foreground: tuple[System, subprocess.Popen[bytes]],
+) -> None:
+    system, child = foreground
+    system.push([{"message": "before the kill"}])
+    old = system.processes()
+    child.kill()
+    child.communicate()
+    for process in old:  # the driver as well: nobody is left who could stop in good order
+        if process.is_running() and process.pid == os.getsid(process.pid):
+            process.kill()
+    system.up()
+    assert [p for p in old if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert [e["message"] for e in system.search("kill")] == ["before the kill"]
+
+
+def persist_actors(system: System) -> list[psutil.Process]:
+    return [p for p in system.processes() if "PersistActor" in " ".join(p.cmdline())]
+
+
+def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(new_system: Make) -> None:
+    system = new_system()
+    expected = [f"before {i}" for i in range(50)]
+    for name in expected:
+        system.push([{"message": name}])
+    victim = persist_actors(system)[0]
+    victim.kill()
+    reason = wait_until(lambda: unhealthy(system), "the death never showed in health")
+    assert "persist-" in reason
+    wait_until(lambda: healthy(system), "the pool did not heal")
+    assert sorted(e["message"] for e in system.search("before")) == sorted(expected)
+    deaths = system.http.get("/search/v1/status").json()["pool"]["deaths"]
+    assert deaths
+    system.ess("flush")
+    assert sorted(e["message"] for e in system.search("before")) == sorted(expected)
+
+
+def unhealthy(system: System) -> str:
+    answer = system.http.get("/search/healthz")
+    return "" if answer.status_code == 200 else str(answer.json()["detail"])
+
+
+def test_a_killed_supervisor_comes_back_and_keeps_the_pool(new_system: Make) -> None:
+    system = new_system()
+    system.push([{"message": "before the supervisor died"}])
+    pool = {p.pid for p in persist_actors(system)}
+    (supervisor,) = [p for p in system.processes() if "Supervisor" in " ".join(p.cmdline())]
+    supervisor.kill()
+    wait_until(lambda: not supervisor.is_running(), "the supervisor did not die")
+    wait_until(lambda: healthy(system), "the supervisor did not come back")
+    assert {p.pid for p in persist_actors(system)} == pool
+    system.push([{"message": "after the supervisor died"}])
+    assert len(system.search("supervisor")) == 2
+    victim = persist_actors(system)[0]
+    victim.kill()
+    wait_until(lambda: {p.pid for p in persist_actors(system)} - pool, "nobody watches the pool any more")
+    wait_until(lambda: healthy(system), "the pool did not heal")
+    assert len(system.search("supervisor")) == 2
+
+
+def test_a_killed_log_comes_back_and_nothing_acknowledged_is_lost(new_system: Make) -> None:
+    system = new_system()
+    (log,) = [p for p in system.processes() if "LogActor" in " ".join(p.cmdline())]
+    system.push([{"message": "number 0"}])
+    log.kill()
+    acknowledged = ["number 0"]
+    for number in range(1, 40):
+        answer = system.http.post("/push/v1/events", json=[{"message": f"number {number}"}])
+        assert answer.status_code in (202, 503), answer.text
+        if answer.status_code == 202:
+            acknowledged.append(f"number {number}")
+        else:
+            assert answer.headers["retry-after"]
+    wait_until(lambda: healthy(system), "the log did not come back")
+    system.push([{"message": "number 40"}])
+    found = [e["message"] for e in system.search("number")]
+    assert len(found) == len(set(found))
+    assert {*acknowledged, "number 40"} <= set(found)

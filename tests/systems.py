@@ -1,0 +1,100 @@
+"""A running system, driven only as a user would: the `ess` command and HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+DEADLINE_S = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class System:
+    """One `ess up` in a folder of its own."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def ess(self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        """Run a command against this system; fails the test unless it ends with one of the codes in `ok`."""
+        command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode in ok, f"ess {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def up(self) -> None:
+        self.ess("up", "--detach", "--port", str(self.port))
+
+    def down(self) -> None:
+        self.ess("down")
+
+    def run_file(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.data_dir / "run.json").read_text())
+        return found
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this system's session."""
+        session = self.run_file()["session_id"]
+        found = []
+        if not (self.data_dir / "run.json").exists():
+            return []
+        for process in psutil.process_iter():
+            try:
+                if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def kill_everything(self) -> None:
+        """kill -9 every process, all at once."""
+        processes = self.processes()
+        assert processes, "nothing runs that could be killed"
+        for process in processes:
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+
+    def push(self, events: list[dict[str, Any]], **headers: str) -> None:
+        """Push events; all must be acknowledged."""
+        answer = self.http.post("/push/v1/events", json=events, headers=headers)
+        assert answer.status_code == 202, answer.text
+        assert answer.json() == {"accepted": len(events), "rejected": []}
+
+    def search(self, query: str, **arguments: Any) -> list[dict[str, Any]]:
+        """Run a query to its end; the answer must call itself complete."""
+        body = {"query": query, "start": 0, "limit": 200_000, **arguments}
+        created = self.http.post("/search/v1/queries", json=body)
+        assert created.status_code == 201, created.text
+        query_id, cursor, events = created.json()["id"], "", []
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            page = self.http.get(f"/search/v1/queries/{query_id}", params={"cursor": cursor, "limit": 10_000}).json()
+            events += page["events"]
+            cursor = page["cursor"]
+            if page["state"] != "running" and not page["events"]:
+                assert page["state"] == "done", page
+                assert page["complete"], page["incomplete"]
+                return events
+            assert time.monotonic() < deadline, page
+
+
