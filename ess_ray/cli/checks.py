@@ -199,7 +199,9 @@ class Listener:
 
     @property
     def on_loopback(self) -> bool:
-        return ipaddress.ip_address(self.address.split("%")[0]).is_loopback
+        address = ipaddress.ip_address(self.address.split("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)  # gRPC binds IPv4 addresses in this form
+        return (mapped or address).is_loopback
 
     @property
     def reason(self) -> str:
