@@ -79,7 +79,7 @@ def read_cursor(cursor: str | None) -> int:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, media_type="application/json")
 
 
 def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
