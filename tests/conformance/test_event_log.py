@@ -198,3 +198,13 @@ async def test_offsets_have_no_holes_where_promised(log_under_test: Any) -> None
     for _ in range(3):
         await log_under_test.log.append([Record(0, b"x")] * 4)
     assert [r.offset for r in await read_all(log_under_test.log, 0)] == list(range(12))
+
+
+async def test_commits_that_overtake_each_other_never_go_back(log_under_test: Any) -> None:
+    if not log_under_test.trims:
+        pytest.skip("nothing is trimmed here")
+    log: EventLog = log_under_test.log
+    await log.append([Record(0, b"x")] * 10)
+    await asyncio.gather(*(log.committed({0: below}) for below in (2, 8, 3, 5)))
+    assert (await log.start_offsets())[0] == 8
+    assert [r.offset for r in await read_all(log, 0)] == [8, 9]

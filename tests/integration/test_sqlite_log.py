@@ -12,11 +12,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ess_ray
-from ess_ray.adapters.sqlite_file import PAGE_BYTES
+from ess_ray.adapters.sqlite_file import PAGE_BYTES, LogFile
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.core.errors import BadRequest, CorruptData, DataLoss, Unavailable
 from ess_ray.ports import Record, StoredRecord
@@ -29,7 +30,8 @@ ROOT = Path(ess_ray.__file__).parents[1]
 CHILD = """
 import asyncio, os, resource, sys
 from pathlib import Path
-from ess_ray.adapters.sqlite_file import PAGE_BYTES
+from typing import Any
+from ess_ray.adapters.sqlite_file import PAGE_BYTES, LogFile
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.core.errors import Unavailable
 from ess_ray.ports import Record
@@ -362,3 +364,21 @@ async def test_appends_go_on_while_a_large_trim_does_its_work(path: Path) -> Non
         assert len(await read_all(log, 1)) == appended
         assert longest_s < 5, "an append waited for the whole trim"
         assert appended > 5
+
+
+async def test_a_commit_whose_answer_was_lost_is_looked_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file took the records and the disk then reported an error: nothing is acknowledged, and offsets go on after."""
+    real = LogFile.write
+
+    def write_and_fail(self: LogFile, *args: Any) -> None:
+        real(self, *args)
+        monkeypatch.setattr(LogFile, "write", real)
+        raise Unavailable("the disk failed just after the commit")
+
+    async with opened(path) as log:
+        await log.append([Record(0, b"a")])
+        monkeypatch.setattr(LogFile, "write", write_and_fail)
+        with pytest.raises(Unavailable):
+            await log.append([Record(0, b"perhaps")])
+        assert await log.append([Record(0, b"b")]) == [2]
+        assert [r.value for r in await read_all(log, 0)] == [b"a", b"perhaps", b"b"]
