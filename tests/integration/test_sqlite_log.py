@@ -367,7 +367,7 @@ async def test_appends_go_on_while_a_large_trim_does_its_work(path: Path) -> Non
 
 
 async def test_a_commit_whose_answer_was_lost_is_looked_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file took the records and the disk then reported an error: nothing is acknowledged, and offsets go on after."""
+    """The file took the records, then the disk reported an error: nothing is acknowledged, offsets go on after it."""
     real = LogFile.write
 
     def write_and_fail(self: LogFile, *args: Any) -> None:
