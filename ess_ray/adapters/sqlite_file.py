@@ -33,9 +33,9 @@ PAGE_BYTES: Final = 8192
 """Measured with records of 16 KB: 10 % fewer CPU cycles than 4 KiB pages; 32 KiB pages write twice the bytes."""
 PAGE_CACHE_BYTES: Final = 32 * 1024 * 1024
 """SQLite's cache of the writer: a group (8 MiB) must fit, or its pages are spilled and written twice."""
-MAX_WAL_BYTES: Final = 64 * 1024 * 1024
+KEPT_WAL_BYTES: Final = 64 * 1024 * 1024
 """The write-ahead log is cut down to this when it starts over; below, its blocks are reused, which syncs faster."""
-BUSY_TIMEOUT_S: Final = 5.0
+BUSY_TIMEOUT_S: Final = 1.0
 """How long to wait for a lock that somebody's `sqlite3` shell holds, before the log counts as unavailable."""
 OFFSET_BITS: Final = 48
 """Of a row's key; the virtual node stands above them."""
@@ -197,7 +197,7 @@ class LogFile:
             raise BadRequest(f"the disk of {self.path} cannot hold a write-ahead log: use a local disk")
         self._synchronous("FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")  # `checkpoint` does it, after the callers are answered
-        db.execute(f"PRAGMA journal_size_limit={MAX_WAL_BYTES}")
+        db.execute(f"PRAGMA journal_size_limit={KEPT_WAL_BYTES}")
         db.execute(f"PRAGMA cache_size=-{PAGE_CACHE_BYTES // 1024}")
         db.execute("PRAGMA secure_delete=OFF")  # some builds zero what is trimmed: four times the cost of a trim
         (version,) = db.execute("PRAGMA user_version").fetchone()
