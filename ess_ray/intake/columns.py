@@ -160,10 +160,10 @@ def _merged(event: dict[str, Any]) -> dict[str, Any]:
     """Give an event's unknown keys and attributes as one object, right as long as no attribute is nested or null."""
     merged = {key: value for key, value in event.items() if value is not None and key not in FIELDS}
     attributes = event.get("attributes")
-    if type(attributes) is dict:
+    if type(attributes) is dict and merged.keys().isdisjoint(attributes):
         merged.update(attributes)
     elif attributes is not None:
-        raise _Odd
+        raise _Odd  # of two equal keys, the one that goes may have been nested: its parts stay
     return merged
 
 

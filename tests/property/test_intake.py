@@ -1,4 +1,4 @@
-"""Pushed bodies, made up: nothing but rows, reasons and refusals comes out, and the fast path means what the rules say."""
+"""Pushed bodies, made up: rows, reasons or refusals come out, nothing else; the fast path means what the rules say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.core.errors import BadRequest, EssError, TooLarge, Unsupported
+from ess_ray.core.errors import BadRequest, TooLarge
 from ess_ray.core.event import format_timestamp
 from ess_ray.intake.body import decompress, read_values
 from ess_ray.intake.columns import NOT_PLAIN, Columns, odd_columns, plain_columns, to_columns
@@ -93,10 +93,13 @@ def slow(values: list[Any], exact: bool) -> Columns:
 @given(st.lists(mostly_events | wild_events, max_size=6))
 def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
     body = json.dumps(events).encode()
+    refused: BadRequest | None = None
     try:
         decoded = decode_events(body, None, NOW_US, LIMITS)
     except BadRequest as error:
-        assert len(error.details["rejected"]) == len(events) > 0
+        refused = error
+    if refused is not None:
+        assert len(refused.details["rejected"]) == len(events) > 0
         return
     decoded.batch.validate(full=True)
     assert len(decoded.batch) + len(decoded.rejected) == len(events)
@@ -110,13 +113,17 @@ def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.one_of(st.binary(max_size=60), anything.map(lambda value: json.dumps(value).encode()), st.text(max_size=40).map(str.encode)),
-       st.sampled_from([None, "application/json", "application/x-ndjson"]))  # fmt: skip
+@given(
+    st.binary(max_size=60)
+    | anything.map(lambda value: json.dumps(value).encode())
+    | st.text(max_size=40).map(str.encode),
+    st.sampled_from([None, "application/json", "application/x-ndjson"]),
+)
 def test_any_bytes_give_rows_or_a_refusal(body: bytes, kind: str | None) -> None:
     try:
         decode_events(body, kind, NOW_US, LIMITS).batch.validate(full=True)
-    except BadRequest as error:
-        assert error.message
+    except BadRequest:
+        return  # any other exception fails the test
 
 
 @settings(max_examples=300, deadline=None)
@@ -125,8 +132,8 @@ def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str
     start = {"gzip": b"\x1f\x8b\x08\0", "zstd": b"\x28\xb5\x2f\xfd"}[encoding] if magic else b""
     try:
         decompress(start + body, encoding, 1000)
-    except (BadRequest, TooLarge, Unsupported) as error:
-        assert isinstance(error, EssError)
+    except (BadRequest, TooLarge):
+        return  # any other exception fails the test
 
 
 @settings(max_examples=1500, deadline=None)

@@ -160,30 +160,30 @@ PACK = {"gzip": gzip.compress, "zstd": zstandard.compress, "zstd streamed": zstd
 def test_compressed_bodies_come_back(pack: str, size: int) -> None:
     data = bytes(i * i % 251 for i in range(1000)) * (size // 1000 + 1)
     data = data[:size]
-    assert decompress(PACK[pack](data), pack.split()[0].upper(), 3_000_000) == data
+    assert decompress(PACK[pack](data), pack.partition(" ")[0].upper(), 3_000_000) == data
 
 
 @pytest.mark.parametrize("pack", PACK)
 def test_members_one_after_another_are_one_body(pack: str) -> None:
     body = b"".join(PACK[pack](part) for part in (b"one", b"", b"two" * 50_000))
-    assert decompress(body, pack.split()[0], 1_000_000) == b"one" + b"two" * 50_000
+    assert decompress(body, pack.partition(" ")[0], 1_000_000) == b"one" + b"two" * 50_000
     if pack == "gzip":
         assert decompress(body + b"\0" * 500, "gzip", 1_000_000) == b"one" + b"two" * 50_000
 
 
 @pytest.mark.parametrize("pack", PACK)
 def test_the_limit_is_exact(pack: str) -> None:
-    assert len(decompress(PACK[pack](b"x" * 1000), pack.split()[0], 1000)) == 1000
+    assert len(decompress(PACK[pack](b"x" * 1000), pack.partition(" ")[0], 1000)) == 1000
     with pytest.raises(TooLarge):
-        decompress(PACK[pack](b"x" * 1001), pack.split()[0], 1000)
+        decompress(PACK[pack](b"x" * 1001), pack.partition(" ")[0], 1000)
 
 
 @pytest.mark.parametrize("pack", PACK)
 def test_a_bomb_costs_its_limit_only(pack: str) -> None:
-    bomb = PACK[pack](b"\0" * 300_000_000)
+    bomb = PACK[pack](b"\0" * 100_000_000)
     started_s = time.process_time()
     with pytest.raises(TooLarge):
-        decompress(bomb, pack.split()[0], LIMITS.max_batch_bytes)
+        decompress(bomb, pack.partition(" ")[0], LIMITS.max_batch_bytes)
     assert time.process_time() - started_s < 2  # 0.02 s; all of it would take 0.5 s and more
 
 
@@ -195,7 +195,7 @@ def test_empty_members_without_end_are_refused() -> None:
 
 @pytest.mark.parametrize("pack", PACK)
 def test_broken_streams_are_refused(pack: str) -> None:
-    name, whole = pack.split()[0], PACK[pack](bytes(range(256)) * 400)
+    name, whole = pack.partition(" ")[0], PACK[pack](bytes(range(256)) * 400)
     for body in (
         whole[:-3],
         whole[: len(whole) // 2],
@@ -301,9 +301,11 @@ def test_levels_are_normalized(level: str, stored: tuple[str, int | None]) -> No
 # ------------------------------------------------------------------------------------------------------- timestamps
 @pytest.mark.parametrize(
     "time",
-    ["2026-09-21T14:13:20Z", "2026-09-21 14:13:20Z", "2026-09-21t14:13:20z", "2026-09-21T14:13:20", "2026-09-21T14:13:20.000000999Z",
-     "2026-09-21T16:13:20+02:00", "2026-09-21T16:13:20+0200", 1_790_000_000, "1790000000", 1_790_000_000_000, "1790000000000",
-     1_790_000_000_000_000, 1_790_000_000_000_000_000, "1790000000000000000", 1_790_000_000.0, "1790000000.0", " 1790000000 "],
+    ["2026-09-21T14:13:20Z", "2026-09-21 14:13:20Z", "2026-09-21t14:13:20z", "2026-09-21T14:13:20",
+     "2026-09-21T14:13:20.000000999Z", "2026-09-21T16:13:20+02:00", "2026-09-21T16:13:20+0200", 1_790_000_000,
+     "1790000000", 1_790_000_000_000, "1790000000000",
+     1_790_000_000_000_000, 1_790_000_000_000_000_000, "1790000000000000000",
+     1_790_000_000.0, "1790000000.0", " 1790000000 "],
 )  # fmt: skip
 def test_one_moment_in_many_ways(time: Any) -> None:
     assert row(timestamp=time)["timestamp"] == NOW_US
@@ -316,8 +318,10 @@ def test_one_moment_in_many_ways(time: Any) -> None:
 
 @pytest.mark.parametrize(
     "time",
-    ["", "yesterday", "2026-09-21", "2026-09-21T14:13Z", "2026-09-21T14:13+00:00", "2026-09-21T14:13:20+02", "2026-13-21T14:13:20Z",
-     "2026-09-31T14:13:20Z", "2026-09-21T25:13:20Z", "0000-01-01T00:00:00Z", True, False, {}, [], 1e300, 10**25, -1, 0, "NaN", "9" * 30],
+    ["", "yesterday", "2026-09-21", "2026-09-21T14:13Z", "2026-09-21T14:13+00:00", "2026-09-21T14:13:20+02",
+     "2026-13-21T14:13:20Z", "2026-09-31T14:13:20Z", "2026-09-21T25:13:20Z", "0000-01-01T00:00:00Z", True, False,
+     {}, [],
+     1e300, 10**25, -1, 0, "NaN", "9" * 30],
 )  # fmt: skip
 def test_a_bad_time_is_rejected(time: Any) -> None:
     assert reason(message="m", timestamp=time).startswith("timestamp")
@@ -419,7 +423,8 @@ def test_json_too_deep_to_parse_is_refused(open_close: tuple[str, str], levels: 
 
 
 def test_lone_surrogates_become_replacement_characters() -> None:
-    body = rb'[{"message":"a\ud800b\udc00","service":"\uD83D\uDE00","attributes":{"k\udfff":"\ud800x","l":["\ud800"]}},{"message":"plain \u00e9"}]'
+    event = rb'{"message":"a\ud800b\udc00","service":"\uD83D\uDE00","attributes":{"k\udfff":"\ud800x","l":["\ud800"]}}'
+    body = b"[" + event + rb',{"message":"plain \u00e9"}]'
     first, second = rows(body)
     assert first["message"] == "a\ufffdb\ufffd"
     assert first["service"] == "\U0001f600"
@@ -436,7 +441,8 @@ def test_bytes_that_are_no_utf8_are_refused() -> None:
 
 def test_numbers_keep_their_digits() -> None:
     digits = "123456789012345678901234567890"
-    body = f'[{{"message":"m","n":{digits},"l":[{digits}],"attributes":{{"m":-{digits},"u":18446744073709551615,"e":1e30}}}}]'
+    attributes = f'{{"m":-{digits},"u":18446744073709551615,"e":1e30}}'
+    body = f'[{{"message":"m","n":{digits},"l":[{digits}],"attributes":{attributes}}}]'
     kept = {"n": digits, "l": f"[{digits}]", "m": f"-{digits}", "u": "18446744073709551615", "e": "1e+30"}
     assert rows(body.encode())[0]["attributes"] == kept
     assert rows(body[1:-1].encode(), NDJSON)[0]["attributes"] == kept
