@@ -104,10 +104,8 @@ def test_transactions_carry_no_date_by_which_they_could_expire(tmp_path: Path) -
     writer = DeltaCatalog(tmp_path).writer()
     version = writer.commit("log", [], {0: Advance(0, 0)})
     lines = (log_folder(tmp_path) / f"{version:020d}.json").read_text().splitlines()
-    found = [json.loads(line)["txn"] for line in lines if line.startswith("{\"txn\"")]
+    found = [json.loads(line)["txn"] for line in lines if '"txn"' in line]
     assert found == [{"appId": "log/log/vnode/0", "version": 0}]
-        {"appId": "log/log/vnode/0", "version": 0}
-    ]
 
 
 def test_another_table_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -282,7 +280,7 @@ def test_a_reader_sees_commits_of_other_processes(tmp_path: Path) -> None:
         assert reader.snapshot().next_offset("log", 0) == steps
 
 
-# ------------------------------------------------------------------------------------------------------------ durability
+# ---------------------------------------------------------------------------------------------------------- durability
 @contextlib.contextmanager
 def recorded_fsyncs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """Record what the real os.fsync is called on, while it does its work."""
