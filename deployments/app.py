@@ -116,9 +116,7 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
             return []
 
         gatherer = Gatherer(log)
-        return create_push_app(
-            PushApi(gatherer, tenant_of, health, PoolViews(system).known_body, limits=system.intake)
-        )
+        return create_push_app(PushApi(gatherer, tenant_of, health, PoolViews(system).known_body, limits=system.intake))
 
     return build
 

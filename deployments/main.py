@@ -23,11 +23,11 @@ from typing import Final
 import click
 import psutil
 
+from ess_ray import telemetry
 from ess_ray.core.errors import Conflict, EssError, Unavailable
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import RUN_FILE, RunFile, boot_id, end_all, read_run_file
 from ess_ray.settings import Settings, load
-from ess_ray import telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Unavailable(f"port {port} of {host} cannot be used ({error.strerror}): choose another with --port") from error
+            raise Unavailable(
+                f"port {port} of {host} cannot be used ({error.strerror}): choose another with --port"
+            ) from error
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -63,7 +65,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     with alone(data_dir):
         left = read_run_file(data_dir)
         if left is not None and end_all(left, spare=os.getpid()):
-            raise Unavailable(f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`")
+            raise Unavailable(
+                f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
+            )
         check_port(settings.http.host, settings.http.port)
         dirs = environment.run_dirs(data_dir)
         os.environ.update(environment.prepare(dirs))

@@ -101,7 +101,9 @@ class SearchApi:
         query_id = await self._searcher.start(self._tenant(request), query)
         return _json({"id": query_id, "state": "running"}, 201)
 
-    async def page(self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS) -> Response:
+    async def page(
+        self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS
+    ) -> Response:
         """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows."""
         if not 1 <= limit <= MAX_PAGE_ROWS:
             raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
@@ -110,7 +112,9 @@ class SearchApi:
         state, events = await self._read(tenant, query_id, start, limit)
         return _json(_page_json(query_id, state, events, start))
 
-    async def _read(self, tenant: str, query_id: str, start: int, limit: int) -> tuple[AnswerState, list[dict[str, Any]]]:
+    async def _read(
+        self, tenant: str, query_id: str, start: int, limit: int
+    ) -> tuple[AnswerState, list[dict[str, Any]]]:
         # State before rows: a state that says done then has all its rows behind it.
         state = await self._results.state(tenant, query_id)
         rows = await self._results.rows(tenant, query_id, start, limit)

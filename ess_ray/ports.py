@@ -78,7 +78,7 @@ class EventLog(Protocol):
         ...
 
     async def committed(self, next_offsets: Mapping[int, int]) -> None:
-        """Tell that all below these offsets is durable elsewhere: SQLite trims, Kafka commits for lag tools. Idempotent."""
+        """Tell that all below is durable elsewhere: SQLite trims, Kafka commits for lag tools. Idempotent."""
         ...
 
 
@@ -244,9 +244,7 @@ class View:
 class InFlight(Protocol):
     """The owners of the virtual nodes, asked for views of what is not stored yet."""
 
-    async def views(
-        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float
-    ) -> list[View]:
+    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
         """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
 
         A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.

@@ -33,7 +33,9 @@ class System:
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
-    def ess(self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    def ess(
+        self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command against this system; fails the test unless it ends with one of the codes in `ok`."""
         command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=180, check=False)
@@ -96,5 +98,3 @@ class System:
                 assert page["complete"], page["incomplete"]
                 return events
             assert time.monotonic() < deadline, page
-
-

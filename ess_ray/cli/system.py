@@ -1,7 +1,7 @@
 """`ess up` and `ess down`: start the driver of a system, wait until it is ready, and end it with all its processes.
 
-May live here: the two commands and the driver as a child process. May not: what the driver does (`deployments.main`), or
-how events get in (`push`, `generate`).
+May live here: the two commands and the driver as a child process. May not: what the driver does
+(`deployments.main`), or how events get in (`push`, `generate`).
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def _wait_until_ready(child: subprocess.Popen[bytes], data_dir: Path, log_file: 
         if run is not None and run.session_id == child.pid and run.dashboard_url and _healthy(run.url):
             return run
         time.sleep(POLL_S)
-    raise Unavailable(f"the system was not ready within {READY_TIMEOUT_S:g} s; its log is {log_file}:\n{_tail(log_file)}")
+    raise Unavailable(
+        f"the system was not ready within {READY_TIMEOUT_S:g} s; its log is {log_file}:\n{_tail(log_file)}"
+    )
 
 
 def _healthy(url: str) -> bool:
@@ -114,7 +116,14 @@ def _tail(log_file: Path) -> str:
 def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
     token = run_dirs(data_dir).token
     if as_json:
-        print_json({"url": run.url, "dashboard_url": run.dashboard_url, "dashboard_token_file": str(token), "data_dir": str(data_dir)})
+        print_json(
+            {
+                "url": run.url,
+                "dashboard_url": run.dashboard_url,
+                "dashboard_token_file": str(token),
+                "data_dir": str(data_dir),
+            }
+        )
         return
     body = '[{"message": "hello", "level": "info", "service": "demo"}]'
     click.echo(

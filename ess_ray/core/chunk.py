@@ -1,8 +1,8 @@
 """The stored object: one standard Parquet file. Writing it, reading its tail, pruning and scanning it.
 
 Layout (the design's section 3): rows sorted by time; row groups of ROWS_PER_GROUP rows or MESSAGE_BYTES_PER_GROUP; one
-page per column chunk; `message` as DELTA_LENGTH_BYTE_ARRAY, so that a decompressed page is the block's text; facts about
-the rows in the footer's key-value metadata. The object's key tells the tail's length, so one suffix read brings the
+page per column chunk; `message` as DELTA_LENGTH_BYTE_ARRAY, so that a decompressed page is the block's text; facts
+about the rows in the footer's key-value metadata. The object's key tells the tail's length, so one suffix read brings the
 footer (and, once there is one, the skip index before it). May live here: bytes <-> rows. May not: where bytes lie.
 """
 

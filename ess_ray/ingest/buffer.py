@@ -36,7 +36,9 @@ class Segment:
     request: StoredRequest | None = None
 
 
-def segment_of(offset: int, tenant: str, batch: pa.RecordBatch, received_us: int, request: StoredRequest | None) -> Segment:
+def segment_of(
+    offset: int, tenant: str, batch: pa.RecordBatch, received_us: int, request: StoredRequest | None
+) -> Segment:
     """Wrap a batch of EVENT_SCHEMA with the figures that sealing decides by."""
     hours = pc.unique(pc.divide(batch.column("timestamp").cast(pa.int64()), HOUR_US))
     return Segment(offset, tenant, batch, batch.nbytes, received_us, frozenset(hours.to_pylist()), request)

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from ess_ray.core.chunk import StoredRequest
 from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, UnknownOutcome
-from ess_ray.record import DecodedRecord
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
+from ess_ray.record import DecodedRecord
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
 """(record, log_id, vnode) -> its rows with their identity. Raises CorruptData."""
@@ -76,8 +76,8 @@ class VnodeWriter:
     4. one commit, fenced by each virtual node's `first` (`CatalogWriter.commit`).
     5. after any exception of it the outcome is unknown: the catalog is read again, what it has is let go, the rest is
        kept and sealed again later.
-    6. the committed objects are looked for, one that is missing is PUT and committed again; only then are buffers let go
-       and the log told.
+    6. the committed objects are looked for, one that is missing is PUT and committed again; only then are buffers let
+       go and the log told.
     7. repeats by key and by id are dropped while polling, by a memory that is rebuilt at `assign`.
     """
 
@@ -132,7 +132,7 @@ class VnodeWriter:
                 steps[vnode] = Advance(starts[vnode], starts[vnode])
             elif stand > ends[vnode]:
                 raise DataLoss(
-                    f"virtual node {vnode}: the catalog has stored up to offset {stand}, the log ends at {ends[vnode]}: "
+                    f"virtual node {vnode}: the catalog has stored up to {stand}, the log ends at {ends[vnode]}: "
                     "the log was replaced or truncated; restore it, or start with a new one",
                     vnode=vnode,
                 )
@@ -193,7 +193,14 @@ class VnodeWriter:
                 self.counts["repeats_dropped"] += len(batch)
                 return
             stored = StoredRequest(
-                self._log_id, vnode, record.offset, request.key, request.body_hash, request.part, request.parts, observed_us
+                self._log_id,
+                vnode,
+                record.offset,
+                request.key,
+                request.body_hash,
+                request.part,
+                request.parts,
+                observed_us,
             )
         kept = node.memory.new_ids(decoded.tenant, batch, observed_us)
         self.counts["repeats_dropped"] += len(batch) - len(kept)

@@ -16,10 +16,10 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
 from ess_ray.core.query import Query
-from ess_ray.record import decode_record
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.ports import EventLog, StoredRecord, View
+from ess_ray.record import decode_record
 from ess_ray.runtime.wiring import System
 
 _log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Which adapter stands behind which port, for a running system: a frozen description that any Ray process can build from.
+"""Which adapter stands behind which port: a frozen description of a system that any Ray process can build from.
 
 May live here: choosing and building adapters, names of actors, calls to them. May not: policy.
 """

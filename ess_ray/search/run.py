@@ -148,7 +148,7 @@ class Searcher:
         except EssError as error:
             state = "failed"
             search.incomplete.append(error.message)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (told in the answer, and logged)
             _log.exception("search %s failed", search.query_id)
             state = "failed"
             search.incomplete.append(f"the search failed unexpectedly: {type(error).__name__}: {error}")
@@ -201,7 +201,9 @@ class Searcher:
         progress.bytes_total = sum(entry.size for entry in entries)
         return cut_tasks(search.tenant, query, entries, self._limits.task_bytes)
 
-    async def _results_of(self, search: _Search, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def _results_of(
+        self, search: _Search, tasks: Sequence[ScanTask]
+    ) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
         small = search.progress.bytes_total <= self._limits.in_place_bytes
         source = self._in_place(tasks) if small else self._executor.run(tasks)

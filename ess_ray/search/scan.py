@@ -1,6 +1,6 @@
 """Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do.
 
-May live here: opening objects and gathering their matches. May not: scheduling, merging of tasks, any executor's library.
+May live here: opening objects and gathering their matches. May not: scheduling, merging tasks, any executor's library.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ess_ray.ports import ObjectStore, ScanResult, ScanTask
 
 
 def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] = lambda: False) -> ScanResult:
-    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out silently."""
+    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out."""
     found: list[pa.Table] = []
     failed: list[tuple[str, str]] = []
     matched = bytes_read = gets = repeats = 0

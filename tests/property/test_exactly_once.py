@@ -1,4 +1,4 @@
-"""Section 4, proved: writers, zombies, crashes, faults, take-overs and searches in random interleavings against a model.
+"""Section 4, proved: writers, zombies, crashes, faults, take-overs, searches in random interleavings against a model.
 
 The model is one line long: every appended event (a repeated key once) is found exactly once, by every search that calls
 itself complete, and in the table at the end.
@@ -7,6 +7,7 @@ itself complete, and in the table at the end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -21,13 +22,13 @@ from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
-from ess_ray.record import RequestKey, decode_record, encode_records
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.ports import Record, View
+from ess_ray.record import RequestKey, decode_record, encode_records
+from ess_ray.search.plan import cut_tasks
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.scan import run_task
-from ess_ray.search.plan import cut_tasks
 
 VNODES = 3
 WRITERS = 3
@@ -159,10 +160,8 @@ class ExactlyOnce(RuleBasedStateMachine):
         self._flush(self.writers[writer])
 
     def _flush(self, writer: VnodeWriter) -> None:
-        try:
+        with contextlib.suppress(Fenced, UnknownOutcome, DataLoss):
             self.run(writer.flush())
-        except (Fenced, UnknownOutcome, DataLoss):
-            pass
 
     @rule(writer=st.integers(0, WRITERS - 1), moment=st.sampled_from(["before", "after"]))
     def flush_with_lost_answer(self, writer: int, moment: str) -> None:

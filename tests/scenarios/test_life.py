@@ -82,7 +82,16 @@ def foreground(new_system: Make) -> tuple[System, subprocess.Popen[bytes]]:
     """A system whose `ess up` stays in the foreground, and that command."""
     system = new_system()
     system.down()
-    command = [sys.executable, "-m", "ess_ray.cli", "up", "--port", str(system.port), "--data-dir", str(system.data_dir)]
+    command = [
+        sys.executable,
+        "-m",
+        "ess_ray.cli",
+        "up",
+        "--port",
+        str(system.port),
+        "--data-dir",
+        str(system.data_dir),
+    ]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_until(lambda: healthy(system), "the system in the foreground did not come up")
     return system, child

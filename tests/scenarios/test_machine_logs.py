@@ -1,4 +1,4 @@
-"""Real log files of this machine, pushed with `ess push`, found exactly as `grep` finds them: in flight, stored, restarted."""
+"""Real log files of this machine, pushed with `ess push`, found as `grep` finds them: in flight, stored, restarted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-FILES = [Path(name) for name in ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log", "/var/log/alternatives.log")]
+FILES = [
+    Path(name)
+    for name in ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log", "/var/log/alternatives.log")
+]
 
 # (query, grep's options and pattern): what both must find alike.
 CASES: list[tuple[str, list[str]]] = [
@@ -29,7 +32,9 @@ CASES: list[tuple[str, list[str]]] = [
 
 
 def grep(options: list[str], file: Path) -> Counter[str]:
-    done = subprocess.run(["grep", "-a", *options, str(file)], capture_output=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    done = subprocess.run(
+        ["grep", "-a", *options, str(file)], capture_output=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
     assert done.returncode in (0, 1), done.stderr
     return Counter(done.stdout.decode("utf-8", "replace").split("\n")[:-1])
 
@@ -77,8 +82,8 @@ class Moments:
 
 
 @pytest.fixture(scope="module", params=["in flight", "stored", "restarted"])
-def system_at(request: pytest.FixtureRequest, moments: Moments) -> Iterator[Any]:
-    yield moments.at(request.param)
+def system_at(request: pytest.FixtureRequest, moments: Moments) -> Any:
+    return moments.at(request.param)
 
 
 @pytest.mark.parametrize(("query", "options"), CASES, ids=[query for query, _ in CASES])
@@ -92,8 +97,12 @@ def test_a_time_range_finds_the_lines_of_that_time(system_at: Any) -> None:
         pytest.skip(f"{log} is not on this machine")
     lines = [line for line in log.read_text(errors="replace").split("\n") if line[:4].isdigit()]
     start, end = lines[len(lines) // 3][:19], lines[2 * len(lines) // 3][:19]
-    zone = subprocess.run(["date", f"--date={start}", "+%:z"], capture_output=True, text=True, check=True).stdout.strip()
-    got = system_at.search(f"service:{log.name}", start=start.replace(" ", "T") + zone, end=end.replace(" ", "T") + zone)
+    zone = subprocess.run(
+        ["date", f"--date={start}", "+%:z"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    got = system_at.search(
+        f"service:{log.name}", start=start.replace(" ", "T") + zone, end=end.replace(" ", "T") + zone
+    )
     assert Counter(event["message"] for event in got) == Counter(line for line in lines if start <= line[:19] < end)
 
 

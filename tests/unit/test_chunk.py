@@ -78,7 +78,9 @@ def test_the_file_is_laid_out_as_the_design_says(make_events: Make, t0_us: int) 
     assert pq.read_table(io.BytesIO(blob.data)).num_rows == 40_000
 
 
-def test_a_row_group_closes_at_its_message_bytes(make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_group_closes_at_its_message_bytes(
+    make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chunk, "MESSAGE_BYTES_PER_GROUP", 1000)
     reader = opened(make_events([t0_us + i for i in range(10)], ["x" * 400] * 9 + ["y" * 5000]))
     assert [len(reader.read_group(i)) for i in range(reader.groups)] == [2, 2, 2, 2, 1, 1]
