@@ -1,9 +1,10 @@
 """The stored object: one standard Parquet file. Writing it, reading its tail, pruning and scanning it.
 
-Layout (the design's section 3): rows sorted by time; row groups of ROWS_PER_GROUP rows or MESSAGE_BYTES_PER_GROUP; one
-page per column chunk; `message` as DELTA_LENGTH_BYTE_ARRAY, so that a decompressed page is the block's text; facts
-about the rows in the footer's key-value metadata. The object's key tells the tail's length, so one suffix read brings the
-footer (and, once there is one, the skip index before it). May live here: bytes <-> rows. May not: where bytes lie.
+Layout (the design's section 3): rows sorted by time; row groups of ROWS_PER_GROUP rows or MESSAGE_BYTES_PER_GROUP;
+one page per column chunk; `message` as DELTA_LENGTH_BYTE_ARRAY, so that a decompressed page is the block's text;
+facts about the rows stand in the footer's key-value metadata. The object's key tells the tail's length, so one suffix
+read brings the footer (and, once there is one, the skip index before it). May live here: bytes <-> rows. May not:
+where bytes lie.
 """
 
 from __future__ import annotations
@@ -233,7 +234,9 @@ class ObjectReader:
         self.bytes_read = len(tail)
         self._file = _RangeFile(size, tail, self._counted(fetch))
         try:
-            self.parquet = pq.ParquetFile(self._file, pre_buffer=True)
+            # From the tail alone: by itself pyarrow would look for a footer in the last 64 KiB.
+            metadata = pq.read_metadata(pa.BufferReader(tail))
+            self.parquet = pq.ParquetFile(self._file, metadata=metadata, pre_buffer=True)
             self.facts = _from_metadata(self.parquet.metadata.metadata or {})
         except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
             raise CorruptData(f"{key} cannot be read as an ess_ray object: {error}") from error

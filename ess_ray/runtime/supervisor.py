@@ -69,7 +69,7 @@ class Supervisor:
     async def start(self) -> None:
         """Create or find the pool and begin to watch it; returns once every virtual node is owned.
 
-        Idempotent. A supervisor that Ray restarted watches nothing until it is asked to, as the driver does each second.
+        Idempotent. A supervisor that Ray restarted watches nothing until asked to, as the driver does each second.
         """
         async with self._starting:
             if self._watch is None:
