@@ -297,7 +297,8 @@ def _create(files: LogFiles) -> None:
     """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
     make_folder(files.root, files.root)
     if not DeltaTable.is_deltatable(files.root):
-        try:
+        # Alone: deltalake does not refuse a creation that loses a race, it commits it as version 1, with new metadata.
+        with files.exclusive():
             DeltaTable.create(
                 files.root,
                 TABLE_SCHEMA,
@@ -306,9 +307,6 @@ def _create(files: LogFiles) -> None:
                 configuration=_CONFIGURATION,
                 post_commithook_properties=_NO_HOOKS,
             )
-        except DeltaError:
-            if not DeltaTable.is_deltatable(files.root):
-                raise
     files.sync_creation()
     found = DeltaTable(files.root).metadata().partition_columns
     if found != list(PARTITION_COLUMNS):

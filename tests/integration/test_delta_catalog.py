@@ -8,9 +8,11 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,32 @@ def test_another_table_is_not_taken_for_ours(tmp_path: Path) -> None:
     DeltaTable.create(tmp_path, pa.schema([pa.field("x", pa.string())]))
     with pytest.raises(BadRequest):
         DeltaCatalog(tmp_path)
+
+
+def test_many_threads_make_one_table(tmp_path: Path) -> None:
+    for turn in range(5):
+        root, barrier = tmp_path / str(turn), threading.Barrier(8)
+
+        def make(_: int, root: Path = root, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait(30)
+            DeltaCatalog(root)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(make, range(8)))
+        assert LogFiles(root).versions() == [0]
+
+
+def test_a_writer_whose_files_were_all_cleaned_up_reopens(tmp_path: Path) -> None:
+    catalog = DeltaCatalog(tmp_path)
+    writer, idle = catalog.writer(), catalog.writer()
+    writer.commit("log", [], {0: Advance(0, 1)})
+    idle.next_offsets("log", [0])
+    for step in range(1, 4):
+        writer.commit("log", [], {0: Advance(step, step + 1)})
+    grow_old(tmp_path)
+    catalog.checkpoint(every=1)
+    (log_folder(tmp_path) / "_last_checkpoint").unlink()  # only a hint: its loss must not matter either
+    assert idle.commit("log", [], {0: Advance(4, 5)}) == 5
 
 
 # ------------------------------------------------------------------------------------------------ checkpoints, clean-up
@@ -267,7 +295,7 @@ def test_many_processes_make_one_table_and_commit_to_it(tmp_path: Path) -> None:
         assert worker.returncode == 0, errors.decode()
     snapshot = DeltaCatalog(root).snapshot()
     assert snapshot.next_offsets("log", [0, 1, 2]) == dict.fromkeys(range(3), steps)
-    # Of two owners of one virtual node each step is taken once: no version too many.
+    # Of two owners of one virtual node each step is taken once, and the table is made once: no version too many.
     assert snapshot.version == 3 * steps
 
 
