@@ -78,7 +78,7 @@ class PersistActor:
                 records = await self._writer.poll()
                 self._trouble.pop("poll", None)
             except EssError as error:
-                if not error.retryable:
+                if not (error.retryable or isinstance(error, Fenced)):
                     raise
                 self._trouble["poll"] = f"{self._name} cannot read the log: {error.message}"
                 records = 0

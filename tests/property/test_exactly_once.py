@@ -12,69 +12,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
-from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.buffer import filter_frozen
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import Record, View
-from ess_ray.record import RequestKey, decode_record, encode_records
+from ess_ray.record import RequestKey, encode_records
 from ess_ray.search.plan import cut_tasks
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.scan import run_task
+from tests.worlds import VNODES, World, batch_of
 
-VNODES = 3
 WRITERS = 3
-T0_US = 1_790_000_000_000_000
-HOUR_US = 3_600_000_000
-
-
-def batch_of(names: list[str], ids: list[str | None], hour: int, observed_us: int) -> pa.RecordBatch:
-    count = len(names)
-    columns = {
-        "timestamp": pa.array([T0_US + hour * HOUR_US + i for i in range(count)], TIMESTAMP),
-        "observed_timestamp": pa.array([observed_us] * count, TIMESTAMP),
-        "message": pa.array(names),
-        "event_id": pa.array(ids, pa.string()),
-    }
-    arrays = [columns.get(f.name, pa.nulls(count, f.type)) for f in RECORD_SCHEMA]
-    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
-
-
-class World:
-    """The parts that outlive any writer."""
-
-    def __init__(self) -> None:
-        self.now_us = T0_US
-        self.fault: Callable[[str], None] | None = None
-        self.log = MemoryLog(VNODES)
-        self.store = MemoryObjectStore(clock_us=lambda: self.now_us)
-        self.catalog = MemoryCatalog(on_commit=self._on_commit)
-
-    def _on_commit(self, moment: str) -> None:
-        fault, self.fault = self.fault, None
-        if fault is not None:
-            fault(moment)
-            if moment == "before":
-                self.fault = self.fault or fault  # it may want to strike after the point as well
-
-    def writer(self) -> VnodeWriter:
-        return VnodeWriter(
-            self.log,
-            self.catalog,
-            self.store,
-            decode=decode_record,
-            dead_letter=lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}"),
-            clock_us=lambda: self.now_us,
-            limits=WriterLimits(),
-        )
 
 
 class Owners:
@@ -92,7 +46,7 @@ class Owners:
             rows = view.rows.filter(pa.array([v in mine for v in view.rows.column("vnode").to_pylist()], pa.bool_()))
             found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows))
             taken |= mine
-        self._then()
+        await asyncio.to_thread(self._then)
         return found
 
 
@@ -101,6 +55,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        self.checked_version = -1
         self.loop = asyncio.new_event_loop()
         self.world = World()
         self.writers = [self.world.writer() for _ in range(WRITERS)]
@@ -261,17 +216,11 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @invariant()
     def stored_once(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "world") or self.world.catalog.snapshot().version == self.checked_version:
             return
-        found = self._stored()
+        self.checked_version = self.world.catalog.snapshot().version
+        found = self.world.stored()
         assert not [name for name, times in found.items() if times > 1], "doubled in the table"
-
-    def _stored(self) -> Counter[str]:
-        found: Counter[str] = Counter()
-        entries = self.world.catalog.snapshot().objects("default", None, None)
-        for task in cut_tasks("default", Query(All(), limit=10_000), entries, 1 << 20):
-            found.update(self._messages([run_task(self.world.store, task).rows]))
-        return found
 
     def _settle(self) -> None:
         """One fresh writer takes over everything and stores it: nothing may be missing then."""
@@ -280,10 +229,10 @@ class ExactlyOnce(RuleBasedStateMachine):
         while self.run(last.poll()):
             pass
         self.run(last.flush())
-        assert self._stored() == Counter(self.expected)
+        assert self.world.stored() == Counter(self.expected)
 
 
 ExactlyOnce.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestExactlyOnce = ExactlyOnce.TestCase
