@@ -317,7 +317,7 @@ class VnodeWriter:
         ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if e.key in there]
         await asyncio.to_thread(self._make_sure, [e for e, _ in ours], [s for _, s in ours])
         # Where the catalog moved to where our commit would have moved it, and has our objects, it was our commit. Where
-        # it moved otherwise, it was somebody else, whose repeats we do not remember: then only taking over anew is exact.
+        # it moved otherwise, it was somebody else, whose repeats we do not know: then only taking over anew is exact.
         committed = len(ours) == len(entries) > 0
         mine = {v: a.next_offset for v, a in advances.items() if committed and stands[v] == a.next_offset}
         for vnode, node in list(self._nodes.items()):

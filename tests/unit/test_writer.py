@@ -1,4 +1,4 @@
-"""Section 4, step by step: what each crash, fault and take-over leaves behind. Random interleavings are in property/."""
+"""Section 4, step by step: what each crash, fault and take-over leaves behind. Interleavings are in property/."""
 
 from __future__ import annotations
 
