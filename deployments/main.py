@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -86,6 +87,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         finally:
             left_over = end_all(me, spare=os.getpid())
             (data_dir / RUN_FILE).unlink(missing_ok=True)
+            shutil.rmtree(dirs.temp, ignore_errors=True)
             if left_over:
                 _log.error("these processes would not end: %s", left_over)
 

@@ -25,8 +25,6 @@ NESTING: Final = "__"
 CONFIG_VARIABLE: Final = "ESS_CONFIG"
 """Names the settings file; unset: `ess.yaml` in the current folder, if there is one."""
 CONFIG_FILE: Final = "ess.yaml"
-RUN_FILE: Final = "run.json"
-"""What a running system writes into its data directory: session id, URL, ports."""
 _MIB: Final = 1024 * 1024
 _YEAR_S: Final = 365.25 * 86_400
 

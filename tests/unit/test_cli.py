@@ -28,6 +28,7 @@ from starlette.routing import Route
 from ess_ray.cli import main
 from ess_ray.cli.checks import Listener
 from ess_ray.core.event import format_timestamp
+from ess_ray.runtime.processes import RunFile, boot_id
 
 DEADLINE_S = 30.0
 
@@ -144,7 +145,7 @@ def data_dir(contract: tuple[Contract, str], tmp_path: Path) -> Path:
     """A data directory whose system is the server."""
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"url": contract[1], "session_id": os.getsid(0), "port": 1}))
+    RunFile(os.getsid(0), 0.0, contract[1], 1, "", "", boot_id()).write(folder)
     return folder
 
 
