@@ -48,7 +48,7 @@ class QueryBody(BaseModel):
     end: str | int | float | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 1000
     order: Literal["newest", "oldest"] = "newest"
-    executor: Literal["ray"] = "ray"
+    executor: Literal["ray", "lambda", "auto"] = "ray"
 
 
 class Created(BaseModel):
@@ -60,6 +60,8 @@ class Created(BaseModel):
 
 def to_query(body: QueryBody, now_us: int) -> Query:
     """Read a query's text and times. Raises QueryError, BadRequest."""
+    if body.executor == "lambda":
+        raise BadRequest('no Lambda function is configured: use "ray", or "auto", which then is the same')
     start_us = parse_time_us(body.start if body.start is not None else "-1h", now_us)
     # "now" sets no upper bound either: an event that arrives while we look is not in the future.
     end_us = None if body.end in (None, "now") else parse_time_us(body.end, now_us)

@@ -239,6 +239,7 @@ class View:
     ranges: dict[int, VnodeRange]
     rows: pa.Table
     scanned_rows: int = 0
+    duplicates_suppressed: int = 0
 
 
 class InFlight(Protocol):

@@ -81,8 +81,8 @@ def filter_frozen(frozen: Frozen, query: Query) -> View:
     scanned = sum(len(batch) for batch in batches)
     found = [batch.take(filter_batch(batch, query)) for batch in batches]
     rows = pa.Table.from_batches([batch for batch in found if len(batch)], EVENT_SCHEMA) if found else EMPTY
-    kept, _ = top(rows, query.order, query.limit)
-    return View(frozen.ranges, kept, scanned)
+    kept, repeats = top(rows, query.order, query.limit)
+    return View(frozen.ranges, kept, scanned, repeats)
 
 
 def _may_match(batch: pa.RecordBatch, query: Query) -> bool:

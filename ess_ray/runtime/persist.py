@@ -59,6 +59,13 @@ class PersistActor:
             self._loops = [self._watched(self._poll_loop(), "poll"), self._watched(self._flush_loop(), "flush")]
         self._wake.set()
 
+    async def close(self) -> None:
+        """End the loops; what is buffered stays in the log."""
+        for loop in self._loops:
+            loop.cancel()
+        if self._loops:
+            await asyncio.wait(self._loops)
+
     def _watched(self, coroutine: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine, name=f"{self._name} {what}")
         task.add_done_callback(lambda ended: self._ended(ended, what))

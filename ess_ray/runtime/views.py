@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -104,4 +105,4 @@ def _only(view: View, ranges: Mapping[int, Any]) -> View:
     if len(ranges) == len(view.ranges):
         return view
     mine = pc.is_in(view.rows.column("vnode"), value_set=pa.array(sorted(ranges), pa.int32()))
-    return View(dict(ranges), view.rows.filter(mine), view.scanned_rows)
+    return replace(view, ranges=dict(ranges), rows=view.rows.filter(mine))
