@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa
@@ -112,6 +113,11 @@ def encode_records(
     return records
 
 
+@lru_cache(maxsize=1024)
+def _row_numbers(count: int) -> pa.Array:
+    return pa.array(range(count), pa.int32())
+
+
 def _request_headers(request: RequestKey, part: int, parts: int) -> tuple[tuple[str, bytes], ...]:
     return (
         (REQUEST_KEY, request.key.encode()),
@@ -169,7 +175,7 @@ def decode_record(record: StoredRecord, log_id: str, vnode: int) -> DecodedRecor
         pa.repeat(pa.scalar(log_id, pa.string()), count),
         pa.repeat(pa.scalar(vnode, pa.int32()), count),
         pa.repeat(pa.scalar(record.offset, pa.int64()), count),
-        pa.array(range(count), pa.int32()),
+        _row_numbers(count),
     ]
     whole = pa.RecordBatch.from_arrays([*batch.columns, *identity], schema=EVENT_SCHEMA)
     return DecodedRecord(tenant, whole, request)
