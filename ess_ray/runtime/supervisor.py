@@ -17,6 +17,7 @@ import ray
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.core.ring import place
 from ess_ray.runtime.log import LogActor, RemoteLog
+from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
@@ -63,6 +64,8 @@ class Supervisor:
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._maintenance = Maintenance(system)
+        self._maintaining: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
 
@@ -76,6 +79,7 @@ class Supervisor:
                 self._adopt()
                 await self._ensure()
                 self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+                self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
 
     def _adopt(self) -> None:
         """Find the actors of an earlier life of this supervisor: the newest of each slot stays, what is older goes."""
@@ -160,6 +164,9 @@ class Supervisor:
     async def health(self) -> list[str]:
         """Name what stands in the way of storing and of complete answers; empty when all is well."""
         problems = [] if self._trouble is None else [self._trouble]
+        for loop in (self._watch, self._maintaining):
+            if loop is not None and loop.done() and not loop.cancelled():
+                problems.append(f"the {loop.get_name()} loop died: {loop.exception()!r}; restart the system")
         now = time.monotonic()
         self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]
         for slot in self._slots:
@@ -178,7 +185,7 @@ class Supervisor:
             slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned or ()), **slot.last}
             for slot in self._slots
         }
-        return {"actors": actors, "deaths": [reason for _, reason in self._deaths]}
+        return {"actors": actors, "deaths": [r for _, r in self._deaths], "maintenance": self._maintenance.last}
 
     async def flush(self) -> int:
         """Have every actor read to the log's end and store everything; gives the rows stored. Raises UnknownOutcome."""
