@@ -16,9 +16,7 @@ Comparison = Literal["<", "<=", ">", ">="]
 MAX_LIMIT: Final = 200_000
 """Rows in one stored answer: beyond, use export."""
 
-STRING_COLUMNS: Final = frozenset(
-    {"level", "service", "host", "message", "trace_id", "span_id", "event_id", "log_id"}
-)
+STRING_COLUMNS: Final = frozenset({"level", "service", "host", "message", "trace_id", "span_id", "event_id", "log_id"})
 NUMBER_COLUMNS: Final = frozenset({"severity_number", "vnode", "offset", "row"})
 TIME_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp"})
 COLUMNS: Final = STRING_COLUMNS | NUMBER_COLUMNS | TIME_COLUMNS
