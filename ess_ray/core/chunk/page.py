@@ -198,53 +198,71 @@ def _unpack_deltas(data: memoryview, page: npt.NDArray[np.uint8], count: int) ->
     if total != count or not fits or block_values % (miniblocks * _VALUES_PER_WORD_GROUP):
         raise ValueError("another layout than Parquet's")
     per_miniblock = block_values // miniblocks
-    needed = count - 1
-    # One pass over the headers, then every width's miniblocks are unpacked together.
-    starts: dict[int, list[int]] = {}
-    places: dict[int, list[int]] = {}
+    blocks = -(-(count - 1) // block_values)
     minima: list[int] = []
-    place = 0
-    while place * per_miniblock < needed:
+    # One pass over the headers; then the blocks whose miniblocks have the same widths are unpacked together.
+    alike: dict[bytes, tuple[list[int], list[int], int]] = {}
+    for block in range(blocks):
         minimum, at = _read_zigzag(data, at)
         minima.append(minimum)
-        widths = data[at : at + miniblocks]
+        widths = bytes(data[at : at + miniblocks])
         at += miniblocks
-        for width in widths:
-            if place * per_miniblock >= needed:
-                break  # the last block's unused miniblocks have a width but no data
-            if width:
-                starts.setdefault(width, []).append(at)
-                places.setdefault(width, []).append(place)
-                at += width * per_miniblock // 8
-            place += 1
+        if block == blocks - 1:  # unused miniblocks at the end may have a width, but no data
+            used = -(-(count - 1 - block * block_values) // per_miniblock)
+            widths = widths[:used].ljust(miniblocks, b"\0")
+        if widths not in alike:
+            alike[widths] = [], [], sum(widths) * per_miniblock // 8
+        numbers, starts, size = alike[widths]
+        numbers.append(block)
+        starts.append(at)
+        at += size
     if at > len(data):
         raise ValueError("cut off")
-    deltas = np.zeros((len(minima) * miniblocks, per_miniblock), np.int64)
-    for width, at_bytes in starts.items():
-        deltas[places[width]] = _unpack_bits(page, at_bytes, width, per_miniblock)
-    deltas = deltas.reshape(len(minima), block_values) + np.array(minima, np.int64).reshape(-1, 1)
+    deltas = np.zeros((blocks, miniblocks, per_miniblock), np.int64)
+    for widths, (numbers, starts, _) in alike.items():
+        into = deltas if len(numbers) == blocks else deltas[numbers]
+        _unpack_blocks(page, np.array(starts), widths, into)
+        if into is not deltas:
+            deltas[numbers] = into
     values = np.empty(count, np.int64)
     if count:
         values[0] = first
-        np.cumsum(deltas.reshape(-1)[:needed], out=values[1:])
+        flat = deltas.reshape(blocks, block_values) + np.array(minima, np.int64).reshape(-1, 1)
+        np.cumsum(flat.reshape(-1)[: count - 1], out=values[1:])
         values[1:] += first
     return values, at
 
 
-def _unpack_bits(page: npt.NDArray[np.uint8], starts: list[int], width: int, values: int) -> npt.NDArray[np.int64]:
-    """Unpack miniblocks of `values` integers of `width` bits that begin at `starts`: one row each."""
+def _unpack_blocks(
+    page: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], widths: bytes, into: npt.NDArray[np.int64]
+) -> None:
+    """Unpack blocks at `starts`, whose miniblocks have these widths, into (block, miniblock, value)."""
+    blocks, miniblocks, per_miniblock = into.shape
+    at = miniblock = 0
+    while miniblock < miniblocks:
+        width, run = widths[miniblock], 1
+        while miniblock + run < miniblocks and widths[miniblock + run] == width:
+            run += 1
+        if width:
+            values = _unpack_bits(page, starts + at, width, run * per_miniblock)
+            into[:, miniblock : miniblock + run] = values.reshape(blocks, run, per_miniblock)
+        at += run * width * per_miniblock // 8
+        miniblock += run
+
+
+def _unpack_bits(
+    page: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], width: int, values: int
+) -> npt.NDArray[np.uint64]:
+    """Unpack `values` integers of `width` bits at each of `starts`: one row each."""
     if width > _MAX_DELTA_BITS:
         raise ValueError(f"deltas of {width} bits")
     size = width * values // 8
-    # Rows of bytes, with room for reading a 64-bit word at the last value.
-    rows = np.zeros((len(starts), size + 8), np.uint8)
-    if len(starts) * size == starts[-1] + size - starts[0]:
-        rows[:, :size] = page[starts[0] : starts[-1] + size].reshape(-1, size)
-    else:
-        rows[:, :size] = page[np.add.outer(np.array(starts), np.arange(size))]
-    words = rows[:, : size + 4].view(np.uint32).astype(np.uint64)
-    bits = np.arange(values) * width
-    low = bits // 32
+    # Room for a 64-bit word at the last value.
+    packed = np.zeros((len(starts), size + 4), np.uint8)
+    packed[:, :size] = page[np.add.outer(starts, np.arange(size))]
+    words = packed.view(np.uint32).astype(np.uint64)
     pairs = words[:, :-1] | (words[:, 1:] << np.uint64(32))
-    taken = pairs[:, low] >> (bits % 32).astype(np.uint64)
-    return (taken & np.uint64((1 << width) - 1)).astype(np.int64)
+    bits = np.arange(values) * width
+    taken = np.take(pairs, bits // 32, axis=1) >> (bits % 32).astype(np.uint64)
+    unpacked: npt.NDArray[np.uint64] = taken & np.uint64((1 << width) - 1)
+    return unpacked

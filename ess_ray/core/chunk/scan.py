@@ -160,7 +160,9 @@ class _Plan:
             query = Query(query.root)
         if isinstance(query.root, All) and query.start_us is None and query.end_us is None:
             return None
-        return _positions(reader.read_group(group, _in_order(query.columns())), query)
+        # NOT NOT * and its like test no column; the rows must still be counted out.
+        names = _in_order(query.columns()) or ["timestamp"]
+        return _positions(reader.read_group(group, names), query)
 
     def _by_others(self, reader: ObjectReader, group: int, rows: Rows | None) -> _Found:
         names = _in_order(self._others.columns())
@@ -172,9 +174,9 @@ class _Plan:
             if rows is not None and not len(rows):
                 return _Found(group, pa.array([], pa.int64()), {})
             columns["message"] = reader.messages(group, blocks)
-        table = reader.read_group(group, [name for name in names if name != "message"])
-        for name in table.column_names:
-            columns[name] = table.column(name)
+        besides = [name for name in names if name != "message"]
+        if besides:
+            columns.update(zip(besides, reader.read_group(group, besides).columns, strict=True))
         if rows is None:
             rows = np.arange(reader.group_rows(group), dtype=np.int64)
         elif len(rows) < reader.group_rows(group):
