@@ -289,8 +289,10 @@ class _Parser:
             for letters, on in ((flags[1], True), (flags[2] or "", False)):
                 self.fold = on if "i" in letters else self.fold
                 self.dot_all = on if "s" in letters else self.dot_all
-            if flags[3] == ")":
-                return EMPTY  # in force until the end of the group around it
+            if flags[3] == ")":  # in force until the end of the group around it
+                if self._peek() and self._peek() in "*+?{":
+                    raise _UnknownSyntax  # RE2 repeats what stands before the flags
+                return EMPTY
         elif self._take(_NAMED) is None:
             if self.text.startswith("(?", self.at):
                 raise _UnknownSyntax

@@ -296,10 +296,8 @@ def _spelt(tree: Tree) -> bytes:
     match tree:
         case Bytes(text):
             return b"".join(b"\\x%02x" % code for code in text)
-        case OneOf(codes, wide):
-            return _spelt_character(codes, wide)
-        case AnyByte():
-            return b"[\\x00-\\xff]"
+        case OneOf() | AnyByte():
+            return _spelt_character(tree)
         case Seq(parts):
             return b"(?:%b)" % b"".join(map(_spelt, parts))
         case Alt(choices):
@@ -311,10 +309,13 @@ def _spelt(tree: Tree) -> bytes:
             return b"(?:%b){%d,%b}" % (_spelt(part), least, b"" if most is None else b"%d" % most)
 
 
-def _spelt_character(codes: frozenset[int], wide: bool) -> bytes:
-    if not wide:
-        return _byte_class(codes)
-    return b"(?:%b|[\\x80-\\xff]{1,4})" % _byte_class(codes) if codes else b"[\\x80-\\xff]{1,4}"
+def _spelt_character(character: OneOf | AnyByte) -> bytes:
+    if isinstance(character, AnyByte):
+        return _byte_class(frozenset(range(256)))
+    if not character.wide:
+        return _byte_class(character.ascii)
+    beyond = b"%b{1,4}" % _byte_class(_HIGH_BYTES)
+    return b"(?:%b|%b)" % (_byte_class(character.ascii), beyond) if character.ascii else beyond
 
 
 _HIGH_BYTES: Final = frozenset(range(128, 256))

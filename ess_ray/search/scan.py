@@ -1,6 +1,7 @@
 """Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do.
 
-May live here: opening objects and gathering their matches. May not: scheduling, merging of tasks, any executor's library.
+May live here: opening objects and gathering their matches. May not: scheduling, merging of tasks, any executor's
+library.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ess_ray.core.chunk import open_object, scan_object
+from ess_ray.core.chunk import FOOTERS, open_object, scan_object
 from ess_ray.core.errors import EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.ports import ObjectStore, ScanResult, ScanTask
 
 
 def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] = lambda: False) -> ScanResult:
-    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out silently."""
+    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out."""
     found: list[pa.Table] = []
     failed: list[tuple[str, str]] = []
     matched = bytes_read = gets = repeats = 0
@@ -24,7 +25,7 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
         if cancelled():
             break
         try:
-            reader = open_object(store, entry.key, entry.size)
+            reader = open_object(store, entry.key, entry.size, FOOTERS)
             matches = scan_object(reader, task.query, cancelled)
         except (EssError, OSError) as error:
             failed.append((entry.key, str(error)))

@@ -263,6 +263,6 @@ def _unpack_bits(
     words = packed.view(np.uint32).astype(np.uint64)
     pairs = words[:, :-1] | (words[:, 1:] << np.uint64(32))
     bits = np.arange(values) * width
-    taken = np.take(pairs, bits // 32, axis=1) >> (bits % 32).astype(np.uint64)
-    unpacked: npt.NDArray[np.uint64] = taken & np.uint64((1 << width) - 1)
-    return unpacked
+    taken: npt.NDArray[np.uint64] = np.take(pairs, bits // 32, axis=1)
+    np.right_shift(taken, (bits % 32).astype(np.uint64), out=taken)
+    return np.bitwise_and(taken, np.uint64((1 << width) - 1), out=taken)

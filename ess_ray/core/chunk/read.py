@@ -26,6 +26,9 @@ GAP_BYTES: Final = 1024 * 1024
 """Between two ranges: a request to S3 takes 20 to 50 ms, in which 1 to 4 MiB arrive anyway."""
 WHOLE_BYTES: Final = 128 * 1024
 """An object of no more is fetched whole by the first request: less than what a request costs."""
+MAX_SPARSE_SHARE: Final = 0.25
+"""Of a row group's rows: for more, texts are decoded once for all instead of for each row taken."""
+_DICTIONARIES: Final = ["level", "service", "host", "log_id", "attributes.key_value.key", "attributes.key_value.value"]
 FOOTER_CACHE_BYTES: Final = 64 * 1024 * 1024
 """Of parsed footers and indexes a process: some thousand objects, which is what one worker meets of a busy day."""
 _PARSED_FOOTER_FACTOR: Final = 5
@@ -145,7 +148,7 @@ class ObjectReader:
         self.facts = self.footer.facts
         self._bytes = _Ranges(size, tail or b"", self._counted(fetch))
         self._gap_bytes = gap_bytes
-        self._parquet: pq.ParquetFile | None = None
+        self._files: dict[bool, pq.ParquetFile] = {}
 
     def _counted(self, fetch: Fetch) -> Fetch:
         def counted(offset: int, length: int) -> bytes:
@@ -222,15 +225,37 @@ class ObjectReader:
         wanted = EVENT_SCHEMA if columns is None else pa.schema([EVENT_SCHEMA.field(name) for name in columns])
         have = [name for name in wanted.names if name in self.footer.leaves]
         self.fetch([group], have)
-        try:
-            if self._parquet is None:
-                self._parquet = pq.ParquetFile(self._bytes, metadata=self.metadata, pre_buffer=False)
-            table = self._parquet.read_row_group(group, columns=have, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise CorruptData(f"{self.key}: row group {group} cannot be read: {error}") from error
+        table = self._read(group, have, as_dictionaries=False)
         length = self.group_rows(group)
         arrays = [_typed(table.column(f.name), f.type) if f.name in have else pa.nulls(length, f.type) for f in wanted]
         return pa.Table.from_arrays(arrays, schema=wanted)
+
+    def read_rows(self, group: int, columns: Sequence[str], rows: pa.Int64Array) -> dict[str, pa.ChunkedArray]:
+        """Read some rows of a row group's columns, in the order of `rows`: as `read_group(...).take(rows)`, but faster.
+
+        Repeated texts stay dictionaries until the rows are taken, which halves the cost of decoding a row group.
+        """
+        if len(rows) > self.group_rows(group) * MAX_SPARSE_SHARE:
+            table = self.read_group(group, columns).take(rows)
+            return dict(zip(columns, table.columns, strict=True))
+        have = [name for name in columns if name in self.footer.leaves]
+        self.fetch([group], have)
+        table = self._read(group, have, as_dictionaries=True).take(rows)
+        fields = [EVENT_SCHEMA.field(name) for name in columns]
+        return {
+            f.name: _plain(table.column(f.name), f.type) if f.name in have else _nulls(len(rows), f) for f in fields
+        }
+
+    def _read(self, group: int, columns: list[str], as_dictionaries: bool) -> pa.Table:
+        try:
+            if as_dictionaries not in self._files:
+                leaves = _DICTIONARIES if as_dictionaries else None
+                self._files[as_dictionaries] = pq.ParquetFile(
+                    self._bytes, metadata=self.metadata, pre_buffer=False, read_dictionary=leaves
+                )
+            return self._files[as_dictionaries].read_row_group(group, columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptData(f"{self.key}: row group {group} cannot be read: {error}") from error
 
     def message_blocks(self, group: int) -> list[TextBlock]:
         """Give a row group's messages as they stand in their decompressed pages, or as Arrow's reader decodes them."""
@@ -259,6 +284,26 @@ class ObjectReader:
             return pa.chunked_array([block.array() for block in blocks], pa.string())
         except NotInPlace:
             return self.read_group(group, ["message"]).column("message")
+
+
+def _nulls(length: int, field: pa.Field) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.nulls(length, field.type)])
+
+
+def _plain(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """Turn dictionaries into the texts they stand for."""
+    if column.type.equals(wanted):
+        return column
+    if pa.types.is_map(wanted):
+        return pa.chunked_array([_plain_map(chunk) for chunk in column.chunks], wanted)
+    return column.cast(wanted)
+
+
+def _plain_map(array: pa.MapArray) -> pa.MapArray:
+    flat = pa.concat_arrays([array])  # from offset 0, so that offsets, nulls and items belong together
+    nulls = flat.is_null() if flat.null_count else None
+    keys, items = flat.keys.cast(pa.string()), flat.items.cast(pa.string())
+    return pa.MapArray.from_arrays(flat.offsets, keys, items, mask=nulls)
 
 
 def _typed(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:

@@ -118,8 +118,8 @@ class _Answer:
             indices = indices[::-1]
             columns = {name: column[::-1] for name, column in columns.items()}
         others = [name for name in EVENT_SCHEMA.names if name not in columns]
-        rest = reader.read_group(found.group, others).take(indices)
-        arrays = [columns.get(name) if name in columns else rest.column(name) for name in EVENT_SCHEMA.names]
+        columns = {**columns, **reader.read_rows(found.group, others, indices)}
+        arrays = [columns[name] for name in EVENT_SCHEMA.names]
         rows, repeats = first_copies(pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA), self._seen)
         self._repeats += repeats
         self._kept += len(rows)
