@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import ray
+from fastapi import FastAPI, Request
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
+from deployments.push import PushApi, create_push_app
+from deployments.search import SearchApi, create_search_app
+from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.errors import EssError
+from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
+from ess_ray.intake.gather import Gatherer
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.ports import Catalog
+from ess_ray.runtime.log import RemoteLog
+from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
-from ess_ray.runtime.wiring import System
-from ess_ray.search.run import SearchLimits
+from ess_ray.runtime.views import PoolViews
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
+from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -41,7 +53,8 @@ def system_of(settings: Settings) -> System:
         persist_actors=settings.persist.actors,
         writer=WriterLimits(**settings.persist.as_limits()),
         search=SearchLimits(**settings.search.as_limits()),
-        result_ttl_s=settings.results.ttl_s,
+        intake=IntakeLimits(**settings.push.as_limits()),
+        results=settings.results.as_limits(),
     )
 
 
@@ -93,8 +106,17 @@ def _deployment(name: str, build: Callable[[], FastAPI]) -> Any:
 
 def _push_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
-        log, views = RemoteLog(system), PoolViews(system)
-        return create_push_app(log, views)
+        log = RemoteLog(system)
+
+        async def health() -> list[str]:
+            try:
+                await log.end_offsets()
+            except EssError as error:
+                return [error.message]
+            return []
+
+        gatherer = Gatherer(log)
+        return create_push_app(PushApi(gatherer, tenant_of, health, PoolViews(system).known_body, limits=system.intake))
 
     return build
 
@@ -102,7 +124,7 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
 def _search_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
         log, catalog = RemoteLog(system), system.catalog()
-        results = MemoryResultStore(clock_us=clock_us, ttl_s=system.result_ttl_s)
+        results = MemoryResultStore(lambda: time.time_ns() // 1000, **system.results)
         searcher = Searcher(
             log, catalog, system.store(), PoolViews(system), RayScanExecutor(system), results, system.search
         )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -22,11 +24,11 @@ from typing import Final
 import click
 import psutil
 
+from ess_ray import telemetry
 from ess_ray.core.errors import Conflict, EssError, Unavailable
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import RUN_FILE, RunFile, boot_id, end_all, read_run_file
 from ess_ray.settings import Settings, load
-from ess_ray import telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Unavailable(f"port {port} of {host} cannot be used ({error.strerror}): choose another with --port") from error
+            raise Unavailable(
+                f"port {port} of {host} cannot be used ({error.strerror}): choose another with --port"
+            ) from error
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -62,7 +66,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     with alone(data_dir):
         left = read_run_file(data_dir)
         if left is not None and end_all(left, spare=os.getpid()):
-            raise Unavailable(f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`")
+            raise Unavailable(
+                f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
+            )
         check_port(settings.http.host, settings.http.port)
         dirs = environment.run_dirs(data_dir)
         os.environ.update(environment.prepare(dirs))
@@ -81,6 +87,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         finally:
             left_over = end_all(me, spare=os.getpid())
             (data_dir / RUN_FILE).unlink(missing_ok=True)
+            shutil.rmtree(dirs.temp, ignore_errors=True)
             if left_over:
                 _log.error("these processes would not end: %s", left_over)
 
@@ -95,7 +102,7 @@ def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: thr
     _on_signals(stop)  # again: Ray has set its own handlers
     try:
         running = app.start(system)
-        RunFile(**{**_fields(me), "dashboard_url": dashboard_url}).write(settings.data_dir.resolve())
+        replace(me, dashboard_url=dashboard_url).write(settings.data_dir.resolve())
         _log.info("ready at %s, dashboard at %s (token in %s)", me.url, dashboard_url, dirs.token)
         while not stop.wait(app.WATCH_INTERVAL_S):
             running.watch()
@@ -103,10 +110,6 @@ def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: thr
         running.flush()
     finally:
         node.stop_node()
-
-
-def _fields(run_file: RunFile) -> dict[str, object]:
-    return {name: getattr(run_file, name) for name in RunFile.__dataclass_fields__}
 
 
 def _on_signals(stop: threading.Event) -> None:

@@ -48,7 +48,7 @@ class QueryBody(BaseModel):
     end: str | int | float | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 1000
     order: Literal["newest", "oldest"] = "newest"
-    executor: Literal["ray"] = "ray"
+    executor: Literal["ray", "lambda", "auto"] = "ray"
 
 
 class Created(BaseModel):
@@ -60,6 +60,8 @@ class Created(BaseModel):
 
 def to_query(body: QueryBody, now_us: int) -> Query:
     """Read a query's text and times. Raises QueryError, BadRequest."""
+    if body.executor == "lambda":
+        raise BadRequest('no Lambda function is configured: use "ray", or "auto", which then is the same')
     start_us = parse_time_us(body.start if body.start is not None else "-1h", now_us)
     # "now" sets no upper bound either: an event that arrives while we look is not in the future.
     end_us = None if body.end in (None, "now") else parse_time_us(body.end, now_us)
@@ -79,7 +81,7 @@ def read_cursor(cursor: str | None) -> int:
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, media_type="application/json")
 
 
 def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
@@ -101,7 +103,9 @@ class SearchApi:
         query_id = await self._searcher.start(self._tenant(request), query)
         return _json({"id": query_id, "state": "running"}, 201)
 
-    async def page(self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS) -> Response:
+    async def page(
+        self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS
+    ) -> Response:
         """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows."""
         if not 1 <= limit <= MAX_PAGE_ROWS:
             raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
@@ -110,7 +114,9 @@ class SearchApi:
         state, events = await self._read(tenant, query_id, start, limit)
         return _json(_page_json(query_id, state, events, start))
 
-    async def _read(self, tenant: str, query_id: str, start: int, limit: int) -> tuple[AnswerState, list[dict[str, Any]]]:
+    async def _read(
+        self, tenant: str, query_id: str, start: int, limit: int
+    ) -> tuple[AnswerState, list[dict[str, Any]]]:
         # State before rows: a state that says done then has all its rows behind it.
         state = await self._results.state(tenant, query_id)
         rows = await self._results.rows(tenant, query_id, start, limit)

@@ -16,8 +16,8 @@ from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
 _log = logging.getLogger(__name__)
 
 GARBAGE_AGE_US: Final = 24 * 3_600 * 1_000_000
-"""Age of an orphan since its PUT, and of a removed object since its removal: writers put again after 10 min, and searches
-and exports end within 12 h, so nobody can still come to need it."""
+"""Age of an orphan since its PUT, and of a removed object since its removal: writers put again after 10 min, and
+searches and exports end within 12 h, so nobody can still come to need it."""
 PREFIX: Final = "tenant="
 """Where objects lie; whatever else is in the bucket is not ours to delete."""
 

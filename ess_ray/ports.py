@@ -7,7 +7,7 @@ and async callers run them in threads. May live here: Protocols and their value 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -78,7 +78,7 @@ class EventLog(Protocol):
         ...
 
     async def committed(self, next_offsets: Mapping[int, int]) -> None:
-        """Tell that all below these offsets is durable elsewhere: SQLite trims, Kafka commits for lag tools. Idempotent."""
+        """Tell that all below is durable elsewhere: SQLite trims, Kafka commits for lag tools. Idempotent."""
         ...
 
 
@@ -239,14 +239,13 @@ class View:
     ranges: dict[int, VnodeRange]
     rows: pa.Table
     scanned_rows: int = 0
+    duplicates_suppressed: int = 0
 
 
 class InFlight(Protocol):
     """The owners of the virtual nodes, asked for views of what is not stored yet."""
 
-    async def views(
-        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float
-    ) -> list[View]:
+    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
         """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
 
         A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.
@@ -280,7 +279,7 @@ class ScanResult:
 class ScanExecutor(Protocol):
     """Runs scan tasks with bounded parallelism."""
 
-    def run(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Start tasks in the order given and yield (index, result) as they finish.
 
         Closing the iterator cancels what is running and starts nothing more.

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from ess_ray.core.errors import BadRequest, CorruptData
-from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, check_tenant
+from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, TIMESTAMP, check_tenant
 from ess_ray.ports import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, Record, StoredRecord
 
 CODEC: Final = "lz4"
@@ -37,6 +37,11 @@ _ENVELOPE_BYTES: Final = 16 * 1024
 """Room for a stream's schema, metadata, padding and the codec's own frames: about 5 KiB are used."""
 _CUT_BYTES: Final = MAX_RECORD_BYTES - _ENVELOPE_BYTES
 _STRINGS: Final = tuple(field.name for field in RECORD_SCHEMA if pa.types.is_string(field.type))
+_TIMES: Final = tuple(field.name for field in RECORD_SCHEMA if field.type == TIMESTAMP)
+_FIRST_US: Final = -62_135_596_800_000_000
+"""The year 1 begins: no calendar here names an earlier hour, and sealing needs the hour of every row."""
+_LAST_US: Final = 253_402_300_799_999_999
+"""The year 9999 ends."""
 _REQUIRED: Final = tuple(field.name for field in RECORD_SCHEMA if not field.nullable)
 SURELY_ONE_RECORD_BYTES: Final = MAX_RECORD_BYTES // 2
 """A batch whose buffers are no larger is one record, however its rows count: rows count under twice that."""
@@ -194,4 +199,8 @@ def _from_stream(value: bytes) -> pa.RecordBatch:
     for name in _REQUIRED:
         if batch.column(name).null_count:
             raise ValueError(f"its column {name} has nulls")
+    for name in _TIMES:
+        bounds = pc.min_max(batch.column(name).cast(pa.int64())).as_py()
+        if len(batch) and not _FIRST_US <= bounds["min"] <= bounds["max"] <= _LAST_US:
+            raise ValueError(f"its column {name} has times beyond the years 1 to 9999")
     return batch

@@ -25,8 +25,6 @@ NESTING: Final = "__"
 CONFIG_VARIABLE: Final = "ESS_CONFIG"
 """Names the settings file; unset: `ess.yaml` in the current folder, if there is one."""
 CONFIG_FILE: Final = "ess.yaml"
-RUN_FILE: Final = "run.json"
-"""What a running system writes into its data directory: session id, URL, ports."""
 _MIB: Final = 1024 * 1024
 _YEAR_S: Final = 365.25 * 86_400
 
@@ -62,7 +60,7 @@ class Persist(_Section):
     seal_age_s: Seconds = 30.0
     max_buffer_bytes: Bytes = 1024 * _MIB
 
-    def as_limits(self) -> dict[str, int]:
+    def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `ingest.writer.WriterLimits` that are settings."""
         return {
             "seal_bytes": self.seal_bytes,
@@ -79,7 +77,7 @@ class Search(_Section):
     in_place_bytes: Annotated[int, Field(ge=0)] = 4 * _MIB
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
 
-    def as_limits(self) -> dict[str, float | int]:
+    def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `search.run.SearchLimits`."""
         return self.model_dump()
 
@@ -91,6 +89,10 @@ class Results(_Section):
     max_rows: Annotated[int, Field(ge=1, le=200_000)] = 200_000
     max_bytes: Bytes = 256 * _MIB
 
+    def as_limits(self) -> dict[str, Any]:
+        """Give the arguments of `adapters.memory.MemoryResultStore` that are settings."""
+        return self.model_dump()
+
 
 class Push(_Section):
     """What the front door takes: decompressed bytes and events of one request, ages against the time of receipt."""
@@ -99,6 +101,15 @@ class Push(_Section):
     max_events: Count = 10_000
     max_event_age_s: Seconds = 10 * _YEAR_S
     max_clock_skew_s: Seconds = 600.0
+
+    def as_limits(self) -> dict[str, Any]:
+        """Give the arguments of `intake.limits.IntakeLimits`."""
+        return {
+            "max_batch_bytes": self.max_batch_bytes,
+            "max_events": self.max_events,
+            "max_event_age_us": round(self.max_event_age_s * 1_000_000),
+            "max_clock_skew_us": round(self.max_clock_skew_s * 1_000_000),
+        }
 
 
 class Settings(BaseSettings):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ class System:
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
 
-    def ess(self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    def ess(
+        self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command against this system; fails the test unless it ends with one of the codes in `ok`."""
         command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=180, check=False)
@@ -82,6 +85,13 @@ class System:
 
     def search(self, query: str, **arguments: Any) -> list[dict[str, Any]]:
         """Run a query to its end; the answer must call itself complete."""
+        events, page = self.try_search(query, **arguments)
+        assert page["state"] == "done", page
+        assert page["complete"], page["incomplete"]
+        return events
+
+    def try_search(self, query: str, **arguments: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Run a query to its end; gives its events and its last page."""
         body = {"query": query, "start": 0, "limit": 200_000, **arguments}
         created = self.http.post("/search/v1/queries", json=body)
         assert created.status_code == 201, created.text
@@ -92,9 +102,17 @@ class System:
             events += page["events"]
             cursor = page["cursor"]
             if page["state"] != "running" and not page["events"]:
-                assert page["state"] == "done", page
-                assert page["complete"], page["incomplete"]
-                return events
+                return events, page
             assert time.monotonic() < deadline, page
 
 
+def persist_actors(system: System) -> list[psutil.Process]:
+    return [p for p in system.processes() if "PersistActor" in " ".join(p.cmdline())]
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return found

@@ -134,9 +134,8 @@ class DeltaCatalogWriter:
         steps = {transaction_of(log_id, vnode): step.next_offset for vnode, step in advances.items()}
         with self._one_at_a_time, _usable(self._files.root), self._files.committing():
             for refusals in range(MAX_REFUSALS):
-                table = self._refreshed()
+                table, stands = self._refreshed(log_id, list(advances))
                 try:
-                    stands = self._stands(table, log_id, list(advances))
                     require_first(stands, advances, frozenset(self._seen.get(log_id, ())))
                 except Fenced as error:
                     if refusals:
@@ -160,7 +159,7 @@ class DeltaCatalogWriter:
         maintenance_of(bucket)
         with self._one_at_a_time, _usable(self._files.root):
             table = DeltaTable(self._files.root)
-            view = _snapshot_of(table)
+            view = _snapshot_of(table, self._files)
             self._pinned = (bucket, table, view)
             return view
 
@@ -180,23 +179,23 @@ class DeltaCatalogWriter:
             require_live([entry.key for entry in removes], view.holds)
             actions: list[AddAction | RemoveAction] = [_remove(entry) for entry in removes]
             actions += [_add(entry) for entry in adds]
-            return self._apply(table, actions, {name: (table.transaction_version(name) or 0) + 1})
+            return self._apply(table, actions, {name: view.transactions.get(name, 0) + 1})
 
     def removed(self) -> list[Removed]:
         """Name the objects taken out by commits of the last day (and more, until a clean-up). Raises Unavailable."""
         with _usable(self._files.root):
             return self._removals.read()
 
-    def _refreshed(self) -> DeltaTable:
-        """Give the writer's table at its newest version; reopened where refreshing fails (after a log clean-up)."""
+    def _refreshed(self, log_id: str, vnodes: Sequence[int]) -> tuple[DeltaTable, dict[int, int | None]]:
+        """Give the writer's table at its newest version, and where the virtual nodes stand in that version."""
         if self._table is not None:
             try:
                 self._table.update_incremental()
+                return self._table, self._stands(self._table, log_id, vnodes)
             except (DeltaError, OSError):
-                self._table = None
-        if self._table is None:
-            self._table = DeltaTable(self._files.root)
-        return self._table
+                self._table = None  # files that this object still counts on were cleaned up: only reopening helps
+        self._table = DeltaTable(self._files.root)
+        return self._table, self._stands(self._table, log_id, vnodes)
 
     def _stands(self, table: DeltaTable, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         stands = {vnode: table.transaction_version(transaction_of(log_id, vnode)) for vnode in vnodes}
@@ -248,14 +247,14 @@ class _Reader:
 
     def snapshot(self) -> DeltaSnapshot:
         with self._lock, _usable(self._files.root):
-            newest = self._newest or _snapshot_of(DeltaTable(self._files.root))
+            newest = self._newest or _snapshot_of(DeltaTable(self._files.root), self._files)
             try:
                 newest = self._follow(newest)
                 if newest.version < self._files.checkpoint_version():
                     # The commit after ours has been cleaned up: what it did is only in a checkpoint now.
                     raise ForeignCommit("the table's log has a gap behind this reader")
             except ForeignCommit:
-                newest = _snapshot_of(DeltaTable(self._files.root))
+                newest = _snapshot_of(DeltaTable(self._files.root), self._files)
             self._newest = newest
             return newest
 
@@ -263,22 +262,6 @@ class _Reader:
         while (data := self._files.read(newest.version + 1)) is not None:
             newest = newest.after(read_commit(data))
         return newest
-
-
-class _BaseTransactions:
-    """Transactions of a table object that is never refreshed, read when asked for, and kept."""
-
-    def __init__(self, table: DeltaTable) -> None:
-        self._table = table
-        self._lock = threading.Lock()
-        self._known: dict[str, int | None] = {}
-
-    def __call__(self, name: str) -> int | None:
-        with self._lock:
-            if name not in self._known:
-                with _usable(self._table.table_uri):
-                    self._known[name] = self._table.transaction_version(name)
-            return self._known[name]
 
 
 class _Removals:
@@ -304,17 +287,18 @@ class _Removals:
         return tuple(Removed(key, at_us) for key in read_commit(data).removes)
 
 
-def _snapshot_of(table: DeltaTable) -> DeltaSnapshot:
-    """Freeze a table object's version; the caller never refreshes it."""
-    block = read_block(pa.table(table.get_add_actions(flatten=True)))
-    return DeltaSnapshot(table.version(), block, np.ones(len(block), np.bool_), {}, {}, _BaseTransactions(table))
+def _snapshot_of(table: DeltaTable, files: LogFiles) -> DeltaSnapshot:
+    """Freeze a table object's version."""
+    version, block = table.version(), read_block(pa.table(table.get_add_actions(flatten=True)))
+    return DeltaSnapshot(version, block, np.ones(len(block), np.bool_), {}, files.transactions(version))
 
 
 def _create(files: LogFiles) -> None:
     """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
     make_folder(files.root, files.root)
     if not DeltaTable.is_deltatable(files.root):
-        try:
+        # Alone: deltalake does not refuse a creation that loses a race, it commits it as version 1, with new metadata.
+        with files.exclusive():
             DeltaTable.create(
                 files.root,
                 TABLE_SCHEMA,
@@ -323,9 +307,6 @@ def _create(files: LogFiles) -> None:
                 configuration=_CONFIGURATION,
                 post_commithook_properties=_NO_HOOKS,
             )
-        except DeltaError:
-            if not DeltaTable.is_deltatable(files.root):
-                raise
     files.sync_creation()
     found = DeltaTable(files.root).metadata().partition_columns
     if found != list(PARTITION_COLUMNS):

@@ -9,7 +9,7 @@ May live here: values in memory. May not: files, locks, commits.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -91,26 +91,20 @@ class Commit:
 
 @dataclass(frozen=True)
 class DeltaSnapshot:
-    """One frozen version of the table. Nothing it holds is ever changed. Safe to use from many threads.
-
-    `base_transaction` answers for transactions that no commit since the block was read has carried.
-    """
+    """One frozen version of the table. Nothing it holds is ever changed. Safe to use from many threads."""
 
     version: int
     block: Block
     live: npt.NDArray[np.bool_]
     recent: Mapping[str, ObjectEntry]
     transactions: Mapping[str, int]
-    base_transaction: Callable[[str], int | None]
 
     def next_offset(self, log_id: str, vnode: int) -> int | None:
-        """Give the next offset to read, None while no commit of this virtual node exists. Raises Unavailable."""
-        name = transaction_of(log_id, vnode)
-        found = self.transactions.get(name)
-        return self.base_transaction(name) if found is None else found
+        """Give the next offset to read, None while no commit of this virtual node exists."""
+        return self.transactions.get(transaction_of(log_id, vnode))
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
-        """Give the next offset of each. Raises Unavailable."""
+        """Give the next offset of each."""
         return {vnode: self.next_offset(log_id, vnode) for vnode in vnodes}
 
     def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
@@ -157,7 +151,7 @@ class DeltaSnapshot:
         block = self.block
         if len(recent) > MAX_RECENT:
             block, live, recent = _fold(block, live, recent), np.ones(int(live.sum()) + len(recent), np.bool_), {}
-        return DeltaSnapshot(self.version + 1, block, live, recent, transactions, self.base_transaction)
+        return DeltaSnapshot(self.version + 1, block, live, recent, transactions)
 
 
 def read_block(actions: pa.Table) -> Block:
@@ -245,6 +239,15 @@ def read_commit(data: bytes) -> Commit:
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptData(f"a commit of the table does not read as one: {error!r}") from error
     return commit
+
+
+def read_transactions(data: bytes) -> dict[str, int]:
+    """Read the application transactions of a commit file alone. Raises CorruptData."""
+    try:
+        found = (json.loads(line)["txn"] for line in data.splitlines() if line.startswith(b'{"txn"'))
+        return {txn["appId"]: txn["version"] for txn in found}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptData(f"a commit of the table does not read as one: {error!r}") from error
 
 
 def _entry_of(add: Mapping[str, Any]) -> ObjectEntry:

@@ -1,7 +1,7 @@
 """The log, the object store and the result store in the memory of one process: real adapters, gone with the process.
 
 MemoryResultStore is what the embedded profile runs on. MemoryLog and MemoryObjectStore keep every promise of their
-ports but durability; tests of policy run on them, and they pass the same suites in tests/conformance as the durable ones.
+ports but durability; tests of policy run on them, and they pass the same conformance suites as the durable ones.
 
 May live here: in-memory adapters. May not: policy, threads, files. (The catalog's twin is in `memory_catalog`.)
 """

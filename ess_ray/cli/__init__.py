@@ -13,6 +13,7 @@ from ess_ray.cli.options import Group
 from ess_ray.cli.push_cmd import push
 from ess_ray.cli.search_cmd import search
 from ess_ray.cli.status_cmd import flush, status
+from ess_ray.cli.system import down, up
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,5 +27,5 @@ def main() -> None:
     """
 
 
-for _command in (push, search, status, flush, generate, doctor):
+for _command in (up, down, push, search, status, flush, generate, doctor):
     main.add_command(_command)

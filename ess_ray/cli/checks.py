@@ -22,9 +22,10 @@ from typing import Final, Literal
 import psutil
 from packaging.requirements import Requirement
 
-from ess_ray.cli.client import Client, read_run_file
+from ess_ray.cli.client import Client
 from ess_ray.cli.options import Chosen
 from ess_ray.core.errors import EssError
+from ess_ray.runtime.processes import read_run_file
 
 MIN_FREE_BYTES: Final = 2 * 1024**3
 """Buffers of two actors, their objects and Ray's own logs: below this a busy hour may fill the disk."""
@@ -161,8 +162,8 @@ def _system(chosen: Chosen) -> Iterator[Check]:
     yield from answers
     if all(answer.state != "ok" for answer in answers) and run is None:
         yield _port(settings.http.host, settings.http.port)
-    if run is not None and isinstance(run.get("session_id"), int):
-        yield from _listeners(run["session_id"])
+    if run is not None:
+        yield from _listeners(run.session_id)
 
 
 def _port(host: str, port: int) -> Check:
@@ -199,7 +200,9 @@ class Listener:
 
     @property
     def on_loopback(self) -> bool:
-        return ipaddress.ip_address(self.address.split("%")[0]).is_loopback
+        address = ipaddress.ip_address(self.address.split("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None)  # gRPC binds IPv4 addresses in this form
+        return (mapped or address).is_loopback
 
     @property
     def reason(self) -> str:

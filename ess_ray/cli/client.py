@@ -5,7 +5,6 @@ May live here: addresses, requests, retries, problem documents as errors. May no
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ import httpx
 import tenacity
 
 from ess_ray.core.errors import BadRequest, EssError, KeyConflict, NotFound, TooFast, TooLarge, Unavailable, Unsupported
-from ess_ray.settings import RUN_FILE, Settings
+from ess_ray.runtime.processes import RUN_FILE, read_run_file
+from ess_ray.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 """A flush of full buffers takes tens of seconds; a connection on one machine takes none."""
@@ -53,20 +53,6 @@ class Target:
         return self.settings.data_dir
 
 
-def read_run_file(data_dir: Path) -> dict[str, Any] | None:
-    """Read what a system wrote when it started in `data_dir`; None when there is none. Raises EssError."""
-    file = data_dir / RUN_FILE
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise EssError(f"{file} cannot be read ({error}); end the system with `ess down` and start it again") from error
-    if not isinstance(found, dict) or not isinstance(found.get("url"), str):
-        raise EssError(f"{file} does not say where the system is; end it with `ess down` and start it again")
-    return found
-
-
 def locate(settings: Settings, data_dir: Path | None, url: str | None) -> Target:
     """Find the address: `--url`, then the run file of `--data-dir`, then ESS_URL or ess.yaml, then ESS_DATA_DIR.
 
@@ -80,7 +66,7 @@ def locate(settings: Settings, data_dir: Path | None, url: str | None) -> Target
         return Target(settings, settings.url, "ESS_URL or the settings file")
     run = read_run_file(settings.data_dir)
     if run is not None:
-        return Target(settings, str(run["url"]).rstrip("/"), str(settings.data_dir / RUN_FILE), given)
+        return Target(settings, run.url, str(settings.data_dir / RUN_FILE), given)
     if "data_dir" in settings.model_fields_set:
         raise Unavailable(
             f"no system has been started in {settings.data_dir}: start it with "

@@ -14,7 +14,7 @@ from typing import Final
 import click
 import orjson
 
-from ess_ray.cli.client import Client
+from ess_ray.cli.client import Client, Target
 from ess_ray.cli.inputs import Item
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
@@ -62,12 +62,8 @@ def generate(
     if output is not None:
         _write(paced, output, count)
         return
-    summary = Summary()
     batch = BATCH_EVENTS if rate is None else max(1, min(BATCH_EVENTS, round(rate / BATCHES_PER_S)))
-    # A fresh key each time: generating the same events twice is meant twice.
-    key_of = uuid.uuid4().hex
-    with Client(chosen.target()) as client, progress("pushing", count) as bar:
-        send(client, cut(_items(paced), summary, key_of, batch), summary, lambda now: bar(now.accepted + now.rejected))
+    summary = push_events(chosen.target(), paced, count, batch)
     took_s = time.monotonic() - started_s
     done = {"accepted": summary.accepted, "rejected": summary.rejected, "elapsed_s": round(took_s, 3)}
     if as_json:
@@ -77,6 +73,16 @@ def generate(
         click.echo(f"{summary.accepted:,} accepted, {summary.rejected:,} rejected in {took_s:.1f} s ({per_s:,.0f}/s)")
     if summary.rejected:
         sys.exit(1)
+
+
+def push_events(target: Target, made: Iterator[Event], count: int, batch: int = BATCH_EVENTS) -> Summary:
+    """Push `count` events with a progress bar. Raises EssError."""
+    summary = Summary()
+    # A fresh key each time: generating the same events twice is meant twice.
+    key_of = uuid.uuid4().hex
+    with Client(target) as client, progress("pushing", count) as bar:
+        send(client, cut(_items(made), summary, key_of, batch), summary, lambda now: bar(now.accepted + now.rejected))
+    return summary
 
 
 def _end_us(end: str | None, rate: float | None, count: int) -> int:

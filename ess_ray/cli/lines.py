@@ -92,7 +92,9 @@ class LineReader:
             if len(self._known) >= _CACHE_ENTRIES:
                 self._known.clear()
             try:
-                self._known[text] = (self._in_zone(read(text)) - _EPOCH) // _MICROSECOND
+                found = (self._in_zone(read(text)) - _EPOCH) // _MICROSECOND
+                # Before 1970 is a zero value that is printed (0001-01-01), not when something was logged.
+                self._known[text] = found if found > 0 else None
             except (ValueError, OverflowError):  # a date such as 2026-13-40: looks like one, is none
                 self._known[text] = None
         return self._known[text]

@@ -98,8 +98,8 @@ class SetTo(Protocol):
 
 
 @contextmanager
-def progress(what: str, total: float | None) -> Iterator[SetTo]:
-    """Show a bar on standard error while a terminal looks."""
+def progress(what: str, total: float | None, *, enabled: bool = True) -> Iterator[SetTo]:
+    """Show a bar on standard error while a terminal looks (not `enabled`: results go to the same terminal)."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -109,7 +109,7 @@ def progress(what: str, total: float | None) -> Iterator[SetTo]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not (enabled and sys.stderr.isatty()),
     )
     with bar:
         task = bar.add_task(what, total=total, note="")

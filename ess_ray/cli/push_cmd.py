@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 import uuid
+import zlib
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -71,13 +72,13 @@ def push(
     summary = Summary()
     try:
         _push(target, file, form, Defaults(service, host, level), summary)
-    except (ValueError, OSError, EOFError) as error:
-        _print(target, summary, service, started_s, as_json)
+    except ValueError as error:
         raise BadRequest(f"{file}: {error}") from error
-    except EssError:
+    except (OSError, EOFError, zlib.error) as error:
+        raise EssError(f"{file} cannot be read to its end: {error}") from error
+    finally:
+        # Whatever ended it, Ctrl-C too: what was acknowledged by then is stored, and is told.
         _print(target, summary, service, started_s, as_json)
-        raise
-    _print(target, summary, service, started_s, as_json)
     if summary.rejected:
         sys.exit(1)
 

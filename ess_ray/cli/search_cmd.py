@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -25,6 +26,8 @@ PAGE_ROWS: Final = 10_000
 POLL_FIRST_S: Final = 0.01
 POLL_MOST_S: Final = 0.25
 """A small search is done in milliseconds; a long one is not asked for more than four times a second."""
+RETRY_PAGE_S: Final = 5.0
+"""A stored answer does not outlive its owner: what is not back by then is gone."""
 INCOMPLETE: Final = 3
 _AGO = re.compile(r"-?(\d+(?:\.\d+)?(?:ms|[smhdw]))")
 
@@ -101,7 +104,7 @@ def _follow(client: Client, query_id: str, as_json: bool) -> dict[str, Any]:
     path = f"/search/v1/queries/{query_id}"
     terminal = sys.stdout.isatty()
     try:
-        with progress("searching", None) as bar:
+        with progress("searching", None, enabled=not terminal) as bar:
             for page in _pages(client, path):
                 told = page.get("progress", {})
                 done = told.get("objects_done", 0) + told.get("objects_pruned", 0)
@@ -121,7 +124,10 @@ def _follow(client: Client, query_id: str, as_json: bool) -> dict[str, Any]:
 def _pages(client: Client, path: str) -> Iterator[dict[str, Any]]:
     cursor, wait_s = "", POLL_FIRST_S
     while True:
-        page: dict[str, Any] = client.call("GET", path, params={"cursor": cursor, "limit": PAGE_ROWS})
+        # The same cursor gives the same rows, so a lost answer is asked for again.
+        page: dict[str, Any] = client.call_patiently(
+            "GET", path, params={"cursor": cursor, "limit": PAGE_ROWS}, stop=threading.Event(), for_s=RETRY_PAGE_S
+        )
         yield page
         cursor = page["cursor"]
         if page["events"]:

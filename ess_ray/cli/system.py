@@ -1,7 +1,7 @@
 """`ess up` and `ess down`: start the driver of a system, wait until it is ready, and end it with all its processes.
 
-May live here: the two commands and the driver as a child process. May not: what the driver does (`deployments.main`), or
-how events get in (`push`, `generate`).
+May live here: the two commands and the driver as a child process. May not: what the driver does
+(`deployments.main`), or how events get in (`push`, `generate`).
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import httpx
 import psutil
 
-from ess_ray.cli.client import Client, Target, locate
-from ess_ray.cli.inputs import Item
-from ess_ray.cli.options import json_option, with_settings
+from ess_ray.cli.client import locate
+from ess_ray.cli.generate_cmd import push_events
+from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.generate import SECOND_US, events
 from ess_ray.runtime.environment import run_dirs
 from ess_ray.runtime.processes import RUN_FILE, RunFile, driver, end_all, read_run_file
 from ess_ray.settings import Settings
@@ -32,7 +33,10 @@ STOP_TIMEOUT_S: Final = 80.0
 """The contract allows 90 s for `ess down`: what has not ended by then is killed, and its events stay in the log."""
 POLL_S: Final = 0.1
 SHOWN_LOG_LINES: Final = 15
-EARLIER_RUN: Final = "system.log"
+LOG_FILE: Final = "system.log"
+DEMO_SEED: Final = 1
+DEMO_SPAN_US: Final = 1800 * SECOND_US
+"""Made-up events lie within the hour that a search looks at by default."""
 
 
 @click.command()
@@ -41,14 +45,15 @@ EARLIER_RUN: Final = "system.log"
 @click.option("--demo-events", type=click.IntRange(0), default=0, metavar="N", help="Push N made-up events once ready.")
 @json_option
 @with_settings
-def up(settings: Settings, port: int | None, detach: bool, demo_events: int, as_json: bool) -> None:
+def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, as_json: bool) -> None:
     """Start a system on this machine: Ray, the persist pool, push and search. Ctrl-C stops it, with all events stored.
 
     Without --detach it stays in the foreground and ends with this command, however that ends.
     """
+    settings = chosen.settings
     data_dir = settings.data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    log_file = data_dir / EARLIER_RUN
+    log_file = data_dir / LOG_FILE
     child = _start(data_dir, port, log_file, detach)
     try:
         run = _wait_until_ready(child, data_dir, log_file)
@@ -92,7 +97,9 @@ def _wait_until_ready(child: subprocess.Popen[bytes], data_dir: Path, log_file: 
         if run is not None and run.session_id == child.pid and run.dashboard_url and _healthy(run.url):
             return run
         time.sleep(POLL_S)
-    raise Unavailable(f"the system was not ready within {READY_TIMEOUT_S:g} s; its log is {log_file}:\n{_tail(log_file)}")
+    raise Unavailable(
+        f"the system was not ready within {READY_TIMEOUT_S:g} s; its log is {log_file}:\n{_tail(log_file)}"
+    )
 
 
 def _healthy(url: str) -> bool:
@@ -109,7 +116,14 @@ def _tail(log_file: Path) -> str:
 def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
     token = run_dirs(data_dir).token
     if as_json:
-        print_json({"url": run.url, "dashboard_url": run.dashboard_url, "dashboard_token_file": str(token), "data_dir": str(data_dir)})
+        print_json(
+            {
+                "url": run.url,
+                "dashboard_url": run.dashboard_url,
+                "dashboard_token_file": str(token),
+                "data_dir": str(data_dir),
+            }
+        )
         return
     body = '[{"message": "hello", "level": "info", "service": "demo"}]'
     click.echo(
@@ -125,9 +139,8 @@ try:
 
 
 def _push_demo(settings: Settings, data_dir: Path, count: int) -> None:
-    from ess_ray.cli.generate_cmd import push_made_up
-
-    push_made_up(locate(settings, data_dir, None), count)
+    made = events(count, DEMO_SEED, time.time_ns() // 1000, DEMO_SPAN_US)
+    push_events(locate(settings, data_dir, None), made, count)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -149,9 +162,9 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 @click.command()
 @json_option
 @with_settings
-def down(settings: Settings, as_json: bool) -> None:
+def down(chosen: Chosen, /, *, as_json: bool) -> None:
     """End the system of a data directory: everything is stored, no process stays. Nothing running is no error."""
-    data_dir = settings.data_dir.resolve()
+    data_dir = chosen.settings.data_dir.resolve()
     run = read_run_file(data_dir)
     ended = 0
     if run is not None:

@@ -36,7 +36,9 @@ class Segment:
     request: StoredRequest | None = None
 
 
-def segment_of(offset: int, tenant: str, batch: pa.RecordBatch, received_us: int, request: StoredRequest | None) -> Segment:
+def segment_of(
+    offset: int, tenant: str, batch: pa.RecordBatch, received_us: int, request: StoredRequest | None
+) -> Segment:
     """Wrap a batch of EVENT_SCHEMA with the figures that sealing decides by."""
     hours = pc.unique(pc.divide(batch.column("timestamp").cast(pa.int64()), HOUR_US))
     return Segment(offset, tenant, batch, batch.nbytes, received_us, frozenset(hours.to_pylist()), request)
@@ -79,8 +81,8 @@ def filter_frozen(frozen: Frozen, query: Query) -> View:
     scanned = sum(len(batch) for batch in batches)
     found = [batch.take(filter_batch(batch, query)) for batch in batches]
     rows = pa.Table.from_batches([batch for batch in found if len(batch)], EVENT_SCHEMA) if found else EMPTY
-    kept, _ = top(rows, query.order, query.limit)
-    return View(frozen.ranges, kept, scanned)
+    kept, repeats = top(rows, query.order, query.limit)
+    return View(frozen.ranges, kept, scanned, repeats)
 
 
 def _may_match(batch: pa.RecordBatch, query: Query) -> bool:

@@ -1,8 +1,9 @@
 """What a virtual node remembers of the last hour, so that a client's repeat is stored once (section 4.7).
 
-One memory per virtual node and take-over: it must hold exactly what lies in the log before the node's position, since an
-entry of a record that was read but never stored would later drop that very record. May live here: the memory and how it
-is rebuilt from stored objects. May not: routing (the front door's), or merging of other repeats (the answer's).
+One memory per virtual node and take-over: it must hold exactly what lies in the log before the node's position, since
+an entry of a record that was read but never stored would later drop that very record. May live here: the memory and
+how it is rebuilt from stored objects. May not: routing (the front door's), or merging of other repeats (the
+answer's).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.chunk import ObjectReader, StoredRequest, open_object
-from ess_ray.record import RequestKey
 from ess_ray.ports import ObjectEntry, ObjectStore
+from ess_ray.record import RequestKey
 
 WINDOW_US: Final = 3_600 * 1_000_000
 """Repeats are known for an hour of observed time: longer than any client's retry, short enough for memory."""
@@ -115,7 +116,8 @@ def rebuild(
 ) -> dict[int, RepeatMemory]:
     """Read from the objects of the last hour what these virtual nodes stored: the memory at take-over.
 
-    `max_entries` is of each. Raises NotFound or CorruptData when an object cannot be read: a writer must not start with half a memory.
+    `max_entries` is of each. Raises NotFound or CorruptData when an object cannot be read: a writer must not start
+    with half a memory.
     """
     memories = {vnode: RepeatMemory(max_entries) for vnode in vnodes}
     for entry in entries:

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from ess_ray.core.chunk import StoredRequest
 from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, UnknownOutcome
-from ess_ray.record import DecodedRecord
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
+from ess_ray.record import DecodedRecord
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
 """(record, log_id, vnode) -> its rows with their identity. Raises CorruptData."""
@@ -76,8 +76,8 @@ class VnodeWriter:
     4. one commit, fenced by each virtual node's `first` (`CatalogWriter.commit`).
     5. after any exception of it the outcome is unknown: the catalog is read again, what it has is let go, the rest is
        kept and sealed again later.
-    6. the committed objects are looked for, one that is missing is PUT and committed again; only then are buffers let go
-       and the log told.
+    6. the committed objects are looked for, one that is missing is PUT and committed again; only then are buffers let
+       go and the log told.
     7. repeats by key and by id are dropped while polling, by a memory that is rebuilt at `assign`.
     """
 
@@ -100,6 +100,7 @@ class VnodeWriter:
         self._clock_us = clock_us
         self._limits = limits
         self._nodes: dict[int, Node] = {}
+        self._wanted: set[int] = set()
         self._busy = asyncio.Lock()  # the catalog object takes one commit at a time, and no refresh beside it
         self._log_id = ""
         self.advanced = asyncio.Event()
@@ -117,10 +118,15 @@ class VnodeWriter:
             self._log_id = await self._log.log_id()
             for vnode in self._nodes.keys() - wanted:
                 del self._nodes[vnode]
-            new = sorted(wanted - self._nodes.keys())
-            if new:
-                self._nodes.update(await self._take_over(new))
+            await self._acquire(wanted)
+            self._wanted = wanted
         self.advanced.set()
+
+    async def _acquire(self, wanted: Iterable[int]) -> None:
+        """Take over what is wanted and not owned; hold `_busy`."""
+        new = sorted(set(wanted) - self._nodes.keys())
+        if new:
+            self._nodes.update(await self._take_over(new))
 
     async def _take_over(self, vnodes: Sequence[int]) -> dict[int, Node]:
         starts, ends = await self._log.start_offsets(), await self._log.end_offsets()
@@ -132,7 +138,7 @@ class VnodeWriter:
                 steps[vnode] = Advance(starts[vnode], starts[vnode])
             elif stand > ends[vnode]:
                 raise DataLoss(
-                    f"virtual node {vnode}: the catalog has stored up to offset {stand}, the log ends at {ends[vnode]}: "
+                    f"virtual node {vnode}: the catalog has stored up to {stand}, the log ends at {ends[vnode]}: "
                     "the log was replaced or truncated; restore it, or start with a new one",
                     vnode=vnode,
                 )
@@ -155,7 +161,14 @@ class VnodeWriter:
 
     # -------------------------------------------------------------------------------------------------- step 2: reading
     async def poll(self) -> int:
-        """Read what is new of every owned virtual node, one read each; gives the number of records read."""
+        """Read what is new of every owned virtual node, one read each; gives the number of records read.
+
+        A virtual node whose log was trimmed beyond our position belongs to somebody else's progress: it is taken over
+        anew, since what they stored is not in our memory of repeats. Raises Unavailable, Fenced, UnknownOutcome.
+        """
+        if self._wanted - self._nodes.keys():
+            async with self._busy:
+                await self._acquire(self._wanted)
         if not self._nodes or self.buffered_bytes >= self._limits.max_buffer_bytes:
             return 0
         ends = await self._log.end_offsets()
@@ -165,8 +178,13 @@ class VnodeWriter:
             if asked >= ends[vnode]:
                 continue
             read = await self._log.read(vnode, asked, self._limits.read_bytes)
+            has_hole = read.next_offset - asked != len(read.records)
+            overtaken = has_hole and (await self._log.start_offsets())[vnode] > asked
             if self._nodes.get(vnode) is not node or node.position != asked:
                 continue  # taken away or moved on while we read
+            if overtaken:
+                del self._nodes[vnode]  # the next poll takes it over
+                continue
             for record in read.records:
                 self._take(vnode, node, record)
             node.position = read.next_offset
@@ -193,7 +211,14 @@ class VnodeWriter:
                 self.counts["repeats_dropped"] += len(batch)
                 return
             stored = StoredRequest(
-                self._log_id, vnode, record.offset, request.key, request.body_hash, request.part, request.parts, observed_us
+                self._log_id,
+                vnode,
+                record.offset,
+                request.key,
+                request.body_hash,
+                request.part,
+                request.parts,
+                observed_us,
             )
         kept = node.memory.new_ids(decoded.tenant, batch, observed_us)
         self.counts["repeats_dropped"] += len(batch) - len(kept)
@@ -250,7 +275,7 @@ class VnodeWriter:
             try:
                 version = await asyncio.to_thread(self._catalog.commit, self._log_id, entries, plan.advances)
             except EssError as error:
-                await self._reconcile(entries, sealed)
+                await self._reconcile(entries, sealed, plan.advances)
                 if not isinstance(error, Fenced | UnknownOutcome):
                     raise UnknownOutcome(f"the commit ended with: {error.message}") from error
                 raise
@@ -281,7 +306,9 @@ class VnodeWriter:
             self._catalog.commit(self._log_id, [entry for entry, _ in missing], {})
             self.counts["objects_put_again"] += len(missing)
 
-    async def _reconcile(self, entries: Sequence[ObjectEntry], sealed: Sequence[Sealed]) -> None:
+    async def _reconcile(
+        self, entries: Sequence[ObjectEntry], sealed: Sequence[Sealed], advances: Mapping[int, Advance]
+    ) -> None:
         """Step 5: read where every virtual node stands, and keep what is not stored."""
         self.counts["unknown_outcomes"] += 1
         stands = await asyncio.to_thread(self._catalog.next_offsets, self._log_id, sorted(self._nodes))
@@ -289,13 +316,15 @@ class VnodeWriter:
         there = {entry.key for entry in snapshot.objects(None, None, None)}
         ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if e.key in there]
         await asyncio.to_thread(self._make_sure, [e for e, _ in ours], [s for _, s in ours])
-        overtaken = [v for v, stand in stands.items() if stand is not None and stand > self._nodes[v].position]
-        for vnode in overtaken:
-            # Somebody read further than we did: what they remembered we do not know, so take over anew.
-            del self._nodes[vnode]
-        if overtaken:
-            self._nodes.update(await self._take_over(overtaken))
-        await self._let_go({v: s for v, s in stands.items() if s is not None and v not in overtaken})
+        # Where the catalog moved to where our commit would have moved it, and has our objects, it was our commit. Where
+        # it moved otherwise, it was somebody else, whose repeats we do not know: then only taking over anew is exact.
+        committed = len(ours) == len(entries) > 0
+        mine = {v: a.next_offset for v, a in advances.items() if committed and stands[v] == a.next_offset}
+        for vnode, node in list(self._nodes.items()):
+            if vnode not in mine and stands.get(vnode) != node.first:
+                del self._nodes[vnode]
+        await self._acquire(self._wanted)
+        await self._let_go(mine)
 
     async def _let_go(self, stored: Mapping[int, int]) -> None:
         for vnode, offset in stored.items():

@@ -134,7 +134,7 @@ def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits) -> p
         raise _Odd
     present: set[str] = set().union(*events)
     count = len(events)
-    columns = {"message": pa.array([event["message"] for event in events] if "message" in present else [None], _STRING)}
+    columns = {"message": pa.array([event.get("message") for event in events], _STRING)}
     if columns["message"].null_count:
         raise _Odd
     for name in present.intersection(STRING_FIELDS):
@@ -157,13 +157,13 @@ def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits) -> p
 
 
 def _merged(event: dict[str, Any]) -> dict[str, Any]:
-    """Give an event's unknown keys and attributes as one object, right as long as none of them is nested or null."""
-    merged = {key: value for key, value in event.items() if key not in FIELDS}
+    """Give an event's unknown keys and attributes as one object, right as long as no attribute is nested or null."""
+    merged = {key: value for key, value in event.items() if value is not None and key not in FIELDS}
     attributes = event.get("attributes")
-    if type(attributes) is dict:
+    if type(attributes) is dict and merged.keys().isdisjoint(attributes):
         merged.update(attributes)
     elif attributes is not None:
-        raise _Odd
+        raise _Odd  # of two equal keys, the one that goes may have been nested: its parts stay
     return merged
 
 

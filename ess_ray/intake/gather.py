@@ -138,9 +138,9 @@ class Gatherer:
         return len(self._sent_bytes)
 
     def _start_appends(self) -> None:
-        """Start an append if none is under way, or if a record is full and there is room for one more."""
-        full = self._queued_bytes >= SURELY_ONE_RECORD_BYTES and len(self._appends) < self._limits.max_appends
-        if self._queue and (full or not self._appends):
+        """Start an append if none is under way, or if enough waits and there is room for one more."""
+        enough = self._queued_bytes >= self._limits.worth_an_append_bytes
+        if self._queue and (not self._appends or (enough and len(self._appends) < self._limits.max_appends)):
             # The task takes from the queue when it runs, so what arrives in this turn of the loop goes along.
             task = asyncio.get_running_loop().create_task(self._append(), name="append to the log")
             self._appends.add(task)

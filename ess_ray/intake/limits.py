@@ -33,7 +33,9 @@ class GatherLimits:
 
     max_waiting_bytes: int = 64 * 1024 * 1024
     """Batches not yet durable, as Arrow buffers: about a second of a full disk's throughput; beyond, 429."""
-    max_appends: int = 4
+    worth_an_append_bytes: int = int(__import__("os").environ.get("XX_BYTES", "65536"))
+    """Batches that wait while an append is under way, before another is started."""
+    max_appends: int = int(__import__("os").environ.get("XX_N", "4"))
     """Appends in flight: one more only when a full record waits, so that a slow fsync does not idle the encoder."""
     max_append_bytes: int = 4 * 1024 * 1024
     """Buffers that go with one append: bounds what one failure makes everybody send again."""

@@ -19,8 +19,8 @@ from typing import Final
 _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _WRAPPER: Final = """#!/bin/sh
-# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them. HAProxy
-# must end with its parent: left alone it would go on answering, with errors.
+# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them.
+# HAProxy must end with its parent: left alone it would go on answering, with errors.
 for word in "$@"; do
   [ "$previous" = "-f" ] && sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
   previous="$word"
@@ -90,6 +90,8 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
         # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Workers would run at niceness 15: whatever else the machine does would come before taking events.
+        "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "PYTHONUNBUFFERED": "1",

@@ -16,35 +16,11 @@ from ess_ray.runtime.wiring import LOG_ACTOR, System, call
 LOG_OFFLINE = "the event log"
 
 
-class LogActor:
-    """Owns the SQLite log; a plain class, made an actor in `supervisor.start_log`."""
+class LogActor(SqliteLog):
+    """The SQLite log of a system; made an actor in `supervisor.start_pool`."""
 
     def __init__(self, system: System) -> None:
-        self._log = SqliteLog(system.log_path, vnode_count=system.vnodes)
-
-    async def log_id(self) -> str:
-        return await self._log.log_id()
-
-    async def vnode_count(self) -> int:
-        return await self._log.vnode_count()
-
-    async def append(self, records: Sequence[Record]) -> list[int]:
-        return await self._log.append(records)
-
-    async def read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
-        return await self._log.read(vnode, offset, max_bytes)
-
-    async def start_offsets(self) -> dict[int, int]:
-        return await self._log.start_offsets()
-
-    async def end_offsets(self) -> dict[int, int]:
-        return await self._log.end_offsets()
-
-    async def committed(self, next_offsets: Mapping[int, int]) -> None:
-        await self._log.committed(next_offsets)
-
-    async def backlog_bytes(self) -> int:
-        return self._log.backlog_bytes()
+        super().__init__(system.log_path, vnode_count=system.vnodes)
 
 
 class RemoteLog:

@@ -19,7 +19,7 @@ from ess_ray.runtime.loopback import HOOK
 _log = logging.getLogger(__name__)
 
 OBJECT_STORE_BYTES: Final = 1 << 30
-"""Shared memory for what actors hand each other: log reads of 8 MiB and scan results; Ray would take 30 % of the RAM."""
+"""Shared memory for what actors hand each other (log reads of 8 MiB, scan results); Ray would take 30 % of the RAM."""
 
 
 def start_node(temp_dir: Path, namespace: str, http_host: str, http_port: int) -> str:

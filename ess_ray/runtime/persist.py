@@ -16,10 +16,10 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
 from ess_ray.core.query import Query
-from ess_ray.record import decode_record
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.ports import EventLog, StoredRecord, View
+from ess_ray.record import decode_record
 from ess_ray.runtime.wiring import System
 
 _log = logging.getLogger(__name__)
@@ -59,6 +59,13 @@ class PersistActor:
             self._loops = [self._watched(self._poll_loop(), "poll"), self._watched(self._flush_loop(), "flush")]
         self._wake.set()
 
+    async def close(self) -> None:
+        """End the loops; what is buffered stays in the log."""
+        for loop in self._loops:
+            loop.cancel()
+        if self._loops:
+            await asyncio.wait(self._loops)
+
     def _watched(self, coroutine: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine, name=f"{self._name} {what}")
         task.add_done_callback(lambda ended: self._ended(ended, what))
@@ -78,7 +85,7 @@ class PersistActor:
                 records = await self._writer.poll()
                 self._trouble.pop("poll", None)
             except EssError as error:
-                if not error.retryable:
+                if not (error.retryable or isinstance(error, Fenced)):
                     raise
                 self._trouble["poll"] = f"{self._name} cannot read the log: {error.message}"
                 records = 0

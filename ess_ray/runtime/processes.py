@@ -16,6 +16,8 @@ from typing import Final
 
 import psutil
 
+from ess_ray.core.errors import CorruptData
+
 RUN_FILE: Final = "run.json"
 END_TIMEOUT_S: Final = 10.0
 """How long killed processes may take to disappear: the kernel may be writing for them."""
@@ -44,11 +46,18 @@ class RunFile:
 
 
 def read_run_file(data_dir: Path) -> RunFile | None:
-    """Give what runs (or ran, if it was killed) on a data directory; None when nothing was left running."""
+    """Give what runs (or ran, if it was killed) on a data directory; None when nothing was left running.
+
+    Raises CorruptData.
+    """
+    file = data_dir / RUN_FILE
     try:
-        return RunFile(**json.loads((data_dir / RUN_FILE).read_text()))
+        return RunFile(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError) as error:
+        advice = "end what runs there with `ps` and `kill`, and remove the file"
+        raise CorruptData(f"{file} does not tell what runs there ({error}); {advice}") from error
 
 
 def boot_id() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 import ray
@@ -35,7 +35,7 @@ class RayScanExecutor:
         self._system = system
         self._remote = ray.remote(_scan)
 
-    async def run(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    async def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """See the port. A task that Ray gives up on becomes a result that names its objects as failed."""
         waiting = list(enumerate(tasks))[::-1]
         running: dict[asyncio.Future[Any], tuple[int, Any]] = {}

@@ -1,7 +1,7 @@
 """The supervisor: keeps the pool of persist actors alive and says which of them owns which virtual node.
 
-May live here: watching, replacing, assigning, and the pool's health. May not: anything that touches events; exactly-once
-does not rest on this (the catalog's fence makes an overlap of two owners harmless).
+May live here: watching, replacing, assigning, and the pool's health. May not: anything that touches events;
+exactly-once does not rest on this (the catalog's fence makes an overlap of two owners harmless).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ASSIGN_TIMEOUT_S: Final = 30.0
 FLUSH_TIMEOUT_S: Final = 60.0
 """`ess down` allows 90 s in all."""
 REPORT_DEATH_S: Final = 60.0
-"""How long a death stays in the health report after the replacement works: long enough for a person or a probe to see."""
+"""How long a death stays in the status after the replacement works: long enough for a person or a probe to see."""
 
 
 @dataclass
@@ -69,8 +69,7 @@ class Supervisor:
     async def start(self) -> None:
         """Create or find the pool and begin to watch it; returns once every virtual node is owned.
 
-        Idempotent. A supervisor that Ray restarted watches nothing until somebody asks it to, which the driver does every
-        second.
+        Idempotent. A supervisor that Ray restarted watches nothing until asked to, as the driver does each second.
         """
         async with self._starting:
             if self._watch is None:
@@ -133,7 +132,7 @@ class Supervisor:
             except EssError as error:
                 self._trouble = f"the pool is not complete: {error.message}"
                 _log.warning(self._trouble)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 # Whatever it is, a supervisor that stops watching is worse: tell it and look again.
                 self._trouble = f"the pool is not complete: {type(error).__name__}: {error}"
                 _log.exception("the supervisor could not complete the pool")
@@ -167,14 +166,17 @@ class Supervisor:
             if slot.assigned is None:
                 problems.append(f"{slot.name} is being replaced")
             problems += slot.last.get("trouble", [])
-            problems += [f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])]
+            problems += [
+                f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])
+            ]
         return problems
 
     async def status(self) -> dict[str, Any]:
         """Give the pool's figures: per actor its virtual nodes, positions, buffers and counts; recent deaths."""
         await self.health()
         actors = {
-            slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned or ()), **slot.last} for slot in self._slots
+            slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned or ()), **slot.last}
+            for slot in self._slots
         }
         return {"actors": actors, "deaths": [reason for _, reason in self._deaths]}
 
@@ -189,6 +191,8 @@ def start_pool(system: System) -> Any:
     """Start log, supervisor and pool; gives the supervisor's handle. Blocks until every virtual node is owned."""
     everlasting = {"namespace": system.namespace, "num_cpus": 0, "max_restarts": -1, "lifetime": "detached"}
     ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
-    supervisor = ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **everlasting).remote(system)
+    supervisor = (
+        ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **everlasting).remote(system)
+    )
     ray.get(supervisor.start.remote())
     return supervisor

@@ -9,7 +9,11 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
@@ -82,7 +86,7 @@ class PoolViews:
             return None
 
     async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
-        """Ask the owner which body an Idempotency-Key came with; None when unknown, or when nobody can tell just now."""
+        """Ask the owner which body an Idempotency-Key came with; None when unknown, or nobody can tell just now."""
         try:
             if not self._owners:
                 self._owners = await self.owners()
@@ -100,8 +104,5 @@ def _only(view: View, ranges: Mapping[int, Any]) -> View:
     """Keep of a view what belongs to these virtual nodes."""
     if len(ranges) == len(view.ranges):
         return view
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     mine = pc.is_in(view.rows.column("vnode"), value_set=pa.array(sorted(ranges), pa.int32()))
-    return View(dict(ranges), view.rows.filter(mine), view.scanned_rows)
+    return replace(view, ranges=dict(ranges), rows=view.rows.filter(mine))

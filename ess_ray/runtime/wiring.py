@@ -1,4 +1,4 @@
-"""Which adapter stands behind which port, for a running system: a frozen description that any Ray process can build from.
+"""Which adapter stands behind which port: a frozen description of a system that any Ray process can build from.
 
 May live here: choosing and building adapters, names of actors, calls to them. May not: policy.
 """
@@ -6,7 +6,7 @@ May live here: choosing and building adapters, names of actors, calls to them. M
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +18,7 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.errors import Unavailable
 from ess_ray.ingest.writer import WriterLimits
+from ess_ray.intake.limits import IntakeLimits
 from ess_ray.search.run import SearchLimits
 
 LOG_ACTOR: Final = "log"
@@ -39,7 +40,9 @@ class System:
     scan_parallelism: int = 2
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
-    result_ttl_s: float = 3600.0
+    intake: IntakeLimits = field(default_factory=IntakeLimits)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the result store: how long and how much."""
 
     @property
     def events_dir(self) -> Path:

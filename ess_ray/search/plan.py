@@ -25,7 +25,7 @@ class Uncovered:
 
     def __str__(self) -> str:
         return (
-            f"virtual node {self.vnode}: offsets {self.first} to {self.end} are in the log but not searchable just now; "
+            f"virtual node {self.vnode}: offsets {self.first} to {self.end} are in the log but not searchable now; "
             "search again in a few seconds"
         )
 

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -36,6 +37,9 @@ from ess_ray.search.plan import cut_tasks, in_scan_order, not_stored, uncovered,
 from ess_ray.search.scan import run_task
 
 _log = logging.getLogger(__name__)
+
+
+CANCELLED: Final = "the search was cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,12 @@ class _Search:
 
 
 @dataclass(frozen=True)
+class _Running:
+    task: asyncio.Task[None]
+    search: _Search
+
+
+@dataclass(frozen=True)
 class Cut:
     """Section 4.8 done once: rows of the views that the snapshot does not hold, and the snapshot."""
 
@@ -92,6 +102,7 @@ class Cut:
     snapshot: Snapshot
     missing: list[str]
     scanned_rows: int
+    duplicates_suppressed: int
 
 
 class Searcher:
@@ -110,7 +121,7 @@ class Searcher:
         self._log, self._catalog, self._store = log, catalog, store
         self._in_flight, self._executor, self._results = in_flight, executor, results
         self._limits = limits
-        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._running: dict[tuple[str, str], _Running] = {}
 
     async def start(self, tenant: str, query: Query) -> str:
         """Start a search and give its id at once. Raises BadRequest for a limit that cannot be."""
@@ -119,39 +130,41 @@ class Searcher:
         search = _Search(tenant, uuid4().hex, query, time.monotonic())
         await self._results.create(tenant, search.query_id, search.state("running", finished=False))
         task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
-        self._running[(tenant, search.query_id)] = task
+        self._running[(tenant, search.query_id)] = _Running(task, search)
         task.add_done_callback(lambda _: self._running.pop((tenant, search.query_id), None))
         return search.query_id
 
     async def cancel(self, tenant: str, query_id: str) -> AnswerState:
         """Cancel a search and wait until its tasks are told; one that has ended stays as it is. Raises NotFound."""
-        task = self._running.get((tenant, query_id))
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        running = self._running.get((tenant, query_id))
+        if running is not None:
+            running.task.cancel()
+            await asyncio.wait([running.task])
+            if running.task.cancelled():  # before its first step, so that it could not tell its end itself
+                await self._end(running.search, "cancelled", CANCELLED)
         return await self._results.state(tenant, query_id)
 
     async def wait(self, tenant: str, query_id: str, timeout_s: float) -> None:
         """Wait until a search has ended, at most `timeout_s`."""
-        task = self._running.get((tenant, query_id))
-        if task is not None:
-            await asyncio.wait([task], timeout=timeout_s)
+        running = self._running.get((tenant, query_id))
+        if running is not None:
+            await asyncio.wait([running.task], timeout=timeout_s)
 
     # ------------------------------------------------------------------------------------------ the course of a search
     async def _guarded(self, search: _Search) -> None:
         """Run a search so that its end, whatever it is, is told."""
         try:
-            state = await self._run(search)
+            await self._end(search, await self._run(search))
         except asyncio.CancelledError:
-            state = "cancelled"
-            search.incomplete.append("the search was cancelled")
+            await self._end(search, "cancelled", CANCELLED)
         except EssError as error:
-            state = "failed"
-            search.incomplete.append(error.message)
-        except Exception as error:
+            await self._end(search, "failed", error.message)
+        except Exception as error:  # noqa: BLE001 (told in the answer, and logged)
             _log.exception("search %s failed", search.query_id)
-            state = "failed"
-            search.incomplete.append(f"the search failed unexpectedly: {type(error).__name__}: {error}")
+            await self._end(search, "failed", f"the search failed unexpectedly: {type(error).__name__}: {error}")
+
+    async def _end(self, search: _Search, state: str, reason: str | None = None) -> None:
+        search.incomplete += [] if reason is None else [reason]
         with contextlib.suppress(NotFound):  # expired meanwhile: nobody is waiting for it
             await self._results.update(search.tenant, search.query_id, search.state(state, finished=True))
 
@@ -159,6 +172,7 @@ class Searcher:
         cut = await self.cut(search.tenant, search.query)
         search.incomplete += cut.missing
         search.progress.in_flight_rows = cut.scanned_rows
+        search.progress.duplicates_suppressed = cut.duplicates_suppressed
         merge = OrderedMerge(search.query.order, search.query.limit)
         for rows in cut.rows:
             search.progress.rows_matched += len(rows)
@@ -191,7 +205,8 @@ class Searcher:
             ranges.update(view.ranges)
         missing = [str(gap) for gap in uncovered(ends, starts, ranges, stored)]
         rows = [not_stored(view.rows, stored) for view in views]
-        return Cut(rows, snapshot, missing, sum(view.scanned_rows for view in views))
+        scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
+        return Cut(rows, snapshot, missing, scanned, repeats)
 
     def _plan(self, search: _Search, snapshot: Snapshot) -> list[ScanTask]:
         query, progress = search.query, search.progress
@@ -201,7 +216,9 @@ class Searcher:
         progress.bytes_total = sum(entry.size for entry in entries)
         return cut_tasks(search.tenant, query, entries, self._limits.task_bytes)
 
-    async def _results_of(self, search: _Search, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    async def _results_of(
+        self, search: _Search, tasks: Sequence[ScanTask]
+    ) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
         small = search.progress.bytes_total <= self._limits.in_place_bytes
         source = self._in_place(tasks) if small else self._executor.run(tasks)
@@ -209,9 +226,9 @@ class Searcher:
             async for index, result in source:
                 yield index, await self._again(tasks[index], result)
         finally:
-            await source.aclose()  # type: ignore[attr-defined]
+            await source.aclose()
 
-    async def _in_place(self, tasks: Sequence[ScanTask]) -> AsyncIterator[tuple[int, ScanResult]]:
+    async def _in_place(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         for index, task in enumerate(tasks):
             yield index, await asyncio.to_thread(run_task, self._store, task)
 
@@ -243,7 +260,7 @@ class Searcher:
         progress.duplicates_suppressed += result.duplicates_suppressed
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
 
-    async def _emit(self, search: _Search, merge: OrderedMerge, unfinished: Sequence[ScanTask]) -> bool:
+    async def _emit(self, search: _Search, merge: OrderedMerge, unfinished: Iterable[ScanTask]) -> bool:
         """Append what is final by now and tell the progress. False when the stored answer is full."""
         before = merge.duplicates_suppressed
         watermark = watermark_us(unfinished, search.query.order)

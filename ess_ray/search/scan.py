@@ -1,7 +1,6 @@
 """Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do.
 
-May live here: opening objects and gathering their matches. May not: scheduling, merging of tasks, any executor's
-library.
+May live here: opening objects and gathering their matches. May not: scheduling, merging tasks, any executor's library.
 """
 
 from __future__ import annotations

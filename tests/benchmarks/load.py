@@ -74,9 +74,7 @@ class _Connection(asyncio.Protocol):
 async def run_load(url: str, bodies: list[bytes], connections: int, seconds: float) -> Load:
     """Post `bodies` in turn over so many connections for so long."""
     parts = urlsplit(url)
-    head = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n".encode()
-    )
+    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n".encode()
     load, stop = Load(), asyncio.Event()
     loop = asyncio.get_running_loop()
     made = []

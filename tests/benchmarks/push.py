@@ -38,7 +38,9 @@ uvicorn.run(Starlette(routes=[Route("/push/v1/events", take, methods=["POST"])])
 
 def bodies(batch: int, count: int) -> list[bytes]:
     """Make request bodies from the seed, without times: they are of now, as a live system's."""
-    made = [{k: v for k, v in e.items() if k != "timestamp"} for e in events(batch * count, 1, 1_790_000_000_000_000, 1)]
+    made = [
+        {k: v for k, v in e.items() if k != "timestamp"} for e in events(batch * count, 1, 1_790_000_000_000_000, 1)
+    ]
     return [orjson.dumps(made[i * batch : (i + 1) * batch]) for i in range(count)]
 
 
@@ -88,7 +90,11 @@ def measure(directory: Path, seconds: float, rounds: int) -> list[Row]:
     return [
         Row("push, 100-event batches, durable ack, persisting", f"{rate:,.0f} events/s", "ess_ray embedded"),
         Row("  the load generator's CPU in it", f"{_cpu(ours):.2f} cores", ""),
-        Row("  the system's CPU in it", f"{statistics.median(u / o.wall_s for u, o in zip(used, ours, strict=True)):.2f} cores", ""),
+        Row(
+            "  the system's CPU in it",
+            f"{statistics.median(u / o.wall_s for u, o in zip(used, ours, strict=True)):.2f} cores",
+            "",
+        ),
         Row("  a bare Starlette handler, same load", f"{bare_rate:,.0f} events/s", f"ratio {rate / bare_rate:.2f}"),
         Row("one event alone, p50", f"{_p50(alone):.2f} ms", f"bare handler {_p50(alone_bare):.2f} ms"),
     ]

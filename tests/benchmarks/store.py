@@ -12,7 +12,6 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.core.errors import EssError
-from ess_ray.generate import events
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import StoredRecord
@@ -33,13 +32,13 @@ def now_us() -> int:
 
 async def _fill(log: SqliteLog, count: int) -> int:
     """Append `count` events as the push side would; gives the bytes of the records."""
-    from tests.benchmarks.push import bodies
-    from ess_ray.intake import decode_request
+    from ess_ray.intake.decode import decode_events
     from ess_ray.record import encode_records
+    from tests.benchmarks.push import bodies
 
     size = 0
     for number, body in enumerate(bodies(REQUEST_EVENTS, count // REQUEST_EVENTS)):
-        decoded = decode_request(body, "application/json", None, now_us(), IntakeLimits())
+        decoded = decode_events(body, "application/json", now_us(), IntakeLimits())
         records = encode_records(decoded.batch, number % VNODES, "default")
         size += sum(len(record.value) for record in records)
         await log.append(records)

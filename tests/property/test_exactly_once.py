@@ -1,4 +1,4 @@
-"""Section 4, proved: writers, zombies, crashes, faults, take-overs and searches in random interleavings against a model.
+"""Section 4, proved: writers, zombies, crashes, faults, take-overs, searches in random interleavings against a model.
 
 The model is one line long: every appended event (a repeated key once) is found exactly once, by every search that calls
 itself complete, and in the table at the end.
@@ -7,73 +7,30 @@ itself complete, and in the table at the end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.core.chunk import encode_object, open_object
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
-from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
-from ess_ray.record import RequestKey, decode_record, encode_records
 from ess_ray.ingest.buffer import filter_frozen
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
-from ess_ray.ports import Record, View
+from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.ports import Record, ScanTask, View
+from ess_ray.record import RequestKey, encode_records
+from ess_ray.search.plan import cut_tasks
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.scan import run_task
-from ess_ray.search.plan import cut_tasks
+from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
 
-VNODES = 3
 WRITERS = 3
-T0_US = 1_790_000_000_000_000
-HOUR_US = 3_600_000_000
-
-
-def batch_of(names: list[str], ids: list[str | None], hour: int, observed_us: int) -> pa.RecordBatch:
-    count = len(names)
-    columns = {
-        "timestamp": pa.array([T0_US + hour * HOUR_US + i for i in range(count)], TIMESTAMP),
-        "observed_timestamp": pa.array([observed_us] * count, TIMESTAMP),
-        "message": pa.array(names),
-        "event_id": pa.array(ids, pa.string()),
-    }
-    arrays = [columns.get(f.name, pa.nulls(count, f.type)) for f in RECORD_SCHEMA]
-    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
-
-
-class World:
-    """The parts that outlive any writer."""
-
-    def __init__(self) -> None:
-        self.now_us = T0_US
-        self.fault: Callable[[str], None] | None = None
-        self.log = MemoryLog(VNODES)
-        self.store = MemoryObjectStore(clock_us=lambda: self.now_us)
-        self.catalog = MemoryCatalog(on_commit=self._on_commit)
-
-    def _on_commit(self, moment: str) -> None:
-        fault, self.fault = self.fault, None
-        if fault is not None:
-            fault(moment)
-            if moment == "before":
-                self.fault = self.fault or fault  # it may want to strike after the point as well
-
-    def writer(self) -> VnodeWriter:
-        return VnodeWriter(
-            self.log,
-            self.catalog,
-            self.store,
-            decode=decode_record,
-            dead_letter=lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}"),
-            clock_us=lambda: self.now_us,
-            limits=WriterLimits(),
-        )
 
 
 class Owners:
@@ -91,7 +48,7 @@ class Owners:
             rows = view.rows.filter(pa.array([v in mine for v in view.rows.column("vnode").to_pylist()], pa.bool_()))
             found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows))
             taken |= mine
-        self._then()
+        await asyncio.to_thread(self._then)
         return found
 
 
@@ -100,6 +57,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        self.checked_version = -1
         self.loop = asyncio.new_event_loop()
         self.world = World()
         self.writers = [self.world.writer() for _ in range(WRITERS)]
@@ -159,10 +117,8 @@ class ExactlyOnce(RuleBasedStateMachine):
         self._flush(self.writers[writer])
 
     def _flush(self, writer: VnodeWriter) -> None:
-        try:
+        with contextlib.suppress(Fenced, UnknownOutcome, DataLoss):
             self.run(writer.flush())
-        except (Fenced, UnknownOutcome, DataLoss):
-            pass
 
     @rule(writer=st.integers(0, WRITERS - 1), moment=st.sampled_from(["before", "after"]))
     def flush_with_lost_answer(self, writer: int, moment: str) -> None:
@@ -204,6 +160,30 @@ class ExactlyOnce(RuleBasedStateMachine):
         except (Fenced, UnknownOutcome):
             return
         self.owner[vnode] = mine
+
+    @rule(hour=st.integers(0, 2), between=st.sampled_from(["nothing", "flush", "compact"]), writer=st.integers(0, 2))
+    def compact(self, hour: int, between: str, writer: int) -> None:
+        """All objects of an hour become one, while a writer or another compaction commits in between."""
+        maintainer = self.world.catalog.writer()
+        start_us = T0_US + hour * HOUR_US
+        start_us -= start_us % HOUR_US
+        view = maintainer.maintenance_view(0)
+        old = [e for e in view.objects("default", None, None) if e.min_us // HOUR_US == start_us // HOUR_US]
+        if not old:
+            return
+        result = run_task(self.world.store, ScanTask("default", Query(All(), limit=10_000, order="oldest"), tuple(old)))
+        facts = [open_object(self.world.store, entry.key, entry.size).facts for entry in old]
+        encoded = encode_object(
+            result.rows, [r for f in facts for r in f.ranges], [r for f in facts for r in f.requests]
+        )
+        entry = entry_of(Sealed("default", encoded), self.world.now_us)
+        self.world.store.put(entry.key, encoded.data)
+        if between == "flush":
+            self._flush(self.writers[writer])
+        elif between == "compact":
+            self.compact(hour, "nothing", writer)
+        with contextlib.suppress(Fenced, UnknownOutcome):
+            maintainer.commit_removal([entry], old, 0)
 
     @rule(writer=st.integers(0, WRITERS - 1))
     def release_all(self, writer: int) -> None:
@@ -262,17 +242,11 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @invariant()
     def stored_once(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "world") or self.world.catalog.snapshot().version == self.checked_version:
             return
-        found = self._stored()
+        self.checked_version = self.world.catalog.snapshot().version
+        found = self.world.stored()
         assert not [name for name, times in found.items() if times > 1], "doubled in the table"
-
-    def _stored(self) -> Counter[str]:
-        found: Counter[str] = Counter()
-        entries = self.world.catalog.snapshot().objects("default", None, None)
-        for task in cut_tasks("default", Query(All(), limit=10_000), entries, 1 << 20):
-            found.update(self._messages([run_task(self.world.store, task).rows]))
-        return found
 
     def _settle(self) -> None:
         """One fresh writer takes over everything and stores it: nothing may be missing then."""
@@ -281,10 +255,10 @@ class ExactlyOnce(RuleBasedStateMachine):
         while self.run(last.poll()):
             pass
         self.run(last.flush())
-        assert self._stored() == Counter(self.expected)
+        assert self.world.stored() == Counter(self.expected)
 
 
 ExactlyOnce.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestExactlyOnce = ExactlyOnce.TestCase

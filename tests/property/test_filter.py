@@ -30,6 +30,7 @@ T0_US = 1_790_000_000_000_000
 # RE2's (?i) takes the members of one orbit for the same; each other character stands alone.
 ORBITS = ["sSſ", "kK\u212a", "aA", "åÅ\u212b", "σςΣ", "ßẞ", "\u01c6\u01c5\u01c4", "iI", "µμΜ", "éÉ", "𐐀𐐨"]
 ALONE = 'ıİ1_-.*+?()[]{}|\\/^$" \n\0東'
+# Levels, and no more, also hold ASCII letters that no orbit here has.
 ALPHABET = "".join(ORBITS) + ALONE
 FOLD = {char: orbit[0] for orbit in ORBITS for char in orbit}
 LEVELS = ["ERROR", "WARN", "INFO", None]
@@ -38,7 +39,7 @@ NO_NUMBERS = [" 5", "5 ", "5\n", "nan", "inf", "-inf", "1_0", "٣", "0x10", "", 
 
 
 def fold(text: str) -> str:
-    return "".join(FOLD.get(char, char) for char in text)
+    return "".join(FOLD.get(char, char.lower() if char.isascii() else char) for char in text)
 
 
 # ---------------------------------------------------------------------------------------------------------- oracle
@@ -438,6 +439,30 @@ def test_a_pattern_that_explodes_elsewhere_is_one_more_pattern_here() -> None:
 def test_a_pattern_that_re2_refuses_is_a_bad_request() -> None:
     with pytest.raises(BadRequest, match="RE2"):
         filter_batch(pa.record_batch({"message": ["x"]}), Query(Regex(Field("message"), "(", ignore_case=False)))
+
+
+@pytest.mark.parametrize(
+    "text", ["service:x", "service:x*", "service:/x/", "service:>1", "service:*", "k:x", "k:*", "k:>1"]
+)
+def test_a_field_that_is_null_does_not_match_and_its_negation_does(text: str) -> None:
+    batch = table_of([{"timestamp": T0_US, "observed_timestamp": T0_US, "message": ""}] * 3)
+    assert filter_batch(batch, Query(parse(text))).to_pylist() == []
+    assert filter_batch(batch, Query(parse(f"NOT {text}"))).to_pylist() == [0, 1, 2]
+    assert filter_batch(batch, Query(parse(f"NOT ({text} *)"))).to_pylist() == [0, 1, 2]
+    for ignore_case in (False, True):
+        leaf = Contains(Field("service"), "", ignore_case)
+        assert filter_batch(batch, Query(leaf)).to_pylist() == []
+        assert filter_batch(batch, Query(Not(leaf))).to_pylist() == [0, 1, 2]
+        assert filter_batch(batch, Query(And((Not(leaf), Not(leaf))))).to_pylist() == [0, 1, 2]
+
+
+def test_a_key_given_twice_has_its_last_value_and_a_null_map_has_none() -> None:
+    pairs = pa.array(["k"] * 5), pa.array(["1", "2", "3", "4", None])
+    # The second map is null, though the arrays below it hold pairs for it: Arrow allows that.
+    maps = pa.MapArray.from_arrays([0, 2, 3, 5, 5], *pairs, mask=pa.array([False, True, False, False]))
+    batch = pa.record_batch({"attributes": maps})
+    for text, expected in (("k:2", [0]), ("k:1", []), ("k:3", []), ("k:4", []), ("k:*", [0, 2]), ("k:>0", [0])):
+        assert filter_batch(batch, Query(parse(text))).to_pylist() == expected, text
 
 
 def test_a_column_that_is_missing_is_named() -> None:

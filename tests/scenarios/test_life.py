@@ -6,15 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.systems import DEADLINE_S, System
+from tests.systems import DEADLINE_S, System, persist_actors, wait_until
 
 Make = Callable[[], System]
 
@@ -28,14 +26,6 @@ def listeners(system: System) -> list[tuple[str, int, str]]:
         except psutil.NoSuchProcess:
             continue
         found += [(s.laddr.ip, s.laddr.port, process.name()) for s in sockets if s.status == psutil.CONN_LISTEN]
-    return found
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
     return found
 
 
@@ -82,7 +72,16 @@ def foreground(new_system: Make) -> tuple[System, subprocess.Popen[bytes]]:
     """A system whose `ess up` stays in the foreground, and that command."""
     system = new_system()
     system.down()
-    command = [sys.executable, "-m", "ess_ray.cli", "up", "--port", str(system.port), "--data-dir", str(system.data_dir)]
+    command = [
+        sys.executable,
+        "-m",
+        "ess_ray.cli",
+        "up",
+        "--port",
+        str(system.port),
+        "--data-dir",
+        str(system.data_dir),
+    ]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     wait_until(lambda: healthy(system), "the system in the foreground did not come up")
     return system, child
@@ -120,10 +119,6 @@ def test_kill_9_of_up_then_up_again_leaves_no_process_behind(
     system.up()
     assert [p for p in old if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
     assert [e["message"] for e in system.search("kill")] == ["before the kill"]
-
-
-def persist_actors(system: System) -> list[psutil.Process]:
-    return [p for p in system.processes() if "PersistActor" in " ".join(p.cmdline())]
 
 
 def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(new_system: Make) -> None:

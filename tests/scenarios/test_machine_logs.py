@@ -1,4 +1,4 @@
-"""Real log files of this machine, pushed with `ess push`, found exactly as `grep` finds them: in flight, stored, restarted."""
+"""Real log files of this machine, pushed with `ess push`, found as `grep` finds them: in flight, stored, restarted."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-FILES = [Path(name) for name in ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log", "/var/log/alternatives.log")]
+from tests.systems import System
+
+FILES = [
+    Path(name)
+    for name in ("/var/log/dpkg.log", "/var/log/apt/history.log", "/var/log/apt/term.log", "/var/log/alternatives.log")
+]
 
 # (query, grep's options and pattern): what both must find alike.
 CASES: list[tuple[str, list[str]]] = [
@@ -29,75 +33,82 @@ CASES: list[tuple[str, list[str]]] = [
 
 
 def grep(options: list[str], file: Path) -> Counter[str]:
-    done = subprocess.run(["grep", "-a", *options, str(file)], capture_output=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    done = subprocess.run(
+        ["grep", "-a", *options, str(file)], capture_output=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
     assert done.returncode in (0, 1), done.stderr
     return Counter(done.stdout.decode("utf-8", "replace").split("\n")[:-1])
 
 
-def found(system: Any, query: str, service: str) -> Counter[str]:
-    text = f"service:{service}" if query == "*" else f"service:{service} AND {query}"
-    done = system.ess("search", text, "--since", "all", "--limit", "200000", "--json")
-    return Counter(json.loads(line)["message"] for line in done.stdout.splitlines())
-
-
-@pytest.fixture(scope="module", params=FILES, ids=lambda file: file.name)
-def file(request: pytest.FixtureRequest) -> Path:
-    chosen: Path = request.param
-    if not chosen.exists() or chosen.stat().st_size == 0:
-        pytest.skip(f"{chosen} is not on this machine")
-    return chosen
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    """Give the log files that this machine has; the others are told as skipped by `test_every_file_is_here`."""
+    return [file for file in FILES if file.exists() and file.stat().st_size]
 
 
 @pytest.fixture(scope="module")
-def moments(new_system: Callable[[], Any]) -> Any:
-    """The system, moved on from moment to moment by `at`: in flight, stored, killed and restarted."""
-    return Moments(new_system())
+def pushed(system: System, files: list[Path]) -> System:
+    """The system with every log file pushed by `ess push`, not flushed."""
+    for file in files:
+        system.ess("push", str(file), "--service", file.name)
+    return system
 
 
-class Moments:
-    def __init__(self, system: Any) -> None:
-        self.system = system
-        self.now = "new"
-
-    def at(self, moment: str) -> Any:
-        if self.now == "new":
-            for file in FILES:
-                if file.exists() and file.stat().st_size:
-                    self.system.ess("push", str(file), "--service", file.name)
-            self.now = "in flight"
-        if moment in ("stored", "restarted") and self.now == "in flight":
-            self.system.ess("flush")
-            self.now = "stored"
-        if moment == "restarted" and self.now == "stored":
-            self.system.kill_everything()
-            self.system.up()
-            self.now = "restarted"
-        assert self.now == moment, "the moments must be asked for in order"
-        return self.system
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_file_is_here(file: Path, files: list[Path]) -> None:
+    if file not in files:
+        pytest.skip(f"{file} is not on this machine")
 
 
-@pytest.fixture(scope="module", params=["in flight", "stored", "restarted"])
-def system_at(request: pytest.FixtureRequest, moments: Moments) -> Iterator[Any]:
-    yield moments.at(request.param)
+def check_against_grep(system: System, files: list[Path]) -> None:
+    """Every query over every file finds the lines that grep finds, each as often."""
+    assert files, "this machine has no log file at all"
+    for file in files:
+        for query, options in CASES:
+            text = f"service:{file.name}" if query == "*" else f"service:{file.name} AND {query}"
+            found = Counter(event["message"] for event in system.search(text))
+            assert found == grep(options, file), (file, query)
 
 
-@pytest.mark.parametrize(("query", "options"), CASES, ids=[query for query, _ in CASES])
-def test_a_search_finds_what_grep_finds(system_at: Any, file: Path, query: str, options: list[str]) -> None:
-    assert found(system_at, query, file.name) == grep(options, file)
+def test_in_flight_a_search_finds_what_grep_finds(pushed: System, files: list[Path]) -> None:
+    assert pushed.http.get("/search/v1/status").json()["table"]["rows"] == 0
+    check_against_grep(pushed, files)
 
 
-def test_a_time_range_finds_the_lines_of_that_time(system_at: Any) -> None:
+def test_the_command_line_finds_what_grep_finds(pushed: System, files: list[Path]) -> None:
+    text = f"service:{files[0].name} AND installed"
+    done = pushed.ess("search", text, "--since", "all", "--limit", "200000", "--json")
+    found = Counter(json.loads(line)["message"] for line in done.stdout.split("\n")[:-1])
+    assert found == grep(["-i", "-F", "installed"], files[0])
+
+
+def test_stored_a_search_finds_what_grep_finds(pushed: System, files: list[Path]) -> None:
+    pushed.ess("flush")
+    lines = sum(grep(["-E", "."], file).total() for file in files)
+    assert pushed.http.get("/search/v1/status").json()["table"]["rows"] == lines
+    check_against_grep(pushed, files)
+
+
+def test_after_kill_9_and_restart_a_search_finds_what_grep_finds(pushed: System, files: list[Path]) -> None:
+    pushed.kill_everything()
+    pushed.up()
+    check_against_grep(pushed, files)
+
+
+def test_a_time_range_finds_the_lines_of_that_time(pushed: System, files: list[Path]) -> None:
     log = FILES[0]
-    if not log.exists():
+    if log not in files:
         pytest.skip(f"{log} is not on this machine")
     lines = [line for line in log.read_text(errors="replace").split("\n") if line[:4].isdigit()]
     start, end = lines[len(lines) // 3][:19], lines[2 * len(lines) // 3][:19]
-    zone = subprocess.run(["date", f"--date={start}", "+%:z"], capture_output=True, text=True, check=True).stdout.strip()
-    got = system_at.search(f"service:{log.name}", start=start.replace(" ", "T") + zone, end=end.replace(" ", "T") + zone)
+    zone = subprocess.run(
+        ["date", f"--date={start}", "+%:z"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    got = pushed.search(f"service:{log.name}", start=start.replace(" ", "T") + zone, end=end.replace(" ", "T") + zone)
     assert Counter(event["message"] for event in got) == Counter(line for line in lines if start <= line[:19] < end)
 
 
-def test_killed_right_after_the_acknowledgement_an_event_is_found_once(new_system: Callable[[], Any]) -> None:
+def test_killed_right_after_the_acknowledgement_an_event_is_found_once(new_system: Callable[[], System]) -> None:
     system = new_system()
     answer = system.http.post("/push/v1/events", json=[{"message": f"survivor {i}"} for i in range(100)])
     assert answer.status_code == 202

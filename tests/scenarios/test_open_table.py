@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import polars
 
+from tests.systems import System
 
-def test_polars_counts_the_same_events(system: Any) -> None:
+
+def test_polars_counts_the_same_events(system: System) -> None:
     events = [{"message": f"m{i}", "level": "error" if i % 3 else "info", "n": i} for i in range(1000)]
     assert system.http.post("/push/v1/events", json=events).json()["accepted"] == 1000
     system.ess("flush")
@@ -18,7 +19,7 @@ def test_polars_counts_the_same_events(system: Any) -> None:
     assert set(frame["tenant"]) == {"default"}
 
 
-def test_a_reader_that_polls_through_flushes_sees_no_gap_and_no_double(system: Any) -> None:
+def test_a_reader_that_polls_through_flushes_sees_no_gap_and_no_double(system: System) -> None:
     for turn in range(8):
         events = [{"message": f"turn {turn} number {i}", "service": "polled"} for i in range(50)]
         assert system.http.post("/push/v1/events", content=json.dumps(events)).status_code == 202

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -25,7 +26,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ess_ray.cli import main
+from ess_ray.cli.checks import Listener
 from ess_ray.core.event import format_timestamp
+from ess_ray.runtime.processes import RunFile, boot_id
 
 DEADLINE_S = 30.0
 
@@ -142,7 +145,7 @@ def data_dir(contract: tuple[Contract, str], tmp_path: Path) -> Path:
     """A data directory whose system is the server."""
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"url": contract[1], "session_id": os.getsid(0), "port": 1}))
+    RunFile(os.getsid(0), 0.0, contract[1], 1, "", "", boot_id()).write(folder)
     return folder
 
 
@@ -259,6 +262,16 @@ def test_a_refusal_that_will_not_change_ends_the_push(ess: Ess, server: Contract
     assert done.exit_code == 1
     assert "no such encoding" in done.stderr
     assert "0 accepted" in done.stdout
+
+
+def test_what_was_acknowledged_before_a_failure_is_told(ess: Ess, server: Contract, tmp_path: Path) -> None:
+    whole = gzip.compress(b"".join(b"%d %s\n" % (i, os.urandom(40).hex().encode()) for i in range(5000)))
+    file = tmp_path / "cut.log.gz"
+    file.write_bytes(whole[: len(whole) * 3 // 4])
+    done = ess("push", str(file), "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["accepted"] == len(server.pushed) > 0
+    assert "cut.log.gz cannot be read to its end" in done.stderr
 
 
 def test_an_empty_input_is_done(ess: Ess, server: Contract) -> None:
@@ -410,6 +423,15 @@ def test_doctor_names_what_is_not_on_loopback(ess: Ess, server: Contract) -> Non
     assert (checks["python"], checks["push"], checks["search"]) == ("ok", "ok", "ok")
     server.healthy = False
     assert ess("doctor").exit_code == 1
+
+
+_INSIDE = ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"]
+_OUTSIDE = ["::ffff:10.0.0.1", "0.0.0.0", "::", "fe80::1%eth0"]
+
+
+@pytest.mark.parametrize("address", [*_INSIDE, *_OUTSIDE])
+def test_loopback_is_recognised_in_all_its_forms(address: str) -> None:
+    assert Listener(address, 1, 1, "").on_loopback is (address in _INSIDE)
 
 
 def test_every_command_explains_itself() -> None:

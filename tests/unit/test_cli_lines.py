@@ -70,6 +70,7 @@ CASES = [
     ("0123456789 is no time", None),
     ("12345 x", None),
     ("2026-13-40 10:00:00 is no date", None),
+    ("expires 0001-01-01T00:00:00Z", None),
     ("12026-11-24 10:00:00 is a part number", None),
     ("nothing here", None),
     ("x" * 100 + " 2026-11-24 10:00:00 is what the line talks about", None),

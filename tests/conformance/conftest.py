@@ -1,0 +1,118 @@
+"""Which adapters stand behind each port's suite: one entry here, and the whole suite runs over a new adapter.
+
+An opener gives a fresh, empty adapter; what it opened is closed by the fixture that called it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
+from ess_ray.ports import EventLog, ResultStore
+
+VNODES = 3
+
+
+# --------------------------------------------------------------------------------------------------------- logs
+@dataclass(frozen=True)
+class LogUnderTest:
+    """A fresh log of VNODES virtual nodes, and what its kind promises beyond the port.
+
+    `trims` tells whether `committed` moves `start_offsets` (Kafka's retention does, not its committed offset);
+    `dense` whether offsets have no holes.
+    """
+
+    log: EventLog
+    trims: bool
+    dense: bool
+
+
+LogOpener = Callable[[Path], AbstractAsyncContextManager[LogUnderTest]]
+
+
+@asynccontextmanager
+async def _memory_log(_: Path) -> AsyncIterator[LogUnderTest]:
+    yield LogUnderTest(MemoryLog(VNODES), trims=True, dense=True)
+
+
+def _sqlite_log(limits: SqliteLimits) -> LogOpener:
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[LogUnderTest]:
+        log = SqliteLog(folder / "log.sqlite", VNODES, limits)
+        try:
+            yield LogUnderTest(log, trims=True, dense=True)
+        finally:
+            log.close()
+
+    return opened
+
+
+LOGS: dict[str, LogOpener] = {
+    "memory": _memory_log,
+    "sqlite": _sqlite_log(SqliteLimits()),
+    "sqlite-from-disk": _sqlite_log(SqliteLimits(recent_bytes=0)),  # every read goes to the file
+}
+
+
+@pytest.fixture(params=LOGS)
+async def log_under_test(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogUnderTest]:
+    async with LOGS[request.param](tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def log(log_under_test: LogUnderTest) -> EventLog:
+    return log_under_test.log
+
+
+# ------------------------------------------------------------------------------------------------------ results
+MAX_ROWS = 100
+MAX_BYTES = 64 * 1024
+TTL_S = 60.0
+
+
+@dataclass(frozen=True)
+class ResultsUnderTest:
+    """An empty result store with caps of MAX_ROWS and MAX_BYTES an answer, and a way to let `seconds` pass."""
+
+    results: ResultStore
+    let_pass: Callable[[float], Awaitable[None]]
+
+
+ResultsOpener = Callable[[], AbstractAsyncContextManager[ResultsUnderTest]]
+
+
+@asynccontextmanager
+async def _memory_results() -> AsyncIterator[ResultsUnderTest]:
+    now_us = 1_790_000_000_000_000
+
+    async def let_pass(seconds: float) -> None:
+        nonlocal now_us
+        now_us += round(seconds * 1_000_000)
+
+    yield ResultsUnderTest(MemoryResultStore(lambda: now_us, TTL_S, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), let_pass)
+
+
+RESULTS: dict[str, ResultsOpener] = {"memory": _memory_results}
+
+
+@pytest.fixture(params=RESULTS)
+async def results_under_test(request: pytest.FixtureRequest) -> AsyncIterator[ResultsUnderTest]:
+    async with RESULTS[request.param]() as opened:
+        yield opened
+
+
+@pytest.fixture
+def results(results_under_test: ResultsUnderTest) -> ResultStore:
+    return results_under_test.results
+
+
+@pytest.fixture
+def let_pass(results_under_test: ResultsUnderTest) -> Callable[[float], Awaitable[None]]:
+    return results_under_test.let_pass

@@ -1,0 +1,219 @@
+"""Pushed bodies, made up: rows, reasons or refusals come out, nothing else; the fast path means what the rules say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ess_ray.core.errors import BadRequest, TooLarge
+from ess_ray.core.event import format_timestamp
+from ess_ray.intake.body import decompress, read_values
+from ess_ray.intake.columns import NOT_PLAIN, Columns, odd_columns, plain_columns, to_columns
+from ess_ray.intake.decode import decode_events
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.rows import Inexact
+
+NOW_US = 1_790_000_000_000_000
+LIMITS = IntakeLimits()
+FIELDS = ["timestamp", "message", "level", "service", "host", "trace_id", "span_id", "id", "attributes"]
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=2**60, max_value=2**80),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=()), max_size=8),
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+keys = st.sampled_from(["a", "b", "a.b", "a.b.c", "k", "", "é"])
+nested = st.recursive(
+    scalars, lambda inner: st.dictionaries(keys, inner, max_size=4) | st.lists(inner, max_size=3), max_leaves=8
+)
+digits = st.integers(0, 99).map("{:02d}".format)
+offsets = st.one_of(
+    st.sampled_from(["Z", "z", "", "+00:00", "-00:00", "+05", "+0530", " Z", "+24:00"]),
+    st.builds("{}{}:{}".format, st.sampled_from("+-"), digits, digits),
+)
+texts_of_time = st.builds(
+    "{}{}{}:{}{}{}{}".format,
+    st.sampled_from(["2026-09-21", "2026-02-30", "2024-02-29", "2016-09-21", "2026-9-1", "0000-01-01", "9999-12-31"]),
+    st.sampled_from("Tt _"),
+    st.one_of(st.sampled_from(["14", "24", "00"]), digits),
+    st.one_of(st.sampled_from(["13", "60"]), digits),
+    st.one_of(st.sampled_from(["", ":00", ":59", ":60"]), digits.map(":{}".format)),
+    st.one_of(st.just(""), st.builds("{}{}".format, st.sampled_from(".,"), st.text("0123456789", max_size=11))),
+    offsets,
+)
+times = st.one_of(
+    st.none(),
+    texts_of_time,
+    st.integers(NOW_US - 10**15, NOW_US + 10**9).map(format_timestamp),
+    st.integers(NOW_US - 10**9, NOW_US + 10**9),
+    st.integers(1, 20).map(lambda power: NOW_US // 10**6 * 10**power),
+    st.floats(1e9, 2e9),
+    st.integers(0, 2**70).map(str),
+    scalars,
+)
+texts = st.one_of(st.text(max_size=6), st.none()) | st.text(max_size=6)
+mostly_events = st.fixed_dictionaries(
+    {"message": st.text(max_size=10)},
+    optional={
+        "timestamp": times,
+        "level": st.sampled_from(["info", "WARN", "odd", "", None]),
+        "service": texts,
+        "host": texts,
+        "id": texts,
+        "attributes": st.one_of(
+            st.none(), st.dictionaries(keys, st.text(max_size=4)), st.dictionaries(keys, nested, max_size=4)
+        ),
+        "user": nested,
+        "a": nested,
+    },
+)
+wild_events = st.dictionaries(st.sampled_from([*FIELDS, "a", "x.y"]), anything | times, max_size=6) | anything
+batches = st.lists(mostly_events, min_size=1, max_size=5) | st.lists(
+    mostly_events | wild_events, min_size=1, max_size=5
+)
+
+
+def slow(values: list[Any], exact: bool) -> Columns:
+    return odd_columns(values, NOW_US, LIMITS, exact)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(mostly_events | wild_events, max_size=6))
+def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
+    body = json.dumps(events).encode()
+    refused: BadRequest | None = None
+    try:
+        decoded = decode_events(body, None, NOW_US, LIMITS)
+    except BadRequest as error:
+        refused = error
+    if refused is not None:
+        assert len(refused.details["rejected"]) == len(events) > 0
+        return
+    decoded.batch.validate(full=True)
+    assert len(decoded.batch) + len(decoded.rejected) == len(events)
+    lines = b"\n".join(json.dumps(event).encode() for event in events)
+    if events:
+        as_lines = decode_events(lines, "application/x-ndjson", NOW_US, LIMITS)
+        assert as_lines.batch.equals(decoded.batch)
+        assert as_lines.rejected == decoded.rejected
+    for pairs in decoded.batch.column("attributes").to_pylist():
+        assert pairs is None or len(dict(pairs)) == len(pairs)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.binary(max_size=60)
+    | anything.map(lambda value: json.dumps(value).encode())
+    | st.text(max_size=40).map(str.encode),
+    st.sampled_from([None, "application/json", "application/x-ndjson"]),
+)
+def test_any_bytes_give_rows_or_a_refusal(body: bytes, kind: str | None) -> None:
+    try:
+        decode_events(body, kind, NOW_US, LIMITS).batch.validate(full=True)
+    except BadRequest:
+        return  # any other exception fails the test
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from(["gzip", "zstd"]), st.booleans())
+def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str, magic: bool) -> None:
+    start = {"gzip": b"\x1f\x8b\x08\0", "zstd": b"\x28\xb5\x2f\xfd"}[encoding] if magic else b""
+    try:
+        decompress(start + body, encoding, 1000)
+    except (BadRequest, TooLarge):
+        return  # any other exception fails the test
+
+
+@settings(max_examples=1500, deadline=None)
+@given(batches)
+def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
+    body = json.dumps(events).encode()
+    read = read_values(body, None, LIMITS)
+    try:
+        fast = plain_columns(read.values, NOW_US, LIMITS)
+    except NOT_PLAIN:
+        return
+    by_rules = slow(read.values, exact=True)
+    assert by_rules.rejected == []
+    assert fast.equals(by_rules.batch)
+
+
+@settings(max_examples=800, deadline=None)
+@given(batches)
+def test_both_readers_of_json_give_the_same_events(events: list[Any]) -> None:
+    body = json.dumps(events).encode()
+    exact = slow(read_values(body, None, LIMITS, exact=True).values, exact=True)
+    read = read_values(body, None, LIMITS)
+    try:
+        found = to_columns(read.values, len(body), NOW_US, LIMITS, read.exact)
+    except Inexact:
+        return
+    assert found.rejected == exact.rejected
+    assert found.batch.equals(exact.batch)
+
+
+def naive_flatten(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            flat.update(naive_flatten(inner, f"{prefix}{key}."))
+        elif isinstance(inner, str):
+            flat[prefix + key] = inner
+        elif inner is not None:
+            flat[prefix + key] = json.dumps(inner, separators=(",", ":"), ensure_ascii=False)
+    return flat
+
+
+plain_leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.lists(st.integers() | st.text(max_size=3), max_size=3)
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.dictionaries(
+        keys,
+        st.recursive(plain_leaves, lambda inner: st.dictionaries(keys, inner, max_size=3), max_leaves=10),
+        max_size=4,
+    )
+)
+def test_attributes_are_flattened_as_a_naive_oracle_does(attributes: dict[str, Any]) -> None:
+    body = json.dumps([{"message": "m", "attributes": attributes}]).encode()
+    (pairs,) = decode_events(body, None, NOW_US, LIMITS).batch.column("attributes").to_pylist()
+    assert dict(pairs or []) == naive_flatten(attributes)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.characters(exclude_categories=()) | st.characters(categories=["Cs"]), max_size=12))
+def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) -> None:
+    body = json.dumps([{"message": text}]).encode()  # escapes each code unit
+    (message,) = decode_events(body, None, NOW_US, LIMITS).batch.column("message").to_pylist()
+    assert message == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(times, min_size=1, max_size=4))
+def test_columns_of_times_are_read_as_each_time_alone(values: list[Any]) -> None:
+    events = [{"message": "m", "timestamp": value} for value in values]
+    together = to_columns(events, 100, NOW_US, LIMITS, exact=True)
+    alone = [slow([event], exact=True) for event in events]
+    assert [index for index, _ in together.rejected] == [i for i, one in enumerate(alone) if one.rejected]
+    assert (
+        pa.Table.from_batches([together.batch]) == pa.Table.from_batches([one.batch for one in alone]).combine_chunks()
+    )

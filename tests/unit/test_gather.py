@@ -1,0 +1,359 @@
+"""Gathering: at once when idle, together when busy, routed alike for alike, bounded, and nobody hurt by another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ess_ray.adapters.memory import MemoryLog
+from ess_ray.core.errors import BadRequest, KeyConflict, TooFast, Unavailable
+from ess_ray.core.event import RECORD_SCHEMA
+from ess_ray.intake.gather import Gatherer, route
+from ess_ray.intake.keys import WINDOW_US, KeyGuard
+from ess_ray.intake.limits import GatherLimits
+from ess_ray.ports import MAX_RECORD_BYTES, Record
+from ess_ray.record import DecodedRecord, decode_record
+
+T0_US = 1_790_000_000_000_000
+VNODES = 8
+
+
+def batch_of(*messages: str, ids: Sequence[str | None] | None = None) -> pa.RecordBatch:
+    count = len(messages)
+    given: dict[str, Any] = {"timestamp": [T0_US] * count, "observed_timestamp": [T0_US] * count, "message": messages}
+    if ids is not None:
+        given["event_id"] = ids
+    arrays = [pa.array(given[f.name], f.type) if f.name in given else pa.nulls(count, f.type) for f in RECORD_SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
+
+
+class SlowLog(MemoryLog):
+    """An in-memory log whose appends wait until the test lets them through, and may fail."""
+
+    def __init__(self) -> None:
+        super().__init__(VNODES)
+        self.open = asyncio.Event()
+        self.started = 0
+        self.error: Exception | None = None
+        self.appends: list[list[Record]] = []
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        self.started += 1
+        await self.open.wait()
+        if self.error is not None:
+            raise self.error
+        self.appends.append(list(records))
+        return await super().append(records)
+
+
+async def turns(count: int = 20) -> None:
+    """Let every task that can run do so."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def everything(log: MemoryLog) -> list[DecodedRecord]:
+    found = []
+    for vnode in range(VNODES):
+        for record in (await log.read(vnode, 0, 1 << 30)).records:
+            found.append(decode_record(record, await log.log_id(), vnode))
+    return found
+
+
+def messages(records: Sequence[DecodedRecord]) -> list[str]:
+    return [message for record in records for message in record.batch.column("message").to_pylist()]
+
+
+async def test_a_batch_alone_goes_at_once_and_is_there_when_submit_returns() -> None:
+    log = MemoryLog(VNODES)
+    await Gatherer(log).submit("acme", batch_of("a", "b"))
+    (record,) = await everything(log)
+    assert (record.tenant, messages([record])) == ("acme", ["a", "b"])
+
+
+async def test_no_rows_need_no_log() -> None:
+    log = SlowLog()
+    await Gatherer(log).submit("default", batch_of())
+    assert log.started == 0
+
+
+async def test_what_arrives_during_an_append_goes_together_with_the_next() -> None:
+    log, tasks = SlowLog(), []
+    gatherer = Gatherer(log)
+    first = asyncio.create_task(gatherer.submit("default", batch_of("first")))
+    await turns()
+    assert log.started == 1
+    for number in range(50):
+        tasks.append(asyncio.create_task(gatherer.submit(f"t{number % 2}", batch_of(str(number)))))
+    await turns()
+    assert log.started == 1
+    assert not any(task.done() for task in (first, *tasks))
+    log.open.set()
+    await asyncio.gather(first, *tasks)
+    assert [len(records) for records in log.appends] == [1, 2]  # one record for each tenant
+    records = await everything(log)
+    assert Counter(messages(records)) == Counter(["first", *map(str, range(50))])
+    assert {r.tenant for r in records} == {"default", "t0", "t1"}
+    assert gatherer.held_bytes == 0
+
+
+async def test_full_records_do_not_wait_for_the_append_before_up_to_a_few() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log, GatherLimits(max_appends=3))
+    tasks = []
+    for _ in range(10):
+        tasks.append(asyncio.create_task(gatherer.submit("default", batch_of("x" * 500_000))))
+        await turns()
+    assert log.started == 3
+    log.open.set()
+    await asyncio.gather(*tasks)
+    assert len(messages(await everything(log))) == 10
+
+
+async def test_a_request_that_fits_a_record_is_never_cut_by_its_neighbours() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    sizes = [100_000, 300_000, 430_000, 10, 700_000, 440_000, 50_000]
+    tasks = [
+        asyncio.create_task(gatherer.submit("default", batch_of(*[f"{n} " + "x" * (size // 10)] * 10)))
+        for n, size in enumerate(sizes)
+    ]
+    await turns()
+    log.open.set()
+    await asyncio.gather(*tasks)
+    records = await everything(log)
+    for number in range(len(sizes)):
+        holding = [record for record in records if any(m.startswith(f"{number} ") for m in messages([record]))]
+        assert len(holding) == 1
+    assert all(len(record.value) <= MAX_RECORD_BYTES for append in log.appends for record in append)
+
+
+async def test_a_request_of_many_records_goes_to_one_virtual_node_in_one_append() -> None:
+    log = SlowLog()
+    log.open.set()
+    await Gatherer(log).submit("default", batch_of(*["x" * 400_000] * 20))
+    (append,) = log.appends
+    assert len(append) > 1
+    assert len({record.vnode for record in append}) == 1
+
+
+async def test_batches_are_spread_evenly_over_the_virtual_nodes() -> None:
+    log = MemoryLog(VNODES)
+    gatherer = Gatherer(log)
+    for number in range(400):
+        await gatherer.submit("default", batch_of(*["x" * 100] * (1 + number % 7)))
+    loads = Counter(
+        row["vnode"] for record in await everything(log) for row in record.batch.select(["vnode"]).to_pylist()
+    )
+    assert len(loads) == VNODES
+    assert max(loads.values()) < 1.1 * sum(loads.values()) / VNODES
+
+
+# ---------------------------------------------------------------------------------------------------------- routing
+async def test_a_keyed_request_goes_whole_to_the_node_of_its_key_alone_in_its_records() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    tasks = [asyncio.create_task(gatherer.submit("default", batch_of(f"plain {n}"))) for n in range(3)]
+    tasks += [asyncio.create_task(gatherer.submit("default", batch_of("keyed"), "key", "hash")) for _ in range(2)]
+    tasks += [asyncio.create_task(gatherer.submit("other", batch_of("keyed"), "key", "hash2"))]
+    await turns()
+    log.open.set()
+    await asyncio.gather(*tasks)
+    keyed = [record for record in await everything(log) if record.request is not None]
+    assert len(keyed) == 3
+    for record in keyed:
+        assert record.request is not None
+        assert (record.request.key, record.request.part, record.request.parts) == ("key", 0, 1)
+        assert messages([record]) == ["keyed"]
+        vnode = await gatherer.vnode_of_key(record.tenant, "key")
+        assert set(record.batch.column("vnode").to_pylist()) == {vnode}
+    assert Counter(record.request.body_hash for record in keyed if record.request) == {"hash": 2, "hash2": 1}
+
+
+async def test_a_large_keyed_request_is_numbered_and_a_repeat_is_cut_alike() -> None:
+    log = MemoryLog(VNODES)
+    batch = batch_of(*["x" * 300_000] * 20)
+    for _ in range(2):
+        await Gatherer(log).submit("default", batch, "key", "hash")
+    requests = Counter(record.request for record in await everything(log))
+    assert len(requests) > 1
+    assert set(requests.values()) == {2}
+    assert {r.part for r in requests if r} == set(range(len(requests)))
+
+
+async def test_requests_with_ids_go_to_the_node_of_their_ids_in_any_order() -> None:
+    log = MemoryLog(VNODES)
+    for start in range(40):
+        names = [f"{start}-{n}" for n in range(3)]
+        await Gatherer(log).submit("default", batch_of("a", "b", "c", ids=names))
+        await Gatherer(log).submit("default", batch_of("c", "b", "a", "no id", ids=[*reversed(names), None]))
+    nodes: dict[str, set[int]] = {}
+    for record in await everything(log):
+        for row in record.batch.select(["event_id", "vnode"]).to_pylist():
+            if row["event_id"] is not None:
+                nodes.setdefault(row["event_id"], set()).add(row["vnode"])
+    assert len(nodes) == 120
+    assert all(len(found) == 1 for found in nodes.values())
+    assert len(set.union(*nodes.values())) == VNODES
+
+
+async def test_requests_with_ids_share_records_with_their_own_node_only() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    tasks = [asyncio.create_task(gatherer.submit("default", batch_of("m", ids=[f"id {n % 20}"]))) for n in range(200)]
+    tasks.append(asyncio.create_task(gatherer.submit("default", batch_of("plain"))))
+    await turns()
+    log.open.set()
+    await asyncio.gather(*tasks)
+    assert sum(map(len, log.appends)) <= 2 * VNODES + 2
+    for record in await everything(log):
+        for row in record.batch.select(["event_id", "vnode"]).to_pylist():
+            assert row["event_id"] is None or row["vnode"] == route("default", [row["event_id"]], VNODES)
+
+
+def test_routes_are_for_ever() -> None:
+    assert [route("default", [name], 64) for name in ("a", "b", "c")] == [
+        route("default", [name], 64) for name in ("a", "b", "c")
+    ]
+    assert route("default", ["ab", "c"], 1 << 60) != route("default", ["a", "bc"], 1 << 60)
+    assert route("default", ["a"], 1 << 60) != route("other", ["a"], 1 << 60)
+    assert route("default", ["order-17"], 64) == 37, "a change of the hash would send repeats to another node"
+
+
+@pytest.mark.parametrize("key", ["", "k" * 101, "é" * 51])
+async def test_a_key_has_1_to_100_bytes(key: str) -> None:
+    gatherer = Gatherer(MemoryLog(VNODES))
+    with pytest.raises(BadRequest, match="100 bytes"):
+        await gatherer.submit("default", batch_of("m"), key, "hash")
+    await gatherer.submit("default", batch_of("m"), "k" * 100, "hash")
+
+
+# --------------------------------------------------------------------------------------------------------- failures
+async def test_a_failed_append_fails_all_its_submitters_and_none_of_the_next() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    tasks = [asyncio.create_task(gatherer.submit("default", batch_of(str(n)))) for n in range(5)]
+    await turns()
+    log.error = Unavailable("down", retry=1)
+    log.open.set()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(error, Unavailable) and error.message == "down" for error in ended)
+    assert len({id(error) for error in ended}) == 5
+    log.error = None
+    await gatherer.submit("default", batch_of("after"))
+    assert messages(await everything(log)) == ["after"]
+    assert gatherer.held_bytes == 0
+
+
+async def test_a_log_that_breaks_its_promise_is_unavailable_too(caplog: pytest.LogCaptureFixture) -> None:
+    log = SlowLog()
+    log.error = RuntimeError("a bug")
+    log.open.set()
+    gatherer = Gatherer(log)
+    with pytest.raises(Unavailable):
+        await gatherer.submit("default", batch_of("m"))
+    await turns()
+    assert "should have named" in caplog.text
+    log.error = None
+    await gatherer.submit("default", batch_of("after"))
+
+
+async def test_a_caller_that_goes_hurts_nobody() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    first = asyncio.create_task(gatherer.submit("default", batch_of("in flight, gone")))
+    await turns()
+    waiting = [asyncio.create_task(gatherer.submit("default", batch_of(name))) for name in ("a", "waiting, gone", "b")]
+    await turns()
+    first.cancel()
+    waiting[1].cancel()
+    await turns()
+    log.open.set()
+    await asyncio.gather(waiting[0], waiting[2])
+    assert {"a", "b"} <= set(messages(await everything(log)))
+    assert "waiting, gone" not in messages(await everything(log))
+    assert gatherer.held_bytes == 0
+
+
+async def test_too_much_waiting_is_refused_until_it_is_durable() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log, GatherLimits(max_waiting_bytes=1_000_000))
+    tasks = [asyncio.create_task(gatherer.submit("default", batch_of("x" * 400_000))) for _ in range(3)]
+    await turns()
+    with pytest.raises(TooFast):
+        await gatherer.submit("default", batch_of("m"))
+    with pytest.raises(TooFast):
+        gatherer.refuse_when_full()
+    log.open.set()
+    await asyncio.gather(*tasks)
+    await gatherer.submit("default", batch_of("m"))
+    assert len(messages(await everything(log))) == 4
+
+
+async def test_an_event_that_fits_no_record_fails_alone() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    source = "".join(chr(32 + i * i * 31 % 90) for i in range(4000))
+    huge = asyncio.create_task(gatherer.submit("default", batch_of(noise(2_500_000) + source)))
+    small = asyncio.create_task(gatherer.submit("default", batch_of("small")))
+    await turns()
+    log.open.set()
+    with pytest.raises(BadRequest):
+        await huge
+    await small
+
+
+def noise(characters: int) -> str:
+    import random
+
+    return random.Random(1).randbytes(characters // 2).hex()
+
+
+# ------------------------------------------------------------------------------------------------------------- keys
+class Owner:
+    """Knows what a writer would, or is not there."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], str] = {}
+        self.there = True
+
+    async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+        if not self.there:
+            raise Unavailable("no owner just now")
+        return self.known.get((tenant, key))
+
+
+async def test_a_key_with_another_body_is_refused() -> None:
+    owner, now = Owner(), [T0_US]
+    guard = KeyGuard(owner.known_body, lambda: now[0])
+    await guard.check(0, "default", "k", "one")
+    await guard.check(0, "default", "k", "one")
+    await guard.check(0, "other", "k", "two")
+    with pytest.raises(KeyConflict):
+        await guard.check(0, "default", "k", "two")
+    now[0] += WINDOW_US + 1
+    await guard.check(0, "default", "k", "two")
+    guard.forget("default", "k", "one")  # not what it is known with: stays
+    with pytest.raises(KeyConflict):
+        await guard.check(0, "default", "k", "one")
+    guard.forget("default", "k", "two")
+    await guard.check(0, "default", "k", "one")
+
+
+async def test_the_owner_is_asked_and_its_absence_refuses_nothing() -> None:
+    owner = Owner()
+    guard = KeyGuard(owner.known_body, lambda: T0_US, max_recent=2)
+    owner.known[("default", "k")] = "one"
+    for _ in range(2):
+        with pytest.raises(KeyConflict):
+            await guard.check(0, "default", "k", "two")
+    await guard.check(0, "default", "k", "one")
+    owner.there = False
+    await guard.check(0, "default", "new", "x")
+    await guard.check(0, "default", "newer", "x")
+    await guard.check(0, "default", "k", "two")  # pushed out of the memory by the newer ones

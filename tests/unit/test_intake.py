@@ -1,0 +1,482 @@
+"""What a pushed body becomes: the rules of sections 3 and 7, one by one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import zlib
+from typing import Any
+
+import pytest
+import zstandard
+
+from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
+from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
+from ess_ray.intake.body import decompress
+from ess_ray.intake.decode import Decoded, body_hash, decode_events
+from ess_ray.intake.limits import IntakeLimits
+
+NOW_US = 1_790_000_000_000_000
+LIMITS = IntakeLimits()
+NDJSON = "application/x-ndjson"
+TEN_YEARS_US = LIMITS.max_event_age_us
+
+
+def decode(document: Any, content_type: str | None = "application/json") -> Decoded:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    decoded = decode_events(body, content_type, NOW_US, LIMITS)
+    assert decoded.batch.schema.equals(RECORD_SCHEMA)
+    decoded.batch.validate(full=True)
+    return decoded
+
+
+def rows(document: Any, content_type: str | None = "application/json") -> list[dict[str, Any]]:
+    """Every event must be valid; gives the rows, times in microseconds, attributes as a dict."""
+    decoded = decode(document, content_type)
+    assert decoded.rejected == []
+    found = decoded.batch.to_pylist()
+    for row, us in zip(found, decoded.batch.column("timestamp").cast("int64").to_pylist(), strict=True):
+        pairs = row["attributes"] or []
+        assert len(dict(pairs)) == len(pairs), "a key twice"
+        row["attributes"] = dict(pairs)
+        row["timestamp"] = us
+    return found
+
+
+def row(**event: Any) -> dict[str, Any]:
+    return rows([{"message": "m", **event}])[0]
+
+
+def reason(**event: Any) -> str:
+    """Why an event is rejected, standing beside a valid one that is kept."""
+    decoded = decode([{"message": "good"}, event])
+    assert decoded.batch.column("message").to_pylist() == ["good"]
+    ((index, text),) = decoded.rejected
+    assert index == 1
+    return text
+
+
+# ------------------------------------------------------------------------------------------------------- body forms
+def test_array_envelope_object_and_lines_are_the_same_events() -> None:
+    events = [{"message": "a", "level": "info"}, {"message": "b"}]
+    expected = rows(events)
+    assert [r["message"] for r in expected] == ["a", "b"]
+    assert rows({"events": events}) == expected
+    assert rows(b'{"message":"a","level":"info"}\r\n\n  \n{"message":"b"}\n', NDJSON) == expected
+    assert rows(events[0]) == expected[:1]
+
+
+def test_an_empty_array_is_no_events() -> None:
+    for document in ([], {"events": []}):
+        assert len(decode(document).batch) == 0
+
+
+def test_an_event_may_have_an_attribute_named_events() -> None:
+    assert rows({"message": "m", "events": [1, 2]})[0]["attributes"] == {"events": "[1,2]"}
+
+
+def test_an_envelope_holds_events_alone() -> None:
+    with pytest.raises(BadRequest, match="service"):
+        decode({"events": [{"message": "m"}], "service": "api"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b" \n", b"nonsense", b"{", b"[1,", b"5", b"null", b'"text"', b"true", b"[]]", b"\xff\xfe", b"[NaN]", b"NaN"],
+)
+def test_what_is_no_json_or_no_events_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        decode(body)
+
+
+def test_a_byte_order_mark_is_no_error() -> None:
+    assert rows(b'\xef\xbb\xbf{"message":"m"}')[0]["message"] == "m"
+
+
+def test_a_bad_line_is_rejected_with_its_index_among_the_lines_that_are_not_blank() -> None:
+    body = b'{"message":"a"}\n\nnot json\n{"message":"b"}\n[1]\n{"message":"\xff"}\n' + b"[" * 5000 + b"\n"
+    decoded = decode(body, NDJSON)
+    assert decoded.batch.column("message").to_pylist() == ["a", "b"]
+    assert [index for index, _ in decoded.rejected] == [1, 3, 4, 5]
+
+
+def test_blank_lines_alone_are_an_empty_body() -> None:
+    with pytest.raises(BadRequest, match="empty"):
+        decode(b"\n \n", NDJSON)
+
+
+def test_when_all_are_invalid_the_problem_names_each() -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode([{"level": "info"}, 5, {"message": 1}])
+    assert [one["index"] for one in caught.value.details["rejected"]] == [0, 1, 2]
+    assert all(one["reason"] for one in caught.value.details["rejected"])
+
+
+def test_ten_thousand_events_pass_and_one_more_does_not() -> None:
+    event = {"message": "m"}
+    assert len(decode([event] * 10_000).batch) == 10_000
+    line = b'{"message":"m"}\n'
+    assert len(decode(line * 10_000, NDJSON).batch) == 10_000
+    for document, kind in (([event] * 10_001, None), ({"events": [event] * 10_001}, None), (line * 10_001, NDJSON)):
+        with pytest.raises(TooLarge):
+            decode(document, kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "",
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/cloudevents+json",
+        "application/x-www-form-urlencoded",
+    ],
+)
+def test_content_types_that_are_json(kind: str | None) -> None:
+    assert len(decode([{"message": "m"}], kind).batch) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/xml", "application/json; charset=latin-1", "multipart/form-data; boundary=x", "image/png"]
+)
+def test_content_types_that_are_not_spoken(kind: str) -> None:
+    with pytest.raises(Unsupported):
+        decode([{"message": "m"}], kind)
+
+
+# ------------------------------------------------------------------------------------------------------ compression
+def zstd_streamed(data: bytes) -> bytes:
+    writer = zstandard.ZstdCompressor().compressobj()  # no content size in the frame
+    return writer.compress(data) + writer.flush()
+
+
+PACK = {"gzip": gzip.compress, "zstd": zstandard.compress, "zstd streamed": zstd_streamed}
+
+
+@pytest.mark.parametrize("pack", PACK)
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 3_000_000])
+def test_compressed_bodies_come_back(pack: str, size: int) -> None:
+    data = bytes(i * i % 251 for i in range(1000)) * (size // 1000 + 1)
+    data = data[:size]
+    assert decompress(PACK[pack](data), pack.partition(" ")[0].upper(), 3_000_000) == data
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_members_one_after_another_are_one_body(pack: str) -> None:
+    body = b"".join(PACK[pack](part) for part in (b"one", b"", b"two" * 50_000))
+    assert decompress(body, pack.partition(" ")[0], 1_000_000) == b"one" + b"two" * 50_000
+    if pack == "gzip":
+        assert decompress(body + b"\0" * 500, "gzip", 1_000_000) == b"one" + b"two" * 50_000
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_the_limit_is_exact(pack: str) -> None:
+    assert len(decompress(PACK[pack](b"x" * 1000), pack.partition(" ")[0], 1000)) == 1000
+    with pytest.raises(TooLarge):
+        decompress(PACK[pack](b"x" * 1001), pack.partition(" ")[0], 1000)
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_a_bomb_costs_its_limit_only(pack: str) -> None:
+    bomb = PACK[pack](b"\0" * 100_000_000)
+    started_s = time.process_time()
+    with pytest.raises(TooLarge):
+        decompress(bomb, pack.partition(" ")[0], LIMITS.max_batch_bytes)
+    assert time.process_time() - started_s < 2  # 0.02 s; all of it would take 0.5 s and more
+
+
+def test_empty_members_without_end_are_refused() -> None:
+    for name, pack in (("gzip", gzip.compress), ("zstd", zstandard.compress)):
+        with pytest.raises(BadRequest, match="members"):
+            decompress(pack(b"") * 100_000, name, LIMITS.max_batch_bytes)
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_broken_streams_are_refused(pack: str) -> None:
+    name, whole = pack.partition(" ")[0], PACK[pack](bytes(range(256)) * 400)
+    for body in (
+        whole[:-3],
+        whole[: len(whole) // 2],
+        whole[:2],
+        b"plain text",
+        whole + b"garbage",
+        whole[:30] + b"\xff" * 40,
+    ):
+        with pytest.raises(BadRequest):
+            decompress(body, name, LIMITS.max_batch_bytes)
+
+
+def test_other_encodings_are_not_spoken() -> None:
+    for name in ("br", "deflate", "gzip, gzip", "compress"):
+        with pytest.raises(Unsupported):
+            decompress(zlib.compress(b"x"), name, 1000)
+    assert decompress(b"x", "identity", 1) == decompress(b"x", None, 1) == b"x"
+    with pytest.raises(TooLarge):
+        decompress(b"xy", None, 1)
+
+
+# ----------------------------------------------------------------------------------------------------------- fields
+def test_every_field_is_kept() -> None:
+    found = row(
+        timestamp="2026-09-21T14:13:20.5+02:00",
+        level="warning",
+        service="api",
+        host="h1",
+        trace_id="t",
+        span_id="s",
+        id="e1",
+    )
+    assert format_timestamp(found["timestamp"]) == "2026-09-21T12:13:20.500000Z"
+    assert (found["level"], found["severity_number"]) == ("WARN", 13)
+    assert [found[name] for name in ("service", "host", "trace_id", "span_id", "event_id")] == [
+        "api",
+        "h1",
+        "t",
+        "s",
+        "e1",
+    ]
+
+
+def test_missing_and_null_fields_are_absent() -> None:
+    names = ("level", "severity_number", "service", "host", "trace_id", "span_id", "event_id")
+    nulls = dict.fromkeys(("timestamp", "level", "service", "host", "trace_id", "span_id", "id", "attributes"))
+    for found in (
+        row(),
+        row(**nulls),
+        rows([{"message": "m"}, {"message": "m", **nulls}, {"message": "m", "level": "info"}])[1],
+    ):
+        assert [found[name] for name in names] == [None] * len(names)
+        assert (found["attributes"], found["timestamp"]) == ({}, NOW_US)
+
+
+@pytest.mark.parametrize("text", ["", "two\nlines", "a\0b", "\U0001f600é", " ", "\u2028"])
+def test_a_message_may_be_any_text(text: str) -> None:
+    assert rows([{"message": text}])[0]["message"] == text
+    assert rows(json.dumps({"message": text}, ensure_ascii=False).encode())[0]["message"] == text
+
+
+@pytest.mark.parametrize("message", [None, True, 5, 1.5, {}, {"a": 1}, [], ["m"]])
+def test_a_message_that_is_no_text_is_rejected(message: Any) -> None:
+    assert "message" in reason(message=message)
+
+
+def test_a_missing_message_is_rejected() -> None:
+    assert reason(level="info") == "message is missing"
+
+
+@pytest.mark.parametrize("event", [5, None, "text", [], True, [{"message": "m"}]])
+def test_an_event_that_is_no_object_is_rejected(event: Any) -> None:
+    decoded = decode([{"message": "good"}, event])
+    assert decoded.rejected == [(1, "an event must be a JSON object")]
+
+
+@pytest.mark.parametrize("name", ["level", "service", "host", "trace_id", "span_id", "id"])
+@pytest.mark.parametrize("value", [5, 0, 1.5, True, False, {}, [], {"a": "b"}])
+def test_a_field_of_another_type_is_rejected(name: str, value: Any) -> None:
+    assert reason(message="m", **{name: value}).startswith(f"{name} must be text")
+
+
+@pytest.mark.parametrize("value", ["text", "", 5, 0, False, [], ["a"]])
+def test_attributes_that_are_no_object_are_rejected(value: Any) -> None:
+    assert reason(message="m", attributes=value).startswith("attributes must be an object")
+    assert reason(message="m", attributes=value, other="x").startswith("attributes must be an object")
+
+
+def test_an_id_has_at_most_128_bytes() -> None:
+    assert row(id="é" * 64)["event_id"] == "é" * 64
+    assert "128 bytes" in reason(message="m", id="é" * 64 + "x")
+    assert row(id="")["event_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("level", "stored"), [("info", ("INFO", 9)), ("Err", ("ERROR", 17)), ("odd", ("ODD", None)), ("", ("", None))]
+)
+def test_levels_are_normalized(level: str, stored: tuple[str, int | None]) -> None:
+    found = row(level=level)
+    assert (found["level"], found["severity_number"]) == stored
+
+
+# ------------------------------------------------------------------------------------------------------- timestamps
+@pytest.mark.parametrize(
+    "time",
+    ["2026-09-21T14:13:20Z", "2026-09-21 14:13:20Z", "2026-09-21t14:13:20z", "2026-09-21T14:13:20",
+     "2026-09-21T14:13:20.000000999Z", "2026-09-21T16:13:20+02:00", "2026-09-21T16:13:20+0200", 1_790_000_000,
+     "1790000000", 1_790_000_000_000, "1790000000000",
+     1_790_000_000_000_000, 1_790_000_000_000_000_000, "1790000000000000000",
+     1_790_000_000.0, "1790000000.0", " 1790000000 "],
+)  # fmt: skip
+def test_one_moment_in_many_ways(time: Any) -> None:
+    assert row(timestamp=time)["timestamp"] == NOW_US
+    assert [r["timestamp"] for r in rows([{"message": "m", "timestamp": t} for t in (time, None, NOW_US + 5)])] == [
+        NOW_US,
+        NOW_US,
+        NOW_US + 5,
+    ]
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["", "yesterday", "2026-09-21", "2026-09-21T14:13Z", "2026-09-21T14:13+00:00", "2026-09-21T14:13:20+02",
+     "2026-13-21T14:13:20Z", "2026-09-31T14:13:20Z", "2026-09-21T25:13:20Z", "0000-01-01T00:00:00Z", True, False,
+     {}, [],
+     1e300, 10**25, -1, 0, "NaN", "9" * 30],
+)  # fmt: skip
+def test_a_bad_time_is_rejected(time: Any) -> None:
+    assert reason(message="m", timestamp=time).startswith("timestamp")
+
+
+def test_the_window_of_times_is_exact() -> None:
+    ahead, old = NOW_US + 600_000_000, NOW_US - TEN_YEARS_US
+    assert row(timestamp=ahead)["timestamp"] == ahead
+    assert row(timestamp=old)["timestamp"] == old
+    assert "future" in reason(message="m", timestamp=ahead + 1)
+    assert "future" in reason(message="m", timestamp=format_timestamp(ahead + 1))
+    assert "old" in reason(message="m", timestamp=old - 1)
+    assert "old" in reason(message="m", timestamp=format_timestamp(old - 1))
+
+
+# ------------------------------------------------------------------------------------------------------- attributes
+def test_attribute_values_are_text() -> None:
+    given = {
+        "s": "x",
+        "e": "",
+        "i": 5,
+        "n": -0.5,
+        "f": 1.0,
+        "t": True,
+        "u": False,
+        "z": None,
+        "l": [1, "a", None, {"b": 2.5}],
+        "o": {},
+        "v": [],
+    }
+    kept = {
+        "s": "x",
+        "e": "",
+        "i": "5",
+        "n": "-0.5",
+        "f": "1.0",
+        "t": "true",
+        "u": "false",
+        "l": '[1,"a",null,{"b":2.5}]',
+        "v": "[]",
+    }
+    assert row(attributes=given)["attributes"] == kept
+    assert row(**given)["attributes"] == kept
+
+
+def test_nested_attributes_are_flattened_and_the_later_of_two_wins() -> None:
+    assert row(attributes={"a": {"b": {"c": 1}, "d": "x"}, "": {"": "e"}})["attributes"] == {
+        "a.b.c": "1",
+        "a.d": "x",
+        ".": "e",
+    }
+    assert row(attributes={"a": {"b": 1}, "a.b": 2})["attributes"] == {"a.b": "2"}
+    assert row(attributes={"a.b": 2, "a": {"b": 1}})["attributes"] == {"a.b": "1"}
+
+
+def test_unknown_keys_become_attributes_and_the_explicit_ones_win() -> None:
+    assert row(region="eu", attributes={"zone": "b"})["attributes"] == {"region": "eu", "zone": "b"}
+    assert row(region="eu", attributes={"region": "us"})["attributes"] == {"region": "us"}
+    assert row(region="eu", attributes={"region": None})["attributes"] == {"region": "eu"}
+    assert row(a={"b": "1", "c": "2"}, attributes={"a": {"b": "3"}})["attributes"] == {"a.b": "3", "a.c": "2"}
+    assert row(severity_number=3, offset=4)["attributes"] == {"severity_number": "3", "offset": "4"}
+
+
+def test_of_duplicate_keys_the_last_wins() -> None:
+    found = rows(b'[{"message":"a","message":"b","x":1,"x":2,"attributes":{"k":"1"},"attributes":{"k":"2","k":"3"}}]')[
+        0
+    ]
+    assert (found["message"], found["attributes"]) == ("b", {"x": "2", "k": "3"})
+
+
+def nest(levels: int, key: str = "a") -> dict[str, Any]:
+    value: Any = "x"
+    for _ in range(levels):
+        value = {key: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def test_a_hundred_levels_are_kept_and_one_more_is_rejected() -> None:
+    assert row(attributes=nest(100))["attributes"] == {".".join("a" * 100): "x"}
+    assert "100 levels" in reason(message="m", attributes=nest(101))
+    assert row(**nest(100))["attributes"] == {".".join("a" * 100): "x"}
+    assert "100 levels" in reason(message="m", **nest(101))
+    lists: Any = "x"
+    for _ in range(99):
+        lists = [lists]
+    assert row(attributes={"l": lists})["attributes"]["l"].startswith("[[[")
+    assert "100 levels" in reason(message="m", attributes={"l": [lists]})
+    assert "100 levels" in reason(message="m", attributes=nest(900))
+
+
+@pytest.mark.parametrize("open_close", [('{"a":', "}"), ("[", "]")])
+@pytest.mark.parametrize("levels", [1_020, 5_000, 500_000])
+def test_json_too_deep_to_parse_is_refused(open_close: tuple[str, str], levels: int) -> None:
+    nested = open_close[0] * levels + "1" + open_close[1] * levels
+    for body in (nested, f'[{{"message":"m","attributes":{nested}}}]', f'[{{"message":"\\ud800","x":{nested}}}]'):
+        with pytest.raises(BadRequest):
+            decode(body.encode())
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    event = rb'{"message":"a\ud800b\udc00","service":"\uD83D\uDE00","attributes":{"k\udfff":"\ud800x","l":["\ud800"]}}'
+    body = b"[" + event + rb',{"message":"plain \u00e9"}]'
+    first, second = rows(body)
+    assert first["message"] == "a\ufffdb\ufffd"
+    assert first["service"] == "\U0001f600"
+    assert first["attributes"] == {"k\ufffd": "\ufffdx", "l": '["\ufffd"]'}
+    assert second["message"] == "plain é"
+    assert rows(rb'{"message":"\ud800"}', NDJSON)[0]["message"] == "\ufffd"
+
+
+def test_bytes_that_are_no_utf8_are_refused() -> None:
+    for body in (b'[{"message":"\xff"}]', b'[{"message":"\xed\xa0\x80"}]'):
+        with pytest.raises(BadRequest):
+            decode(body)
+
+
+def test_numbers_keep_their_digits() -> None:
+    digits = "123456789012345678901234567890"
+    attributes = f'{{"m":-{digits},"u":18446744073709551615,"e":1e30}}'
+    body = f'[{{"message":"m","n":{digits},"l":[{digits}],"attributes":{attributes}}}]'
+    kept = {"n": digits, "l": f"[{digits}]", "m": f"-{digits}", "u": "18446744073709551615", "e": "1e+30"}
+    assert rows(body.encode())[0]["attributes"] == kept
+    assert rows(body[1:-1].encode(), NDJSON)[0]["attributes"] == kept
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
+def test_a_number_beyond_a_double_is_rejected_alone(number: str) -> None:
+    decoded = decode(
+        f'[{{"message":"good"}},{{"message":"m","n":{number}}},{{"message":"m","timestamp":{number}}}]'.encode()
+    )
+    assert [index for index, _ in decoded.rejected] == [1, 2]
+
+
+def test_an_event_has_at_most_512_kib() -> None:
+    assert row(message="x" * (512 * 1024))["message"].startswith("xxx")
+    for event in (
+        {"message": "x" * (512 * 1024 + 1)},
+        {"message": "é" * (256 * 1024) + "x"},
+        {"message": "", "a": "x" * (512 * 1024)},
+    ):
+        assert "524288 bytes" in reason(**event)
+    # Small as JSON, large when flattened: the prefix is in every key.
+    inner = {f"{i}": "x" for i in range(1000)}
+    assert "524288 bytes" in reason(message="m", attributes={"p" * 2000: inner})
+
+
+def test_many_events_that_flatten_to_too_much_are_refused_together() -> None:
+    inner = {f"{i}": "x" for i in range(200)}
+    event = {"message": "m", "attributes": {"p" * 2000: inner}}
+    assert len(decode([event] * 10).batch) == 10
+    with pytest.raises(TooLarge):
+        decode([event] * 400)
+
+
+def test_a_body_hash_counts_what_was_rejected() -> None:
+    assert body_hash(b"a", []) == body_hash(b"a", []) != body_hash(b"b", [])
+    assert body_hash(b"a", [(1, "x")]) == body_hash(b"a", [(1, "y")]) != body_hash(b"a", [])

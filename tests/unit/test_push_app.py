@@ -1,0 +1,298 @@
+"""The push application over HTTP, with a log in memory: section 7's contract."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+import zstandard
+from fastapi import FastAPI, Request
+
+from deployments.push import IN_LOOP_BYTES, PushApi, create_push_app
+from ess_ray.adapters.memory import MemoryLog
+from ess_ray.core.errors import CorruptData, TooFast, Unavailable
+from ess_ray.intake.gather import Gatherer
+from ess_ray.intake.limits import GatherLimits, IntakeLimits
+from ess_ray.ports import Record
+from ess_ray.record import DecodedRecord, decode_record
+
+NOW_US = 1_790_000_000_000_000
+VNODES = 4
+MAX_BYTES = IntakeLimits().max_batch_bytes
+
+
+class Log(MemoryLog):
+    """An in-memory log that can be made to fail."""
+
+    error: Exception | None = None
+
+    async def append(self, records: Sequence[Record]) -> list[int]:
+        if self.error is not None:
+            raise self.error
+        return await super().append(records)
+
+
+class World:
+    """The application over its parts, and a client."""
+
+    def __init__(self) -> None:
+        self.log = Log(VNODES)
+        self.gatherer = Gatherer(self.log, GatherLimits(max_waiting_bytes=100_000_000))
+        self.problems: list[str] = []
+        self.known: dict[tuple[int, str, str], str] = {}
+        self.now_us = NOW_US
+        api = PushApi(self.gatherer, self._tenant, self._health, self._known_body, clock_us=lambda: self.now_us)
+        self.app: FastAPI = create_push_app(api)
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://push")
+
+    def _tenant(self, request: Request) -> str:
+        return request.headers.get("x-test-tenant", "default")
+
+    async def _health(self) -> list[str]:
+        return self.problems
+
+    async def _known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+        return self.known.get((vnode, tenant, key))
+
+    async def push(self, content: Any, **headers: str) -> httpx.Response:
+        body = content if isinstance(content, bytes) or hasattr(content, "__aiter__") else json.dumps(content).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.post("/v1/events", content=body, headers={"content-type": "application/json", **named})
+
+    async def records(self) -> list[DecodedRecord]:
+        found = []
+        for vnode in range(VNODES):
+            for record in (await self.log.read(vnode, 0, 1 << 30)).records:
+                found.append(decode_record(record, await self.log.log_id(), vnode))
+        return found
+
+    async def messages(self) -> list[str]:
+        return [text for record in await self.records() for text in record.batch.column("message").to_pylist()]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    await made.http.aclose()
+
+
+def is_problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["status"] == status
+    assert all(isinstance(document[name], str) and document[name] for name in ("type", "title", "detail"))
+    return document
+
+
+async def test_events_are_accepted_once_they_are_in_the_log(world: World) -> None:
+    response = await world.push([{"message": "a"}, {"message": "b"}], x_test_tenant="acme")
+    assert (response.status_code, response.json()) == (202, {"accepted": 2, "rejected": []})
+    assert response.headers["content-type"] == "application/json"
+    assert [record.tenant for record in await world.records()] == ["acme"]
+    assert await world.messages() == ["a", "b"]
+
+
+async def test_all_body_forms_and_encodings(world: World) -> None:
+    events = [{"message": "m"}]
+    plain = json.dumps(events).encode()
+    forms = [
+        (plain, {}),
+        (json.dumps({"events": events}).encode(), {}),
+        (json.dumps(events[0]).encode(), {}),
+        (b'{"message":"m"}\n', {"content_type": "application/x-ndjson"}),
+        (gzip.compress(plain), {"content_encoding": "gzip"}),
+        (zstandard.compress(plain), {"content_encoding": "zstd"}),
+        (plain, {"content_encoding": "identity"}),
+    ]
+    for body, headers in forms:
+        assert (await world.push(body, **headers)).json() == {"accepted": 1, "rejected": []}
+    assert await world.messages() == ["m"] * len(forms)
+
+
+async def test_valid_events_are_kept_and_invalid_ones_named(world: World) -> None:
+    response = await world.push(
+        [{"message": "a"}, {"message": 5}, {"message": "b", "timestamp": "tomorrow"}, {"message": "c"}]
+    )
+    assert response.status_code == 202
+    answer = response.json()
+    assert answer["accepted"] == 2
+    assert [one["index"] for one in answer["rejected"]] == [1, 2]
+    assert all(one["reason"] for one in answer["rejected"])
+    assert await world.messages() == ["a", "c"]
+
+
+async def test_an_empty_array_is_accepted(world: World) -> None:
+    for content in ([], {"events": []}):
+        response = await world.push(content)
+        assert (response.status_code, response.json()) == (202, {"accepted": 0, "rejected": []})
+    response = await world.push([], idempotency_key="k")
+    assert response.status_code == 202
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[{]", b"5", b"[" * 5000 + b"]" * 5000, b'[{"message":"\xff"}]'])
+async def test_what_cannot_be_read_is_400(world: World, body: bytes) -> None:
+    is_problem(await world.push(body), 400)
+    assert await world.messages() == []
+
+
+async def test_all_invalid_is_400_and_names_each(world: World) -> None:
+    problem = is_problem(await world.push([{"message": 5}, {"no": "message"}]), 400)
+    assert [one["index"] for one in problem["rejected"]] == [0, 1]
+
+
+async def test_other_encodings_and_types_are_415(world: World) -> None:
+    is_problem(await world.push([{"message": "m"}], content_encoding="br"), 415)
+    is_problem(await world.push([{"message": "m"}], content_type="text/xml"), 415)
+
+
+async def test_bombs_and_large_bodies_are_413(world: World) -> None:
+    large = b'[{"message":"' + b" " * MAX_BYTES + b'"}]'
+    is_problem(await world.push(large), 413)
+    is_problem(await world.push(gzip.compress(large), content_encoding="gzip"), 413)
+    is_problem(await world.push(zstandard.compress(large), content_encoding="zstd"), 413)
+    is_problem(await world.push([{"message": "m"}] * 10_001), 413)
+    assert await world.messages() == []
+
+
+async def test_a_body_without_length_is_cut_off_at_the_limit(world: World) -> None:
+    given = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal given
+        while True:
+            given += 1 << 20
+            assert given < 3 * MAX_BYTES, "read on and on"
+            yield b" " * (1 << 20)
+
+    is_problem(await world.push(endless()), 413)
+
+
+async def test_a_large_body_is_decoded_beside_the_loop(world: World) -> None:
+    events = [{"message": f"{number} " + "x" * 500} for number in range(2000)]
+    body = json.dumps(events).encode()
+    assert len(body) > IN_LOOP_BYTES
+    for content, headers in ((body, {}), (gzip.compress(body), {"content_encoding": "gzip"})):
+        assert (await world.push(content, **headers)).json()["accepted"] == 2000
+    assert sorted(await world.messages()) == sorted([event["message"] for event in events] * 2)
+
+
+async def test_a_log_that_is_away_is_503_and_nothing_is_acknowledged(world: World) -> None:
+    world.log.error = Unavailable("the log is away")
+    response = await world.push([{"message": "m"}])
+    is_problem(response, 503)
+    assert int(response.headers["retry-after"]) >= 1
+    world.log.error = None
+    assert (await world.push([{"message": "m"}])).status_code == 202
+    assert await world.messages() == ["m"]
+
+
+async def test_too_fast_is_429(world: World) -> None:
+    world.log.error = TooFast("the log's backlog is full")
+    response = await world.push([{"message": "m"}])
+    is_problem(response, 429)
+    assert int(response.headers["retry-after"]) >= 1
+
+
+async def test_errors_without_a_client_to_blame_are_500_and_tell_no_secrets(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.log.error = CorruptData("the log's file is damaged")
+    assert "damaged" in is_problem(await world.push([{"message": "m"}]), 500)["detail"]
+
+    def broken(request: Request) -> str:
+        raise RuntimeError("password=hunter2")
+
+    api = PushApi(world.gatherer, broken, world._health, world._known_body)
+    transport = httpx.ASGITransport(create_push_app(api), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://push") as http:
+        response = await http.post("/v1/events", json=[{"message": "m"}])
+    is_problem(response, 500)
+    assert "hunter2" not in response.text
+    assert "hunter2" in caplog.text
+
+
+async def test_unknown_paths_and_methods_are_problems(world: World) -> None:
+    is_problem(await world.http.get("/nowhere"), 404)
+    response = await world.http.get("/v1/events")
+    is_problem(response, 405)
+    assert response.headers["allow"] == "POST"
+
+
+async def test_health(world: World) -> None:
+    assert (await world.http.get("/healthz")).json() == {"status": "ok"}
+    world.problems.append("the log is away")
+    response = await world.http.get("/healthz")
+    assert is_problem(response, 503)["problems"] == ["the log is away"]
+    assert "retry-after" in response.headers
+
+
+# ------------------------------------------------------------------------------------------------------------- keys
+async def test_a_repeat_with_its_key_is_accepted_and_marked_alike(world: World) -> None:
+    events = [{"message": "m"}]
+    assert (await world.push(events, idempotency_key="k")).status_code == 202
+    world.now_us += 1_000_000
+    again = await world.push(gzip.compress(json.dumps(events).encode()), idempotency_key="k", content_encoding="gzip")
+    assert again.json() == {"accepted": 1, "rejected": []}
+    requests = [record.request for record in await world.records()]
+    assert len(requests) == 2
+    assert requests[0] == requests[1]
+    assert requests[0] is not None
+    assert (requests[0].tenant, requests[0].key) == ("default", "k")
+
+
+async def test_a_key_with_another_body_is_422(world: World) -> None:
+    assert (await world.push([{"message": "one"}], idempotency_key="k")).status_code == 202
+    is_problem(await world.push([{"message": "two"}], idempotency_key="k"), 422)
+    assert (await world.push([{"message": "two"}], idempotency_key="k", x_test_tenant="other")).status_code == 202
+    assert sorted(await world.messages()) == ["one", "two"]
+
+
+async def test_a_key_that_its_owner_knows_with_another_body_is_422(world: World) -> None:
+    world.known[(await world.gatherer.vnode_of_key("default", "k"), "default", "k")] = "another"
+    is_problem(await world.push([{"message": "m"}], idempotency_key="k"), 422)
+    assert await world.messages() == []
+
+
+async def test_a_key_is_free_again_when_its_request_failed(world: World) -> None:
+    world.log.error = Unavailable("away")
+    is_problem(await world.push([{"message": "one"}], idempotency_key="k"), 503)
+    world.log.error = None
+    assert (await world.push([{"message": "two"}], idempotency_key="k")).status_code == 202
+
+
+async def test_a_repeat_whose_events_are_judged_otherwise_is_another_request(world: World) -> None:
+    """An event too far in the future, sent again when it no longer is: a 202 here would be dropped by the writer."""
+    events = [{"message": "now"}, {"message": "soon", "timestamp": NOW_US + 600_500_000}]
+    assert (await world.push(events, idempotency_key="k")).json()["accepted"] == 1
+    world.now_us += 1_000_000
+    is_problem(await world.push(events, idempotency_key="k"), 422)
+
+
+@pytest.mark.parametrize("key", ["", "k" * 101])
+async def test_a_key_of_a_wrong_length_is_400(world: World, key: str) -> None:
+    is_problem(await world.push([{"message": "m"}], idempotency_key=key), 400)
+    assert (await world.push([{"message": "m"}], idempotency_key="k" * 100)).status_code == 202
+
+
+async def test_many_at_once_are_all_there(world: World) -> None:
+    responses = await asyncio.gather(*(world.push([{"message": f"{n}"}]) for n in range(200)))
+    assert {response.status_code for response in responses} == {202}
+    assert sorted(await world.messages(), key=int) == [str(n) for n in range(200)]
+    assert len(await world.records()) < 100
+
+
+async def test_the_api_describes_itself(world: World) -> None:
+    document = (await world.http.get("/openapi.json")).json()
+    push = document["paths"]["/v1/events"]["post"]
+    assert set(push["requestBody"]["content"]) == {"application/json", "application/x-ndjson"}
+    assert {"202", "400", "413", "415", "422", "429", "503"} <= set(push["responses"])
+    assert "application/json" in push["responses"]["202"]["content"]
+    assert (await world.http.get("/docs")).status_code == 200

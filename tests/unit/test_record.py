@@ -1,0 +1,156 @@
+"""The log record: what is encoded is read back with its identity, cut alike for alike rows, and refused when broken."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import ipc
+
+from ess_ray.core.errors import BadRequest, CorruptData
+from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
+from ess_ray.ports import MAX_RECORD_BYTES, Record, StoredRecord
+from ess_ray.record import ATTRIBUTE_BYTES, RequestKey, decode_record, encode_records, row_bytes
+
+T0_US = 1_790_000_000_000_000
+
+
+def batch_of(messages: Sequence[str], observed_us: int = T0_US, **columns: Any) -> pa.RecordBatch:
+    count = len(messages)
+    given = {
+        "timestamp": [observed_us] * count,
+        "observed_timestamp": [observed_us] * count,
+        "message": messages,
+        **columns,
+    }
+    arrays = [
+        pa.array(given[field.name], field.type) if field.name in given else pa.nulls(count, field.type)
+        for field in RECORD_SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
+
+
+def stored(record: Record, offset: int = 7) -> StoredRecord:
+    return StoredRecord(offset, record.value, record.headers)
+
+
+def noise(count: int, characters: int, seed: int = 1) -> list[str]:
+    source = random.Random(seed)
+    return [source.randbytes(characters // 2).hex() for _ in range(count)]
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_rows_come_back_with_their_identity(codec: str) -> None:
+    batch = batch_of(["a", "", "täg\0\U0001f600"], level=["INFO", None, "WARN"], attributes=[[("k", "v")], None, []])
+    (record,) = encode_records(batch, 3, "acme", codec=codec)
+    decoded = decode_record(stored(record), "log-1", 3)
+    assert (record.vnode, decoded.tenant, decoded.request) == (3, "acme", None)
+    assert decoded.batch.schema.equals(EVENT_SCHEMA)
+    assert decoded.batch.select(RECORD_SCHEMA.names).equals(batch)
+    identity = decoded.batch.select(["log_id", "vnode", "offset", "row"]).to_pylist()
+    assert identity == [{"log_id": "log-1", "vnode": 3, "offset": 7, "row": row} for row in range(3)]
+
+
+def test_no_rows_are_no_record() -> None:
+    assert encode_records(batch_of([]), 0, "default") == []
+
+
+def test_a_large_batch_is_cut_into_records_below_the_limit() -> None:
+    batch = batch_of(noise(40, 100_000))
+    records = encode_records(batch, 1, "default")
+    assert len(records) > 1
+    assert all(len(record.value) <= MAX_RECORD_BYTES for record in records)
+    back = [decode_record(stored(record), "log", 1).batch.select(RECORD_SCHEMA.names) for record in records]
+    assert pa.Table.from_batches(back).equals(pa.Table.from_batches([batch]))
+
+
+def test_a_repeat_is_cut_alike_whatever_its_times_codec_or_how_its_buffers_lie() -> None:
+    messages = noise(40, 50_000)
+    request = RequestKey("default", "k", "h", 0, 1)
+    first = encode_records(batch_of(messages), 0, "default", request)
+    sliced = batch_of(["before", *messages, "after"], observed_us=T0_US + 999_999_937).slice(1, 40)
+    again = encode_records(sliced, 0, "default", request, codec="zstd")
+    rows = [[decode_record(stored(r), "l", 0).batch.column("message") for r in records] for records in (first, again)]
+    assert len(first) > 1
+    assert rows[0] == rows[1]
+    assert [r.headers for r in first] == [r.headers for r in again]
+
+
+def test_a_request_is_numbered_part_by_part() -> None:
+    records = encode_records(batch_of(noise(40, 50_000)), 0, "t", RequestKey("t", "clé", "ab12", 0, 1))
+    requests = [decode_record(stored(record), "log", 0).request for record in records]
+    assert requests == [RequestKey("t", "clé", "ab12", part, len(records)) for part in range(len(records))]
+
+
+def test_the_largest_event_fits_a_record() -> None:
+    attributes = [(f"{i:04x}", "") for i in range(512 * 1024 // (4 + ATTRIBUTE_BYTES))]
+    for batch in (batch_of(noise(1, 512 * 1024)), batch_of([""], attributes=[attributes])):
+        assert row_bytes(batch).to_pylist()[0] <= 512 * 1024
+        (record,) = encode_records(batch, 0, "default")
+        assert len(record.value) <= MAX_RECORD_BYTES
+
+
+def test_an_event_beyond_a_record_is_refused() -> None:
+    with pytest.raises(BadRequest, match="does not fit"):
+        encode_records(batch_of(noise(1, MAX_RECORD_BYTES + 1000)), 0, "default")
+
+
+def test_row_bytes_counts_utf8_and_attributes_also_in_a_slice() -> None:
+    batch = batch_of(
+        ["x", "né", "", "yy"],
+        service=[None, "s", None, "api"],
+        attributes=[[("a", "b")], None, [], [("k", "vv"), ("é", "")]],
+    )
+    assert row_bytes(batch).to_pylist() == [1 + 2 + 8, 3 + 1, 0, 2 + 3 + 3 + 8 + 2 + 8]
+    assert row_bytes(batch.slice(1, 3)).to_pylist() == row_bytes(batch).to_pylist()[1:]
+
+
+def ipc_stream(table: pa.Table, batches: int = 1) -> bytes:
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, table.schema) as writer:
+        for _ in range(batches):
+            writer.write_batch(table.to_batches()[0])
+    return sink.getvalue().to_pybytes()
+
+
+def with_nulls() -> bytes:
+    table = pa.Table.from_batches([batch_of(["a", "b"])])
+    return ipc_stream(table.set_column(6, RECORD_SCHEMA.field("message"), pa.array(["a", None])))
+
+
+GOOD = encode_records(batch_of(["a", "b"]), 0, "default", RequestKey("default", "k", "h", 0, 1))[0]
+BROKEN: dict[str, StoredRecord] = {
+    "no headers": StoredRecord(1, GOOD.value, ()),
+    "JSON": StoredRecord(1, b'{"message":"x"}', (("content-type", b"application/json"),)),
+    "no tenant": StoredRecord(1, GOOD.value, tuple(h for h in GOOD.headers if h[0] != "tenant")),
+    "bad tenant": StoredRecord(1, GOOD.value, tuple((n, b"../x" if n == "tenant" else v) for n, v in GOOD.headers)),
+    "bad part": StoredRecord(1, GOOD.value, tuple((n, b"x" if n == "part" else v) for n, v in GOOD.headers)),
+    "part beyond parts": StoredRecord(1, GOOD.value, tuple((n, b"9" if n == "part" else v) for n, v in GOOD.headers)),
+    "key without hash": StoredRecord(1, GOOD.value, tuple(h for h in GOOD.headers if h[0] != "body-sha256")),
+    "empty": StoredRecord(1, b"", GOOD.headers),
+    "noise": StoredRecord(1, random.Random(1).randbytes(2000), GOOD.headers),
+    "cut": StoredRecord(1, GOOD.value[: len(GOOD.value) // 2], GOOD.headers),
+    "another schema": StoredRecord(1, ipc_stream(pa.table({"message": ["x"]})), GOOD.headers),
+    "two batches": StoredRecord(1, ipc_stream(pa.Table.from_batches([batch_of(["a"])]), 2), GOOD.headers),
+    "null message": StoredRecord(1, with_nulls(), GOOD.headers),
+}
+
+
+@pytest.mark.parametrize("record", BROKEN.values(), ids=BROKEN.keys())
+def test_what_cannot_be_decoded_is_corrupt(record: StoredRecord) -> None:
+    with pytest.raises(CorruptData):
+        decode_record(record, "log", 0)
+
+
+def test_no_flipped_byte_breaks_the_reader() -> None:
+    """Each byte of a record, flipped: rows or CorruptData, never anything else."""
+    for at in range(len(GOOD.value)):
+        value = GOOD.value[:at] + bytes([GOOD.value[at] ^ 0xFF]) + GOOD.value[at + 1 :]
+        try:
+            decoded = decode_record(StoredRecord(1, value, GOOD.headers), "log", 0)
+        except CorruptData:
+            continue
+        decoded.batch.to_pylist()

@@ -1,0 +1,314 @@
+"""The search application over real parts in memory: its contract, page by page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from deployments.search import SearchApi, create_search_app
+from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.core.query import Query
+from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.ports import ScanResult, ScanTask, View
+from ess_ray.record import encode_records
+from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.scan import run_task
+from tests.worlds import T0_US, World, batch_of
+
+
+class OneWriter:
+    """InFlight over one writer of this process; `hold` keeps a search waiting."""
+
+    def __init__(self, writer: VnodeWriter) -> None:
+        self.writer = writer
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+        await self.hold.wait()
+        return [filter_frozen(self.writer.freeze(tenant), query)]
+
+
+class HereExecutor:
+    """ScanExecutor in this process, one task after the other."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        for index, task in enumerate(tasks):
+            yield index, run_task(self._world.store, task)
+
+
+class Rig:
+    """A search application whose tenant is the request's x-test-tenant."""
+
+    def __init__(self, world: World, writer: VnodeWriter, limits: SearchLimits) -> None:
+        self.world, self.writer = world, writer
+        self.in_flight = OneWriter(writer)
+        self.problems: list[str] = []
+        results = MemoryResultStore(lambda: world.now_us, ttl_s=60)
+        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
+        api = SearchApi(
+            searcher,
+            results,
+            lambda request: request.headers.get("x-test-tenant", "default"),
+            self._health,
+            self._status,
+            self._flush,
+        )
+        transport = httpx.ASGITransport(create_search_app(api))
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    async def _health(self) -> list[str]:
+        return self.problems
+
+    async def _status(self) -> dict[str, Any]:
+        return {"pool": {0: "fine"}}
+
+    async def _flush(self) -> dict[str, int]:
+        flushed = await self.writer.flush()
+        return {"rows": flushed.rows if flushed else 0}
+
+    async def push(self, *names: str, hour: int = 0) -> None:
+        batch = batch_of(list(names), [None] * len(names), hour, self.world.now_us)
+        await self.world.log.append(encode_records(batch, 0, "default"))
+        await self.writer.poll()
+
+    async def start(self, query: str = "", **body: Any) -> str:
+        answer = await self.http.post("/v1/queries", json={"query": query, "start": 0, **body})
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["state"] == "running"
+        return str(answer.json()["id"])
+
+    async def page(self, query_id: str, **parameters: Any) -> dict[str, Any]:
+        answer = await self.http.get(f"/v1/queries/{query_id}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def finished(self, query_id: str) -> dict[str, Any]:
+        for _ in range(10_000):
+            page = await self.page(query_id)
+            if page["state"] != "running":
+                return page
+            await asyncio.sleep(0)
+        pytest.fail("the search did not end")
+
+    async def messages(self, query: str = "", **body: Any) -> list[str]:
+        page = await self.finished(await self.start(query, **body))
+        assert page["complete"], page["incomplete"]
+        return [event["message"] for event in page["events"]]
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    world = World()
+    writer = world.writer()
+    await writer.assign(range(3))
+    made = Rig(world, writer, SearchLimits(in_place_bytes=0, task_bytes=1))
+    yield made
+    await made.http.aclose()
+
+
+async def test_an_event_is_found_in_flight_and_stored_newest_first(rig: Rig) -> None:
+    await rig.push("one", "two")
+    assert await rig.messages() == ["two", "one"]
+    await rig.http.post("/v1/flush")
+    await rig.push("three")
+    assert await rig.messages(order="oldest") == ["one", "three", "two"]
+    assert await rig.messages("t") == ["two", "three"]
+
+
+async def test_an_event_in_an_answer_has_every_field(rig: Rig) -> None:
+    await rig.push("one")
+    (event,) = (await rig.finished(await rig.start()))["events"]
+    log_id = await rig.world.log.log_id()
+    assert event == {
+        "timestamp": "2026-09-21T14:13:20.000000Z",
+        "observed_timestamp": "2026-09-21T14:13:20.000000Z",
+        "level": None,
+        "severity_number": None,
+        "service": None,
+        "host": None,
+        "message": "one",
+        "trace_id": None,
+        "span_id": None,
+        "attributes": {},
+        "id": None,
+        "log_id": log_id,
+        "vnode": 0,
+        "offset": 0,
+        "row": 0,
+    }
+
+
+async def test_cursors_are_stable_and_go_on_at_the_end(rig: Rig) -> None:
+    await rig.push(*(f"m{i}" for i in range(10)))
+    query_id = await rig.start()
+    await rig.finished(query_id)
+    first = await rig.page(query_id, limit=4)
+    second = await rig.page(query_id, limit=4, cursor=first["cursor"])
+    third = await rig.page(query_id, limit=4, cursor=second["cursor"])
+    assert [len(p["events"]) for p in (first, second, third)] == [4, 4, 2]
+    assert (await rig.page(query_id, limit=4, cursor=first["cursor"]))["events"] == second["events"]
+    last = await rig.page(query_id, cursor=third["cursor"])
+    assert last["events"] == []
+    assert last["cursor"] == third["cursor"]
+    assert httpx.QueryParams({"c": third["cursor"]}).get("c") == third["cursor"]
+
+
+async def test_a_limit_is_the_first_rows_in_order(rig: Rig) -> None:
+    for hour in range(4):
+        await rig.push(f"h{hour}", hour=hour)
+        await rig.http.post("/v1/flush")
+    page = await rig.finished(await rig.start(limit=2))
+    assert [e["message"] for e in page["events"]] == ["h3", "h2"]
+    assert page["progress"]["objects_total"] == 4
+    assert page["progress"]["objects_done"] < 4, "stops once the answer is proven"
+
+
+async def test_times_bound_an_answer(rig: Rig) -> None:
+    for hour in range(3):
+        await rig.push(f"h{hour}", hour=hour)
+    hour_us = 3_600_000_000
+    assert await rig.messages(start=T0_US + hour_us, end=T0_US + 2 * hour_us) == ["h1"]
+    assert await rig.messages(start=T0_US + hour_us) == ["h2", "h1"]
+    assert await rig.messages(start=T0_US, end="now") == ["h2", "h1", "h0"]
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"query": "a AND"}, "position"),
+        ({"query": "/(/"}, "position"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 200_001}, "limit"),
+        ({"limit": "ten"}, "limit"),
+        ({"order": "best"}, "order"),
+        ({"executor": "mainframe"}, "executor"),
+        ({"executor": "lambda"}, "Lambda"),
+        ({"start": "yesterdayish"}, "yesterdayish"),
+        ({"start": "-1h", "end": "-2h"}, "before start"),
+        ({"qeury": "typo"}, "qeury"),
+    ],
+)
+async def test_a_wrong_question_is_named(rig: Rig, body: dict[str, Any], names: str) -> None:
+    answer = await rig.http.post("/v1/queries", json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert {"type", "title", "status", "detail"} <= problem.keys()
+    assert names in answer.text
+
+
+async def test_no_json_is_a_bad_request(rig: Rig) -> None:
+    answer = await rig.http.post("/v1/queries", content=b"{", headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("parameters", [{"cursor": "nonsense"}, {"limit": 0}, {"limit": 10_001}, {"limit": "x"}])
+async def test_a_wrong_page_is_a_bad_request(rig: Rig, parameters: dict[str, Any]) -> None:
+    query_id = await rig.start()
+    answer = await rig.http.get(f"/v1/queries/{query_id}", params=parameters)
+    assert answer.status_code == 400
+
+
+async def test_unknown_expired_and_foreign_ids_are_not_found(rig: Rig) -> None:
+    await rig.push("one")
+    query_id = await rig.start()
+    await rig.finished(query_id)
+    for method, path in (("GET", ""), ("GET", "/stream"), ("DELETE", "")):
+        foreign = await rig.http.request(method, f"/v1/queries/{query_id}{path}", headers={"x-test-tenant": "other"})
+        assert foreign.status_code == 404, (method, path)
+        assert (await rig.http.request(method, f"/v1/queries/unknown{path}")).status_code == 404
+    rig.world.now_us += 61_000_000
+    assert (await rig.http.get(f"/v1/queries/{query_id}")).status_code == 404
+
+
+async def test_another_tenant_finds_nothing(rig: Rig) -> None:
+    await rig.push("secret")
+    await rig.http.post("/v1/flush")
+    await rig.push("secret in flight")
+    rig.http.headers["x-test-tenant"] = "other"
+    assert await rig.messages() == []
+
+
+async def test_cancelling_keeps_what_was_found_and_says_so(rig: Rig) -> None:
+    await rig.push("one")
+    rig.in_flight.hold.clear()
+    query_id = await rig.start()
+    cancelled = (await rig.http.delete(f"/v1/queries/{query_id}")).json()
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["complete"] is False
+    assert cancelled["incomplete"]
+    assert (await rig.http.delete(f"/v1/queries/{query_id}")).json()["state"] == "cancelled"
+    assert (await rig.page(query_id))["state"] == "cancelled"
+
+
+async def test_a_stream_gives_every_event_then_done(rig: Rig) -> None:
+    await rig.push("one", "two")
+    query_id = await rig.start()
+    answer = await rig.http.get(f"/v1/queries/{query_id}/stream")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    parts = [dict(line.split(": ", 1) for line in part.split("\n")) for part in answer.text.strip().split("\n\n")]
+    assert [json.loads(p["data"])["message"] for p in parts if p["event"] == "event"] == ["two", "one"]
+    first = next(p for p in parts if p["event"] == "event")
+    done = json.loads(parts[-1]["data"])
+    assert parts[-1]["event"] == "done"
+    assert (done["state"], done["complete"]) == ("done", True)
+    resumed = await rig.http.get(f"/v1/queries/{query_id}/stream", params={"cursor": first["id"]})
+    assert resumed.text.count("event: event") == 1
+
+
+async def test_an_object_that_is_gone_makes_the_answer_incomplete_and_is_named(rig: Rig) -> None:
+    await rig.push("one")
+    await rig.push("two", hour=1)
+    await rig.http.post("/v1/flush")
+    gone = rig.world.store.list("tenant=")[0].key
+    rig.world.store.delete(gone)
+    page = await rig.finished(await rig.start())
+    assert page["complete"] is False
+    assert any(gone in reason for reason in page["incomplete"])
+    assert page["progress"]["objects_failed"] == 1
+    assert len(page["events"]) == 1
+
+
+async def test_what_nobody_covers_makes_the_answer_incomplete_and_is_named(rig: Rig) -> None:
+    await rig.push("one")
+    batch = batch_of(["unread"], [None], 0, rig.world.now_us)
+    await rig.world.log.append(encode_records(batch, 2, "default"))  # acknowledged, and its owner has not read it
+    page = await rig.finished(await rig.start())
+    assert page["complete"] is False
+    assert "virtual node 2" in page["incomplete"][0]
+
+
+async def test_repeats_by_id_are_merged_and_counted(rig: Rig) -> None:
+    for vnode in (0, 1):
+        batch = batch_of(["twice"], ["same id"], 0, rig.world.now_us)
+        await rig.world.log.append(encode_records(batch, vnode, "default"))
+    await rig.writer.poll()
+    page = await rig.finished(await rig.start())
+    assert [e["message"] for e in page["events"]] == ["twice"]
+    assert page["progress"]["duplicates_suppressed"] == 1
+
+
+async def test_health_names_its_problems(rig: Rig) -> None:
+    assert (await rig.http.get("/healthz")).status_code == 200
+    rig.problems = ["persist-0 is being replaced"]
+    answer = await rig.http.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert "persist-0" in answer.json()["detail"]
+
+
+async def test_status_and_the_description_answer(rig: Rig) -> None:
+    assert (await rig.http.get("/v1/status")).json() == {"pool": {"0": "fine"}}
+    assert "/v1/queries" in (await rig.http.get("/openapi.json")).json()["paths"]

@@ -1,0 +1,73 @@
+"""Everything that outlives a writer, in memory, with faults at the commit: for tests of section 4."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
+from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
+from ess_ray.core.query import All, Query
+from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.record import decode_record
+from ess_ray.search.plan import cut_tasks
+from ess_ray.search.scan import run_task
+
+VNODES = 3
+T0_US = 1_790_000_000_000_000
+HOUR_US = 3_600_000_000
+
+
+def batch_of(names: list[str], ids: list[str | None], hour: int, observed_us: int) -> pa.RecordBatch:
+    count = len(names)
+    columns = {
+        "timestamp": pa.array([T0_US + hour * HOUR_US + i for i in range(count)], TIMESTAMP),
+        "observed_timestamp": pa.array([observed_us] * count, TIMESTAMP),
+        "message": pa.array(names),
+        "event_id": pa.array(ids, pa.string()),
+    }
+    arrays = [columns.get(f.name, pa.nulls(count, f.type)) for f in RECORD_SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
+
+
+class World:
+    """The parts that outlive any writer."""
+
+    def __init__(self) -> None:
+        self.now_us = T0_US
+        self.fault: Callable[[str], None] | None = None
+        self.log = MemoryLog(VNODES)
+        self.store = MemoryObjectStore(clock_us=lambda: self.now_us)
+        self.catalog = MemoryCatalog(on_commit=self._on_commit)
+
+    def _on_commit(self, moment: str) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            fault(moment)
+            if moment == "before":
+                self.fault = self.fault or fault  # it may want to strike after the point as well
+
+    def stored(self) -> Counter[str]:
+        """Count the messages in the table."""
+        found: Counter[str] = Counter()
+        entries = self.catalog.snapshot().objects("default", None, None)
+        for task in cut_tasks("default", Query(All(), limit=10_000), entries, 1 << 20):
+            result = run_task(self.store, task)
+            assert not result.failed
+            found.update(result.rows.column("message").to_pylist())
+        return found
+
+    def writer(self, limits: WriterLimits = WriterLimits()) -> VnodeWriter:  # noqa: B008
+        return VnodeWriter(
+            self.log,
+            self.catalog,
+            self.store,
+            decode=decode_record,
+            dead_letter=lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}"),
+            clock_us=lambda: self.now_us,
+            limits=limits,
+        )
