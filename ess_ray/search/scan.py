@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ess_ray.core.chunk import open_object, scan_object
+from ess_ray.core.chunk import FOOTERS, open_object, scan_object
 from ess_ray.core.errors import EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.ports import ObjectStore, ScanResult, ScanTask
@@ -24,7 +24,7 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
         if cancelled():
             break
         try:
-            reader = open_object(store, entry.key, entry.size)
+            reader = open_object(store, entry.key, entry.size, FOOTERS)
             matches = scan_object(reader, task.query, cancelled)
         except (EssError, OSError) as error:
             failed.append((entry.key, str(error)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ess_ray.core import chunk
+from ess_ray.core.chunk import write
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import All, Contains, Field, Query
 
@@ -81,7 +83,7 @@ def test_the_file_is_laid_out_as_the_design_says(make_events: Make, t0_us: int) 
 def test_a_row_group_closes_at_its_message_bytes(
     make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk, "MESSAGE_BYTES_PER_GROUP", 1000)
+    monkeypatch.setattr(write, "MESSAGE_BYTES_PER_GROUP", 1000)
     reader = opened(make_events([t0_us + i for i in range(10)], ["x" * 400] * 9 + ["y" * 5000]))
     assert [len(reader.read_group(i)) for i in range(reader.groups)] == [2, 2, 2, 2, 1, 1]
 
@@ -98,10 +100,11 @@ def test_the_content_hash_tells_rows_apart_and_ignores_how_they_are_held(make_ev
 
 
 def test_scanning_newest_stops_at_the_limit_and_reads_no_more(make_events: Make, t0_us: int) -> None:
-    reader = opened(make_events([t0_us + i for i in range(40_000)]))
+    messages = [sha256(b"%d" % i).hexdigest() for i in range(40_000)]
+    reader = opened(make_events([t0_us + i for i in range(40_000)], messages))
     found = chunk.scan_object(reader, Query(limit=3))
     assert found.rows.column("offset").to_pylist() == [39_999, 39_998, 39_997]
-    whole = opened(make_events([t0_us + i for i in range(40_000)]))
+    whole = opened(make_events([t0_us + i for i in range(40_000)], messages))
     chunk.scan_object(whole, Query(limit=40_000))
     assert reader.bytes_read < whole.bytes_read / 2
 

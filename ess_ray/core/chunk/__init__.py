@@ -1,0 +1,47 @@
+"""The stored object: one standard Parquet file. Writing it, reading its tail, pruning and scanning it.
+
+Layout (the design's section 3): rows sorted by time; row groups of ROWS_PER_GROUP rows or MESSAGE_BYTES_PER_GROUP; one
+page per column chunk; `message` as DELTA_LENGTH_BYTE_ARRAY, so that a decompressed page is the block's text; facts
+about the rows in the footer's key-value metadata. The object's key tells the tail's length, so one suffix read brings
+the footer and the skip index before it.
+
+- `layout`: names and facts: the key, what the footer tells.
+- `write`: rows to bytes.
+- `read`: bytes to rows: the tail, the ranges fetched, a row group's columns.
+- `page`: a column chunk's pages, decoded by ourselves so that their text is searched where it lies.
+- `scan`: a query's rows in one object.
+
+May live here: bytes <-> rows. May not: where bytes lie.
+"""
+
+from ess_ray.core.chunk.layout import (
+    FORMAT_VERSION,
+    Encoded,
+    Facts,
+    OffsetRange,
+    StoredRequest,
+    object_key,
+    tail_bytes,
+)
+from ess_ray.core.chunk.read import FOOTERS, Blobs, FooterCache, ObjectReader, open_object
+from ess_ray.core.chunk.scan import ObjectMatches, scan_object
+from ess_ray.core.chunk.write import content_hash, encode_object
+
+__all__ = [
+    "FOOTERS",
+    "FORMAT_VERSION",
+    "Blobs",
+    "Encoded",
+    "Facts",
+    "FooterCache",
+    "ObjectMatches",
+    "ObjectReader",
+    "OffsetRange",
+    "StoredRequest",
+    "content_hash",
+    "encode_object",
+    "object_key",
+    "open_object",
+    "scan_object",
+    "tail_bytes",
+]

@@ -1,0 +1,113 @@
+"""What an object is called and what its footer tells: the key, the facts, and their place in Parquet's metadata.
+
+May live here: frozen values, and text <-> values. May not: Arrow, pages, fetching.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, astuple, dataclass
+from typing import Final
+
+import pyarrow as pa
+
+from ess_ray.core.errors import CorruptData
+from ess_ray.core.event import check_tenant, partition_of
+
+FORMAT_VERSION: Final = 1
+"""Raised when an older ess_ray could no longer read what is written. Encodings and codecs are Parquet's own affair."""
+_KEY = re.compile(
+    r"tenant=(?P<tenant>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
+    r"(?P<min>-?\d+)-(?P<max>-?\d+)-(?P<uuid>[0-9a-f]{32})-f(?P<footer>\d+)-x(?P<index>\d+)\.parquet"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """Rows of one virtual node of one log: all stored rows have first <= offset < end."""
+
+    log_id: str
+    vnode: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A keyed request's part that this object holds, so that a repeat is known after a restart (section 4.7)."""
+
+    log_id: str
+    vnode: int
+    offset: int
+    key: str
+    body_hash: str
+    part: int
+    parts: int
+    observed_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the footer tells of the rows. `ids`: how many rows have an `event_id`."""
+
+    ranges: tuple[OffsetRange, ...]
+    content_hash: str
+    requests: tuple[StoredRequest, ...] = ()
+    ids: int = 0
+    index_bytes: int = 0
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A finished object: its bytes and what the catalog needs. `footer_bytes` and `index_bytes` are its tail."""
+
+    data: pa.Buffer
+    rows: int
+    min_us: int
+    max_us: int
+    footer_bytes: int
+    index_bytes: int
+
+
+def object_key(tenant: str, min_us: int, max_us: int, uuid_hex: str, footer_bytes: int, index_bytes: int) -> str:
+    """Name an object; `uuid_hex` is fresh for every attempt to write."""
+    date, hour = partition_of(min_us)
+    name = f"{min_us}-{max_us}-{uuid_hex}-f{footer_bytes}-x{index_bytes}.parquet"
+    return f"tenant={check_tenant(tenant)}/date={date}/hour={hour:02d}/{name}"
+
+
+def tail_bytes(key: str) -> int:
+    """Tell from an object's key how many bytes at its end hold index and footer. Raises CorruptData."""
+    match = _KEY.fullmatch(key)
+    if match is None:
+        raise CorruptData(f"{key} is not the name of an ess_ray object")
+    return int(match["footer"]) + int(match["index"])
+
+
+def facts_to_metadata(facts: Facts) -> dict[str, str]:
+    """Write facts as the footer's key-value metadata."""
+    return {
+        "ess.format": str(facts.format_version),
+        "ess.ranges": json.dumps([asdict(part) for part in facts.ranges]),
+        "ess.content_hash": facts.content_hash,
+        "ess.requests": json.dumps([astuple(request) for request in facts.requests], separators=(",", ":")),
+        "ess.ids": str(facts.ids),
+        "ess.index": str(facts.index_bytes),
+    }
+
+
+def facts_from_metadata(metadata: dict[bytes, bytes]) -> Facts:
+    """Read facts back. Raises KeyError, ValueError or TypeError for what is no ess_ray footer, or a newer one."""
+    version = int(metadata[b"ess.format"])
+    if version > FORMAT_VERSION:
+        raise ValueError(f"format version {version} is newer than this ess_ray: upgrade it")
+    return Facts(
+        tuple(OffsetRange(**part) for part in json.loads(metadata[b"ess.ranges"])),
+        metadata[b"ess.content_hash"].decode(),
+        tuple(StoredRequest(*request) for request in json.loads(metadata[b"ess.requests"])),
+        int(metadata[b"ess.ids"]),
+        int(metadata[b"ess.index"]),
+        version,
+    )

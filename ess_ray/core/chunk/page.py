@@ -1,0 +1,268 @@
+"""A column chunk's pages, decoded here so that their text is searched where it lies: Parquet's page level.
+
+A data page of DELTA_LENGTH_BYTE_ARRAY is its lengths, packed, and then all texts one after the other. So a page is
+decompressed once, searched as one text, and its lengths are unpacked only where something was found. What is decoded
+here is what we write: required texts, data pages v1 and v2. All else raises NotInPlace, and Arrow's reader decodes it.
+
+May live here: Parquet's page headers and encodings. May not: fetching, queries, matching.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Int32s = npt.NDArray[np.int32]
+
+_CODECS: Final = {"ZSTD": "zstd", "LZ4": "lz4_raw", "SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli"}
+"""Parquet's names to Arrow's. Parquet's old "LZ4" (Hadoop's frames) has no name of its own in Arrow and fails to decode
+as lz4_raw, which raises NotInPlace."""
+_DATA_PAGE, _DATA_PAGE_V2 = 0, 3
+_DELTA_LENGTH_BYTE_ARRAY: Final = 6
+_VALUES_PER_WORD_GROUP: Final = 32
+"""A miniblock is a multiple of 32 values, so 32 values of w bits fill w words of 32 bits."""
+_MAX_DELTA_BITS: Final = 32
+"""Lengths are 32-bit, so deltas between them need no more (33 for none that is not damaged)."""
+_MAX_BLOCK_VALUES: Final = 65_536
+"""Of DELTA_BINARY_PACKED: writers use 128 or 256; a damaged header must not make us allocate gigabytes."""
+_MAX_PAGE_BYTES: Final = 2**31 - 1
+"""Arrow's 32-bit offsets, and Parquet's own sizes."""
+
+
+class NotInPlace(Exception):
+    """A page that is not laid out as our own are (or is damaged): leave it to Arrow's reader. Never leaves `core`."""
+
+
+class TextBlock:
+    """The texts of consecutive rows, which stand one after the other in `data` (other bytes may stand before them).
+
+    `data` is searched before the lengths are unpacked; `offsets` are the rows' borders in it, unpacked when first
+    asked for. Raises NotInPlace then, if the lengths are damaged.
+    """
+
+    def __init__(self, data: pa.Buffer, rows: int, offsets: Int32s | None = None) -> None:
+        self.data = data
+        self.rows = rows
+        self._offsets = offsets
+
+    @classmethod
+    def of(cls, texts: pa.StringArray) -> TextBlock:
+        """Take an array as it is, without a copy; a null is an empty text."""
+        if not len(texts):
+            return cls(pa.py_buffer(b""), 0, np.zeros(1, np.int32))
+        _, offsets, data = texts.buffers()
+        borders = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+        return cls(data if data is not None else pa.py_buffer(b""), len(texts), borders)
+
+    @property
+    def offsets(self) -> Int32s:
+        """The rows' borders in `data`, ascending; row i is [offsets[i], offsets[i + 1])."""
+        if self._offsets is None:
+            page = np.frombuffer(self.data, np.uint8)
+            lengths, start = unpack_deltas(page, self.rows)
+            borders = np.empty(self.rows + 1, np.int64)
+            borders[0] = start
+            np.cumsum(lengths, out=borders[1:])
+            borders[1:] += start
+            if borders[-1] != len(page) or (self.rows and int(lengths.min()) < 0):
+                raise NotInPlace("the lengths do not add up to the page")
+            self._offsets = borders.astype(np.int32)
+        return self._offsets
+
+    def array(self) -> pa.StringArray:
+        """Give the texts as an Arrow array over the same bytes."""
+        return pa.StringArray.from_buffers(self.rows, pa.py_buffer(self.offsets), self.data)
+
+
+def text_blocks(chunk: pa.Buffer, codec_name: str, rows: int) -> list[TextBlock]:
+    """Decode the column chunk of a required text column without dictionary; `rows` are all its rows.
+
+    `codec_name` is the chunk's compression as Arrow's metadata names it. Raises NotInPlace.
+    """
+    blocks: list[TextBlock] = []
+    at, left = 0, rows
+    while left > 0:
+        try:
+            header, at = _read_struct(chunk, at)
+            size, compressed = header[2], header[3]
+            version2 = header[1] == _DATA_PAGE_V2
+            if header[1] not in (_DATA_PAGE, _DATA_PAGE_V2) or not 0 <= size <= _MAX_PAGE_BYTES:
+                raise NotInPlace("a page of another kind")
+            page = header[8] if version2 else header[5]
+            values, encoding = page[1], page[4] if version2 else page[2]
+            plain = codec_name == "UNCOMPRESSED" or (version2 and page.get(7) is False)
+            levels = page[5] + page[6] if version2 else 0
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise NotInPlace(f"a page header that cannot be read: {error!r}") from error
+        if encoding != _DELTA_LENGTH_BYTE_ARRAY or levels or not 0 < values <= left or at + compressed > len(chunk):
+            raise NotInPlace("a page in another encoding, or cut off")
+        body = chunk.slice(at, compressed)
+        blocks.append(TextBlock(body if plain else _decompress(body, codec_name, size), values))
+        at += compressed
+        left -= values
+    return blocks
+
+
+def _decompress(body: pa.Buffer, codec_name: str, size: int) -> pa.Buffer:
+    try:
+        # The system's pool gives pages back warm: a third faster than Arrow's own pool, which returns them to the
+        # kernel, and than zstandard into a buffer of ours.
+        return _codec(codec_name).decompress(body, size, memory_pool=pa.system_memory_pool())
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise NotInPlace(f"a page that does not decompress: {error}") from error
+
+
+@cache
+def _codec(codec_name: str) -> pa.Codec:
+    return pa.Codec(_CODECS[codec_name])
+
+
+# ------------------------------------------------------------------------------------------------- compact Thrift
+def _read_struct(data: pa.Buffer, at: int) -> tuple[dict[int, Any], int]:
+    """Read one struct: (field id -> value, position after it). Raises IndexError, ValueError for nonsense."""
+    fields: dict[int, Any] = {}
+    number = 0
+    while True:
+        head = data[at]
+        at += 1
+        if head == 0:
+            return fields, at
+        delta, kind = head >> 4, head & 0x0F
+        if delta:
+            number += delta
+        else:
+            number, at = _read_zigzag(data, at)
+        if kind in (1, 2):  # a boolean field's value is its type
+            fields[number] = kind == 1
+        else:
+            fields[number], at = _read_value(data, at, kind)
+
+
+def _read_value(data: pa.Buffer, at: int, kind: int) -> tuple[Any, int]:
+    match kind:
+        case 3:
+            return data[at], at + 1
+        case 4 | 5 | 6:
+            return _read_zigzag(data, at)
+        case 7:
+            return None, at + 8
+        case 8:
+            length, at = read_varint(data, at)
+            return None, at + length
+        case 12:
+            return _read_struct(data, at)
+    raise ValueError(f"no page header has a field of type {kind}")
+
+
+def read_varint(data: Any, at: int) -> tuple[int, int]:
+    """Read an unsigned LEB128 number: (value, position after it)."""
+    value = shift = 0
+    while True:
+        byte = int(data[at])
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
+
+
+def _read_zigzag(data: Any, at: int) -> tuple[int, int]:
+    value, at = read_varint(data, at)
+    return (value >> 1) ^ -(value & 1), at
+
+
+# ----------------------------------------------------------------------------------------- DELTA_BINARY_PACKED
+def unpack_deltas(page: npt.NDArray[np.uint8], count: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Unpack `count` integers in DELTA_BINARY_PACKED at the page's start: (values, position after them).
+
+    Raises NotInPlace for what is not that, or not `count` of them.
+    """
+    try:
+        return _unpack_deltas(page.data, page, count)
+    except (IndexError, ValueError) as error:
+        raise NotInPlace(f"lengths that cannot be unpacked: {error!r}") from error
+
+
+def _unpack_deltas(data: memoryview, page: npt.NDArray[np.uint8], count: int) -> tuple[npt.NDArray[np.int64], int]:
+    block_values, at = read_varint(data, 0)
+    miniblocks, at = read_varint(data, at)
+    total, at = read_varint(data, at)
+    first, at = _read_zigzag(data, at)
+    fits = miniblocks > 0 and block_values <= _MAX_BLOCK_VALUES
+    if total != count or not fits or block_values % (miniblocks * _VALUES_PER_WORD_GROUP):
+        raise ValueError("another layout than Parquet's")
+    per_miniblock = block_values // miniblocks
+    blocks = -(-(count - 1) // block_values)
+    minima: list[int] = []
+    # One pass over the headers; then the blocks whose miniblocks have the same widths are unpacked together.
+    alike: dict[bytes, tuple[list[int], list[int], int]] = {}
+    for block in range(blocks):
+        minimum, at = _read_zigzag(data, at)
+        minima.append(minimum)
+        widths = bytes(data[at : at + miniblocks])
+        at += miniblocks
+        if block == blocks - 1:  # unused miniblocks at the end may have a width, but no data
+            used = -(-(count - 1 - block * block_values) // per_miniblock)
+            widths = widths[:used].ljust(miniblocks, b"\0")
+        if widths not in alike:
+            alike[widths] = [], [], sum(widths) * per_miniblock // 8
+        numbers, starts, size = alike[widths]
+        numbers.append(block)
+        starts.append(at)
+        at += size
+    if at > len(data):
+        raise ValueError("cut off")
+    deltas = np.zeros((blocks, miniblocks, per_miniblock), np.int64)
+    for widths, (numbers, starts, _) in alike.items():
+        into = deltas if len(numbers) == blocks else deltas[numbers]
+        _unpack_blocks(page, np.array(starts), widths, into)
+        if into is not deltas:
+            deltas[numbers] = into
+    values = np.empty(count, np.int64)
+    if count:
+        values[0] = first
+        flat = deltas.reshape(blocks, block_values) + np.array(minima, np.int64).reshape(-1, 1)
+        np.cumsum(flat.reshape(-1)[: count - 1], out=values[1:])
+        values[1:] += first
+    return values, at
+
+
+def _unpack_blocks(
+    page: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], widths: bytes, into: npt.NDArray[np.int64]
+) -> None:
+    """Unpack blocks at `starts`, whose miniblocks have these widths, into (block, miniblock, value)."""
+    blocks, miniblocks, per_miniblock = into.shape
+    at = miniblock = 0
+    while miniblock < miniblocks:
+        width, run = widths[miniblock], 1
+        while miniblock + run < miniblocks and widths[miniblock + run] == width:
+            run += 1
+        if width:
+            values = _unpack_bits(page, starts + at, width, run * per_miniblock)
+            into[:, miniblock : miniblock + run] = values.reshape(blocks, run, per_miniblock)
+        at += run * width * per_miniblock // 8
+        miniblock += run
+
+
+def _unpack_bits(
+    page: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], width: int, values: int
+) -> npt.NDArray[np.uint64]:
+    """Unpack `values` integers of `width` bits at each of `starts`: one row each."""
+    if width > _MAX_DELTA_BITS:
+        raise ValueError(f"deltas of {width} bits")
+    size = width * values // 8
+    # Room for a 64-bit word at the last value.
+    packed = np.zeros((len(starts), size + 4), np.uint8)
+    packed[:, :size] = page[np.add.outer(starts, np.arange(size))]
+    words = packed.view(np.uint32).astype(np.uint64)
+    pairs = words[:, :-1] | (words[:, 1:] << np.uint64(32))
+    bits = np.arange(values) * width
+    taken: npt.NDArray[np.uint64] = np.take(pairs, bits // 32, axis=1)
+    np.right_shift(taken, (bits % 32).astype(np.uint64), out=taken)
+    return np.bitwise_and(taken, np.uint64((1 << width) - 1), out=taken)

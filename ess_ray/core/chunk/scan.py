@@ -1,0 +1,234 @@
+"""A query's rows in one object: row group by row group, in answer order, until the limit is proven.
+
+For each row group: tests of small columns first; then the messages are searched as one text (`core/prefilter`) for rows
+that can match; then `filter_batch` decides those; then the other columns are read, where rows matched. May live here:
+in which order columns are looked at, and how much is read ahead. May not: matching, pages, merging of objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from ess_ray.core.chunk.page import NotInPlace, TextBlock
+from ess_ray.core.chunk.read import ObjectReader
+from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.filter import filter_batch
+from ess_ray.core.merge import EMPTY, first_copies
+from ess_ray.core.prefilter import Prefilter, Rows, prefilter
+from ess_ray.core.query import All, And, Node, Query
+
+SMALL_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp", "level", "severity_number", "service", "host"}) | {
+    *("log_id", "vnode", "offset", "row")
+}
+"""Columns of under one stored byte a row: tested before any larger one is looked at."""
+WINDOW_BYTES: Final = 16 * 1024 * 1024
+"""Of an object read ahead at once: bounds a scan's memory, and makes most objects one request."""
+
+
+@dataclass(frozen=True)
+class ObjectMatches:
+    """Matching rows of one object in answer order, at most the query's limit, all distinct by `event_id`."""
+
+    rows: pa.Table
+    rows_matched: int
+    duplicates_suppressed: int
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The rows of one row group that matched (ascending), and the columns that were read to tell, at those rows."""
+
+    group: int
+    rows: pa.Int64Array
+    columns: dict[str, pa.ChunkedArray]
+
+
+def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool] = lambda: False) -> ObjectMatches:
+    """Find a query's rows in one object, newest or oldest row group first, until the limit is proven.
+
+    Columns that the query does not test are read only where rows matched. `cancelled` is asked between row groups,
+    since nothing can interrupt the native code that matches one.
+    """
+    plan = _Plan(query)
+    groups = [group for group in range(reader.groups) if query.overlaps(*reader.group_times(group))]
+    answer = _Answer(query)
+    ended = False
+    for window in _windows(reader, groups[::-1] if query.order == "newest" else groups, query.limit):
+        reader.fetch(window, plan.tested or EVENT_SCHEMA.names)
+        found: list[_Found] = []
+        for group in window:
+            if answer.reached(sum(len(part.rows) for part in found)):
+                break
+            ended = cancelled()
+            if ended:
+                break
+            part = plan.find(reader, group)
+            if len(part.rows):
+                found.append(part)
+        reader.fetch([part.group for part in found], (name for name in EVENT_SCHEMA.names if name not in plan.tested))
+        for part in found:
+            answer.add(reader, part)
+        reader.forget()
+        if ended or answer.reached(0):
+            break
+    return answer.matches()
+
+
+def _windows(reader: ObjectReader, groups: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Cut row groups into what is fetched at once: first as many as could fill the limit, then WINDOW_BYTES each."""
+    window: list[int] = []
+    rows = size = 0
+    for group in groups:
+        start, end = reader.group_span(group)
+        if window and (size + end - start > WINDOW_BYTES or 0 < limit <= rows):
+            yield window
+            window, size, limit = [], 0, 0
+        window.append(group)
+        size += end - start
+        rows += reader.group_rows(group)
+    if window:
+        yield window
+
+
+class _Answer:
+    """Rows of an object's answer as they are gathered, and whether they are enough."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._rows: list[pa.Table] = []
+        self._seen: set[str] = set()
+        self._matched = self._repeats = self._kept = 0
+
+    def reached(self, more: int) -> bool:
+        """Tell whether the limit is reached, with so many rows found that are not added yet."""
+        return self._kept + more >= self._query.limit
+
+    def add(self, reader: ObjectReader, found: _Found) -> None:
+        """Read the other columns of the rows found and append them in answer order."""
+        self._matched += len(found.rows)
+        if self.reached(0):
+            return
+        indices, columns = found.rows, found.columns
+        if self._query.order == "newest":
+            indices = indices[::-1]
+            columns = {name: column[::-1] for name, column in columns.items()}
+        others = [name for name in EVENT_SCHEMA.names if name not in columns]
+        columns = {**columns, **reader.read_rows(found.group, others, indices)}
+        arrays = [columns[name] for name in EVENT_SCHEMA.names]
+        rows, repeats = first_copies(pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA), self._seen)
+        self._repeats += repeats
+        self._kept += len(rows)
+        self._rows.append(rows)
+
+    def matches(self) -> ObjectMatches:
+        rows = pa.concat_tables(self._rows).slice(0, self._query.limit) if self._rows else EMPTY
+        return ObjectMatches(rows, self._matched, self._repeats)
+
+
+class _Plan:
+    """A query taken apart once a scan: tests of small columns, all others, and the search for their candidates."""
+
+    def __init__(self, query: Query) -> None:
+        tests = list(_conjuncts(query.root))
+        small = [test for test in tests if Query(test).columns() <= SMALL_COLUMNS]
+        others = [test for test in tests if test not in small]
+        self._small = replace(query, root=_all_of(small))
+        self._others = Query(_all_of(others))
+        self._search: Prefilter | None = prefilter(others)
+        self.tested = query.columns()
+        """The columns that deciding a row may need."""
+
+    def find(self, reader: ObjectReader, group: int) -> _Found:
+        """Find the matching rows of one row group."""
+        rows = self._by_small_columns(reader, group)
+        if self._others.columns() and (rows is None or len(rows)):
+            return self._by_others(reader, group, rows)
+        if rows is None:
+            rows = np.arange(reader.group_rows(group), dtype=np.int64)
+        return _Found(group, pa.array(rows, pa.int64()), {})
+
+    def _by_small_columns(self, reader: ObjectReader, group: int) -> Rows | None:
+        """Give the rows that pass the small columns' tests and the time range; None for all."""
+        query = self._small
+        first_us, last_us = reader.group_times(group)
+        if (query.start_us is None or query.start_us <= first_us) and (query.end_us is None or last_us < query.end_us):
+            query = Query(query.root)
+        if isinstance(query.root, All) and query.start_us is None and query.end_us is None:
+            return None
+        # NOT NOT * and its like test no column; the rows must still be counted out.
+        names = _in_order(query.columns()) or ["timestamp"]
+        return _positions(reader.read_group(group, names), query)
+
+    def _by_others(self, reader: ObjectReader, group: int, rows: Rows | None) -> _Found:
+        names = _in_order(self._others.columns())
+        columns: dict[str, pa.ChunkedArray] = {}
+        if "message" in names:
+            blocks = reader.message_blocks(group)
+            if self._search is not None:
+                rows = _both(rows, _candidates(self._search, blocks))
+            if rows is not None and not len(rows):
+                return _Found(group, pa.array([], pa.int64()), {})
+            columns["message"] = reader.messages(group, blocks)
+        besides = [name for name in names if name != "message"]
+        if besides:
+            columns.update(zip(besides, reader.read_group(group, besides).columns, strict=True))
+        if rows is None:
+            rows = np.arange(reader.group_rows(group), dtype=np.int64)
+        elif len(rows) < reader.group_rows(group):
+            chosen = pa.array(rows, pa.int64())
+            columns = {name: column.take(chosen) for name, column in columns.items()}
+        schema = pa.schema([EVENT_SCHEMA.field(name) for name in names])
+        kept = filter_batch(pa.Table.from_arrays([columns[name] for name in names], schema=schema), self._others)
+        return _Found(
+            group, pa.array(rows[kept.to_numpy()], pa.int64()), {name: columns[name].take(kept) for name in names}
+        )
+
+
+def _candidates(search: Prefilter, blocks: Iterable[TextBlock]) -> Rows | None:
+    """Give the candidate rows of a row group's blocks, None when any row may match."""
+    found: list[Rows] = []
+    start = 0
+    known = False
+    for block in blocks:
+        try:
+            rows = search.candidates(block)
+        except NotInPlace:
+            return None  # damaged lengths: Arrow's reader will say what is wrong
+        known |= rows is not None
+        found.append((np.arange(block.rows, dtype=np.int64) if rows is None else rows) + start)
+        start += block.rows
+    return np.concatenate(found) if known else None
+
+
+def _both(first: Rows | None, second: Rows | None) -> Rows | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return np.intersect1d(first, second, assume_unique=True)
+
+
+def _positions(table: pa.Table, query: Query) -> Rows:
+    positions: Rows = filter_batch(table, query).to_numpy()
+    return positions
+
+
+def _conjuncts(node: Node) -> Iterator[Node]:
+    """Give the tests all of which must hold."""
+    if isinstance(node, And):
+        for child in node.children:
+            yield from _conjuncts(child)
+    elif not isinstance(node, All):
+        yield node
+
+
+def _all_of(tests: Sequence[Node]) -> Node:
+    return And(tuple(tests)) if len(tests) > 1 else tests[0] if tests else All()
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    wanted = frozenset(names)
+    return [name for name in EVENT_SCHEMA.names if name in wanted]

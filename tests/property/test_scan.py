@@ -1,0 +1,336 @@
+"""Scanning an object against the filter's oracle: what the search of whole pages leaves out must not match.
+
+Texts are short and of few letters, so that needles often stand across two neighbouring rows, at a row's very start or
+end, or in no row at all; row groups hold a few rows, so that every query meets several.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ess_ray.core import chunk, pattern, prefilter
+from ess_ray.core.chunk import write
+from ess_ray.core.chunk.layout import Facts, facts_to_metadata
+from ess_ray.core.chunk.page import NotInPlace, TextBlock, unpack_deltas
+from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.filter import filter_batch
+from ess_ray.core.query import And, Contains, Equals, Field, Node, Not, Or, Query, Regex
+from tests.property.test_filter import (
+    ALPHABET,
+    BOUNDS,
+    CHARS,
+    PATTERNS,
+    ROWS,
+    TEXTS,
+    TREES,
+    Pattern,
+    regex_leaf,
+    table_of,
+    value_holds,
+    wanted,
+)
+
+MESSAGE = Field("message")
+MANY = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["few hits", "many hits"])
+def _small_limits(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Make row groups of three rows; and once take every search to be of no use after its first hit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "ROWS_PER_GROUP", 3)
+        if request.param == "many hits":
+            patch.setattr(prefilter, "MIN_HITS", 1)
+            patch.setattr(prefilter, "FEW_SHARE", 1.0)
+        else:
+            patch.setattr(prefilter, "FEW_SHARE", 0.0)
+        yield
+
+
+class Bytes:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
+
+    def get_suffix(self, key: str, length: int) -> bytes:
+        return self.data[len(self.data) - length :]
+
+
+def opened(rows: pa.Table, gap_bytes: int, message_codec: write.MessageCodec = "zstd") -> chunk.ObjectReader:
+    encoded = chunk.encode_object(rows, (), (), message_codec)
+    data = encoded.data.to_pybytes()
+    tail = data[-encoded.footer_bytes :]
+    blob = Bytes(data)
+    return chunk.ObjectReader("k", len(data), tail, lambda at, size: blob.get_range("k", at, size), None, gap_bytes)
+
+
+def scanned(rows: pa.Table, query: Query, gap_bytes: int = 0) -> pa.Table:
+    return chunk.scan_object(opened(rows, gap_bytes), query).rows
+
+
+# ---------------------------------------------------------------------------------------------------- whole objects
+@MANY
+@given(TREES, BOUNDS, BOUNDS, st.lists(ROWS, min_size=1, max_size=14), st.sampled_from([0, 100, 1 << 20]))
+def test_a_scan_agrees_with_the_filter_and_the_oracle(
+    root: Node, start_us: int | None, end_us: int | None, rows: list[dict[str, Any]], gap_bytes: int
+) -> None:
+    rows = sorted(rows, key=lambda row: row["timestamp"])
+    table = table_of(rows)
+    expected = [index for index, row in enumerate(rows) if wanted(Query(root, start_us, end_us), row)]
+    found = scanned(table, Query(root, start_us, end_us, 100, "oldest"), gap_bytes)
+    assert found.equals(table.take(pa.array(expected, pa.int64())))
+    newest = scanned(table, Query(root, start_us, end_us, 2, "newest"), gap_bytes)
+    assert newest.equals(table.take(pa.array(expected[::-1][:2], pa.int64())))
+
+
+MESSAGE_TREES: st.SearchStrategy[Node] = st.recursive(
+    st.one_of(
+        st.builds(Contains, st.just(MESSAGE), st.text(CHARS, max_size=4), st.booleans()),
+        st.builds(Equals, st.just(MESSAGE), st.text(CHARS, max_size=4), st.booleans()),
+        st.builds(regex_leaf, st.just(MESSAGE), PATTERNS, st.booleans()),
+        st.builds(regex_leaf, st.just(MESSAGE), PATTERNS, st.booleans()),
+    ),
+    lambda inner: st.one_of(
+        inner.map(Not),
+        st.lists(inner, min_size=1, max_size=3).map(lambda children: And(tuple(children))),
+        st.lists(inner, min_size=1, max_size=3).map(lambda children: Or(tuple(children))),
+    ),
+    max_leaves=4,
+)
+
+
+@MANY
+@given(MESSAGE_TREES, st.lists(TEXTS, min_size=1, max_size=12), st.sampled_from(["zstd", "lz4"]))
+def test_messages_agree_with_the_oracle(root: Node, texts: list[str], codec: write.MessageCodec) -> None:
+    same = dict.fromkeys(EVENT_SCHEMA.names) | {"log_id": "l", "vnode": 0, "offset": 0, "row": 0}
+    rows = [{**same, "timestamp": i, "observed_timestamp": i, "message": text} for i, text in enumerate(texts)]
+    expected = [i for i, row in enumerate(rows) if wanted(Query(root), row)]
+    reader = opened(table_of(rows), 0, codec)
+    found = chunk.scan_object(reader, Query(root, limit=100, order="oldest")).rows
+    assert found.column("timestamp").cast(pa.int64()).to_pylist() == expected
+
+
+# ----------------------------------------------------------------------------------------------------- the superset
+def kept(node: Node, texts: list[str]) -> set[int]:
+    search = prefilter.prefilter([node])
+    rows = search.candidates(TextBlock.of(pa.array(texts, pa.string()))) if search is not None else None
+    return set(range(len(texts))) if rows is None else set(rows.tolist())
+
+
+@settings(max_examples=1500, deadline=None)
+@given(PATTERNS, st.booleans(), st.lists(TEXTS, min_size=1, max_size=8))
+@example(Pattern("foo\\b", "foo\\b", "foo\\b"), False, ["foo", "bar"])
+def test_no_row_that_matches_is_left_out(drawn: Pattern, ignore_case: bool, texts: list[str]) -> None:
+    leaf = regex_leaf(MESSAGE, drawn, ignore_case)
+    assert {i for i, text in enumerate(texts) if value_holds(leaf, text)} <= kept(leaf, texts)
+
+
+RE2_ONLY = [
+    *(r"(?U)a+b", r"\Ca", r"\x{e5}", r"\x41", r"\pL+1", r"\p{Greek}", r"\P{Lu}s", r"[[:alpha:]]s", r"[[:^word:]]a"),
+    *(
+        r"\Qs.*\E",
+        r"\Qa\E*s",
+        r"(?P<n>s)k",
+        r"(?i:s)K",
+        r"(?i)ſ",
+        r"s(?-i)K",
+        r"[^\pL]s",
+        r"[^\W]k",
+        r"(?s)a.s",
+        r"(?s-i:.)",
+    ),
+    *(
+        r"a{2,}",
+        r"(?:sk){1,3}a",
+        r"a{0}s",
+        r"{",
+        r"a{",
+        r"s{,2}",
+        r"a{1,1000}",
+        r"(a|)s",
+        r"(|)",
+        r"[]a]",
+        r"[^]a]",
+        r"[a-]s",
+    ),
+    *(
+        r"\101",
+        r"\-",
+        r"\a",
+        r"[\x00-\x{10FFFF}]s",
+        r"[\d\-s]",
+        r"\Bs",
+        r"^^s",
+        r"(?m)^s$",
+        r"s\z",
+        r"\As",
+        r"$",
+        r"()s",
+        r"a.*s",
+    ),
+    *(
+        r"s(?i)*",
+        r"ks(?s)?a",
+        r"a(?i){0}",
+        r"ks(?:)*",
+        r"a\b*s",
+        r"as^*",
+        r"(?:a.*s|k.+k)",
+        r"(a.*){2}s",
+        r"[s-ž]",
+        r"[^s]",
+        r"\Ss",
+        r"[\S]",
+        r"\Dk",
+        r".{2}s",
+        r"\p{^L}s",
+        r"a\\",
+        r"\{",
+        r"[k]+$",
+    ),
+]
+
+
+@pytest.mark.parametrize("re2", RE2_ONLY)
+@pytest.mark.parametrize("ignore_case", [False, True])
+@settings(max_examples=40, deadline=None)
+@given(
+    texts=st.lists(st.text(st.sampled_from("asSſkK\u212aåé1 -{,.*\\]\n\0σΣA\a"), max_size=6), min_size=1, max_size=10)
+)
+def test_no_row_that_re2_finds_is_left_out(re2: str, ignore_case: bool, texts: list[str]) -> None:
+    leaf = Regex(MESSAGE, re2, ignore_case)
+    found = filter_batch(pa.record_batch({"message": texts}), Query(leaf)).to_pylist()
+    assert set(found) <= kept(leaf, texts)
+
+
+def test_the_two_letters_that_fold_beyond_ascii_are_the_only_ones() -> None:
+    ascii_texts = [chr(code) for code in range(128)]
+    folding = pc.match_substring_regex(pa.array(ascii_texts), r"[\x{80}-\x{10ffff}]", ignore_case=True)
+    assert {text for text, folds in zip(ascii_texts, folding.to_pylist(), strict=True) if folds} == set("sSkK")
+    beyond = [chr(code) for code in (*range(128, 0xD800), *range(0xE000, 0x110000))]
+    folding = pc.match_substring_regex(pa.array(beyond), r"[\x00-\x7f]", ignore_case=True)
+    assert {text for text, folds in zip(beyond, folding.to_pylist(), strict=True) if folds} == {"ſ", "\u212a"}
+
+
+@pytest.mark.parametrize(
+    "re2", [r"user=u-\d+7", r"(?i)timed.?out", r"[a-z]+ing$", r"\berror\b.*code=\d{3}", r"\bfoo\b", r"(GET|POST) /api"]
+)
+def test_common_patterns_do_get_a_search(re2: str) -> None:
+    assert prefilter.prefilter([Regex(MESSAGE, re2, False)]) is not None
+
+
+@pytest.mark.parametrize("re2", [r".*", r"a?", r"^$", r"\b", r"", r"(a|)", r"(?i)s*"])
+def test_patterns_that_match_nothing_at_all_get_none(re2: str) -> None:
+    assert prefilter.prefilter([Regex(MESSAGE, re2, False)]) is None
+
+
+def test_nothing_is_searched_for_where_a_row_need_not_hold_it() -> None:
+    needle, other = Contains(MESSAGE, "needle", False), Equals(Field("service"), "x", False)
+    assert prefilter.prefilter([Not(needle)]) is None
+    assert prefilter.prefilter([Or((needle, other))]) is None
+    assert prefilter.prefilter([And((Not(needle), other))]) is None
+    assert prefilter.prefilter([And((needle, other))]) is not None
+
+
+def test_a_search_leaves_out_most_rows() -> None:
+    texts = [f"user {i} asked" for i in range(1000)]
+    assert kept(Contains(MESSAGE, "USER 77 ", True), texts) == {77}
+    assert kept(Regex(MESSAGE, r"\b9\d7 asked$", False), texts) == {
+        i for i in range(1000) if i // 100 == 9 and i % 10 == 7
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- the pages
+LENGTHS = st.lists(st.integers(0, 5) | st.integers(0, 70_000), min_size=1, max_size=300)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    LENGTHS,
+    st.sampled_from(["1.0", "2.0"]),
+    st.sampled_from([None, 10, 1000]),
+    st.sampled_from(["none", "zstd", "snappy"]),
+)
+def test_pages_of_every_kind_read_as_arrow_reads_them(
+    lengths: list[int], version: str, rows_per_page: int | None, codec: str
+) -> None:
+    texts = [ALPHABET[i % len(ALPHABET)] * length for i, length in enumerate(lengths)]
+    reader = foreign(texts, data_page_version=version, max_rows_per_page=rows_per_page or 2**31 - 1, compression=codec)
+    blocks = reader._message_in_place(0)
+    assert pa.chunked_array([block.array() for block in blocks]).to_pylist() == texts
+    assert len(blocks) == -(-len(texts) // (rows_per_page or 2**31))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"column_encoding": {"message": "PLAIN"}},
+        {"use_dictionary": ["message"], "column_encoding": None},
+        {"column_encoding": {"message": "DELTA_BYTE_ARRAY"}},
+        {"nullable": True},
+    ],
+)
+def test_what_is_not_laid_out_as_ours_is_left_to_arrow(options: dict[str, Any]) -> None:
+    texts = ["needle", "", "nee", "dle", "a needle b"] * 20
+    reader = foreign(texts, **options)
+    with pytest.raises(NotInPlace):
+        reader._message_in_place(0)
+    found = chunk.scan_object(reader, Query(Contains(MESSAGE, "needle", False), order="oldest", limit=1000)).rows
+    assert found.column("offset").to_pylist() == [i for i, text in enumerate(texts) if "needle" in text]
+
+
+def foreign(texts: list[str], **options: Any) -> chunk.ObjectReader:
+    """Write one row group as another writer would, and open it."""
+    nullable = options.pop("nullable", False)
+    schema = pa.schema([pa.field(f.name, f.type, nullable=nullable or f.nullable) for f in EVENT_SCHEMA])
+    given_columns = {"message": texts, "offset": list(range(len(texts))), "log_id": ["l"] * len(texts)}
+    zeros = {name: [0] * len(texts) for name in ("timestamp", "observed_timestamp", "vnode", "row")}
+    columns = zeros | given_columns
+    arrays = [
+        pa.array(columns[f.name], pa.int64()).cast(f.type) if f.name in zeros else
+        pa.array(columns.get(f.name, [None] * len(texts)), f.type) for f in schema
+    ]  # fmt: skip
+    defaults: dict[str, Any] = {
+        "use_dictionary": False,
+        "column_encoding": {"message": "DELTA_LENGTH_BYTE_ARRAY"},
+        "data_page_size": 2**31 - 1,
+    }
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, schema, **(defaults | options)) as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=len(texts))
+        writer.add_key_value_metadata(facts_to_metadata(Facts((), "")))
+    data = sink.getvalue()
+    return chunk.ObjectReader("k", len(data), data, lambda at, size: data[at : at + size])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.integers(1, 300))
+def test_nonsense_instead_of_lengths_is_named(data: bytes, count: int) -> None:
+    try:
+        values, end = unpack_deltas(np.frombuffer(data, np.uint8), count)
+    except NotInPlace:
+        return
+    assert len(values) == count
+    assert end <= len(data)
+
+
+def test_trees_are_cut_to_what_each_match_holds() -> None:
+    long = "x" * 500 + "y"
+    (piece,) = prefilter.necessary(Contains(MESSAGE, long, False))
+    assert piece == pattern.Bytes(b"x" * prefilter.MAX_PIECE_BYTES)
+    first, second = prefilter.necessary(Regex(MESSAGE, "timed.*out", False))
+    assert (first, second) == (pattern.Bytes(b"timed"), pattern.Bytes(b"out"))
