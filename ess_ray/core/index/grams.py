@@ -9,6 +9,7 @@ here: grams and their hash. May not: formulas, the blob.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -18,14 +19,10 @@ import numpy.typing as npt
 from ess_ray.core.fold import character_start, fold_utf8
 from ess_ray.core.index.planes import Bytes, packed_bytes
 
-GRAM_BYTES: Final = 5
-"""Four tell nothing about numbers and hex digits, six little about words of six to eight (tests/benchmarks/index)."""
 FLAG_BITS: Final = 20
 """log2 of a row group's flags: one byte each, so that they stay in a core's cache while they are set."""
 MIN_FLAG_BITS: Final = 10
-BUDGET: Final = 0.025
-"""Packed bytes of index for each byte of message: the widest plane within it is taken."""
-BASE_BUDGET_BYTES: Final = 256
+BASE_BUDGET_BYTES: Final = 1024
 """For each row group, so that small objects have an index too."""
 MAX_PROBES: Final = 48
 """Grams of one needle that are looked up, spread evenly: what so many cannot tell, more cannot either."""
@@ -33,6 +30,21 @@ CACHED_NEEDLES: Final = 1024
 """Hashes of needles, kept: one query asks hundreds of objects for the same."""
 _PIECE_BYTES: Final = 32 * 1024
 """Of text folded and hashed at once: its intermediate arrays stay in a core's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen by measuring (tests/benchmarks/index.py); readers learn the gram from the blob.
+
+    `gram_bytes`, 4 to 8: four tell nothing about numbers and hex digits, six little about words of six to eight.
+    `budget`: packed bytes of index for each byte of message; the widest plane within it is taken.
+    """
+
+    gram_bytes: int = 5
+    budget: float = 0.025
+
+
+CHOSEN: Final = Choice()
 
 _FIRST: Final = np.uint32(0x9E3779B1)
 _LAST: Final = np.uint32(0x85EBCA6B)
@@ -52,7 +64,7 @@ def _hashed(data: bytes, grams: int, gram_bytes: int, bits: int) -> npt.NDArray[
     return hashed
 
 
-def mark(text: Bytes, flags: Bytes, gram_bytes: int = GRAM_BYTES) -> None:
+def mark(text: Bytes, flags: Bytes, gram_bytes: int) -> None:
     """Set the flag of every gram of a row group's UTF-8 text; all flags if it is not UTF-8."""
     carried = b""
     try:
@@ -74,7 +86,7 @@ def _pieces(text: Bytes) -> Iterator[Bytes]:
         start = end
 
 
-def narrowed(plane: Bytes, used_lanes: int, text_bytes: int, budget: float = BUDGET) -> Bytes:
+def narrowed(plane: Bytes, used_lanes: int, text_bytes: int, budget: float) -> Bytes:
     """Fold a plane of 2**FLAG_BITS positions in half until it keeps its budget of packed bytes."""
     limit = budget * text_bytes + BASE_BUDGET_BYTES * used_lanes
     while packed_bytes(plane) > limit and len(plane) > 1 << MIN_FLAG_BITS:
@@ -82,7 +94,7 @@ def narrowed(plane: Bytes, used_lanes: int, text_bytes: int, budget: float = BUD
     return plane
 
 
-def positions(folded: bytes, plane_positions: int, gram_bytes: int = GRAM_BYTES) -> list[int]:
+def positions(folded: bytes, plane_positions: int, gram_bytes: int) -> list[int]:
     """Give where a plane marks the grams of a folded needle; none for a needle shorter than a gram."""
     shift = _HASH_BITS + 1 - plane_positions.bit_length()
     return [gram_hash >> shift for gram_hash in _needle_hashes(folded, gram_bytes)]

@@ -28,8 +28,9 @@ FRAME_BYTES: Final = 90
 """What a chunk costs beside its entropy: frame, checksum, the table of its code."""
 MAX_POSITIONS: Final = 1 << 20
 """Positions in a plane: bounds memory, whatever rows hold."""
-MAX_FILL: Final = 0.75
-"""Of a plane's used lanes: fuller ones rule too little out and are left away. Random bytes come to this."""
+MAX_FILL: Final = 0.9
+"""Of a plane's used lanes: fuller ones rule too little out and are left away. (0.9 still rules out 32 of 33 groups
+for a UUID, whose 32 grams must all be there.)"""
 
 Bytes = npt.NDArray[np.uint8]
 
