@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import cached_property
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -63,17 +65,22 @@ class Plane:
     """A stored plane, unpacked chunk by chunk on demand; not for several threads at once."""
 
     def __init__(self, data: memoryview, positions: int) -> None:
-        count = chunk_count(positions)
-        if positions <= 0 or len(data) < count * _CHUNK.size:
-            raise CorruptData("the skip index is cut short: read the object without it, and compact it")
-        sizes = np.frombuffer(data[: count * _CHUNK.size], "<u2").astype(np.int64)
-        self._ends = np.cumsum(sizes) + count * _CHUNK.size
-        self._starts = self._ends - sizes
-        if int(self._ends[-1]) != len(data):
-            raise CorruptData("the skip index's chunks do not add up: read the object without it, and compact it")
         self._data = data
         self._positions = positions
         self._chunks: dict[int, bytes] = {}
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where each chunk ends in the data, and before them where the first begins."""
+        count = chunk_count(self._positions)
+        directory = count * _CHUNK.size
+        if len(self._data) < directory:
+            raise CorruptData("the skip index is cut short: read the object without it, and compact it")
+        sizes = (size for (size,) in _CHUNK.iter_unpack(self._data[:directory]))
+        ends = list(accumulate(sizes, initial=directory))
+        if ends[-1] != len(self._data):
+            raise CorruptData("the skip index's chunks do not add up: read the object without it, and compact it")
+        return ends
 
     def lanes(self, positions: Iterable[int], asked: int) -> int:
         """Give those of the lanes `asked` (bits) that are set at every position."""
@@ -89,7 +96,7 @@ class Plane:
 
     def _unpack(self, number: int) -> bytes:
         size = min(CHUNK_POSITIONS, self._positions - number * CHUNK_POSITIONS)
-        packed = self._data[int(self._starts[number]) : int(self._ends[number])]
+        packed = self._data[self._ends[number] : self._ends[number + 1]]
         try:
             chunk = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
         except zstandard.ZstdError as error:

@@ -87,9 +87,12 @@ def hash_texts(values: pa.Array) -> Hashes:
 
 def _folded(values: pa.StringArray) -> pa.StringArray:
     values = values.cast(pa.string())
-    if pc.all(pc.string_is_ascii(values)).as_py() is not False:
-        return pc.ascii_lower(values)
-    return pa.array([None if text is None else fold_text(text) for text in values.to_pylist()], pa.string())
+    is_other = pc.invert(pc.fill_null(pc.string_is_ascii(values), True))
+    lowered = pc.ascii_lower(values)
+    if not is_other.true_count:
+        return lowered
+    folded = [fold_text(text) for text in values.filter(is_other).to_pylist()]
+    return pc.replace_with_mask(lowered, is_other, pa.array(folded, pa.string()))
 
 
 def _tag(field: Field) -> str:
