@@ -211,11 +211,14 @@ class _Parser:
         text = self._pattern[self.at + 2 : end if end >= 0 else None]
         self.at = end + 2 if end >= 0 else len(self._pattern)
         pieces = [_Piece(frozenset([fold_text(char)])) for char in text]
-        if self._peek() and self._peek() in "*+?{":
+        if self._repetition_follows():
             if not pieces:
                 raise _NotUnderstood
             pieces[-1:] = self._repeated(pieces[-1])
         return pieces
+
+    def _repetition_follows(self) -> bool:
+        return self._peek() in ("*", "+", "?") or _REPEAT.match(self._pattern, self.at) is not None
 
     def _repeated(self, piece: _Piece) -> list[_Piece]:
         """Read the repetition behind `piece`, if there is one, and give what both come to, in order."""
@@ -230,7 +233,7 @@ class _Parser:
             return [piece]
         if self._peek() == "?":
             self.at += 1
-        if self._peek() in tuple("*+?") or _REPEAT.match(self._pattern, self.at) is not None:
+        if self._repetition_follows():
             raise _NotUnderstood  # RE2 refuses most repetitions of repetitions
         return _times(piece, low, high)
 
@@ -259,6 +262,8 @@ class _Parser:
             if found is None:
                 raise _NotUnderstood
             if found[1] == ")":
+                if self._repetition_follows():
+                    raise _NotUnderstood  # RE2 repeats what stands before the flags: (?i)* makes it optional
                 return _EMPTY
         inside = self.alternatives(depth + 1)
         if self._peek() != ")":

@@ -6,6 +6,7 @@ and from samples of what a pattern matches. `filter_batch` is the oracle.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +131,27 @@ def test_what_re2_finds_has_what_the_pattern_requires(sampled: Sampled, ignore_c
         if pc.match_substring_regex(pa.array([text]), sampled.pattern, ignore_case=ignore_case)[0].as_py():
             event("found")
             assert satisfied(required, fold_text(text).encode()), text
+
+
+# What the structured patterns above would never put side by side; it found that `a(?i)*` makes the a optional.
+TOKENS = (
+    r"a b k K 1 2 , - ^ $ . * + ? { } {2} {1,2} {0,1} {,2} {2,} ( ) (?: (?i) (?i: (?P<x> | [ ] [^ [:alpha:] [[:digit:]]"
+    r" [a-c] []a] [^]a] \ \d \w \b \B \A \z \Q \E \x61 \x{212a} \n \pL \p{Lu} \p{^L} \P{L} \C \0 \101 \- \] \[ ſ é É"
+    r" && (?# (?s) (?-i) (?U) (?i-s: (? < > : = ! P x 0 \Qa*\E"
+).split()
+SHORT_TEXTS = ["".join(pair) for pair in itertools.product(["", *'abkK\u212a12,-][^{}s ſéÉ.*\n\\"|QEx0:l'], repeat=2)]
+
+
+@settings(MANY, max_examples=500)
+@given(st.lists(st.sampled_from(TOKENS), min_size=1, max_size=7).map("".join), st.booleans(), st.data())
+def test_token_soup_that_re2_takes_requires_no_more(pattern: str, ignore_case: bool, data: st.DataObject) -> None:
+    required = regex_needs(pattern)
+    assume(required != ANYTHING and regex.invalid_reason(pattern, ignore_case) is None)
+    longer = data.draw(st.lists(st.text(st.sampled_from(pattern + "abk1"), max_size=6), max_size=20))
+    texts = [*SHORT_TEXTS, *longer, pattern]
+    found = pc.match_substring_regex(pa.array(texts), pattern, ignore_case=ignore_case)
+    for text in itertools.compress(texts, found.to_pylist()):
+        assert satisfied(required, fold_text(text).encode()), text
 
 
 # ------------------------------------------------------------------------------------------------------ rows and trees

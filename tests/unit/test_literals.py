@@ -57,6 +57,9 @@ def some(*texts: str) -> Formula:
         (r"\012x", ANYTHING),
         (r"a{2}{3}", ANYTHING),
         (r"(?=x)", ANYTHING),
+        ("ab(?i)*c", ANYTHING),  # RE2 repeats the b
+        ("ab(?i){0,1}c", ANYTHING),
+        (r"ab\Q\E*c", ANYTHING),
         ("(" * 400 + "x" + ")" * 400, ANYTHING),
         ("", ANYTHING),
         (".*", ANYTHING),
