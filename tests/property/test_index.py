@@ -7,6 +7,7 @@ and from samples of what a pattern matches. `filter_batch` is the oracle.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,11 +135,12 @@ def test_what_re2_finds_has_what_the_pattern_requires(sampled: Sampled, ignore_c
 
 
 # What the structured patterns above would never put side by side; it found that `a(?i)*` makes the a optional.
-TOKENS = (
+TOKENS = re.findall(
+    r"\S+",
     r"a b k K 1 2 , - ^ $ . * + ? { } {2} {1,2} {0,1} {,2} {2,} ( ) (?: (?i) (?i: (?P<x> | [ ] [^ [:alpha:] [[:digit:]]"
     r" [a-c] []a] [^]a] \ \d \w \b \B \A \z \Q \E \x61 \x{212a} \n \pL \p{Lu} \p{^L} \P{L} \C \0 \101 \- \] \[ ſ é É"
-    r" && (?# (?s) (?-i) (?U) (?i-s: (? < > : = ! P x 0 \Qa*\E"
-).split()
+    r" && (?# (?s) (?-i) (?U) (?i-s: (? < > : = ! P x 0 \Qa*\E",
+)
 SHORT_TEXTS = ["".join(pair) for pair in itertools.product(["", *'abkK\u212a12,-][^{}s ſéÉ.*\n\\"|QEx0:l'], repeat=2)]
 
 
