@@ -1,0 +1,13 @@
+"""The skip index of one object: which of its row groups may hold what a query needs.
+
+    build(groups) -> bytes            from the object's row groups, in order, each an Arrow table or batch
+    Index(blob, groups).keep(needs)   the row groups that may match a formula of ess_ray.core.literals
+
+A superset, never a false negative. `planes` is the stored form of both kinds of filter, `grams` the one over message
+text, `values` the one over ids and field values, `file` the whole blob. May live here: filters over row groups. May
+not: what a query needs (literals), where the blob lies in the object (chunk).
+"""
+
+from ess_ray.core.index.file import Index, build
+
+__all__ = ["Index", "build"]

@@ -1,0 +1,238 @@
+"""The whole index of an object: a head, a table of planes, the planes. Building it, and asking it.
+
+    head    magic ESSX, format version, fold version, row groups, planes, CRC-32 of head and table
+    table   per plane: kind, parameter (bytes of a gram, or hashes of a value), first row group, positions, bytes
+    planes  each as planes.pack wrote it
+
+It says all that a reader must know: another choice of gram or width needs no new version. A version or kind that is
+not known rules nothing out; bytes that are not what was written are CorruptData. May live here: the blob and the walk
+over a formula. May not: hashing, widths.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from ess_ray.core.errors import CorruptData
+from ess_ray.core.fold import FOLD_VERSION
+from ess_ray.core.index import grams, values
+from ess_ray.core.index.planes import LANES, MAX_POSITIONS, Bytes, Plane, is_too_full, pack
+from ess_ray.core.index.values import Hashes, Kind
+from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text
+
+INDEX_VERSION: Final = 1
+TEXT: Final = 1
+"""The kind of a plane of grams; values.KINDS has the others."""
+_MAGIC: Final = b"ESSX"
+_HEAD: Final = struct.Struct("<4sHHIII")
+_ENTRY: Final = struct.Struct("<BBIII")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: int
+    parameter: int
+    first_group: int
+    positions: int
+    size: int
+
+
+# ---------------------------------------------------------------------------------------------------------- building
+def build(groups: Iterable[pa.Table | pa.RecordBatch], text: grams.Choice = grams.CHOSEN) -> bytes:
+    """Index an object's row groups, in order. Takes about 0.8 CPU-seconds per million events of 110 bytes.
+
+    Columns: `message` (no nulls) and, as far as they are there, those of values.KINDS, typed as in EVENT_SCHEMA. The
+    same rows give the same bytes. Memory: 8 MiB, and 8 bytes for each distinct value of eight row groups.
+    """
+    builder = _Builder(text)
+    for group in groups:
+        builder.add(group)
+    return builder.finish()
+
+
+class _Builder:
+    """Gathers eight row groups, then writes their planes."""
+
+    def __init__(self, choice: grams.Choice) -> None:
+        self._choice = choice
+        self._groups = 0
+        self._entries: list[_Entry] = []
+        self._packed: list[bytes] = []
+        self._flags: Bytes = np.empty(1 << grams.FLAG_BITS, np.uint8)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._text: Bytes = np.zeros(1 << grams.FLAG_BITS, np.uint8)
+        self._text_bytes = 0
+        self._values: dict[int, list[Hashes | None]] = {kind.code: [] for kind in values.KINDS}
+
+    def add(self, group: pa.Table | pa.RecordBatch) -> None:
+        lane = self._groups % LANES
+        text = _text(_column(group, "message"))
+        self._flags.fill(0)
+        grams.mark(text, self._flags, self._choice.gram_bytes)
+        self._flags <<= np.uint8(lane)
+        self._text |= self._flags
+        self._text_bytes += len(text)
+        for kind in values.KINDS:
+            self._values[kind.code].append(_hashes(group, kind))
+        self._groups += 1
+        if lane == LANES - 1:
+            self._flush(LANES)
+
+    def _flush(self, used: int) -> None:
+        first = self._groups - used
+        plane = grams.narrowed(self._text, used, self._text_bytes, self._choice.budget)
+        self._put(TEXT, self._choice.gram_bytes, first, used, plane)
+        for kind in values.KINDS:
+            self._put(kind.code, kind.hashes, first, used, values.plane_of(kind, self._values[kind.code]))
+        self._reset()
+
+    def _put(self, kind: int, parameter: int, first: int, used: int, plane: Bytes) -> None:
+        if is_too_full(plane, used):
+            return
+        packed = pack(plane)
+        self._entries.append(_Entry(kind, parameter, first, len(plane), len(packed)))
+        self._packed.append(packed)
+
+    def finish(self) -> bytes:
+        if self._groups % LANES:
+            self._flush(self._groups % LANES)
+        table = b"".join(
+            _ENTRY.pack(entry.kind, entry.parameter, entry.first_group, entry.positions, entry.size)
+            for entry in self._entries
+        )
+        return b"".join([_head(self._groups, table), table, *self._packed])
+
+
+def _head(groups: int, table: bytes) -> bytes:
+    fields = (_MAGIC, INDEX_VERSION, FOLD_VERSION, groups, len(table) // _ENTRY.size)
+    return _HEAD.pack(*fields, zlib.crc32(table, zlib.crc32(_HEAD.pack(*fields, 0))))
+
+
+def _column(group: pa.Table | pa.RecordBatch, name: str) -> pa.Array:
+    column = group.column(name)
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _text(messages: pa.StringArray) -> Bytes:
+    """Give the concatenated text of a column as a view of its buffer."""
+    _, offsets, data = messages.buffers()
+    if not len(messages) or data is None:
+        return np.zeros(0, np.uint8)
+    ends = np.frombuffer(offsets, np.int32, len(messages) + 1, messages.offset * 4)
+    return np.frombuffer(data, np.uint8, int(ends[-1] - ends[0]), int(ends[0]))
+
+
+def _hashes(group: pa.Table | pa.RecordBatch, kind: Kind) -> Hashes | None:
+    """Hash a kind's values in a row group; None where that cannot be told (no such column, or no UTF-8)."""
+    if not set(kind.columns) <= set(group.schema.names):
+        return None
+    try:
+        return np.concatenate([values.of_column(name, _column(group, name)) for name in kind.columns])
+    except UnicodeDecodeError:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------------------ asking
+class Index:
+    """A stored index, opened. Unpacks only what it is asked for, and keeps that; not for several threads at once."""
+
+    def __init__(self, blob: bytes | memoryview, groups: int) -> None:
+        """Open the index of an object of `groups` row groups; an empty blob is an object without one.
+
+        Raises CorruptData.
+        """
+        self.groups = groups
+        self._all = (1 << groups) - 1
+        self._planes: dict[int, list[tuple[int, int, int, Plane]]] = {}
+        data = memoryview(blob)
+        if not data:
+            return
+        entries = self._table(data)
+        at = _HEAD.size + len(entries) * _ENTRY.size
+        for entry in entries:
+            plane = Plane(data[at : at + entry.size], entry.positions)
+            place = (entry.first_group, entry.parameter, entry.positions, plane)
+            self._planes.setdefault(entry.kind, []).append(place)
+            at += entry.size
+
+    def _table(self, data: memoryview) -> list[_Entry]:
+        """Read head and table; no entries if they are of a version that is not known here."""
+        if len(data) < _HEAD.size or bytes(data[:4]) != _MAGIC:
+            raise CorruptData("the skip index does not begin as one: read the object without it, and compact it")
+        magic, version, fold_version, groups, planes, crc = _HEAD.unpack_from(data)
+        if (version, fold_version) != (INDEX_VERSION, FOLD_VERSION):
+            return []
+        end = _HEAD.size + planes * _ENTRY.size
+        head = _HEAD.pack(magic, version, fold_version, groups, planes, 0)
+        if len(data) < end or zlib.crc32(data[_HEAD.size : end], zlib.crc32(head)) != crc:
+            raise CorruptData("the skip index's table is damaged: read the object without it, and compact it")
+        entries = [_Entry(*fields) for fields in _ENTRY.iter_unpack(data[_HEAD.size : end])]
+        sound = all(
+            entry.first_group % LANES == 0 and entry.first_group < groups and 0 < entry.positions <= MAX_POSITIONS
+            for entry in entries
+        )
+        if groups != self.groups or not sound or end + sum(entry.size for entry in entries) != len(data):
+            raise CorruptData("the skip index is not this object's: read the object without it, and compact it")
+        return entries
+
+    def keep(self, needs: Formula) -> list[int]:
+        """Give the row groups, ascending, that may hold what `needs` says. Never leaves one out that does.
+
+        Raises CorruptData when bytes that it unpacks are damaged.
+        """
+        kept = self._eval(needs, self._all)
+        return [group for group in range(self.groups) if kept >> group & 1]
+
+    def _eval(self, needs: Formula, asked: int) -> int:
+        """Give those of the row groups `asked` (a bit each) that may satisfy a formula."""
+        if not asked:
+            return 0
+        match needs:
+            case AllOf(parts):
+                # The value filters err seldom and are asked once: they first.
+                for part in sorted(parts, key=lambda part: not isinstance(part, Holds)):
+                    asked = self._eval(part, asked)
+                return asked
+            case AnyOf(parts):
+                found = 0
+                for part in parts:
+                    found |= self._eval(part, asked & ~found)
+                return found
+            case Text(folded):
+                return self._text(folded, asked)
+            case Holds():
+                return self._value(needs, asked)
+
+    def _text(self, folded: bytes, asked: int) -> int:
+        for first, gram_bytes, positions, plane in self._planes.get(TEXT, ()):
+            asked = _narrow(plane, first, grams.positions(folded, positions, gram_bytes), asked)
+        return asked
+
+    def _value(self, atom: Holds, asked: int) -> int:
+        kind = values.KIND_OF["attributes" if atom.field.attribute else atom.field.name]
+        planes = self._planes.get(kind.code)
+        if not planes:
+            return asked
+        value_hash = values.of_field(atom.field, atom.folded)
+        for first, count, positions, plane in planes:
+            asked = _narrow(plane, first, values.places(value_hash, count, positions), asked)
+        return asked
+
+
+def _narrow(plane: Plane, first: int, positions: list[int], asked: int) -> int:
+    """Clear the bits of those row groups of a plane that lack one of the positions."""
+    lanes = asked >> first & (1 << LANES) - 1
+    if not lanes or not positions:
+        return asked
+    return asked & ~((lanes & ~plane.lanes(positions, lanes)) << first)
