@@ -51,6 +51,7 @@ def _small_limits(request: pytest.FixtureRequest) -> Iterator[None]:
     """Make row groups of three rows; and once take every search to be of no use after its first hit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "ROWS_PER_GROUP", 3)
+        patch.setattr(write, "INDEX_MIN_ROWS", 0)
         if request.param == "many hits":
             patch.setattr(prefilter, "MIN_HITS", 1)
             patch.setattr(prefilter, "FEW_SHARE", 1.0)

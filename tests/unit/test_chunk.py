@@ -36,7 +36,7 @@ class Bytes:
 
 def stored(rows: pa.Table, **facts: Any) -> tuple[str, Bytes]:
     encoded = chunk.encode_object(rows, facts.get("ranges", ()), facts.get("requests", ()))
-    key = chunk.object_key("default", encoded.min_us, encoded.max_us, "0" * 32, encoded.footer_bytes, 0)
+    key = chunk.object_key("default", encoded.min_us, encoded.max_us, "0" * 32, encoded.footer_bytes, encoded.index_bytes)
     return key, Bytes(encoded.data.to_pybytes())
 
 
@@ -107,6 +107,18 @@ def test_scanning_newest_stops_at_the_limit_and_reads_no_more(make_events: Make,
     whole = opened(make_events([t0_us + i for i in range(40_000)], messages))
     chunk.scan_object(whole, Query(limit=40_000))
     assert reader.bytes_read < whole.bytes_read / 2
+
+
+def test_an_object_that_its_index_rules_out_costs_one_request(make_events: Make, t0_us: int) -> None:
+    key, blob = stored(
+        make_events([t0_us + i for i in range(40_000)], [f"request {i:x} took long" for i in range(40_000)])
+    )
+    reader = chunk.open_object(blob, key, len(blob.data))
+    query = Query(Contains(Field("message"), "needle in a haystack", ignore_case=True))
+    assert chunk.scan_object(reader, query).rows_matched == 0
+    assert blob.reads == 1
+    assert chunk.scan_object(reader, Query(Contains(Field("message"), "request 9c3f took", False))).rows_matched == 1
+    assert blob.reads <= 3
 
 
 def test_scanning_oldest_and_by_time(make_events: Make, t0_us: int) -> None:

@@ -74,7 +74,9 @@ def _parse_footer(key: str, tail: bytes) -> Footer:
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise CorruptData(f"{key} cannot be read as an ess_ray object: {error}") from error
     end = len(tail) - 8 - int(metadata.serialized_size)
-    return Footer(metadata, facts, tail[max(0, end - facts.index_bytes) : end] if facts.index_bytes else b"", leaves)
+    start = end - facts.index_bytes
+    # A tail that does not reach back to the index is one that was not asked for it: then nothing is ruled out.
+    return Footer(metadata, facts, tail[start:end] if start >= 0 else b"", leaves)
 
 
 class FooterCache:

@@ -1,14 +1,16 @@
 """A query's rows in one object: row group by row group, in answer order, until the limit is proven.
 
-For each row group: tests of small columns first; then the messages are searched as one text (`core/prefilter`) for rows
-that can match; then `filter_batch` decides those; then the other columns are read, where rows matched. May live here:
-in which order columns are looked at, and how much is read ahead. May not: matching, pages, merging of objects.
+Row groups that the skip index rules out are never read. For each other: tests of small columns first; then the
+messages are searched as one text (`core/prefilter`) for rows that can match; then `filter_batch` decides those; then
+the other columns are read, where rows matched. May live here: in which order columns are looked at, and how much is
+read ahead. May not: matching, pages, merging of objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,8 @@ from ess_ray.core.chunk.page import NotInPlace, TextBlock
 from ess_ray.core.chunk.read import ObjectReader
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
+from ess_ray.core.index import Index
+from ess_ray.core.literals import Formula, needs
 from ess_ray.core.merge import EMPTY, first_copies
 from ess_ray.core.prefilter import Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
@@ -55,7 +59,8 @@ def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool
     since nothing can interrupt the native code that matches one.
     """
     plan = _Plan(query)
-    groups = [group for group in range(reader.groups) if query.overlaps(*reader.group_times(group))]
+    kept = Index(reader.index, reader.groups).keep(_needs(query)) if reader.index else range(reader.groups)
+    groups = [group for group in kept if query.overlaps(*reader.group_times(group))]
     answer = _Answer(query)
     ended = False
     for window in _windows(reader, groups[::-1] if query.order == "newest" else groups, query.limit):
@@ -77,6 +82,12 @@ def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool
         if ended or answer.reached(0):
             break
     return answer.matches()
+
+
+@lru_cache(maxsize=16)
+def _needs(query: Query) -> Formula:
+    """Give what the skip index is asked for, once a query: a task scans many objects."""
+    return needs(query)
 
 
 def _windows(reader: ObjectReader, groups: Sequence[int], limit: int) -> Iterator[list[int]]:

@@ -16,11 +16,14 @@ import pyarrow.parquet as pq
 
 from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
 from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.index import build
 
 ROWS_PER_GROUP: Final = 16_384
 """Rows in a row group: the unit of pruning; large enough that a column's page compresses well."""
 MESSAGE_BYTES_PER_GROUP: Final = 32 * 1024 * 1024
 """Message bytes in a row group: bounds the memory of a scan, which holds one decompressed group."""
+INDEX_MIN_ROWS: Final = 4_096
+"""Rows that are worth a skip index: of fewer, reading all costs no more than reading the index."""
 MessageCodec = Literal["zstd", "lz4"]
 """lz4 makes `message` 1.7 times as large and searchable at twice the speed."""
 COMPRESSION_LEVEL: Final = 3
@@ -54,7 +57,7 @@ def encode_object(
     """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes."""
     times = rows.column("timestamp").cast(pa.int64())
     groups = list(_groups(rows))
-    index = b""  # the skip index goes here: one part per row group, built from rows.slice(start, length) of `groups`
+    index = build(rows.slice(start, length) for start, length in groups) if len(rows) >= INDEX_MIN_ROWS else b""
     ids = len(rows) - rows.column("event_id").null_count
     facts = Facts(tuple(ranges), content_hash(rows), tuple(requests), ids, len(index))
     sink = pa.BufferOutputStream()
