@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
+from ess_ray.core.chunk.page import ASCII_END
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.index import build
 
@@ -59,7 +61,8 @@ def encode_object(
     groups = list(_groups(rows))
     index = build(rows.slice(start, length) for start, length in groups) if len(rows) >= INDEX_MIN_ROWS else b""
     ids = len(rows) - rows.column("event_id").null_count
-    facts = Facts(tuple(ranges), content_hash(rows), tuple(requests), ids, len(index))
+    ascii_groups = tuple(_is_ascii(rows.column("message").slice(start, length)) for start, length in groups)
+    facts = Facts(tuple(ranges), content_hash(rows), tuple(requests), ids, len(index), ascii_groups)
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, EVENT_SCHEMA, **_writer_options(message_codec)) as writer:
         for start, length in groups:
@@ -69,6 +72,18 @@ def encode_object(
     data = sink.getvalue()
     footer = struct.unpack("<I", data[-_MAGIC_BYTES:-4].to_pybytes())[0] + _MAGIC_BYTES
     return Encoded(data, len(rows), times[0].as_py(), times[-1].as_py(), footer, len(index))
+
+
+def _is_ascii(texts: pa.ChunkedArray) -> bool:
+    """Tell whether texts hold ASCII only: where they do, a scan needs not look for anything else."""
+    for chunk in texts.chunks:
+        _, offsets, data = chunk.buffers()
+        if len(chunk) and data is not None:
+            borders = np.frombuffer(offsets, np.int32)
+            text = np.frombuffer(data, np.uint8)[borders[chunk.offset] : borders[chunk.offset + len(chunk)]]
+            if len(text) and text.max() >= ASCII_END:
+                return False
+    return True
 
 
 def _writer_options(message_codec: MessageCodec) -> dict[str, Any]:
