@@ -28,7 +28,8 @@ def free_port() -> int:
 class System:
     """One `ess up` in a folder of its own."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.environment = {**os.environ, **settings}
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -39,7 +40,9 @@ class System:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command against this system; fails the test unless it ends with one of the codes in `ok`."""
         command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=180, check=False, env=self.environment
+        )
         assert done.returncode in ok, f"ess {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
