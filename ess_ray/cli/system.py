@@ -6,6 +6,7 @@ May live here: the two commands and the driver as a child process. May not: what
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -125,6 +126,7 @@ def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
             }
         )
         return
+    ess = "ess" if shutil.which("ess") else sys.argv[0]
     body = '[{"message": "hello", "level": "info", "service": "demo"}]'
     click.echo(
         f"""ess_ray is ready.
@@ -134,7 +136,7 @@ def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
   data       {data_dir}
 try:
   curl -sS {run.url}/push/v1/events -H 'Content-Type: application/json' -d '{body}'
-  ess search hello --url {run.url}"""
+  {ess} search hello --url {run.url}"""
     )
 
 
