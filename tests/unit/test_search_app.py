@@ -62,6 +62,7 @@ class Rig:
             self._health,
             self._status,
             self._flush,
+            self._compact,
         )
         transport = httpx.ASGITransport(create_search_app(api))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
@@ -75,6 +76,9 @@ class Rig:
     async def _flush(self) -> dict[str, int]:
         flushed = await self.writer.flush()
         return {"rows": flushed.rows if flushed else 0}
+
+    async def _compact(self, before_us: int | None) -> dict[str, Any]:
+        return {"merged_objects": 2, "before_us": before_us or self.world.now_us}
 
     async def push(self, *names: str, hour: int = 0) -> None:
         batch = batch_of(list(names), [None] * len(names), hour, self.world.now_us)
