@@ -49,6 +49,11 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _ess_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, EssError)
+    return error_response(request, error)
+
+
+def error_response(request: Request, error: EssError) -> Response:
+    """Answer with an error of ours; what is our own fault is logged."""
     if error.http_status >= 500 and not error.retryable:
         _log.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
     headers = {"Retry-After": str(RETRY_AFTER_S)} if error.http_status in (429, 503) else None
@@ -77,6 +82,11 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette logs nothing itself and raises the exception again once this answer is sent.
+    # Starlette raises the exception again once this answer is sent.
+    return unexpected_response(request, error)
+
+
+def unexpected_response(request: Request, error: Exception) -> Response:
+    """Answer with what should not have happened, telling nothing of the inside; the log has it."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "Internal error", "something failed that should not; the server's log says what")

@@ -12,8 +12,11 @@ from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from starlette._utils import get_route_path
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from deployments.problem import install_problem_handlers
+from deployments.problem import error_response, install_problem_handlers, unexpected_response
 from ess_ray.core.errors import EssError, TooLarge, Unavailable
 from ess_ray.intake.body import decompress
 from ess_ray.intake.decode import Decoded, body_hash, decode_events
@@ -23,6 +26,7 @@ from ess_ray.intake.limits import MAX_KEY_BYTES, IntakeLimits
 
 IN_LOOP_BYTES: Final = 256 * 1024
 """A body that is decoded on the event loop, in about 3 ms; larger ones go to a thread, so that others are answered."""
+EVENTS_PATH: Final = "/v1/events"
 MAX_LARGE_DECODES: Final = 2
 """Large bodies decoded at a time: each may take 100 MB as Python objects."""
 
@@ -212,13 +216,39 @@ def _push_openapi() -> dict[str, Any]:
     }
 
 
+class PushApp(FastAPI):
+    """A FastAPI application whose one hot endpoint is answered before its middleware and routing, which would take a
+    third of a small request's time. Errors become the same problem documents."""
+
+    def __init__(self, api: PushApi) -> None:
+        super().__init__(title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json")
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and get_route_path(scope) == EVENTS_PATH:
+            await self._push(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        try:
+            response = await self._api.push(request)
+        except ClientDisconnect:
+            return  # nobody is there to be answered
+        except EssError as error:
+            response = error_response(request, error)
+        except Exception as error:  # noqa: BLE001 (logged, and answered)
+            response = unexpected_response(request, error)
+        await response(scope, receive, send)
+
+
 def create_push_app(api: PushApi) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
-    app = FastAPI(title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json")
+    app = PushApp(api)
     install_problem_handlers(app)
-    # Starlette's own route answers: FastAPI's would take a third of a small request's time to find no parameters.
-    app.add_route("/v1/events", api.push, methods=["POST"])
-    # This one is never reached, and describes the other in OpenAPI.
-    app.post("/v1/events", status_code=202, response_class=Response, openapi_extra=_push_openapi())(api.push)
+    # Never reached (see PushApp): it describes the endpoint in OpenAPI, and answers other methods with 405.
+    app.post(EVENTS_PATH, status_code=202, response_class=Response, openapi_extra=_push_openapi())(api.push)
     app.get("/healthz")(api.healthz)
     return app

@@ -103,6 +103,26 @@ def min_bytes(tree: Tree) -> int:
             return least * min_bytes(part)
 
 
+def ascii_only(tree: Tree) -> Tree | None:
+    """Give the tree that accepts the ASCII texts among those that this one does; None if there are none."""
+    match tree:
+        case Bytes(text):
+            return tree if text.isascii() else None
+        case OneOf(codes, _):
+            return OneOf(codes, False) if codes else None
+        case AnyByte():
+            return OneOf(ALL_ASCII, False)
+        case Seq(parts):
+            kept = [ascii_only(part) for part in parts]
+            return None if None in kept else sequence(part for part in kept if part is not None)
+        case Alt(choices):
+            possible = tuple(part for choice in choices if (part := ascii_only(choice)) is not None)
+            return Alt(possible) if len(possible) > 1 else possible[0] if possible else None
+        case Repeat(part, least, most):
+            inner = ascii_only(part)
+            return repeat(inner, least, most) if inner is not None else None if least else EMPTY
+
+
 # --------------------------------------------------------------------------------------------------------- characters
 _LONG_S, _KELVIN = "\u017f", "\u212a"
 _FOLDS_BEYOND_ASCII: Final = {"s": _LONG_S, "k": _KELVIN}

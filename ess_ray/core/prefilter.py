@@ -5,6 +5,10 @@ here may only widen: assertions are gone (they would miss matches at row borders
 pattern is cut to a part of it that each match holds, and where too much is found all rows are kept. A literal goes to
 stringzilla, anything else to Hyperscan, which reports where matches end: the end of a row's own match lies in that row.
 
+Hyperscan 5.4.12 was found to miss matches that end where its text ends, and, with bytes from 128 on in a pattern, some
+within. So its text is padded, its patterns are ASCII alone, and rows that hold anything else are kept: fuzzed a million
+times against a plain matcher, nothing was missed so.
+
 May live here: queries to searches, hits to rows. May not: pages, fetching, deciding a match.
 """
 
@@ -47,13 +51,21 @@ _COMPILED: Final = 256
 
 
 class Block(Protocol):
-    """Texts of rows in one buffer: row i is `data[offsets[i]:offsets[i + 1]]`; `offsets` may cost to ask for."""
+    """Texts of rows in one buffer: row i is `data[offsets[i]:offsets[i + 1]]`; `offsets` may cost to ask for.
+
+    `padded` is the data with zeros after it.
+    """
 
     data: pa.Buffer
     rows: int
 
     @property
+    def padded(self) -> pa.Buffer: ...
+
+    @property
     def offsets(self) -> npt.NDArray[np.int32]: ...
+
+    def rows_beyond_ascii(self) -> Rows: ...
 
 
 class Prefilter:
@@ -107,8 +119,15 @@ def necessary(node: Node) -> list[Tree]:
             return []
     if field.attribute or field.name != "message" or tree is None:
         return []
-    pieces = (_cut(_trimmed(part)) for part in _parts(tree))
+    pieces = [_cut(_trimmed(part)) for part in _parts(tree)]
+    pieces += [part for piece in pieces for part in _literals_beyond_ascii(piece)]
     return [piece for piece in pieces if pattern.min_bytes(piece) >= MIN_PIECE_BYTES]
+
+
+def _literals_beyond_ascii(piece: Tree) -> list[Tree]:
+    """Give a sequence's literals that only the literal search can look for."""
+    parts = piece.parts if isinstance(piece, Seq) else ()
+    return [part for part in parts if isinstance(part, Bytes) and not part.text.isascii()]
 
 
 def _parts(tree: Tree) -> list[Tree]:
@@ -199,8 +218,9 @@ def _search(piece: Tree) -> _Search | None:
     """Make the search for a piece, once a process; None where no engine takes it."""
     if isinstance(piece, Bytes):
         return _Literal(piece.text)
-    choices = piece.choices if isinstance(piece, Alt) else (piece,)
-    if sum(map(_positions, choices)) > MAX_POSITIONS:
+    in_ascii = pattern.ascii_only(piece)
+    choices = () if in_ascii is None else in_ascii.choices if isinstance(in_ascii, Alt) else (in_ascii,)
+    if sum(map(_positions, choices)) > MAX_POSITIONS or not all(map(pattern.min_bytes, choices)):
         return None
     try:
         return _Automaton([_spelt(choice) for choice in choices])
@@ -227,31 +247,46 @@ class _Literal:
             return _NO_ROWS
         starts = np.array(hits, np.int64)
         first, last = _rows_at(block, starts), _rows_at(block, starts + len(text) - 1)
-        return _distinct(first[(first == last) & (first >= 0)])
+        return np.unique(first[(first == last) & _inside(block, first)])
 
 
 class _Automaton:
-    """Seeks one or more expressions with Hyperscan. For many threads: each has its own scratch memory."""
+    """Seeks one or more expressions with Hyperscan. For many threads: each has its own scratch memory.
+
+    The expressions are what ASCII texts can match; with none, only rows beyond ASCII can.
+    """
 
     def __init__(self, expressions: list[bytes]) -> None:
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=[0] * len(expressions))
         self._threads = threading.local()
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK) if expressions else None
+        if self._database is None:
+            return
+        self._database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=[0] * len(expressions))
 
     def rows(self, block: Block, max_hits: int) -> Rows | None:
+        ends = self._ends(block, max_hits)
+        if ends is None:
+            return None
+        beyond = block.rows_beyond_ascii()
+        if not len(ends):
+            return beyond
+        rows = _rows_at(block, ends - 1)
+        return np.unique(np.concatenate([rows[_inside(block, rows)], beyond]))
+
+    def _ends(self, block: Block, max_hits: int) -> Rows | None:
+        """Give where matches end, or None after too many."""
+        if self._database is None:
+            return _NO_ROWS
         scratch = getattr(self._threads, "scratch", None)
         if scratch is None:
             scratch = self._threads.scratch = hyperscan.Scratch(self._database)
         ends: list[int] = []
         try:
-            data: Any = memoryview(block.data)  # the stub knows str and bytes only
+            data: Any = memoryview(block.padded)  # the stub knows str and bytes only
             self._database.scan(data, _collector(ends, max_hits), scratch=scratch)
         except hyperscan.ScanTerminated:
             return None
-        if not ends:
-            return _NO_ROWS
-        rows = _rows_at(block, np.array(ends, np.int64) - 1)
-        return _distinct(rows[rows >= 0])
+        return np.array(ends, np.int64)
 
 
 def _collector(ends: list[int], most: int) -> Callable[[int, int, int, int, object], bool]:
@@ -266,12 +301,13 @@ _NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def _rows_at(block: Block, positions: Rows) -> Rows:
-    """Tell in which row each position of the data lies; -1 before the first. An empty row holds no position."""
+    """Tell in which row each position of the data lies, -1 or `rows` outside all. An empty row holds no position."""
     return np.searchsorted(block.offsets, positions, side="right").astype(np.int64) - 1
 
 
-def _distinct(rows: Rows) -> Rows:
-    return np.unique(rows)
+def _inside(block: Block, rows: Rows) -> npt.NDArray[np.bool_]:
+    inside: npt.NDArray[np.bool_] = (rows >= 0) & (rows < block.rows)
+    return inside
 
 
 # ------------------------------------------------------------------------------------------- trees to expressions
@@ -292,33 +328,20 @@ def _positions(tree: Tree) -> int:
 
 
 def _spelt(tree: Tree) -> bytes:
-    """Write a tree in Hyperscan's syntax, over bytes. A character beyond ASCII is one to four high bytes."""
+    """Write a tree without characters beyond ASCII in Hyperscan's syntax."""
     match tree:
         case Bytes(text):
             return b"".join(b"\\x%02x" % code for code in text)
-        case OneOf() | AnyByte():
-            return _spelt_character(tree)
+        case OneOf(codes, _):
+            return _byte_class(codes)
+        case AnyByte():
+            return _byte_class(pattern.ALL_ASCII)
         case Seq(parts):
             return b"(?:%b)" % b"".join(map(_spelt, parts))
         case Alt(choices):
             return b"(?:%b)" % b"|".join(map(_spelt, choices))
         case Repeat(part, least, most):
-            if most is None and isinstance(part, OneOf) and part.wide:
-                # Any number of characters is any number of their bytes; a class of bytes is what engines like best.
-                return b"%b{%d,}" % (_byte_class(part.ascii | _HIGH_BYTES), least)
             return b"(?:%b){%d,%b}" % (_spelt(part), least, b"" if most is None else b"%d" % most)
-
-
-def _spelt_character(character: OneOf | AnyByte) -> bytes:
-    if isinstance(character, AnyByte):
-        return _byte_class(frozenset(range(256)))
-    if not character.wide:
-        return _byte_class(character.ascii)
-    beyond = b"%b{1,4}" % _byte_class(_HIGH_BYTES)
-    return b"(?:%b|%b)" % (_byte_class(character.ascii), beyond) if character.ascii else beyond
-
-
-_HIGH_BYTES: Final = frozenset(range(128, 256))
 
 
 def _byte_class(codes: frozenset[int]) -> bytes:

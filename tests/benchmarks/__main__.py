@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks import push, store
+from tests.benchmarks import push, scan, store
 from tests.benchmarks.report import machine, table
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -16,12 +16,13 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 @click.command()
 @click.option("--quick", is_flag=True, help="Small and short; writes no results.")
 def main(quick: bool) -> None:
-    """Measure the push path and the way from the log to objects."""
-    seconds, rounds, count = (2.0, 1, 50_000) if quick else (10.0, 5, 1_000_000)
+    """Measure the push path, the way from the log to objects, and full scans of objects."""
+    seconds, rounds, count = (2.0, 1, 50_000) if quick else (8.0, 5, 500_000)
     with tempfile.TemporaryDirectory(prefix="ess-bench-") as folder:
         parts = [
             table("Push", push.measure(Path(folder), seconds, rounds)),
             table("Store", store.measure(Path(folder), count, rounds)),
+            table("Scan", scan.measure(Path(folder) / "scan", count, rounds)),
         ]
     text = f"# Results of `make bench`\n\nMedians of {rounds} rounds. {machine()}.\n\n" + "\n".join(parts)
     click.echo(text)

@@ -22,7 +22,8 @@ from tests.systems import System, free_port
 
 BATCH: Final = 100
 BODIES: Final = 200
-CONNECTIONS: Final = 16
+CONNECTIONS: Final = 64
+"""Enough requests in flight that the wait for the disk is nobody's pause."""
 BARE: Final = """
 import sys, uvicorn
 from starlette.applications import Starlette

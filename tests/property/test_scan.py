@@ -255,6 +255,103 @@ def test_a_search_leaves_out_most_rows() -> None:
     }
 
 
+@pytest.mark.parametrize("text", ["о́шибка 7", "ſK", "東京", "xé"])
+@pytest.mark.parametrize("ignore_case", [False, True])
+def test_rows_beyond_ascii_are_kept_where_only_re2_can_tell(text: str, ignore_case: bool) -> None:
+    texts = ["ascii", "", text, "", "ascii 7", f"more {text}", ""]
+    block = TextBlock.of(pa.array(texts))
+    assert block.rows_beyond_ascii().tolist() == [2, 5]
+    sliced = TextBlock.of(pa.array(["é", *texts, "é"]).slice(1, len(texts)))
+    assert sliced.rows_beyond_ascii().tolist() == [2, 5]
+    beyond = prefilter._Automaton([]).rows(block, 9)
+    assert beyond is not None
+    assert beyond.tolist() == [2, 5]
+    ascii_search = prefilter._Automaton([prefilter._spelt(pattern.literal("ascii", ignore_case))])
+    rows = ascii_search.rows(block, 9)
+    assert rows is not None
+    assert rows.tolist() == [0, 2, 4, 5]
+
+
+def test_hits_beside_the_rows_of_a_sliced_array_are_none() -> None:
+    block = TextBlock.of(pa.array(["needle", "x", "needle"]).slice(1, 1))
+    for ignore_case in (False, True):
+        search = prefilter._search(pattern.literal("needle", ignore_case))
+        assert search is not None
+        rows = search.rows(block, 9)
+        assert rows is not None
+        assert rows.tolist() == []
+
+
+ASCII_TREES: st.SearchStrategy[pattern.Tree] = st.recursive(
+    st.one_of(
+        st.sampled_from(["a", "b", "ab", "xy", "s", "k1", "\n"]).map(lambda text: pattern.literal(text, False)),
+        st.sampled_from(["a", "b", "ab", "xy", "s", "k1"]).map(lambda text: pattern.literal(text, True)),
+        st.sampled_from([".", "(?s:.)", "[0-9]", "[^s]", r"\w", "[a-f]"]).map(
+            lambda text: pattern.superset(text, False) or pattern.EMPTY
+        ),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=4).map(pattern.sequence),
+        st.lists(inner, min_size=2, max_size=3).map(lambda choices: pattern.Alt(tuple(choices))),
+        st.builds(
+            lambda part, counts: pattern.repeat(part, *counts),
+            inner,
+            st.sampled_from([(0, None), (1, None), (0, 1), (2, 2), (1, 3), (2, None)]),
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+def ends(tree: pattern.Tree, data: bytes, starts: set[int]) -> set[int]:
+    """Give where matches end that begin at `starts`: slowly, and right by its looks."""
+    match tree:
+        case pattern.Bytes(text):
+            return {start + len(text) for start in starts if data.startswith(text, start)}
+        case pattern.OneOf(codes, _):
+            return {start + 1 for start in starts if start < len(data) and data[start] in codes}
+        case pattern.AnyByte():
+            return {start + 1 for start in starts if start < len(data)}
+        case pattern.Seq(parts):
+            for part in parts:
+                starts = ends(part, data, starts)
+            return starts
+        case pattern.Alt(choices):
+            return set().union(*(ends(choice, data, starts) for choice in choices))
+        case pattern.Repeat(part, least, most):
+            for _ in range(least):
+                starts = ends(part, data, starts)
+            reached, copies = set(starts), least
+            while starts and (most is None or copies < most):
+                starts, copies = ends(part, data, starts) - reached, copies + 1
+                reached |= starts
+            return reached
+
+
+@pytest.mark.parametrize("before", range(60))
+def test_a_match_at_the_very_end_of_a_text_is_found(before: int) -> None:
+    texts = ["x" * before, "\nbb"]
+    assert 1 in kept(Regex(MESSAGE, "[Bb]x*[a-fks]", False), texts)
+    assert 1 in kept(Regex(MESSAGE, r"[\x00-\x{10FFFF}]s", True), ["1" * before, "1ſ"])
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    ASCII_TREES,
+    st.lists(st.sampled_from(["a", "b", "s", "S", "xy", "K1", "ab", ".", "\n", "ſ", "7", "x" * 20]), max_size=60),
+)
+def test_hyperscan_reports_the_end_of_every_match_in_ascii(tree: pattern.Tree, pieces: list[str]) -> None:
+    tree_in_ascii = pattern.ascii_only(tree)
+    if tree_in_ascii is None or not pattern.min_bytes(tree_in_ascii):
+        return
+    data = "".join(pieces).encode()
+    search = prefilter._Automaton([prefilter._spelt(tree_in_ascii)])
+    block = TextBlock(pa.py_buffer(data), 1, np.array([0, len(data)], np.int32))
+    found = search._ends(block, 10**6)
+    assert found is not None
+    assert ends(tree_in_ascii, data, set(range(len(data)))) <= set(found.tolist())
+
+
 # ------------------------------------------------------------------------------------------------------- the pages
 LENGTHS = st.lists(st.integers(0, 5) | st.integers(0, 70_000), min_size=1, max_size=300)
 

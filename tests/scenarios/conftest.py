@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.systems import System
 
 
-@pytest.fixture(scope="module")
-def new_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], System]]:
-    """Give a maker of systems; all are taken down at the end."""
+@contextmanager
+def _made(factory: pytest.TempPathFactory) -> Iterator[Callable[[], System]]:
     made: list[System] = []
 
     def make() -> System:
-        system = System(tmp_path_factory.mktemp("ess") / "data")
+        system = System(factory.mktemp("ess") / "data")
         made.append(system)
         system.up()
         return system
 
-    yield make
-    for system in made:
-        system.down()
-        system.http.close()
+    try:
+        yield make
+    finally:
+        for system in made:
+            system.down()
+            system.http.close()
+
+
+@pytest.fixture
+def new_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], System]]:
+    """Give a maker of systems; all are taken down at the end of the test, since each takes a gigabyte of memory."""
+    with _made(tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")
-def system(new_system: Callable[[], System]) -> System:
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One system for a whole module."""
-    return new_system()
+    with _made(tmp_path_factory) as make:
+        yield make()

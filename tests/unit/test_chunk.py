@@ -36,7 +36,9 @@ class Bytes:
 
 def stored(rows: pa.Table, **facts: Any) -> tuple[str, Bytes]:
     encoded = chunk.encode_object(rows, facts.get("ranges", ()), facts.get("requests", ()))
-    key = chunk.object_key("default", encoded.min_us, encoded.max_us, "0" * 32, encoded.footer_bytes, encoded.index_bytes)
+    key = chunk.object_key(
+        "default", encoded.min_us, encoded.max_us, "0" * 32, encoded.footer_bytes, encoded.index_bytes
+    )
     return key, Bytes(encoded.data.to_pybytes())
 
 

@@ -49,13 +49,17 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the footer tells of the rows. `ids`: how many rows have an `event_id`."""
+    """What the footer tells of the rows. `ids`: how many rows have an `event_id`.
+
+    `ascii_groups`: for each row group, whether its messages are ASCII throughout; empty when that was not noted.
+    """
 
     ranges: tuple[OffsetRange, ...]
     content_hash: str
     requests: tuple[StoredRequest, ...] = ()
     ids: int = 0
     index_bytes: int = 0
+    ascii_groups: tuple[bool, ...] = ()
     format_version: int = FORMAT_VERSION
 
 
@@ -95,6 +99,7 @@ def facts_to_metadata(facts: Facts) -> dict[str, str]:
         "ess.requests": json.dumps([astuple(request) for request in facts.requests], separators=(",", ":")),
         "ess.ids": str(facts.ids),
         "ess.index": str(facts.index_bytes),
+        "ess.ascii": "".join("01"[known] for known in facts.ascii_groups),
     }
 
 
@@ -109,5 +114,6 @@ def facts_from_metadata(metadata: dict[bytes, bytes]) -> Facts:
         tuple(StoredRequest(*request) for request in json.loads(metadata[b"ess.requests"])),
         int(metadata[b"ess.ids"]),
         int(metadata[b"ess.index"]),
+        tuple(flag == "1" for flag in metadata.get(b"ess.ascii", b"").decode()),
         version,
     )

@@ -18,6 +18,10 @@ import pyarrow as pa
 
 Int32s = npt.NDArray[np.int32]
 
+ASCII_END: Final = 128
+"""Bytes from here on are part of a character beyond ASCII."""
+PADDING_BYTES: Final = 128
+"""Zeros after a text: Hyperscan misses some matches at the very end of what it is given (see `core/prefilter`)."""
 _CODECS: Final = {"ZSTD": "zstd", "LZ4": "lz4_raw", "SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli"}
 """Parquet's names to Arrow's. Parquet's old "LZ4" (Hadoop's frames) has no name of its own in Arrow and fails to decode
 as lz4_raw, which raises NotInPlace."""
@@ -47,7 +51,10 @@ class TextBlock:
     def __init__(self, data: pa.Buffer, rows: int, offsets: Int32s | None = None) -> None:
         self.data = data
         self.rows = rows
+        self.ascii = False
+        """Whether the texts are known to be ASCII throughout."""
         self._offsets = offsets
+        self._padded: pa.Buffer | None = None
 
     @classmethod
     def of(cls, texts: pa.StringArray) -> TextBlock:
@@ -57,6 +64,13 @@ class TextBlock:
         _, offsets, data = texts.buffers()
         borders = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
         return cls(data if data is not None else pa.py_buffer(b""), len(texts), borders)
+
+    @property
+    def padded(self) -> pa.Buffer:
+        """A copy of the data with PADDING_BYTES zeros after it: Arrow's codecs leave no room for them."""
+        if self._padded is None:
+            self._padded = _padded(self.data)
+        return self._padded
 
     @property
     def offsets(self) -> Int32s:
@@ -72,6 +86,18 @@ class TextBlock:
                 raise NotInPlace("the lengths do not add up to the page")
             self._offsets = borders.astype(np.int32)
         return self._offsets
+
+    def rows_beyond_ascii(self) -> npt.NDArray[np.int64]:
+        """Give the rows whose text holds a character beyond ASCII, ascending."""
+        if self.ascii or not self.rows:
+            return np.empty(0, np.int64)
+        starts, end = self.offsets[:-1], int(self.offsets[-1])
+        text = np.frombuffer(self.data, np.uint8)[:end]
+        filled = np.flatnonzero(self.offsets[1:] > starts)
+        if not len(filled) or text[starts[0] :].max() < ASCII_END:
+            return np.empty(0, np.int64)
+        # Empty rows are left out, so that each row's bytes end where those of the next one begin.
+        return filled[np.maximum.reduceat(text, starts[filled]) >= ASCII_END]
 
     def array(self) -> pa.StringArray:
         """Give the texts as an Arrow array over the same bytes."""
@@ -105,6 +131,14 @@ def text_blocks(chunk: pa.Buffer, codec_name: str, rows: int) -> list[TextBlock]
         at += compressed
         left -= values
     return blocks
+
+
+def _padded(data: pa.Buffer) -> pa.Buffer:
+    padded = pa.allocate_buffer(len(data) + PADDING_BYTES, memory_pool=pa.system_memory_pool())
+    view = np.frombuffer(padded, np.uint8)
+    view[: len(data)] = np.frombuffer(data, np.uint8)
+    view[len(data) :] = 0
+    return padded
 
 
 def _decompress(body: pa.Buffer, codec_name: str, size: int) -> pa.Buffer:

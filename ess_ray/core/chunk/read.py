@@ -266,6 +266,9 @@ class ObjectReader:
             blocks = self._message_in_place(group)
         except NotInPlace:
             blocks = self._message_decoded(group)
+        known = self.facts.ascii_groups
+        for block in blocks:
+            block.ascii = group < len(known) and known[group]
         return blocks
 
     def _message_in_place(self, group: int) -> list[TextBlock]:

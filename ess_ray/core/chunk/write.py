@@ -10,12 +10,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ess_ray.core.chunk.hash import ContentHash
 from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
+from ess_ray.core.chunk.page import ASCII_END
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.index import build
 
@@ -89,6 +91,7 @@ def _encode(
 ) -> Encoded:
     rows = ids = 0
     first_us = last_us = 0
+    ascii_groups: list[bool] = []
     digest = ContentHash()
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, EVENT_SCHEMA, **_writer_options(message_codec, message_level)) as writer:
@@ -98,6 +101,7 @@ def _encode(
             for group in groups:
                 writer.write_table(group, row_group_size=len(group))
                 digest.add(group)
+                ascii_groups.append(_is_ascii(group.column("message")))
                 times = group.column("timestamp").cast(pa.int64())
                 first_us, last_us = first_us if rows else times[0].as_py(), times[-1].as_py()
                 rows, ids = rows + len(group), ids + len(group) - group.column("event_id").null_count
@@ -107,11 +111,23 @@ def _encode(
         if not index:
             deque(written(), maxlen=0)
         sink.write(index)  # between the last page and the footer: no Parquet reader looks there
-        facts = Facts(tuple(ranges), digest.hexdigest(), tuple(requests), ids, len(index))
+        facts = Facts(tuple(ranges), digest.hexdigest(), tuple(requests), ids, len(index), tuple(ascii_groups))
         writer.add_key_value_metadata(facts_to_metadata(facts))
     data = sink.getvalue()
     footer = struct.unpack("<I", data[-_MAGIC_BYTES:-4].to_pybytes())[0] + _MAGIC_BYTES
     return Encoded(data, rows, first_us, last_us, footer, len(index))
+
+
+def _is_ascii(texts: pa.ChunkedArray) -> bool:
+    """Tell whether texts hold ASCII only: where they do, a scan needs not look for anything else."""
+    for chunk in texts.chunks:
+        _, offsets, data = chunk.buffers()
+        if len(chunk) and data is not None:
+            borders = np.frombuffer(offsets, np.int32)
+            text = np.frombuffer(data, np.uint8)[borders[chunk.offset] : borders[chunk.offset + len(chunk)]]
+            if len(text) and text.max() >= ASCII_END:
+                return False
+    return True
 
 
 def _writer_options(message_codec: MessageCodec, message_level: int) -> dict[str, Any]:

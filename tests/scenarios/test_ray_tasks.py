@@ -1,0 +1,69 @@
+"""Searches that fan out as Ray tasks: the same rows, in the same order, and cancelled within a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.systems import System
+
+HOURS = 12
+ROWS = 400
+SECOND_US = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def fanning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system that makes a Ray task of every object, with HOURS of them stored and some events in flight."""
+    made = System(tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1")
+    made.up()
+    try:
+        now_us = time.time_ns() // 1000
+        for hour in range(HOURS):
+            start_us = now_us - (hour + 1) * 3600 * SECOND_US
+            made.push(
+                [
+                    {
+                        "message": f"hour {hour} row {row}",
+                        "timestamp": start_us + row,
+                        "level": "error" if row % 7 else "info",
+                    }
+                    for row in range(ROWS)
+                ]
+            )
+        made.ess("flush")
+        made.push([{"message": f"hour now row {row}", "level": "error"} for row in range(ROWS)])
+        yield made
+    finally:
+        made.down()
+        made.http.close()
+
+
+def test_tasks_give_every_row_in_order(fanning: System) -> None:
+    events, page = fanning.try_search("row level:ERROR")
+    assert (page["state"], page["complete"]) == ("done", True), page
+    assert len(events) == ROWS + HOURS * sum(1 for row in range(ROWS) if row % 7)
+    order = [(e["timestamp"], e["log_id"], e["vnode"], e["offset"], e["row"]) for e in events]
+    assert order == sorted(order, reverse=True)
+    assert page["progress"]["objects_done"] == page["progress"]["objects_total"] >= HOURS
+    assert page["progress"]["in_flight_rows"] >= ROWS
+    oldest = fanning.search("row level:ERROR", order="oldest")
+    assert [e["message"] for e in oldest] == [e["message"] for e in events][::-1]
+
+
+def test_a_limit_stops_the_tasks_early(fanning: System) -> None:
+    events, page = fanning.try_search('"hour 0 row"', limit=5)
+    assert [e["message"] for e in events] == [f"hour 0 row {row}" for row in range(ROWS - 1, ROWS - 6, -1)]
+    assert page["complete"]
+    assert page["progress"]["objects_done"] < HOURS
+
+
+def test_a_cancelled_search_says_so_and_the_next_one_has_the_machine(fanning: System) -> None:
+    body = {"query": r"/(row|hour)+ \d+/", "start": 0, "limit": 200_000}
+    query_id = fanning.http.post("/search/v1/queries", json=body).json()["id"]
+    cancelled = fanning.http.delete(f"/search/v1/queries/{query_id}").json()
+    assert cancelled["state"] in ("cancelled", "done")
+    assert cancelled["complete"] is (cancelled["state"] == "done")
+    assert len(fanning.search('"hour 3 row"')) == ROWS
