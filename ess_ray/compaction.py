@@ -48,7 +48,7 @@ BUSY_INPUTS: Final = 16
 QUIET_US: Final = 600 * 1_000_000
 """An hour that got nothing new for so long is finished for now: 20 times the age at which writers seal."""
 MESSAGE_LEVEL: Final = 9
-"""zstd(9) for `message`: a tenth smaller and faster to decompress than the flush's level, and paid once or twice."""
+"""zstd(9) for `message`: decompresses a tenth faster than what a flush writes, and is paid a few times at the most."""
 MAX_TRIES: Final = 4
 """Commits of one merge: every removal of anybody refuses all that began before it, so a few refusals are normal."""
 BUDGET_S: Final = 30.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -62,6 +63,12 @@ def maintain(system: System) -> dict[str, Any]:
     }
 
 
+def _task(function: Callable[..., dict[str, Any]]) -> Any:
+    # A merge keeps a CPU busy: it takes its turn with the scans. Its worker ends with it: half a gigabyte that a merge
+    # took would otherwise stay with a process that waits for scans.
+    return ray.remote(num_cpus=1, max_calls=1)(function)
+
+
 class Maintenance:
     """Runs `maintain` for ever; `last` tells what came of the last run."""
 
@@ -73,8 +80,7 @@ class Maintenance:
 
     async def run(self) -> None:
         """Maintain, wait, again; at once while there is more to merge. What fails is told and tried again."""
-        # A merge keeps a CPU busy: it takes its turn with the scans.
-        task = ray.remote(maintain).options(name="maintenance", num_cpus=1)
+        task = _task(maintain)
         while True:
             try:
                 async with self._one_at_a_time:
@@ -87,6 +93,6 @@ class Maintenance:
 
     async def compact_now(self, before_us: int | None) -> dict[str, Any]:
         """Compact whatever is small, busy hours too, after a run that is under way. Raises Unavailable."""
-        task = ray.remote(compact_now).options(name="compaction", num_cpus=1)
+        task = _task(compact_now)
         async with self._one_at_a_time:
             return await call(task.remote(self._system, True, before_us), "the compaction task", COMPACT_TIMEOUT_S)
