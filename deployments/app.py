@@ -20,6 +20,7 @@ from ray.serve.schema import LoggingConfig
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
@@ -27,6 +28,7 @@ from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import Catalog
 from ess_ray.runtime.log import RemoteLog
+from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
@@ -54,6 +56,7 @@ def system_of(settings: Settings) -> System:
         writer=WriterLimits(**settings.persist.as_limits()),
         search=SearchLimits(**settings.search.as_limits()),
         intake=IntakeLimits(**settings.push.as_limits()),
+        compaction=CompactionPolicy(**settings.maintenance.as_limits()),
         results=settings.results.as_limits(),
     )
 
@@ -129,7 +132,9 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
             log, catalog, system.store(), PoolViews(system), RayScanExecutor(system), results, system.search
         )
         inside = Inside(system, log, catalog)
-        return create_search_app(SearchApi(searcher, results, tenant_of, inside.health, inside.status, inside.flush))
+        return create_search_app(
+            SearchApi(searcher, results, tenant_of, inside.health, inside.status, inside.flush, inside.compact)
+        )
 
     return build
 
@@ -159,6 +164,10 @@ class Inside:
     async def flush(self) -> dict[str, int]:
         """Have the pool store everything; gives the rows stored by this call."""
         return {"rows": await call(self._supervisor().flush.remote(), "the supervisor", FLUSH_TIMEOUT_S)}
+
+    async def compact(self, before_us: int | None) -> dict[str, Any]:
+        """Merge small objects and apply retention now; gives what was done. See `runtime.maintain.Maintenance`."""
+        return dict(await call(self._supervisor().compact.remote(before_us), "the supervisor", COMPACT_TIMEOUT_S))
 
     async def status(self) -> dict[str, Any]:
         """Give the figures of log, pool and table."""

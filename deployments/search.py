@@ -36,6 +36,7 @@ Tenant = Callable[[Request], str]
 Health = Callable[[], Awaitable[list[str]]]
 Status = Callable[[], Awaitable[dict[str, Any]]]
 Flush = Callable[[], Awaitable[dict[str, int]]]
+Compact = Callable[[int | None], Awaitable[dict[str, Any]]]
 
 
 class QueryBody(BaseModel):
@@ -49,6 +50,14 @@ class QueryBody(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 1000
     order: Literal["newest", "oldest"] = "newest"
     executor: Literal["ray", "lambda", "auto"] = "ray"
+
+
+class CompactBody(BaseModel):
+    """Which objects count: those whose rows were put until `before_us` (epoch microseconds); absent: until now."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    before_us: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
 
 
 class Created(BaseModel):
@@ -92,10 +101,18 @@ class SearchApi:
     """The endpoints over their parts; `create_search_app` routes to them."""
 
     def __init__(
-        self, searcher: Searcher, results: ResultStore, tenant: Tenant, health: Health, status: Status, flush: Flush
+        self,
+        searcher: Searcher,
+        results: ResultStore,
+        tenant: Tenant,
+        health: Health,
+        status: Status,
+        flush: Flush,
+        compact: Compact,
     ) -> None:
         self._searcher, self._results = searcher, results
-        self._tenant, self._health, self._status, self._flush = tenant, health, status, flush
+        self._tenant, self._health, self._status = tenant, health, status
+        self._flush, self._compact = flush, compact
 
     async def create(self, request: Request, body: QueryBody) -> Response:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
@@ -159,6 +176,10 @@ class SearchApi:
         """Store everything that is buffered; answers when it is durable."""
         return _json(await self._flush())
 
+    async def compact(self, body: CompactBody | None = None) -> Response:
+        """Merge small objects and apply retention. `more` in the answer: send it again with the same `before_us`."""
+        return _json(await self._compact(body.before_us if body is not None else None))
+
     async def status(self) -> Response:
         """Tell how the system is: pool, buffers, objects."""
         return _json(await self._status())
@@ -189,6 +210,7 @@ def create_search_app(api: SearchApi) -> FastAPI:
     app.get("/v1/queries/{query_id}/stream")(api.stream)
     app.delete("/v1/queries/{query_id}")(api.cancel)
     app.post("/v1/flush")(api.flush)
+    app.post("/v1/compact")(api.compact)
     app.get("/v1/status")(api.status)
     app.get("/healthz")(api.healthz)
     return app

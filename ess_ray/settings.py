@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from ess_ray.core.errors import BadRequest
+from ess_ray.core.event import check_tenant
 
 PREFIX: Final = "ESS_"
 NESTING: Final = "__"
@@ -112,6 +113,30 @@ class Push(_Section):
         }
 
 
+class Maintenance(_Section):
+    """What becomes of stored events. `message_codec` of what compaction writes: lz4 suits fast local disks.
+
+    `retention_days`: per tenant; one that is not named keeps its events for ever. Whole objects go, by newest event.
+    """
+
+    retention_days: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    message_codec: Literal["zstd", "lz4"] = "zstd"
+
+    @field_validator("retention_days")
+    @classmethod
+    def _check_tenants(cls, value: dict[str, float]) -> dict[str, float]:
+        for tenant in value:
+            try:
+                check_tenant(tenant)
+            except BadRequest as error:
+                raise ValueError(error.message) from None
+        return value
+
+    def as_limits(self) -> dict[str, Any]:
+        """Give the arguments of `compaction.CompactionPolicy`."""
+        return self.model_dump()
+
+
 class Settings(BaseSettings):
     """The whole tree. Make it with `load`, which turns what is wrong into BadRequest."""
 
@@ -133,6 +158,7 @@ class Settings(BaseSettings):
     search: Search = Search()
     results: Results = Results()
     push: Push = Push()
+    maintenance: Maintenance = Maintenance()
 
     @field_validator("url")
     @classmethod

@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,43 @@ class System:
             if page["state"] != "running" and not page["events"]:
                 return events, page
             assert time.monotonic() < deadline, page
+
+
+class Reader:
+    """Searches over and over. `acknowledged` grows elsewhere: what it held before a search must be in the answer."""
+
+    def __init__(self, system: System, query: str = "service:polled") -> None:
+        self.system, self.query = system, query
+        self.acknowledged: list[str] = []
+        self.complete = self.incomplete = 0
+        self.wrong: list[Any] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Reader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            due = set(self.acknowledged)
+            try:
+                events, page = self.system.try_search(self.query)
+            except (httpx.HTTPError, AssertionError, KeyError) as error:
+                self.wrong.append(error)
+                return
+            found = Counter(event["message"] for event in events)
+            self.wrong += [("doubled", name) for name, times in found.items() if times > 1]
+            if page["complete"]:
+                self.complete += 1
+                self.wrong += [("gap", sorted(due - found.keys())[:5])] if due - found.keys() else []
+            else:
+                self.incomplete += 1
+                assert page["incomplete"]
 
 
 def persist_actors(system: System) -> list[psutil.Process]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from ess_ray.cli.compact_cmd import compact
 from ess_ray.cli.doctor_cmd import doctor
 from ess_ray.cli.generate_cmd import generate
 from ess_ray.cli.options import Group
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for _command in (up, down, push, search, status, flush, generate, doctor):
+for _command in (up, down, push, search, status, flush, compact, generate, doctor):
     main.add_command(_command)

@@ -1,16 +1,20 @@
-"""The maintenance task: garbage and checkpoints, in a Ray task of its own now and then.
+"""The maintenance task: retention, compaction, garbage and checkpoints, in a Ray task of its own now and then.
 
-May live here: when it runs, and what its last run did. May not: what is garbage (`maintenance`), or taking objects out.
+May live here: when it runs, what its last run did, and a person's wish to compact now. May not: what is merged or goes
+(`compaction`), or what is garbage (`maintenance`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 import ray
 
+from ess_ray.compaction import compact, expire
 from ess_ray.core.errors import EssError
 from ess_ray.maintenance import collect_garbage
 from ess_ray.runtime.wiring import System, call
@@ -18,20 +22,51 @@ from ess_ray.runtime.wiring import System, call
 _log = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 600.0
-"""Checkpoints come every 100 commits, which two actors make in 25 min; garbage is a day old when it goes."""
+"""Two actors make 40 objects in it, three merges' worth; checkpoints come every 100 commits; garbage is a day old."""
 TIMEOUT_S: Final = 3600.0
 """Deleting what a large removal left may take long; nothing waits for it."""
+COMPACT_TIMEOUT_S: Final = 600.0
+"""A person's compaction: its budget of 30 s, one merge beyond it, and as long for a run by the clock before it."""
 
 
-def maintain(system: System) -> dict[str, int | None]:
-    """Delete garbage, then write a checkpoint if one is due. Idempotent; safe beside writers and searches."""
+def compact_now(system: System, eager: bool, before_us: int | None = None) -> dict[str, Any]:
+    """Apply retention, then merge small objects. Idempotent; safe beside writers, searches and other compactions.
+
+    Gives JSON: what `Compacted` and `Expired` tell, and `before_us`, up to which rows
+    counted. Raises Unavailable, UnknownOutcome.
+    """
+    catalog, store = system.catalog(), system.store()
+    before_us = store.now_us() if before_us is None else before_us
+    expired = expire(catalog, store, system.compaction)
+    done = asdict(compact(catalog, store, system.compaction, eager, before_us))
+    skipped = [{"partition": where, "reason": reason} for where, reason in done.pop("skipped")]
+    return {
+        **done,
+        "expired_objects": expired.objects,
+        "expired_rows": expired.rows,
+        "expired_bytes": expired.bytes,
+        "skipped": skipped,
+        "before_us": before_us,
+    }
+
+
+def maintain(system: System) -> dict[str, Any]:
+    """Apply retention and compact, delete garbage, write a checkpoint if one is due. Idempotent; safe beside all."""
     catalog = system.catalog()
+    compacted = compact_now(system, eager=False)
     collected = collect_garbage(catalog, system.store())
     return {
+        **compacted,
         "deleted_objects": collected.objects,
         "deleted_bytes": collected.bytes,
         "checkpoint_version": catalog.checkpoint(),
     }
+
+
+def _task(function: Callable[..., dict[str, Any]]) -> Any:
+    # A merge keeps a CPU busy: it takes its turn with the scans. Its worker ends with it: half a gigabyte that a merge
+    # took would otherwise stay with a process that waits for scans.
+    return ray.remote(num_cpus=1, max_calls=1)(function)
 
 
 class Maintenance:
@@ -39,15 +74,25 @@ class Maintenance:
 
     def __init__(self, system: System, interval_s: float = INTERVAL_S) -> None:
         self._system, self._interval_s = system, interval_s
+        # One at a time: of two compactions of one hour, one would have worked for nothing.
+        self._one_at_a_time = asyncio.Lock()
         self.last: dict[str, Any] = {}
 
     async def run(self) -> None:
-        """Maintain, wait, again. A run that fails is told in `last` and tried again at its time."""
-        task = ray.remote(maintain).options(name="maintenance", num_cpus=0)
+        """Maintain, wait, again; at once while there is more to merge. What fails is told and tried again."""
+        task = _task(maintain)
         while True:
             try:
-                self.last = dict(await call(task.remote(self._system), "the maintenance task", TIMEOUT_S))
+                async with self._one_at_a_time:
+                    self.last = dict(await call(task.remote(self._system), "the maintenance task", TIMEOUT_S))
             except (EssError, OSError, ray.exceptions.RayError) as error:
                 self.last = {"failed": str(error)}
                 _log.warning("maintenance failed, it is tried again in %g s: %s", self._interval_s, error)
-            await asyncio.sleep(self._interval_s)
+            progress = bool(self.last.get("more") and self.last.get("new_objects"))
+            await asyncio.sleep(0 if progress else self._interval_s)
+
+    async def compact_now(self, before_us: int | None) -> dict[str, Any]:
+        """Compact whatever is small, busy hours too, after a run that is under way. Raises Unavailable."""
+        task = _task(compact_now)
+        async with self._one_at_a_time:
+            return await call(task.remote(self._system, True, before_us), "the compaction task", COMPACT_TIMEOUT_S)

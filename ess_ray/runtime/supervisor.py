@@ -187,6 +187,10 @@ class Supervisor:
         }
         return {"actors": actors, "deaths": [r for _, r in self._deaths], "maintenance": self._maintenance.last}
 
+    async def compact(self, before_us: int | None) -> dict[str, Any]:
+        """Merge small objects and apply retention now; gives what was done. Raises Unavailable, UnknownOutcome."""
+        return await self._maintenance.compact_now(before_us)
+
     async def flush(self) -> int:
         """Have every actor read to the log's end and store everything; gives the rows stored. Raises UnknownOutcome."""
         handles = [(slot.handle, slot.name) for slot in self._slots if slot.handle is not None]

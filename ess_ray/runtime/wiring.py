@@ -16,6 +16,7 @@ from ray import exceptions as ray_errors
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
@@ -41,6 +42,7 @@ class System:
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
+    compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
     results: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the result store: how long and how much."""
 

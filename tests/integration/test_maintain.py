@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+
+from ess_ray.compaction import CompactionPolicy
+from ess_ray.core.chunk import encode_object
+from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Advance
-from ess_ray.runtime.maintain import maintain
+from ess_ray.runtime.maintain import compact_now, maintain
 from ess_ray.runtime.wiring import System
 
 
@@ -29,4 +35,24 @@ def test_maintenance_deletes_old_orphans_and_writes_a_checkpoint(tmp_path: Path)
     assert done["checkpoint_version"] is not None
     assert list((tmp_path / "events" / "_delta_log").glob("*.checkpoint.parquet"))
     assert system.catalog().snapshot().next_offset("log", 0) == 101
-    assert maintain(system) == {"deleted_objects": 0, "deleted_bytes": 0, "checkpoint_version": None}
+    done = maintain(system)
+    assert (done["deleted_objects"], done["deleted_bytes"], done["checkpoint_version"]) == (0, 0, None)
+    assert (done["merged_objects"], done["expired_objects"], done["skipped"]) == (0, 0, [])
+
+
+def test_maintenance_compacts_and_takes_out_what_is_too_old(
+    tmp_path: Path, make_events: Callable[..., pa.Table], t0_us: int
+) -> None:
+    system = System(tmp_path, "test", compaction=CompactionPolicy({"short": 1}))
+    store, writer = system.store(), system.catalog().writer()
+    for number, tenant in enumerate(["default", "default", "short"]):
+        encoded = encode_object(make_events([t0_us + number], first=number), [])
+        entry = entry_of(Sealed(tenant, encoded), t0_us)
+        store.put(entry.key, encoded.data)
+        writer.commit("log", [entry], {0: Advance(number, number + 1)})
+    done = maintain(system)
+    assert (done["merged_objects"], done["new_objects"], done["expired_objects"]) == (2, 1, 1)
+    (entry,) = system.catalog().snapshot().objects(None, None, None)
+    assert (entry.tenant, entry.rows) == ("default", 2)
+    assert compact_now(system, eager=True)["merged_objects"] == 0
+    assert len(store.list("tenant=")) == 4, "a day later they go"

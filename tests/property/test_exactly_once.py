@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from ess_ray.adapters.memory import MemoryResultStore
-from ess_ray.core.chunk import encode_object, open_object
+from ess_ray.compaction import commit, merge, plan
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.event import partition_of
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.buffer import filter_frozen
-from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
-from ess_ray.ports import Record, ScanTask, View
+from ess_ray.ports import Record, View
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.search.plan import cut_tasks
 from ess_ray.search.run import Searcher, SearchLimits
@@ -161,29 +161,32 @@ class ExactlyOnce(RuleBasedStateMachine):
             return
         self.owner[vnode] = mine
 
-    @rule(hour=st.integers(0, 2), between=st.sampled_from(["nothing", "flush", "compact"]), writer=st.integers(0, 2))
+    @rule(
+        hour=st.integers(0, 2),
+        between=st.sampled_from(["nothing", "flush", "compact", "before", "after"]),
+        writer=st.integers(0, 2),
+    )
     def compact(self, hour: int, between: str, writer: int) -> None:
-        """All objects of an hour become one, while a writer or another compaction commits in between."""
-        maintainer = self.world.catalog.writer()
-        start_us = T0_US + hour * HOUR_US
-        start_us -= start_us % HOUR_US
-        view = maintainer.maintenance_view(0)
-        old = [e for e in view.objects("default", None, None) if e.min_us // HOUR_US == start_us // HOUR_US]
-        if not old:
+        """Objects of an hour become one, while a writer or another compaction commits in between."""
+        found = plan(self.world.catalog.snapshot(), self.world.now_us, eager=True)
+        where = ("default", *partition_of(T0_US + hour * HOUR_US))
+        if where not in found:
             return
-        result = run_task(self.world.store, ScanTask("default", Query(All(), limit=10_000, order="oldest"), tuple(old)))
-        facts = [open_object(self.world.store, entry.key, entry.size).facts for entry in old]
-        encoded = encode_object(
-            result.rows, [r for f in facts for r in f.ranges], [r for f in facts for r in f.requests]
-        )
-        entry = entry_of(Sealed("default", encoded), self.world.now_us)
-        self.world.store.put(entry.key, encoded.data)
+        done = merge(self.world.store, found[where], self.world.now_us)
+        assert done is not None
         if between == "flush":
             self._flush(self.writers[writer])
         elif between == "compact":
             self.compact(hour, "nothing", writer)
-        with contextlib.suppress(Fenced, UnknownOutcome):
-            maintainer.commit_removal([entry], old, 0)
+        elif between in ("before", "after"):
+            self.world.fault = lambda at: self._strike(at, between)
+        assert commit(self.world.catalog.writer(), done) is (between != "compact")
+        self.world.fault = None
+
+    @staticmethod
+    def _strike(at: str, moment: str) -> None:
+        if at == moment:
+            raise Unavailable("the connection broke")
 
     @rule(writer=st.integers(0, WRITERS - 1))
     def release_all(self, writer: int) -> None:

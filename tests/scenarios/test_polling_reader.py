@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from typing import Any
-
-import httpx
 import pytest
 
-from tests.systems import System, persist_actors, wait_until
+from tests.systems import Reader, System, persist_actors, wait_until
 
 ROUNDS = 12
 BATCH = 25
-
-
-class Reader:
-    """Searches over and over. `acknowledged` grows elsewhere: what it held before a search must be in the answer."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self.acknowledged: list[str] = []
-        self.complete = self.incomplete = 0
-        self.wrong: list[Any] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Reader:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            due = set(self.acknowledged)
-            try:
-                events, page = self.system.try_search("service:polled")
-            except (httpx.HTTPError, AssertionError, KeyError) as error:
-                self.wrong.append(error)
-                return
-            found = Counter(event["message"] for event in events)
-            self.wrong += [("doubled", name) for name, times in found.items() if times > 1]
-            if page["complete"]:
-                self.complete += 1
-                self.wrong += [("gap", sorted(due - found.keys())[:5])] if due - found.keys() else []
-            else:
-                self.incomplete += 1
-                assert page["incomplete"]
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["flushes", "flushes and take-overs"])

@@ -44,6 +44,8 @@ class Contract:
         self.polled = threading.Event()
         self.refusals: list[Response] = []
         self.pages: list[dict[str, Any]] = [page("done")]
+        self.compacted: list[dict[str, Any]] = []
+        self.compactions: list[dict[str, Any]] = []
         self.healthy = True
         self.app = Starlette(
             routes=[
@@ -53,6 +55,7 @@ class Contract:
                 Route("/search/v1/queries/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/queries/q1", self.cancel, methods=["DELETE"]),
                 Route("/search/v1/flush", self.flush, methods=["POST"]),
+                Route("/search/v1/compact", self.compact, methods=["POST"]),
                 Route("/search/v1/status", self.status),
             ]
         )
@@ -96,6 +99,10 @@ class Contract:
     async def flush(self, _: Request) -> Response:
         return JSONResponse({"rows": 1234, "objects": 2})
 
+    async def compact(self, request: Request) -> Response:
+        self.compactions.append(await request.json())
+        return JSONResponse(self.compacted.pop(0))
+
     async def status(self, _: Request) -> Response:
         return JSONResponse({"vnodes": 8, "pool": {"actors": 2, "note": "[bold]x"}})
 
@@ -103,6 +110,12 @@ class Contract:
 def problem(status: int, detail: str, **more: Any) -> Response:
     content = {"type": "about:blank", "title": "No", "status": status, "detail": detail, **more}
     return JSONResponse(content, status, media_type="application/problem+json")
+
+
+def compacted(count: int, more: bool = False, skipped: tuple[dict[str, str], ...] = ()) -> dict[str, Any]:
+    merged = {"merged_objects": 3 * count, "new_objects": count, "rows": 30, "bytes_before": 300, "bytes_after": 200}
+    expired = {"expired_objects": 1, "expired_rows": 10, "expired_bytes": 100}
+    return {**merged, **expired, "skipped": skipped, "more": more, "before_us": 77}
 
 
 def page(state: str, *messages: str, incomplete: tuple[str, ...] = (), complete: bool | None = None) -> dict[str, Any]:
@@ -440,3 +453,27 @@ def test_every_command_explains_itself() -> None:
         assert done.exit_code == 0
         assert "--data-dir" in done.stdout
         assert "--url" in done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------------ compact
+def test_compact_goes_on_until_all_is_merged_up_to_one_moment(ess: Ess, server: Contract) -> None:
+    server.compacted = [compacted(2, more=True), compacted(1)]
+    done = ess("compact", "--json")
+    assert done.exit_code == 0
+    told = orjson.loads(done.stdout)
+    assert (told["merged_objects"], told["new_objects"], told["expired_rows"], told["more"]) == (9, 3, 20, False)
+    assert server.compactions == [{}, {"before_us": 77}]
+
+
+def test_compact_tells_what_it_did(ess: Ess, server: Contract) -> None:
+    server.compacted = [compacted(1)]
+    done = ess("compact")
+    assert "3 objects became 1 (30 events, 300 bytes became 200)" in done.stdout
+    assert "1 objects (10 events) were too old" in done.stdout
+
+
+def test_compact_fails_when_something_was_left_and_does_not_turn_for_ever(ess: Ess, server: Contract) -> None:
+    server.compacted = [compacted(0, more=True, skipped=({"partition": "default/x/01", "reason": "it is gone"},))]
+    done = ess("compact")
+    assert done.exit_code == 1
+    assert "default/x/01 was left as it is: it is gone" in done.stderr

@@ -62,6 +62,7 @@ class Rig:
             self._health,
             self._status,
             self._flush,
+            self._compact,
         )
         transport = httpx.ASGITransport(create_search_app(api))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
@@ -75,6 +76,9 @@ class Rig:
     async def _flush(self) -> dict[str, int]:
         flushed = await self.writer.flush()
         return {"rows": flushed.rows if flushed else 0}
+
+    async def _compact(self, before_us: int | None) -> dict[str, Any]:
+        return {"merged_objects": 2, "before_us": before_us or self.world.now_us}
 
     async def push(self, *names: str, hour: int = 0) -> None:
         batch = batch_of(list(names), [None] * len(names), hour, self.world.now_us)
@@ -312,3 +316,10 @@ async def test_health_names_its_problems(rig: Rig) -> None:
 async def test_status_and_the_description_answer(rig: Rig) -> None:
     assert (await rig.http.get("/v1/status")).json() == {"pool": {"0": "fine"}}
     assert "/v1/queries" in (await rig.http.get("/openapi.json")).json()["paths"]
+
+
+async def test_compaction_is_asked_for_without_a_body_or_up_to_a_moment(rig: Rig) -> None:
+    assert (await rig.http.post("/v1/compact")).json() == {"merged_objects": 2, "before_us": rig.world.now_us}
+    assert (await rig.http.post("/v1/compact", json={"before_us": 5})).json()["before_us"] == 5
+    for wrong in ({"before_us": "5"}, {"before_us": -1}, {"before": 5}):
+        assert (await rig.http.post("/v1/compact", json=wrong)).status_code == 400

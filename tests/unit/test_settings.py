@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import BadRequest
 from ess_ray.settings import known_variables, load
 
@@ -103,3 +104,20 @@ def test_the_limits_are_those_of_the_parts_that_read_them() -> None:
     run = pytest.importorskip("ess_ray.search.run", exc_type=ImportError)
     assert writer.WriterLimits(**load().persist.as_limits()) == writer.WriterLimits()
     assert run.SearchLimits(**load().search.as_limits()) == run.SearchLimits()
+
+
+def test_retention_is_set_per_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().maintenance.retention_days == {}
+    Path("ess.yaml").write_text("maintenance: {retention_days: {default: 30, audit: 3650.5}}")
+    assert load().maintenance.retention_days == {"default": 30, "audit": 3650.5}
+    monkeypatch.setenv("ESS_MAINTENANCE__RETENTION_DAYS", '{"default": 7}')
+    assert load().maintenance.retention_days["default"] == 7
+    assert CompactionPolicy(**load().maintenance.as_limits()).message_codec == CompactionPolicy().message_codec
+
+
+@pytest.mark.parametrize("value", ['{"default": 0}', '{"../etc": 7}', '{"default": "hunter2"}', "7"])
+def test_a_wrong_retention_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("ESS_MAINTENANCE__RETENTION_DAYS", value)
+    with pytest.raises(BadRequest, match="retention_days") as caught:
+        load()
+    assert "hunter2" not in caught.value.message

@@ -9,11 +9,14 @@ the footer and the skip index before it.
 - `write`: rows to bytes.
 - `read`: bytes to rows: the tail, the ranges fetched, a row group's columns.
 - `page`: a column chunk's pages, decoded by ourselves so that their text is searched where it lies.
+- `hash`: the hash of rows that the footer tells.
+- `merge`: the rows of many objects in one order, for compaction.
 - `scan`: a query's rows in one object.
 
 May live here: bytes <-> rows. May not: where bytes lie.
 """
 
+from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.layout import (
     FORMAT_VERSION,
     Encoded,
@@ -23,24 +26,30 @@ from ess_ray.core.chunk.layout import (
     object_key,
     tail_bytes,
 )
+from ess_ray.core.chunk.merge import merged, open_bytes
 from ess_ray.core.chunk.read import FOOTERS, Blobs, FooterCache, ObjectReader, open_object
 from ess_ray.core.chunk.scan import ObjectMatches, scan_object
-from ess_ray.core.chunk.write import content_hash, encode_object
+from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [
     "FOOTERS",
     "FORMAT_VERSION",
     "Blobs",
+    "ContentHash",
     "Encoded",
     "Facts",
     "FooterCache",
+    "MessageCodec",
     "ObjectMatches",
     "ObjectReader",
     "OffsetRange",
     "StoredRequest",
     "content_hash",
     "encode_object",
+    "encode_stream",
+    "merged",
     "object_key",
+    "open_bytes",
     "open_object",
     "scan_object",
     "tail_bytes",

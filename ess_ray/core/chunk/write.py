@@ -1,4 +1,4 @@
-"""Rows to bytes: an object's row groups, encodings and codecs, and the hash of its rows.
+"""Rows to bytes: an object's row groups, encodings and codecs.
 
 May live here: what Parquet is told to write. May not: reading, or deciding which rows go into one object.
 """
@@ -6,8 +6,8 @@ May live here: what Parquet is told to write. May not: reading, or deciding whic
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from hashlib import sha256
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ess_ray.core.chunk.hash import ContentHash
 from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
 from ess_ray.core.chunk.page import ASCII_END
 from ess_ray.core.event import EVENT_SCHEMA
@@ -55,23 +56,66 @@ def encode_object(
     ranges: Sequence[OffsetRange],
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
+    message_level: int = COMPRESSION_LEVEL,
 ) -> Encoded:
     """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes."""
-    times = rows.column("timestamp").cast(pa.int64())
-    groups = list(_groups(rows))
-    index = build(rows.slice(start, length) for start, length in groups) if len(rows) >= INDEX_MIN_ROWS else b""
-    ids = len(rows) - rows.column("event_id").null_count
-    ascii_groups = tuple(_is_ascii(rows.column("message").slice(start, length)) for start, length in groups)
-    facts = Facts(tuple(ranges), content_hash(rows), tuple(requests), ids, len(index), ascii_groups)
+    groups = (rows.slice(start, length) for start, length in _groups(rows))
+    return _encode(groups, len(rows), ranges, requests, message_codec, message_level)
+
+
+def encode_stream(
+    tables: Iterable[pa.Table],
+    row_count: int,
+    ranges: Sequence[OffsetRange],
+    requests: Sequence[StoredRequest] = (),
+    message_codec: MessageCodec = "zstd",
+    message_level: int = COMPRESSION_LEVEL,
+) -> Encoded:
+    """Write sorted rows that come in pieces of any length, `row_count` in all (at least one), as `encode_object` does.
+
+    Besides the object itself, memory holds two row groups and a piece. Raises ValueError when the rows are not as many.
+    """
+    encoded = _encode(_regrouped(tables), row_count, ranges, requests, message_codec, message_level)
+    if encoded.rows != row_count:
+        raise ValueError(f"{row_count} rows were announced, {encoded.rows} came")
+    return encoded
+
+
+def _encode(
+    groups: Iterable[pa.Table],
+    row_count: int,
+    ranges: Sequence[OffsetRange],
+    requests: Sequence[StoredRequest],
+    message_codec: MessageCodec,
+    message_level: int,
+) -> Encoded:
+    rows = ids = 0
+    first_us = last_us = 0
+    ascii_groups: list[bool] = []
+    digest = ContentHash()
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, EVENT_SCHEMA, **_writer_options(message_codec)) as writer:
-        for start, length in groups:
-            writer.write_table(rows.slice(start, length), row_group_size=length)
+    with pq.ParquetWriter(sink, EVENT_SCHEMA, **_writer_options(message_codec, message_level)) as writer:
+
+        def written() -> Iterator[pa.Table]:
+            nonlocal rows, ids, first_us, last_us
+            for group in groups:
+                writer.write_table(group, row_group_size=len(group))
+                digest.add(group)
+                ascii_groups.append(_is_ascii(group.column("message")))
+                times = group.column("timestamp").cast(pa.int64())
+                first_us, last_us = first_us if rows else times[0].as_py(), times[-1].as_py()
+                rows, ids = rows + len(group), ids + len(group) - group.column("event_id").null_count
+                yield group
+
+        index = build(written()) if row_count >= INDEX_MIN_ROWS else b""
+        if not index:
+            deque(written(), maxlen=0)
         sink.write(index)  # between the last page and the footer: no Parquet reader looks there
+        facts = Facts(tuple(ranges), digest.hexdigest(), tuple(requests), ids, len(index), tuple(ascii_groups))
         writer.add_key_value_metadata(facts_to_metadata(facts))
     data = sink.getvalue()
     footer = struct.unpack("<I", data[-_MAGIC_BYTES:-4].to_pybytes())[0] + _MAGIC_BYTES
-    return Encoded(data, len(rows), times[0].as_py(), times[-1].as_py(), footer, len(index))
+    return Encoded(data, rows, first_us, last_us, footer, len(index))
 
 
 def _is_ascii(texts: pa.ChunkedArray) -> bool:
@@ -86,10 +130,11 @@ def _is_ascii(texts: pa.ChunkedArray) -> bool:
     return True
 
 
-def _writer_options(message_codec: MessageCodec) -> dict[str, Any]:
+def _writer_options(message_codec: MessageCodec, message_level: int) -> dict[str, Any]:
     leaves = [name for name in EVENT_SCHEMA.names if name != "attributes"]
     leaves += ["attributes.key_value.key", "attributes.key_value.value"]
     levels = {name: RANDOM_LEVEL if name in _RANDOM else COMPRESSION_LEVEL for name in leaves}
+    levels["message"] = message_level
     if message_codec == "lz4":
         del levels["message"]
     return {
@@ -117,42 +162,19 @@ def _groups(rows: pa.Table) -> Iterator[tuple[int, int]]:
         start += length
 
 
-def content_hash(rows: pa.Table) -> str:
-    """Hash the rows' values (SHA-256, hex), whatever their chunks, slices and null padding."""
-    digest = sha256()
-    for name in EVENT_SCHEMA.names:
-        digest.update(name.encode() + b"\0")
-        _hash_array(rows.column(name).combine_chunks(), digest)
-    return digest.hexdigest()
-
-
-def _hash_array(array: Any, digest: Any) -> None:
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    digest.update(struct.pack("<q", len(array)))
-    if array.null_count:
-        digest.update(_values(pc.cast(pc.is_null(array), pa.uint8())))
-    if pa.types.is_map(array.type):
-        flat = pa.concat_arrays([array])
-        _hash_array(pc.subtract(flat.offsets[1:], flat.offsets[:-1]), digest)
-        start, end = flat.offsets[0].as_py(), flat.offsets[-1].as_py()
-        _hash_array(flat.keys.slice(start, end - start), digest)
-        _hash_array(flat.items.slice(start, end - start), digest)
-    elif pa.types.is_string(array.type):
-        filled = pc.fill_null(array, "")
-        lengths = pc.binary_length(filled)
-        digest.update(_values(lengths))
-        text = filled.buffers()[2]
-        if text is not None and len(filled):
-            ends = memoryview(filled.buffers()[1]).cast("i")
-            first, last = ends[filled.offset], ends[filled.offset + len(filled)]
-            digest.update(text.slice(first, last - first))
-    else:
-        digest.update(_values(pc.fill_null(array.cast(pa.int64()), 0)))
-
-
-def _values(array: Any) -> pa.Buffer:
-    """Give the value buffer of a fixed-width array without nulls, cut to the array."""
-    width = array.type.bit_width // 8
-    buffer = array.buffers()[1]
-    return b"" if buffer is None else buffer.slice(array.offset * width, len(array) * width)
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Cut pieces of any length into the row groups that `_groups` would make of all of them."""
+    pending: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        pending.append(table)
+        rows, size = rows + len(table), size + table.column("message").nbytes
+        if rows < ROWS_PER_GROUP and size <= MESSAGE_BYTES_PER_GROUP:
+            continue
+        joined = pa.concat_tables(pending).combine_chunks()
+        *full, (start, length) = _groups(joined)
+        yield from (joined.slice(*cut) for cut in full)
+        pending = [joined.slice(start, length)]
+        rows, size = length, pending[0].column("message").nbytes
+    if rows:
+        yield pa.concat_tables(pending).combine_chunks()
