@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -50,14 +49,9 @@ def alone(data_dir: Path) -> Iterator[None]:
 
 def check_port(host: str, port: int) -> None:
     """Raise Unavailable when somebody else listens where HTTP is to be."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise Unavailable(
-                f"port {port} of {host} cannot be used ({error.strerror}): choose another with --port"
-            ) from error
+    problem = environment.port_problem(host, port)
+    if problem is not None:
+        raise Unavailable(f"port {port} of {host} cannot be used ({problem}): choose another with --port")
 
 
 def run(settings: Settings, stop: threading.Event) -> None:

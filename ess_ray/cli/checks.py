@@ -9,7 +9,6 @@ import ipaddress
 import os
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from packaging.requirements import Requirement
 from ess_ray.cli.client import Client
 from ess_ray.cli.options import Chosen
 from ess_ray.core.errors import EssError
+from ess_ray.runtime.environment import port_problem
 from ess_ray.runtime.processes import read_run_file
 
 MIN_FREE_BYTES: Final = 2 * 1024**3
@@ -167,14 +167,11 @@ def _system(chosen: Chosen) -> Iterator[Check]:
 
 
 def _port(host: str, port: int) -> Check:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            advice = "choose another with `ess up --port PORT` or ESS_HTTP__PORT"
-            return Check("port", "failed", f"{host}:{port}: {error.strerror}", advice)
-    return Check("port", "ok", f"{host}:{port} is free")
+    problem = port_problem(host, port)
+    if problem is None:
+        return Check("port", "ok", f"{host}:{port} is free")
+    advice = "choose another with `ess up --port PORT` or ESS_HTTP__PORT"
+    return Check("port", "failed", f"{host}:{port}: {problem}", advice)
 
 
 _REASONS: Final[tuple[tuple[str, str], ...]] = (

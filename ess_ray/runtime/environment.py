@@ -107,6 +107,17 @@ def _haproxy_binary() -> str:
     return str(get_haproxy_binary())
 
 
+def port_problem(host: str, port: int) -> str | None:
+    """Say why HTTP cannot listen there; None when it can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return str(error.strerror or error)
+    return None
+
+
 def free_ports(count: int) -> list[int]:
     """Find ports that are free on loopback just now, all different."""
     sockets = [socket.socket() for _ in range(count)]
