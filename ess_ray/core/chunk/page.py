@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ess_ray.core.prefilter import CASE_BIT
+
 Int32s = npt.NDArray[np.int32]
 
 ASCII_END: Final = 128
 """Bytes from here on are part of a character beyond ASCII."""
-PADDING_BYTES: Final = 128
-"""Zeros after a text: Hyperscan misses some matches at the very end of what it is given (see `core/prefilter`)."""
 _CODECS: Final = {"ZSTD": "zstd", "LZ4": "lz4_raw", "SNAPPY": "snappy", "GZIP": "gzip", "BROTLI": "brotli"}
 """Parquet's names to Arrow's. Parquet's old "LZ4" (Hadoop's frames) has no name of its own in Arrow and fails to decode
 as lz4_raw, which raises NotInPlace."""
@@ -54,7 +54,7 @@ class TextBlock:
         self.ascii = False
         """Whether the texts are known to be ASCII throughout."""
         self._offsets = offsets
-        self._padded: pa.Buffer | None = None
+        self._without_case: memoryview | None = None
 
     @classmethod
     def of(cls, texts: pa.StringArray) -> TextBlock:
@@ -66,11 +66,11 @@ class TextBlock:
         return cls(data if data is not None else pa.py_buffer(b""), len(texts), borders)
 
     @property
-    def padded(self) -> pa.Buffer:
-        """A copy of the data with PADDING_BYTES zeros after it: Arrow's codecs leave no room for them."""
-        if self._padded is None:
-            self._padded = _padded(self.data)
-        return self._padded
+    def without_case(self) -> memoryview:
+        """A copy of the data with bit 5 of every byte set: for searches that ignore the case of ASCII letters."""
+        if self._without_case is None:
+            self._without_case = np.bitwise_or(np.frombuffer(self.data, np.uint8), CASE_BIT).data
+        return self._without_case
 
     @property
     def offsets(self) -> Int32s:
@@ -131,14 +131,6 @@ def text_blocks(chunk: pa.Buffer, codec_name: str, rows: int) -> list[TextBlock]
         at += compressed
         left -= values
     return blocks
-
-
-def _padded(data: pa.Buffer) -> pa.Buffer:
-    padded = pa.allocate_buffer(len(data) + PADDING_BYTES, memory_pool=pa.system_memory_pool())
-    view = np.frombuffer(padded, np.uint8)
-    view[: len(data)] = np.frombuffer(data, np.uint8)
-    view[len(data) :] = 0
-    return padded
 
 
 def _decompress(body: pa.Buffer, codec_name: str, size: int) -> pa.Buffer:
