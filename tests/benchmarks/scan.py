@@ -40,6 +40,7 @@ QUERIES: Final = (
     ("the same, ignoring case", "kqxzvwjq"),
     ("ignoring case, with the letters that fold beyond ASCII", "disk-stack-skew"),
     ("a regex that is nowhere", r"/upstream=[a-z]+-zq[0-9]/"),
+    ("a regex without a literal, so that every row is tested", "/[0-9a-f]{64}/"),
     ("a regex with few hits", r"/user=u-\d+7777\b/"),
     ("a literal in every row group, in 0.2 % of the rows", '"PaymentService.charge"'),
     ("a regex in many rows (up to the limit)", r"/rt=\d/"),
