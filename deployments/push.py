@@ -5,7 +5,6 @@ May live here: translation between HTTP and `ess_ray.intake`. May not: Ray (see 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -18,17 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from deployments.problem import error_response, install_problem_handlers, unexpected_response
 from ess_ray.core.errors import EssError, TooLarge, Unavailable
-from ess_ray.intake.body import decompress
-from ess_ray.intake.decode import Decoded, body_hash, decode_events
+from ess_ray.intake.decode import Decoded, body_hash
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownBody
 from ess_ray.intake.limits import MAX_KEY_BYTES, IntakeLimits
+from ess_ray.intake.turns import TurnDecoder
 
-IN_LOOP_BYTES: Final = 256 * 1024
-"""A body that is decoded on the event loop, in about 3 ms; larger ones go to a thread, so that others are answered."""
 EVENTS_PATH: Final = "/v1/events"
-MAX_LARGE_DECODES: Final = 2
-"""Large bodies decoded at a time: each may take 100 MB as Python objects."""
 
 Tenant = Callable[[Request], str]
 Health = Callable[[], Awaitable[list[str]]]
@@ -54,8 +49,7 @@ class PushApi:
         self._gatherer, self._tenant, self._health = gatherer, tenant, health
         self._keys = KeyGuard(known_body, clock_us)
         self._limits = limits or IntakeLimits()
-        self._clock_us = clock_us
-        self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
+        self._decoder = TurnDecoder(self._limits, clock_us)
 
     async def push(self, request: Request) -> Response:
         """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
@@ -63,8 +57,8 @@ class PushApi:
         key = request.headers.get("idempotency-key")
         vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
         self._gatherer.refuse_when_full()
-        body = await self._decompressed(await self._read(request), request.headers.get("content-encoding"))
-        decoded = await self._decode(body, request.headers.get("content-type"))
+        body = await self._decoder.decompress(await self._read(request), request.headers.get("content-encoding"))
+        decoded = await self._decoder.decode(body, request.headers.get("content-type"))
         if key is None or vnode is None:
             await self._gatherer.submit(tenant, decoded.batch)
         else:
@@ -94,25 +88,6 @@ class PushApi:
                 raise _body_too_large(limit)
             chunks.append(chunk)
         return b"".join(chunks)
-
-    async def _decompressed(self, body: bytes, encoding: str | None) -> bytes:
-        limit = self._limits.max_batch_bytes
-        if encoding is None:
-            return body
-        if len(body) <= IN_LOOP_BYTES:
-            try:
-                return decompress(body, encoding, min(limit, IN_LOOP_BYTES))
-            except TooLarge:
-                pass  # larger than the loop should wait for: all of it in a thread
-        async with self._large:
-            return await asyncio.to_thread(decompress, body, encoding, limit)
-
-    async def _decode(self, body: bytes, content_type: str | None) -> Decoded:
-        arguments = (body, content_type, self._clock_us(), self._limits)
-        if len(body) <= IN_LOOP_BYTES:
-            return decode_events(*arguments)
-        async with self._large:
-            return await asyncio.to_thread(decode_events, *arguments)
 
     async def healthz(self) -> Response:
         """200 when events can be taken, else 503 with the reasons."""

@@ -96,8 +96,12 @@ class Results(_Section):
 
 
 class Push(_Section):
-    """What the front door takes: decompressed bytes and events of one request, ages against the time of receipt."""
+    """What the front door takes: decompressed bytes and events of one request, ages against the time of receipt.
 
+    `replicas`: Python decodes on one core each; two keep both cores of the smallest machine at work.
+    """
+
+    replicas: Annotated[int, Field(ge=1, le=64)] = 2
     max_batch_bytes: Bytes = 10 * _MIB
     max_events: Count = 10_000
     max_event_age_s: Seconds = 10 * _YEAR_S

@@ -331,4 +331,5 @@ def _usable(root: Path | str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        raise Unavailable(f"the catalog in {root} cannot be used just now: {error}") from error
+        first_line = str(error).partition("\n")[0]  # Delta's own backtrace follows
+        raise Unavailable(f"the catalog in {root} cannot be used just now: {first_line}") from error

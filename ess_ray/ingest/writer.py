@@ -104,6 +104,8 @@ class VnodeWriter:
         self._busy = asyncio.Lock()  # the catalog object takes one commit at a time, and no refresh beside it
         self._log_id = ""
         self.advanced = asyncio.Event()
+        self.caught_up = True
+        """Whether the last poll read all that the log held when it began."""
         self.counts: Counter[str] = Counter()
         self.gaps: list[tuple[int, int, int]] = []
 
@@ -169,6 +171,7 @@ class VnodeWriter:
         if self._wanted - self._nodes.keys():
             async with self._busy:
                 await self._acquire(self._wanted)
+        self.caught_up = True
         if not self._nodes or self.buffered_bytes >= self._limits.max_buffer_bytes:
             return 0
         ends = await self._log.end_offsets()
@@ -188,6 +191,7 @@ class VnodeWriter:
             for record in read.records:
                 self._take(vnode, node, record)
             node.position = read.next_offset
+            self.caught_up &= node.position >= ends[vnode]
             records += len(read.records)
         if records:
             self.advanced.set()

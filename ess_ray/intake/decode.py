@@ -5,15 +5,16 @@ May live here: the order of these steps. May not: their rules (`body`, `rows`, `
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
 
-from ess_ray.core.errors import BadRequest
-from ess_ray.intake.body import read_values
-from ess_ray.intake.columns import Columns, to_columns
+from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.intake.body import Values, read_values
+from ess_ray.intake.columns import NOT_PLAIN, Columns, may_be_large, plain_columns, to_columns
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Inexact
 
@@ -49,6 +50,47 @@ def decode_events(body: bytes, content_type: str | None, now_us: int, limits: In
             rejected=rejected_json(columns.rejected),
         )
     return Decoded(columns.batch, columns.rejected)
+
+
+def decode_together(
+    bodies: Sequence[tuple[bytes, str | None]], now_us: int, limits: IntakeLimits
+) -> list[Decoded | EssError]:
+    """Decode several bodies, each with its content type, at the price of one: the same as `decode_events` of each.
+
+    Building columns costs about 90 us however few the events are, so plain bodies share them; a body that is not
+    plain sends each of them its own way.
+    """
+    if len(bodies) == 1 or any(may_be_large(len(body)) for body, _ in bodies):
+        return [_decoded(body, kind, now_us, limits) for body, kind in bodies]
+    reads: list[Values | EssError] = []
+    for body, kind in bodies:
+        try:
+            reads.append(read_values(body, kind, limits))
+        except EssError as error:
+            reads.append(error)
+    try:
+        batch = plain_columns([e for read in reads if isinstance(read, Values) for e in read.values], now_us, limits)
+    except NOT_PLAIN:
+        return [_decoded(body, kind, now_us, limits) for body, kind in bodies]
+    return list(_parts(batch, reads))
+
+
+def _parts(batch: pa.RecordBatch, reads: list[Values | EssError]) -> Iterator[Decoded | EssError]:
+    """Give each body its rows of the batch that all share."""
+    start = 0
+    for read in reads:
+        if isinstance(read, EssError):
+            yield read
+        else:
+            yield Decoded(batch.slice(start, len(read.values)), [])
+            start += len(read.values)
+
+
+def _decoded(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Decoded | EssError:
+    try:
+        return decode_events(body, content_type, now_us, limits)
+    except EssError as error:
+        return error
 
 
 def _columns(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Columns:

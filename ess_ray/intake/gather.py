@@ -113,7 +113,7 @@ class Gatherer:
         self.refuse_when_full()
         request = RequestKey(tenant, idempotency_key, body_hash, 0, 1) if idempotency_key is not None else None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(tenant, batch, batch.get_total_buffer_size(), vnode, request, done)
+        waiting = _Waiting(tenant, batch, batch.nbytes, vnode, request, done)
         self._queue.append(waiting)
         self._queued_bytes += waiting.bytes
         self._held_bytes += waiting.bytes

@@ -25,7 +25,10 @@ from ess_ray.runtime.wiring import System
 _log = logging.getLogger(__name__)
 
 POLL_INTERVAL_S: Final = 0.1
-"""How often an idle actor looks at the log: searches wake it at once, so this bounds only the lag of storing."""
+"""How often an actor that has read everything looks at the log: searches wake it at once, so this bounds only the lag
+of storing, and a flood is read in few large pieces."""
+KNOWN_BODY_TIMEOUT_S: Final = 2.0
+"""How long a keyed push waits for its owner to have read the log, when buffers are full: then it is taken unasked."""
 RETRY_S: Final = 0.5
 """Pause after a failed poll or flush: long enough not to spin, short beside the 5 s of a take-over."""
 FLUSH_ATTEMPTS: Final = 5
@@ -37,6 +40,7 @@ class PersistActor:
 
     def __init__(self, system: System, name: str, log: EventLog) -> None:
         self._name = name
+        self._log = log
         self._writer = VnodeWriter(
             log,
             system.catalog(),
@@ -82,14 +86,13 @@ class PersistActor:
         while True:
             self._wake.clear()
             try:
-                records = await self._writer.poll()
+                await self._writer.poll()
                 self._trouble.pop("poll", None)
             except EssError as error:
                 if not (error.retryable or isinstance(error, Fenced)):
                     raise
                 self._trouble["poll"] = f"{self._name} cannot read the log: {error.message}"
-                records = 0
-            if not records:
+            if self._writer.caught_up or "poll" in self._trouble:
                 await self._pause(POLL_INTERVAL_S)
 
     async def _pause(self, seconds: float) -> None:
@@ -135,6 +138,12 @@ class PersistActor:
 
     async def view(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> View:
         """Give one frozen view, reaching `min_ends` of the owned virtual nodes if that comes within `timeout_s`."""
+        await self._reach(min_ends, timeout_s)
+        frozen = self._writer.freeze(tenant)
+        return await asyncio.to_thread(filter_frozen, frozen, query)
+
+    async def _reach(self, min_ends: Mapping[int, int], timeout_s: float) -> None:
+        """Wait until the owned virtual nodes are read up to `min_ends`, or for so long."""
         deadline = time.monotonic() + timeout_s
         while self._behind(min_ends) and (left := deadline - time.monotonic()) > 0:
             self._writer.advanced.clear()
@@ -142,14 +151,19 @@ class PersistActor:
             try:
                 await asyncio.wait_for(self._writer.advanced.wait(), left)
             except TimeoutError:
-                break
-        frozen = self._writer.freeze(tenant)
-        return await asyncio.to_thread(filter_frozen, frozen, query)
+                return
 
     def _behind(self, min_ends: Mapping[int, int]) -> bool:
         return any(at < min_ends.get(vnode, 0) for vnode, (_, at) in self._writer.positions.items())
 
     async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+        """Give the hash of the body that this key came with, having read all that the log holds by now.
+
+        Another push replica may have taken the key a moment ago. Raises Unavailable when the log does not answer.
+        """
+        if self._writer.known_body(vnode, tenant, key) is None:
+            ends = await self._log.end_offsets()
+            await self._reach({vnode: ends[vnode]}, KNOWN_BODY_TIMEOUT_S)
         return self._writer.known_body(vnode, tenant, key)
 
     async def ping(self) -> dict[str, Any]:

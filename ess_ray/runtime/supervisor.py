@@ -44,6 +44,8 @@ class _Slot:
     assigned: tuple[int, ...] | None = None
     """None until this incarnation owns its share."""
     last: dict[str, Any] = field(default_factory=dict)
+    died: str = ""
+    """Why the incarnation before was replaced."""
 
     @property
     def name(self) -> str:
@@ -154,7 +156,7 @@ class Supervisor:
             _log.error("%s; replacing %s", reason, slot.actor_name)
             self._deaths.append((time.monotonic(), reason))
             ray.kill(slot.handle)
-            slot.handle, slot.assigned, slot.last = None, None, {}
+            slot.handle, slot.assigned, slot.last, slot.died = None, None, {}, reason
 
     # ----------------------------------------------------------------------------------------------- what others ask
     async def owners(self) -> dict[int, str]:
@@ -171,7 +173,7 @@ class Supervisor:
         self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]
         for slot in self._slots:
             if slot.assigned is None:
-                problems.append(f"{slot.name} is being replaced")
+                problems.append(f"{slot.name} is being replaced" + (f" ({slot.died})" if slot.died else ""))
             problems += slot.last.get("trouble", [])
             problems += [
                 f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])

@@ -38,6 +38,7 @@ class System:
     namespace: str
     vnodes: int = 8
     persist_actors: int = 2
+    push_replicas: int = 2
     scan_parallelism: int = 2
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.core.errors import BadRequest, TooLarge
+from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.core.event import format_timestamp
 from ess_ray.intake.body import decompress, read_values
 from ess_ray.intake.columns import NOT_PLAIN, Columns, odd_columns, plain_columns, to_columns
-from ess_ray.intake.decode import decode_events
+from ess_ray.intake.decode import Decoded, decode_events, decode_together
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Inexact
 
@@ -217,3 +218,37 @@ def test_columns_of_times_are_read_as_each_time_alone(values: list[Any]) -> None
     assert (
         pa.Table.from_batches([together.batch]) == pa.Table.from_batches([one.batch for one in alone]).combine_chunks()
     )
+
+
+def told(decode: Callable[[], Decoded | EssError]) -> Any:
+    """Give what an answer tells; no attributes are no attributes, be it null or an empty map."""
+    try:
+        answer = decode()
+    except EssError as error:
+        answer = error
+    if isinstance(answer, EssError):
+        return type(answer), answer.message
+    answer.batch.validate(full=True)
+    rows = [{**row, "attributes": row["attributes"] or []} for row in answer.batch.to_pylist()]
+    return rows, answer.rejected
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            batches.map(lambda events: json.dumps(events).encode())
+            | st.lists(st.fixed_dictionaries({"message": texts}), max_size=3).map(lambda e: json.dumps(e).encode())
+            | st.sampled_from(
+                [b"", b"[", b"[]", b"null", b'{"message": "x"}', b'[{"message": "long"}]' + b" " * 105_000]
+            ),
+            st.sampled_from([None, "application/json", "application/x-ndjson", "image/png"]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_bodies_decoded_together_are_what_each_is_alone(bodies: list[tuple[bytes, str | None]]) -> None:
+    together = [told(lambda a=answer: a) for answer in decode_together(bodies, NOW_US, LIMITS)]
+    alone = [told(lambda b=body, k=kind: decode_events(b, k, NOW_US, LIMITS)) for body, kind in bodies]
+    assert together == alone

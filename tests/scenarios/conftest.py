@@ -11,11 +11,11 @@ from tests.systems import System
 
 
 @contextmanager
-def _made(factory: pytest.TempPathFactory) -> Iterator[Callable[[], System]]:
+def _made(factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
     made: list[System] = []
 
-    def make() -> System:
-        system = System(factory.mktemp("ess") / "data")
+    def make(**settings: str) -> System:
+        system = System(factory.mktemp("ess") / "data", **settings)
         made.append(system)
         system.up()
         return system
@@ -29,7 +29,7 @@ def _made(factory: pytest.TempPathFactory) -> Iterator[Callable[[], System]]:
 
 
 @pytest.fixture
-def new_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], System]]:
+def new_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
     """Give a maker of systems; all are taken down at the end of the test, since each takes a gigabyte of memory."""
     with _made(tmp_path_factory) as make:
         yield make

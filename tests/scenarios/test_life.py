@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 
 import httpx
 import psutil
@@ -14,7 +16,7 @@ import pytest
 
 from tests.systems import DEADLINE_S, System, persist_actors, wait_until
 
-Make = Callable[[], System]
+Make = Callable[..., System]
 
 
 def listeners(system: System) -> list[tuple[str, int, str]]:
@@ -136,6 +138,22 @@ def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(new
     assert deaths
     system.ess("flush")
     assert sorted(e["message"] for e in system.search("before")) == sorted(expected)
+
+
+def test_a_persist_loop_that_dies_shows_in_health(new_system: Make) -> None:
+    """Its process would live on: the log has lost an acknowledged record, which no retry brings back."""
+    system = new_system()
+    for number in range(40):
+        system.push([{"message": f"acknowledged {number}"}])
+    system.kill_everything()
+    with closing(sqlite3.connect(system.data_dir / "log.sqlite")) as log, log:
+        log.execute("DELETE FROM records WHERE id = (SELECT min(id) FROM records)")
+    system.up()
+    reason = wait_until(lambda: "loop died" in (found := unhealthy(system)) and found, "the dead loop never showed")
+    assert "has lost records from offset" in reason
+    _, page = system.try_search("acknowledged")
+    assert not page["complete"]
+    assert page["incomplete"]
 
 
 def unhealthy(system: System) -> str:

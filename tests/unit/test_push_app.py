@@ -13,11 +13,12 @@ import pytest
 import zstandard
 from fastapi import FastAPI, Request
 
-from deployments.push import IN_LOOP_BYTES, PushApi, create_push_app
+from deployments.push import PushApi, create_push_app
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import CorruptData, TooFast, Unavailable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import GatherLimits, IntakeLimits
+from ess_ray.intake.turns import IN_LOOP_BYTES
 from ess_ray.ports import Record
 from ess_ray.record import DecodedRecord, decode_record
 

@@ -1,0 +1,86 @@
+"""Turns: what is decoded when. The bodies that arrive in one turn of the event loop are decoded together.
+
+Under load requests come in bursts, as those of one append are answered together. May live here: when and in which
+thread bodies are read. May not: how they are read (`body`, `decode`), HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ess_ray.core.errors import TooLarge
+from ess_ray.intake.body import decompress
+from ess_ray.intake.decode import Decoded, decode_events, decode_together
+from ess_ray.intake.limits import IntakeLimits
+
+IN_LOOP_BYTES: Final = 128 * 1024
+"""Bodies decoded on the event loop at a time, in about 2 ms; a larger one goes to a thread, so that others are
+answered."""
+MAX_LARGE_DECODES: Final = 2
+"""Large bodies decoded at a time: each may take 100 MB as Python objects."""
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class TurnDecoder:
+    """Decodes bodies as they come. One per event loop; all its methods are called on that loop."""
+
+    def __init__(self, limits: IntakeLimits, clock_us: Callable[[], int] = _now_us) -> None:
+        self._limits, self._clock_us = limits, clock_us
+        self._queue: deque[tuple[bytes, str | None, asyncio.Future[Decoded]]] = deque()
+        self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
+
+    async def decompress(self, body: bytes, encoding: str | None) -> bytes:
+        """Undo `Content-Encoding`; raises as `body.decompress` does."""
+        if encoding is None:
+            return body
+        limit = self._limits.max_batch_bytes
+        if len(body) <= IN_LOOP_BYTES:
+            try:
+                return decompress(body, encoding, min(limit, IN_LOOP_BYTES))
+            except TooLarge:
+                pass  # larger than the loop should wait for: all of it in a thread
+        async with self._large:
+            return await asyncio.to_thread(decompress, body, encoding, limit)
+
+    async def decode(self, body: bytes, content_type: str | None) -> Decoded:
+        """Decode a decompressed body; raises as `decode_events` does. A cancelled caller leaves the others alone."""
+        if len(body) > IN_LOOP_BYTES:
+            async with self._large:
+                return await asyncio.to_thread(decode_events, body, content_type, self._clock_us(), self._limits)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Decoded] = loop.create_future()
+        if not self._queue:
+            loop.call_soon(self._turn)  # after the others that this turn of the loop brings
+        self._queue.append((body, content_type, done))
+        return await done
+
+    def _turn(self) -> None:
+        """Decode the oldest bodies, up to IN_LOOP_BYTES; the others in the loop's next turn."""
+        taken = [self._queue.popleft()]
+        size = len(taken[0][0])
+        while self._queue and (size := size + len(self._queue[0][0])) <= IN_LOOP_BYTES:
+            taken.append(self._queue.popleft())
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._turn)
+        bodies = [(body, kind) for body, kind, _ in taken]
+        for (_, _, done), answer in zip(taken, self._answers(bodies), strict=True):
+            if done.done():
+                continue
+            if isinstance(answer, Decoded):
+                done.set_result(answer)
+            else:
+                done.set_exception(answer)
+
+    def _answers(self, bodies: list[tuple[bytes, str | None]]) -> Sequence[Decoded | Exception]:
+        try:
+            return decode_together(bodies, self._clock_us(), self._limits)
+        except Exception as error:  # noqa: BLE001 (a bug, told to all who wait: the loop would only log it)
+            return [copy.copy(error) for _ in bodies]
