@@ -26,13 +26,12 @@ import psutil
 from ess_ray import telemetry
 from ess_ray.core.errors import Conflict, EssError, Unavailable
 from ess_ray.runtime import environment
-from ess_ray.runtime.processes import RUN_FILE, RunFile, boot_id, end_all, read_run_file
+from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, boot_id, end_all, read_run_file
 from ess_ray.settings import Settings, load
 
 _log = logging.getLogger(__name__)
 
 LOCK_FILE: Final = "run.lock"
-LOG_FILE: Final = "system.log"
 
 
 @contextmanager

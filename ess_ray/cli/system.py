@@ -24,7 +24,7 @@ from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.generate import SECOND_US, events
 from ess_ray.runtime.environment import run_dirs
-from ess_ray.runtime.processes import RUN_FILE, RunFile, driver, end_all, read_run_file
+from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_all, read_run_file
 from ess_ray.settings import Settings
 
 DRIVER: Final = "deployments.main"
@@ -34,7 +34,6 @@ STOP_TIMEOUT_S: Final = 80.0
 """The contract allows 90 s for `ess down`: what has not ended by then is killed, and its events stay in the log."""
 POLL_S: Final = 0.1
 SHOWN_LOG_LINES: Final = 15
-LOG_FILE: Final = "system.log"
 DEMO_SEED: Final = 1
 DEMO_SPAN_US: Final = 1800 * SECOND_US
 """Made-up events lie within the hour that a search looks at by default."""

@@ -19,6 +19,8 @@ import psutil
 from ess_ray.core.errors import CorruptData
 
 RUN_FILE: Final = "run.json"
+LOG_FILE: Final = "system.log"
+"""What the driver and Ray print, beside the run file in the data directory."""
 END_TIMEOUT_S: Final = 10.0
 """How long killed processes may take to disappear: the kernel may be writing for them."""
 _POLL_S: Final = 0.05

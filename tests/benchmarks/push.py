@@ -22,7 +22,7 @@ from tests.systems import System, free_port
 
 BATCH: Final = 100
 BODIES: Final = 200
-CONNECTIONS: Final = 128
+CONNECTIONS: Final = 64
 """Enough requests in flight that the wait for the disk is nobody's pause; the p50 under it is a queue."""
 BARE: Final = """
 import sys, uvicorn
