@@ -14,16 +14,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import ray
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from ray import serve
 from ray.serve.schema import LoggingConfig
 
+from deployments.access import Access
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import EssError
-from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
@@ -136,7 +136,15 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
             return []
 
         gatherer = Gatherer(log)
-        return create_push_app(PushApi(gatherer, tenant_of, health, PoolViews(system).known_body, limits=system.intake))
+        return create_push_app(
+            PushApi(
+                gatherer,
+                Access(system.keys()).tenant_for("push"),
+                health,
+                PoolViews(system).known_body,
+                limits=system.intake,
+            )
+        )
 
     return build
 
@@ -149,16 +157,13 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
             log, catalog, system.store(), PoolViews(system), RayScanExecutor(system), results, system.search
         )
         inside = Inside(system, log, catalog)
+        access = Access(system.keys())
+        tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         return create_search_app(
-            SearchApi(searcher, results, tenant_of, inside.health, inside.status, inside.flush, inside.compact)
+            SearchApi(searcher, results, tenant, admin, inside.health, inside.status, inside.flush, inside.compact)
         )
 
     return build
-
-
-def tenant_of(request: Request) -> str:
-    """Tell whose request this is: until keys exist, everybody is the default tenant."""
-    return DEFAULT_TENANT
 
 
 class Inside:

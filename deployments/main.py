@@ -7,6 +7,7 @@ deployed (`app`).
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import logging
 import os
 import shutil
@@ -24,7 +25,9 @@ import click
 import psutil
 
 from ess_ray import telemetry
-from ess_ray.core.errors import Conflict, EssError, Unavailable
+from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
+from ess_ray.keys import KEYS_FOLDER, KeyBook
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, boot_id, end_all, read_run_file
 from ess_ray.settings import Settings, load
@@ -53,6 +56,19 @@ def check_port(host: str, port: int) -> None:
         raise Unavailable(f"port {port} of {host} cannot be used ({problem}): choose another with --port")
 
 
+def check_listener(host: str, keys: KeyBook) -> None:
+    """Raise BadRequest for an address that others can reach while everybody would be let in."""
+    try:
+        on_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        on_loopback = host == "localhost"
+    if not on_loopback and not keys.list():
+        raise BadRequest(
+            f"{host} is not loopback, and without a key everybody would be let in: make one first, with "
+            "`ess keys create --scope push --scope search --scope admin`"
+        )
+
+
 def run(settings: Settings, stop: threading.Event) -> None:
     """Bring the system up, wait until `stop`, store what is buffered, and end every process of it."""
     data_dir = settings.data_dir.resolve()
@@ -63,6 +79,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
             )
         check_port(settings.http.host, settings.http.port)
+        check_listener(settings.http.host, KeyBook(LocalObjectStore(data_dir / KEYS_FOLDER)))
         dirs = environment.run_dirs(data_dir)
         os.environ.update(environment.prepare(dirs))
         me = RunFile(

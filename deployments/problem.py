@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
 """What a client waits before it sends again: a restarted part is back in two or three seconds, a full queue sooner."""
+_LATER: Final = {"Retry-After": str(RETRY_AFTER_S)}
+_BEARER: Final = {"WWW-Authenticate": "Bearer"}
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
@@ -56,7 +58,7 @@ def error_response(request: Request, error: EssError) -> Response:
     """Answer with an error of ours; what is our own fault is logged."""
     if error.http_status >= 500 and not error.retryable:
         _log.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.http_status in (429, 503) else None
+    headers = {429: _LATER, 503: _LATER, 401: _BEARER}.get(error.http_status)
     kind = "urn:ess-ray:" + _WORD.sub("-", type(error).__name__).lower()
     return problem(error.http_status, error.title, error.message, kind, headers, **_as_text_keys(error.details))
 

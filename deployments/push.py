@@ -15,6 +15,7 @@ from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from deployments.access import Tenant
 from deployments.problem import error_response, install_problem_handlers, unexpected_response
 from ess_ray.core.errors import EssError, TooLarge, Unavailable
 from ess_ray.intake.decode import Decoded, body_hash
@@ -25,7 +26,6 @@ from ess_ray.intake.turns import TurnDecoder
 
 EVENTS_PATH: Final = "/v1/events"
 
-Tenant = Callable[[Request], str]
 Health = Callable[[], Awaitable[list[str]]]
 
 
@@ -53,7 +53,7 @@ class PushApi:
 
     async def push(self, request: Request) -> Response:
         """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
-        tenant = self._tenant(request)
+        tenant = await self._tenant(request)
         key = request.headers.get("idempotency-key")
         vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
         self._gatherer.refuse_when_full()

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments.access import Tenant
 from deployments.problem import install_problem_handlers
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.core.event import to_json_rows
@@ -32,7 +33,6 @@ STREAM_INTERVAL_S: Final = 0.05
 """How often a stream looks for new rows: below what a person notices."""
 _CURSOR = re.compile(r"r(\d{1,9})", re.ASCII)
 
-Tenant = Callable[[Request], str]
 Health = Callable[[], Awaitable[list[str]]]
 Status = Callable[[], Awaitable[dict[str, Any]]]
 Flush = Callable[[], Awaitable[dict[str, int]]]
@@ -105,29 +105,30 @@ class SearchApi:
         searcher: Searcher,
         results: ResultStore,
         tenant: Tenant,
+        admin: Tenant,
         health: Health,
         status: Status,
         flush: Flush,
         compact: Compact,
     ) -> None:
         self._searcher, self._results = searcher, results
-        self._tenant, self._health, self._status = tenant, health, status
+        self._tenant, self._admin, self._health, self._status = tenant, admin, health, status
         self._flush, self._compact = flush, compact
 
     async def create(self, request: Request, body: QueryBody) -> Response:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
-        query = to_query(body, time.time_ns() // 1000)
-        query_id = await self._searcher.start(self._tenant(request), query)
+        tenant = await self._tenant(request)
+        query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000))
         return _json({"id": query_id, "state": "running"}, 201)
 
     async def page(
         self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS
     ) -> Response:
         """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows."""
+        tenant = await self._tenant(request)
         if not 1 <= limit <= MAX_PAGE_ROWS:
             raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
         start = read_cursor(cursor)
-        tenant = self._tenant(request)
         state, events = await self._read(tenant, query_id, start, limit)
         return _json(_page_json(query_id, state, events, start))
 
@@ -141,7 +142,7 @@ class SearchApi:
 
     async def stream(self, request: Request, query_id: str, cursor: str | None = None) -> Response:
         """Follow a search as server-sent events: `event` per row, `progress`, and `done` at the end."""
-        start, tenant = read_cursor(cursor), self._tenant(request)
+        tenant, start = await self._tenant(request), read_cursor(cursor)
         await self._results.state(tenant, query_id)  # 404 before the stream begins
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(self._events(tenant, query_id, start), media_type="text/event-stream", headers=headers)
@@ -170,18 +171,21 @@ class SearchApi:
 
     async def cancel(self, request: Request, query_id: str) -> Response:
         """Cancel a search; what it found stays. Idempotent."""
-        return _json(_state_json(query_id, await self._searcher.cancel(self._tenant(request), query_id)))
+        return _json(_state_json(query_id, await self._searcher.cancel(await self._tenant(request), query_id)))
 
-    async def flush(self) -> Response:
+    async def flush(self, request: Request) -> Response:
         """Store everything that is buffered; answers when it is durable."""
+        await self._admin(request)
         return _json(await self._flush())
 
-    async def compact(self, body: CompactBody | None = None) -> Response:
+    async def compact(self, request: Request, body: CompactBody | None = None) -> Response:
         """Merge small objects and apply retention. `more` in the answer: send it again with the same `before_us`."""
+        await self._admin(request)
         return _json(await self._compact(body.before_us if body is not None else None))
 
-    async def status(self) -> Response:
-        """Tell how the system is: pool, buffers, objects."""
+    async def status(self, request: Request) -> Response:
+        """Tell how the system is: pool, buffers, objects; of all tenants together."""
+        await self._admin(request)
         return _json(await self._status())
 
     async def healthz(self) -> Response:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from ess_ray.core.errors import BadRequest
@@ -155,6 +155,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("ess-data")
     url: str = "http://127.0.0.1:8000"
+    key: SecretStr | None = None
+    """The API key that the commands send; never printed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     http: Http = Http()
     log: Log = Log()

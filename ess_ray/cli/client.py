@@ -14,7 +14,18 @@ import click
 import httpx
 import tenacity
 
-from ess_ray.core.errors import BadRequest, EssError, KeyConflict, NotFound, TooFast, TooLarge, Unavailable, Unsupported
+from ess_ray.core.errors import (
+    BadRequest,
+    EssError,
+    Forbidden,
+    KeyConflict,
+    NotFound,
+    TooFast,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
 from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.settings import Settings
 
@@ -28,6 +39,8 @@ _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 """500 too: Serve answers its own 502, 503 and 504 as 500. With a key per batch each repeat is exact."""
 _ERRORS: Final[dict[int, type[EssError]]] = {
     400: BadRequest,
+    401: Unauthenticated,
+    403: Forbidden,
     404: NotFound,
     413: TooLarge,
     415: Unsupported,
@@ -81,7 +94,11 @@ class Client:
     def __init__(self, target: Target, transport: httpx.BaseTransport | None = None) -> None:
         self._target = target
         # No environment: a proxy meant for the outer world must not see what goes to this machine.
-        self._http = httpx.Client(base_url=target.url, timeout=TIMEOUT, trust_env=False, transport=transport)
+        key = target.settings.key
+        headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+        self._http = httpx.Client(
+            base_url=target.url, timeout=TIMEOUT, trust_env=False, transport=transport, headers=headers
+        )
 
     def __enter__(self) -> Client:
         return self

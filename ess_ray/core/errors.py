@@ -3,6 +3,8 @@
     EssError
       x  BadRequest            400  the caller's input is wrong; sending it again will not help
          x  QueryError              the query's text is wrong, with the position
+      x  Unauthenticated       401  a key is needed, and this is none
+      x  Forbidden             403  the key is good, but not for this
       x  NotFound              404  no such query, object or key (or it expired)
       x  Conflict              409  somebody else did it first
          x  KeyConflict        422  an Idempotency-Key was used again with another body
@@ -63,6 +65,20 @@ class QueryError(BadRequest):
     def __init__(self, message: str, position: int = 0) -> None:
         super().__init__(message, position=position)
         self.position = position
+
+
+class Unauthenticated(EssError):
+    """A key is needed, and none that is known came with the request."""
+
+    http_status = 401
+    title = "Unauthorized"
+
+
+class Forbidden(EssError):
+    """The key is good, but not for this."""
+
+    http_status = 403
+    title = "Forbidden"
 
 
 class NotFound(EssError):

@@ -20,6 +20,7 @@ from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.keys import KEYS_FOLDER, KeyBook
 from ess_ray.search.run import SearchLimits
 
 LOG_ACTOR: Final = "log"
@@ -63,6 +64,9 @@ class System:
 
     def dead_letters(self) -> LocalObjectStore:
         return LocalObjectStore(self.data_dir / "dead-letters")
+
+    def keys(self) -> KeyBook:
+        return KeyBook(LocalObjectStore(self.data_dir / KEYS_FOLDER))
 
     def actor(self, name: str) -> Any:
         """Find an actor of this system. Raises Unavailable when there is none just now."""

@@ -52,7 +52,7 @@ class World:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://push")
 
-    def _tenant(self, request: Request) -> str:
+    async def _tenant(self, request: Request) -> str:
         return request.headers.get("x-test-tenant", "default")
 
     async def _health(self) -> list[str]:

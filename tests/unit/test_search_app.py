@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
@@ -58,7 +59,8 @@ class Rig:
         api = SearchApi(
             searcher,
             results,
-            lambda request: request.headers.get("x-test-tenant", "default"),
+            self._tenant,
+            self._tenant,
             self._health,
             self._status,
             self._flush,
@@ -66,6 +68,9 @@ class Rig:
         )
         transport = httpx.ASGITransport(create_search_app(api))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    async def _tenant(self, request: Request) -> str:
+        return request.headers.get("x-test-tenant", "default")
 
     async def _health(self) -> list[str]:
         return self.problems

@@ -1,0 +1,82 @@
+"""`ess keys`: makes, lists and revokes API keys, in the data directory itself.
+
+May live here: these commands. May not: what a key is (`ess_ray.keys`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.cli.options import Chosen, Group, json_option, with_settings
+from ess_ray.cli.output import print_json, tell
+from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
+from ess_ray.keys import KEYS_FOLDER, SCOPES, ApiKey, KeyBook, Scope
+
+
+@click.group(cls=Group)
+def keys() -> None:
+    """Make, list and revoke API keys.
+
+    From the first key on every request needs one, also after it was revoked. Whoever can write the data directory can
+    make keys, so these commands need no key themselves, and no running system.
+    """
+
+
+@keys.command()
+@click.option("--tenant", default=DEFAULT_TENANT, show_default=True, help="Whose events the key pushes and finds.")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True, help="May be given again.")
+@click.option("--name", default="", help="What it is for, for people.")
+@json_option
+@with_settings
+def create(chosen: Chosen, tenant: str, scopes: tuple[Scope, ...], name: str, as_json: bool) -> None:
+    """Make a key and print it: this once, it is not stored."""
+    key, text = _book(chosen).create(tenant, scopes, name)
+    if as_json:
+        print_json({"key": text, **_told(key)})
+    else:
+        click.echo(text)
+        tell(
+            f"key {key.id} for {', '.join(key.scopes)} of tenant {key.tenant}; it works within seconds. Keep it: it is"
+        )
+        tell("not shown again. Send it as `Authorization: Bearer KEY`, or set ESS_KEY for the `ess` commands.")
+
+
+@keys.command("list")
+@json_option
+@with_settings
+def list_keys(chosen: Chosen, as_json: bool) -> None:
+    """List all keys, revoked ones too; secrets are not stored."""
+    found = _book(chosen).list()
+    if as_json:
+        print_json([_told(key) for key in found])
+        return
+    table = Table("id", "tenant", "scopes", "name", "created", "revoked", box=None, pad_edge=False)
+    for key in found:
+        revoked = "" if key.revoked_us is None else format_timestamp(key.revoked_us)
+        cells = (key.id, key.tenant, ",".join(key.scopes), key.name, format_timestamp(key.created_us), revoked)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@with_settings
+def revoke(chosen: Chosen, key_id: str) -> None:
+    """Take a key's rights away; within seconds it is refused."""
+    key = _book(chosen).revoke(key_id)
+    click.echo(f"key {key.id} is revoked")
+
+
+def _book(chosen: Chosen) -> KeyBook:
+    return KeyBook(LocalObjectStore(chosen.settings.data_dir.resolve() / KEYS_FOLDER))
+
+
+def _told(key: ApiKey) -> dict[str, Any]:
+    return {name: value for name, value in asdict(key).items() if name != "secret_sha256"}

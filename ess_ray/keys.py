@@ -1,0 +1,122 @@
+"""API keys: who may push, search or administer, and for which tenant.
+
+A key is `ess_ID_SECRET`. What is stored, one object a key, is the SHA-256 of its secret: 256 random bits need no slow
+hash. A revoked key stays in the book, so that a system whose last key was revoked does not stand open again.
+
+May live here: making, listing, revoking and recognising keys. May not: HTTP, or which endpoint needs which scope.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from typing import Final, Literal, get_args
+
+import orjson
+
+from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.core.event import check_tenant
+from ess_ray.ports import ObjectStore
+
+Scope = Literal["push", "search", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+KEYS_FOLDER: Final = "keys"
+"""Where the book lies, in the data directory: beside the table, whose objects readers of it list."""
+MAX_NAME_CHARS: Final = 100
+"""A key's name is for people: a line of a table."""
+_ID_BYTES: Final = 6
+_SECRET_BYTES: Final = 32
+_TEXT = re.compile(r"ess_([0-9a-f]{12})_([0-9a-f]{64})", re.ASCII)
+_MAX_RECORD_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key; its secret is not among it. Times are epoch microseconds."""
+
+    id: str
+    tenant: str
+    scopes: tuple[Scope, ...]
+    name: str
+    created_us: int
+    secret_sha256: str
+    revoked_us: int | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Tell whether the key opens what `scope` guards; `admin` opens nothing but itself."""
+        return self.revoked_us is None and scope in self.scopes
+
+
+class KeyBook:
+    """The keys in an object store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def create(self, tenant: str, scopes: Iterable[Scope], name: str = "") -> tuple[ApiKey, str]:
+        """Make a key; gives it and its text, which is told this once. Raises BadRequest."""
+        check_tenant(tenant)
+        wanted = tuple(scope for scope in SCOPES if scope in set(scopes))
+        if not wanted:
+            raise BadRequest(f"a key needs at least one scope of {', '.join(SCOPES)}")
+        if len(name) > MAX_NAME_CHARS or not name.isprintable():
+            raise BadRequest(f"a key's name is one line of at most {MAX_NAME_CHARS} characters")
+        secret = secrets.token_hex(_SECRET_BYTES)
+        key = ApiKey(secrets.token_hex(_ID_BYTES), tenant, wanted, name, self._store.now_us(), _digest(secret))
+        self._put(key)
+        return key, f"ess_{key.id}_{secret}"
+
+    def list(self) -> Sequence[ApiKey]:
+        """Give all keys, the revoked ones too, the oldest first. Raises CorruptData."""
+        found = [self._read(info.key) for info in self._store.list("") if info.key.endswith(".json")]
+        return sorted(found, key=lambda key: (key.created_us, key.id))
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Take a key's rights away; it is refused everywhere within seconds. Idempotent. Raises NotFound."""
+        if re.fullmatch(r"[0-9a-f]{12}", key_id, re.ASCII) is None or self._store.head(_place(key_id)) is None:
+            raise NotFound(f"there is no key {key_id}: `ess keys list` names them")
+        key = self._read(_place(key_id))
+        if key.revoked_us is None:
+            key = replace(key, revoked_us=self._store.now_us())
+            self._put(key)
+        return key
+
+    def _put(self, key: ApiKey) -> None:
+        self._store.put(_place(key.id), orjson.dumps(asdict(key)))
+
+    def _read(self, place: str) -> ApiKey:
+        try:
+            told = orjson.loads(self._store.get_suffix(place, _MAX_RECORD_BYTES))
+            key = ApiKey(**{**told, "scopes": tuple(told["scopes"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptData(f"the key in {place} does not read as one: remove it, and make a new key") from error
+        return key
+
+
+def id_of(text: str) -> str | None:
+    """Give the id in a key's text; None when it is no key's."""
+    match = _TEXT.fullmatch(text)
+    return None if match is None else match[1]
+
+
+def recognise(text: str, keys: Mapping[str, ApiKey]) -> ApiKey | None:
+    """Find the key, by id in `keys`, whose text this is; None for none, and for a revoked one."""
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        return None
+    key = keys.get(match[1])
+    # Compared in any case, so that the time taken does not tell which ids there are.
+    same = hmac.compare_digest(_digest(match[2]), key.secret_sha256 if key is not None else _digest(""))
+    return key if same and key is not None and key.revoked_us is None else None
+
+
+def _place(key_id: str) -> str:
+    return f"{key_id}.json"
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

@@ -1,0 +1,84 @@
+"""The book of keys: what is stored, who is recognised, and that nothing stands open again."""
+
+from __future__ import annotations
+
+import pytest
+
+from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.keys import KeyBook, recognise
+
+NOW_US = 1_790_000_000_000_000
+
+
+@pytest.fixture
+def store() -> MemoryObjectStore:
+    return MemoryObjectStore(lambda: NOW_US)
+
+
+@pytest.fixture
+def book(store: MemoryObjectStore) -> KeyBook:
+    return KeyBook(store)
+
+
+def test_a_key_is_recognised_by_its_text_alone(book: KeyBook) -> None:
+    key, text = book.create("acme", ["search", "push"], "the shop")
+    other, _ = book.create("acme", ["push"])
+    keys = {one.id: one for one in book.list()}
+    found = recognise(text, keys)
+    assert found == key
+    assert (key.tenant, key.scopes, key.name, key.created_us) == ("acme", ("push", "search"), "the shop", NOW_US)
+    assert key.allows("push")
+    assert not key.allows("admin")
+    swapped = text.replace(key.id, other.id)
+    for wrong in (
+        "",
+        text[:-1],
+        text + "0",
+        text.upper(),
+        swapped,
+        f"ess_{'0' * 12}_{'0' * 64}",
+        text.replace("_", "-"),
+    ):
+        assert recognise(wrong, keys) is None
+
+
+def test_no_secret_is_stored(book: KeyBook, store: MemoryObjectStore) -> None:
+    _, text = book.create("acme", ["push"])
+    secret = text.rsplit("_", 1)[1]
+    (info,) = store.list("")
+    assert secret.encode() not in store.get_suffix(info.key, 10_000)
+    assert secret not in repr(book.list())
+
+
+def test_a_revoked_key_is_refused_and_stays_in_the_book(book: KeyBook) -> None:
+    key, text = book.create("acme", ["admin"])
+    assert book.revoke(key.id).revoked_us == NOW_US
+    assert book.revoke(key.id).revoked_us == NOW_US
+    (found,) = book.list()
+    assert not found.allows("admin")
+    assert recognise(text, {found.id: found}) is None
+
+
+@pytest.mark.parametrize("key_id", ["0" * 12, "nothing", "../x", ""])
+def test_an_unknown_key_cannot_be_revoked(book: KeyBook, key_id: str) -> None:
+    with pytest.raises(NotFound):
+        book.revoke(key_id)
+
+
+def test_what_makes_no_key(book: KeyBook) -> None:
+    for tenant, scopes, name in (
+        ("Bad Tenant", ["push"], ""),
+        ("t", [], ""),
+        ("t", ["push"], "a\nb"),
+        ("t", ["push"], "x" * 101),
+    ):
+        with pytest.raises(BadRequest):
+            book.create(tenant, scopes, name)  # type: ignore[arg-type]
+    assert book.list() == []
+
+
+def test_a_damaged_book_is_told(book: KeyBook, store: MemoryObjectStore) -> None:
+    store.put("0123456789ab.json", b'{"id": 1}')
+    with pytest.raises(CorruptData, match="0123456789ab"):
+        book.list()
