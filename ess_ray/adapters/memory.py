@@ -20,13 +20,12 @@ from uuid import uuid4
 import pyarrow as pa
 
 from ess_ray.adapters.log_rules import check_committed, check_records, check_vnode, check_vnode_count
-from ess_ray.core.errors import BadRequest, Conflict, NotFound
+from ess_ray.adapters.result_rules import MAX_ANSWER_BYTES, check_page, conflict, fitting, not_found
+from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import MAX_LIMIT
 from ess_ray.ports import AnswerState, LogRead, ObjectInfo, Record, StoredRecord
 
-MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
-"""Arrow bytes of one stored answer, beside its MAX_LIMIT rows: beyond, the answer is truncated (section 7)."""
 MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024
 """Arrow bytes of all answers of one process: four of the largest, on a machine that runs everything else as well."""
 MAX_ANSWERS: Final = 10_000
@@ -227,7 +226,7 @@ class MemoryResultStore:
         self._expire()
         key = (tenant, query_id)
         if key in self._answers:
-            raise Conflict(f"there is a query {query_id} already; use a new id for every query")
+            raise conflict(query_id)
         self._answers[key] = _Answer(state, self._clock_us())
         self._make_room(0)
 
@@ -237,7 +236,7 @@ class MemoryResultStore:
         wanted = rows.slice(0, 0) if answer.full else rows.slice(0, self._max_rows - answer.rows)
         self._make_room(min(wanted.nbytes, self._max_bytes - answer.bytes))
         room = min(self._max_bytes - answer.bytes, self._max_total_bytes - self._total_bytes)
-        kept = _own(_fitting(wanted, room))
+        kept = _own(fitting(wanted, room))
         if len(kept):
             answer.tables.append(kept)
             answer.ends.append(answer.rows + len(kept))
@@ -255,8 +254,7 @@ class MemoryResultStore:
 
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""
-        if start < 0 or limit < 0:
-            raise BadRequest(f"start {start} and limit {limit} must not be negative")
+        check_page(start, limit)
         answer = self._find(tenant, query_id)
         found = []
         for index in range(bisect_right(answer.ends, start), len(answer.tables)):
@@ -274,7 +272,7 @@ class MemoryResultStore:
         self._expire()
         answer = self._answers.get((tenant, query_id))
         if answer is None:
-            raise NotFound(f"there is no query {query_id}, or its answer has expired: run the query again")
+            raise not_found(query_id)
         return answer
 
     def _touch(self, tenant: str, query_id: str) -> _Answer:
@@ -300,14 +298,6 @@ class MemoryResultStore:
 
     def _drop(self, key: tuple[str, str]) -> None:
         self._total_bytes -= self._answers.pop(key).bytes
-
-
-def _fitting(rows: pa.Table, room_bytes: int) -> pa.Table:
-    """Give the longest beginning of `rows` that has at most `room_bytes` Arrow bytes."""
-    if rows.nbytes <= room_bytes:
-        return rows
-    count = bisect_right(range(1, len(rows) + 1), room_bytes, key=lambda n: rows.slice(0, n).nbytes)
-    return rows.slice(0, count)
 
 
 def _own(rows: pa.Table) -> pa.Table:

@@ -5,7 +5,7 @@ An opener gives a fresh, empty adapter; what it opened is closed by the fixture 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.ports import EventLog, ResultStore
+from tests.redis_server import RedisServer, redis_server
 
 VNODES = 3
 
@@ -85,11 +87,11 @@ class ResultsUnderTest:
     let_pass: Callable[[float], Awaitable[None]]
 
 
-ResultsOpener = Callable[[], AbstractAsyncContextManager[ResultsUnderTest]]
+ResultsOpener = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[ResultsUnderTest]]
 
 
 @asynccontextmanager
-async def _memory_results() -> AsyncIterator[ResultsUnderTest]:
+async def _memory_results(_: pytest.FixtureRequest) -> AsyncIterator[ResultsUnderTest]:
     now_us = 1_790_000_000_000_000
 
     async def let_pass(seconds: float) -> None:
@@ -99,12 +101,33 @@ async def _memory_results() -> AsyncIterator[ResultsUnderTest]:
     yield ResultsUnderTest(MemoryResultStore(lambda: now_us, TTL_S, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), let_pass)
 
 
-RESULTS: dict[str, ResultsOpener] = {"memory": _memory_results}
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _redis_results(request: pytest.FixtureRequest) -> AsyncIterator[ResultsUnderTest]:
+    server: RedisServer = request.getfixturevalue("redis")
+    server.client.flushall()
+    store = RedisResultStore(server.url, TTL_S, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, alive_s=100 * TTL_S)
+
+    async def let_pass(seconds: float) -> None:
+        server.let_pass(seconds)
+
+    try:
+        yield ResultsUnderTest(store, let_pass)
+    finally:
+        await store.close()
+
+
+RESULTS: dict[str, ResultsOpener] = {"memory": _memory_results, "redis": _redis_results}
 
 
 @pytest.fixture(params=RESULTS)
 async def results_under_test(request: pytest.FixtureRequest) -> AsyncIterator[ResultsUnderTest]:
-    async with RESULTS[request.param]() as opened:
+    async with RESULTS[request.param](request) as opened:
         yield opened
 
 

@@ -1,0 +1,40 @@
+"""What every result store refuses and cuts, in one place, so that all of them do it alike.
+
+May live here: caps, checks of one call's arguments against the port, its errors. May not: storing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Final
+
+import pyarrow as pa
+
+from ess_ray.core.errors import BadRequest, Conflict, NotFound
+
+MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
+"""Arrow bytes of one stored answer, beside its MAX_LIMIT rows: beyond, the answer is truncated (section 7)."""
+
+
+def check_page(start: int, limit: int) -> None:
+    """Raise BadRequest for negative numbers."""
+    if start < 0 or limit < 0:
+        raise BadRequest(f"start {start} and limit {limit} must not be negative")
+
+
+def conflict(query_id: str) -> Conflict:
+    """An id that is taken."""
+    return Conflict(f"there is a query {query_id} already; use a new id for every query")
+
+
+def not_found(query_id: str) -> NotFound:
+    """An id that is unknown or expired."""
+    return NotFound(f"there is no query {query_id}, or its answer has expired: run the query again")
+
+
+def fitting(rows: pa.Table, room_bytes: int) -> pa.Table:
+    """Give the longest beginning of `rows` that has at most `room_bytes` Arrow bytes."""
+    if rows.nbytes <= room_bytes:
+        return rows
+    count = bisect_right(range(1, len(rows) + 1), room_bytes, key=lambda n: rows.slice(0, n).nbytes)
+    return rows.slice(0, count)

@@ -1,0 +1,74 @@
+"""A real Redis (or Valkey) server of a test's own, on loopback, in a temporary folder, ended with the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.systems import free_port
+
+START_TIMEOUT_S = 20.0
+PASSWORD = "only-for-tests"
+
+
+def server_program() -> str:
+    """Find the server; without one a test is skipped in sight, and fails where everything has to be there."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        reason = "no redis-server or valkey-server on the PATH: apt-get install redis-server"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    assert program is not None
+    return program
+
+
+class RedisServer:
+    """One server process; `pause` and `go_on` make it hang and come back, `kill` ends it as a crash would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        command += ["--requirepass", PASSWORD, "--save", "", "--appendonly", "no", "--daemonize", "no"]
+        with (folder / "redis.log").open("w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.client = redis.Redis.from_url(self.url)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                self.client.ping()
+                return
+            except redis.exceptions.ConnectionError:
+                assert self.process.poll() is None, (folder / "redis.log").read_text()
+                assert time.monotonic() < deadline, "the Redis server does not answer"
+                time.sleep(0.02)
+
+    def close(self) -> None:
+        self.client.close()
+        self.process.kill()
+        self.process.wait()
+
+    def let_pass(self, seconds: float) -> None:
+        """Bring every key's end nearer, as if so much time had gone by."""
+        for key in self.client.scan_iter():
+            left_ms = self.client.pttl(key) - round(seconds * 1000)
+            if left_ms > 0:
+                self.client.pexpire(key, left_ms)
+            else:
+                self.client.delete(key)
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[RedisServer]:
+    server = RedisServer(folder)
+    try:
+        yield server
+    finally:
+        server.close()
