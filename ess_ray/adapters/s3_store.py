@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import obstore
 import pyarrow as pa
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 
 from ess_ray.adapters.object_store import check_key
 from ess_ray.core.errors import BadRequest, CorruptData, EssError, NotFound, Unavailable
@@ -71,6 +71,19 @@ class S3ObjectStore:
         with self._told("write", key):
             obstore.put(self._client, key, octets, use_multipart=in_parts, chunk_size=PART_BYTES)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Write as `put` does, but only if there is no such object (If-None-Match); False when there is. Idempotent.
+
+        After a lost answer the next try may find its own object: False then means the same. Raises Unavailable.
+        """
+        check_key(key)
+        try:
+            with self._told("write", key):
+                obstore.put(self._client, key, data, mode="create", use_multipart=False)
+                return True
+        except _AlreadyThere:
+            return False
+
     def head(self, key: str) -> ObjectInfo | None:
         """Tell size and time of change; None when there is no such object. Raises Unavailable."""
         check_key(key)
@@ -79,6 +92,13 @@ class S3ObjectStore:
                 return _info(obstore.head(self._client, key))
         except NotFound:
             return None
+
+    def get(self, key: str) -> tuple[bytes, int]:
+        """Read a whole object; gives it and its time of change, in microseconds. Raises NotFound, Unavailable."""
+        check_key(key)
+        with self._told("read", key):
+            answer = obstore.get(self._client, key)
+            return b"".join(answer.stream(min_chunk_size=READ_CHUNK_BYTES)), _info(answer.meta).modified_us
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Read `length` bytes from `offset` (fewer at the end). Raises NotFound, Unavailable, CorruptData."""
@@ -160,6 +180,8 @@ class S3ObjectStore:
                     f"cannot {doing} {at}: there is no such bucket; create it, or correct its name and endpoint"
                 ) from error
             raise _not_found(key) from error
+        except AlreadyExistsError as error:
+            raise _AlreadyThere(key) from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
             who = f"the access key {self.location.access_key}" if self.location.access_key else "these credentials"
             raise Unavailable(
@@ -178,6 +200,10 @@ class S3ObjectStore:
 
 class _PastTheEnd(EssError):
     """A range begins at or after the object's end: nothing to read, which is no error of the port."""
+
+
+class _AlreadyThere(EssError):
+    """A conditional PUT found an object."""
 
 
 class _Clock:
