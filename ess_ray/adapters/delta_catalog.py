@@ -1,4 +1,4 @@
-"""The catalog as a Delta table in a local directory: the fence on which exactly-once rests, and what readers see.
+"""The catalog as a Delta table: the fence on which exactly-once rests, and what readers see.
 
 Writers check and commit through private `DeltaTable` objects and Delta's own conflict detection; readers follow the
 commits' files. May live here: tables, commits, checkpoints. May not: policy (what to commit, remove or delete).
@@ -29,8 +29,10 @@ from ess_ray.adapters.catalog_rules import (
     transaction_of,
 )
 from ess_ray.adapters.delta_files import LogFiles
+from ess_ray.adapters.delta_log import TableLog
+from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.delta_snapshot import DeltaSnapshot, ForeignCommit, read_block, read_commit, statistics_of
-from ess_ray.adapters.durable import make_folder
+from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import BadRequest, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Advance, ObjectEntry, Removed
@@ -56,19 +58,19 @@ _COMMIT_ID: Final = "essCommitId"
 
 
 class DeltaCatalog:
-    """The table of objects in `root`, made if it is not there. Safe from many threads and processes.
+    """The table of objects in a directory or a bucket, made if it is not there. Safe from many threads and processes.
 
     `on_commit` is called with "before" between a writer's check and its commit and with "after" once deltalake has
     committed, before the commit is durable; what it raises becomes UnknownOutcome. Raises Unavailable when the
-    directory cannot be used, BadRequest when it holds another table.
+    place cannot be used, BadRequest when it holds another table.
     """
 
-    def __init__(self, root: Path, on_commit: Callable[[str], None] | None = None) -> None:
-        self._files = LogFiles(root)
+    def __init__(self, at: Path | S3Location, on_commit: Callable[[str], None] | None = None) -> None:
+        self._files: TableLog = S3Log(at) if isinstance(at, S3Location) else LogFiles(at)
         self._on_commit = on_commit or (lambda moment: None)
         self._reader = _Reader(self._files)
         self._removals = _Removals(self._files)
-        with _usable(root):
+        with _usable(self._files):
             _create(self._files)
 
     def writer(self) -> DeltaCatalogWriter:
@@ -80,7 +82,10 @@ class DeltaCatalog:
         return self._reader.snapshot()
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Keep every commit to this directory out, of any process. A commit by the same thread would wait for ever."""
+        """Keep every commit to this directory out, of any process; in a bucket nothing does that.
+
+        A commit by the same thread would wait for ever.
+        """
         return self._files.exclusive()
 
     def checkpoint(self, every: int = CHECKPOINT_EVERY) -> int | None:
@@ -89,22 +94,22 @@ class DeltaCatalog:
         For the maintenance task alone. Everything that replaces the cleaned commits is durable before they go. Gives
         the checkpoint's version, None if none was due. Raises Unavailable.
         """
-        with _usable(self._files.root):
-            table = DeltaTable(self._files.root)
+        with _usable(self._files):
+            table = self._files.open()
             version, last = table.version(), self._files.checkpoint_version()
             if version - last < every:
                 return None
             self._files.sync_commits(last, version)
             table.create_checkpoint()
             self._files.sync_checkpoint(version)
-            DeltaTable(self._files.root).cleanup_metadata()
+            self._files.open().cleanup_metadata()
             return version
 
 
 class DeltaCatalogWriter:
     """A CatalogWriter: private table objects, one commit at a time."""
 
-    def __init__(self, files: LogFiles, removals: _Removals, on_commit: Callable[[str], None]) -> None:
+    def __init__(self, files: TableLog, removals: _Removals, on_commit: Callable[[str], None]) -> None:
         self._files, self._removals, self._on_commit = files, removals, on_commit
         self._one_at_a_time = threading.Lock()
         self._table: DeltaTable | None = None
@@ -114,8 +119,8 @@ class DeltaCatalogWriter:
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         """Reopen the table and read where each virtual node stands. Raises Unavailable."""
-        with self._one_at_a_time, _usable(self._files.root):
-            self._table = DeltaTable(self._files.root)
+        with self._one_at_a_time, _usable(self._files):
+            self._table = self._files.open()
             return self._stands(self._table, log_id, vnodes)
 
     def snapshot(self) -> DeltaSnapshot:
@@ -132,7 +137,7 @@ class DeltaCatalogWriter:
         check_advances(advances)
         actions = [_add(entry) for entry in entries]
         steps = {transaction_of(log_id, vnode): step.next_offset for vnode, step in advances.items()}
-        with self._one_at_a_time, _usable(self._files.root), self._files.committing():
+        with self._one_at_a_time, _usable(self._files), self._files.committing():
             for refusals in range(MAX_REFUSALS):
                 table, stands = self._refreshed(log_id, list(advances))
                 try:
@@ -157,8 +162,8 @@ class DeltaCatalogWriter:
     def maintenance_view(self, bucket: int) -> DeltaSnapshot:
         """Open the table anew and pin its version for the next `commit_removal` of `bucket`. Raises Unavailable."""
         maintenance_of(bucket)
-        with self._one_at_a_time, _usable(self._files.root):
-            table = DeltaTable(self._files.root)
+        with self._one_at_a_time, _usable(self._files):
+            table = self._files.open()
             view = _snapshot_of(table, self._files)
             self._pinned = (bucket, table, view)
             return view
@@ -171,7 +176,7 @@ class DeltaCatalogWriter:
         """
         check_entries(adds)
         name = maintenance_of(bucket)
-        with self._one_at_a_time, _usable(self._files.root), self._files.committing():
+        with self._one_at_a_time, _usable(self._files), self._files.committing():
             pinned, self._pinned = self._pinned, None
             if pinned is None or pinned[0] != bucket:
                 raise Fenced(f"there is no maintenance view of bucket {bucket}: start over from maintenance_view()")
@@ -183,7 +188,7 @@ class DeltaCatalogWriter:
 
     def removed(self) -> list[Removed]:
         """Name the objects taken out by commits of the last day (and more, until a clean-up). Raises Unavailable."""
-        with _usable(self._files.root):
+        with _usable(self._files):
             return self._removals.read()
 
     def _refreshed(self, log_id: str, vnodes: Sequence[int]) -> tuple[DeltaTable, dict[int, int | None]]:
@@ -194,7 +199,7 @@ class DeltaCatalogWriter:
                 return self._table, self._stands(self._table, log_id, vnodes)
             except (DeltaError, OSError):
                 self._table = None  # files that this object still counts on were cleaned up: only reopening helps
-        self._table = DeltaTable(self._files.root)
+        self._table = self._files.open()
         return self._table, self._stands(self._table, log_id, vnodes)
 
     def _stands(self, table: DeltaTable, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
@@ -240,21 +245,21 @@ class DeltaCatalogWriter:
 class _Reader:
     """Follows the table: deltalake reads it once, then every commit's file is read as it comes."""
 
-    def __init__(self, files: LogFiles) -> None:
+    def __init__(self, files: TableLog) -> None:
         self._files = files
         self._lock = threading.Lock()
         self._newest: DeltaSnapshot | None = None
 
     def snapshot(self) -> DeltaSnapshot:
-        with self._lock, _usable(self._files.root):
-            newest = self._newest or _snapshot_of(DeltaTable(self._files.root), self._files)
+        with self._lock, _usable(self._files):
+            newest = self._newest or _snapshot_of(self._files.open(), self._files)
             try:
                 newest = self._follow(newest)
                 if newest.version < self._files.checkpoint_version():
                     # The commit after ours has been cleaned up: what it did is only in a checkpoint now.
                     raise ForeignCommit("the table's log has a gap behind this reader")
             except ForeignCommit:
-                newest = _snapshot_of(DeltaTable(self._files.root), self._files)
+                newest = _snapshot_of(self._files.open(), self._files)
             self._newest = newest
             return newest
 
@@ -267,7 +272,7 @@ class _Reader:
 class _Removals:
     """Removals in the commits that are still there; each commit is read once."""
 
-    def __init__(self, files: LogFiles) -> None:
+    def __init__(self, files: TableLog) -> None:
         self._files = files
         self._lock = threading.Lock()
         self._by_version: dict[int, tuple[Removed, ...]] = {}
@@ -275,42 +280,38 @@ class _Removals:
     def read(self) -> list[Removed]:
         with self._lock:
             known, self._by_version = self._by_version, {}
-            for version in self._files.versions():
-                found = known.get(version)
-                self._by_version[version] = self._read(version) if found is None else found
-            return [gone for found in self._by_version.values() for gone in found]
-
-    def _read(self, version: int) -> tuple[Removed, ...]:
-        data, at_us = self._files.read(version), self._files.written_us(version)
-        if data is None or at_us is None or b'"remove":' not in data:
-            return ()  # cleaned up between listing and reading: over a day old
-        return tuple(Removed(key, at_us) for key in read_commit(data).removes)
+            versions = self._files.versions()
+            self._by_version = {version: known[version] for version in versions if version in known}
+            # A commit that was cleaned up between listing and reading is left out: over a day old.
+            for version, data, at_us in self._files.read_dated([v for v in versions if v not in known]):
+                gone = read_commit(data).removes if b'"remove":' in data else ()
+                self._by_version[version] = tuple(Removed(key, at_us) for key in gone)
+            return [gone for version in versions for gone in self._by_version.get(version, ())]
 
 
-def _snapshot_of(table: DeltaTable, files: LogFiles) -> DeltaSnapshot:
+def _snapshot_of(table: DeltaTable, files: TableLog) -> DeltaSnapshot:
     """Freeze a table object's version."""
     version, block = table.version(), read_block(pa.table(table.get_add_actions(flatten=True)))
     return DeltaSnapshot(version, block, np.ones(len(block), np.bool_), {}, files.transactions(version))
 
 
-def _create(files: LogFiles) -> None:
+def _create(files: TableLog) -> None:
     """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
-    make_folder(files.root, files.root)
-    if not DeltaTable.is_deltatable(files.root):
-        # Alone: deltalake does not refuse a creation that loses a race, it commits it as version 1, with new metadata.
-        with files.exclusive():
-            DeltaTable.create(
-                files.root,
-                TABLE_SCHEMA,
-                mode="ignore",
-                partition_by=list(PARTITION_COLUMNS),
-                configuration=_CONFIGURATION,
-                post_commithook_properties=_NO_HOOKS,
-            )
-    files.sync_creation()
-    found = DeltaTable(files.root).metadata().partition_columns
+    files.create(_make)
+    found = files.open().metadata().partition_columns
     if found != list(PARTITION_COLUMNS):
-        raise BadRequest(f"{files.root} holds another Delta table, partitioned by {found}: choose another directory")
+        raise BadRequest(f"{files.address} holds another Delta table, partitioned by {found}: choose another place")
+
+
+def _make(folder: Path) -> None:
+    DeltaTable.create(
+        folder,
+        TABLE_SCHEMA,
+        mode="ignore",
+        partition_by=list(PARTITION_COLUMNS),
+        configuration=_CONFIGURATION,
+        post_commithook_properties=_NO_HOOKS,
+    )
 
 
 def _partition(entry: ObjectEntry) -> dict[str, str | None]:
@@ -326,10 +327,10 @@ def _remove(entry: ObjectEntry) -> RemoveAction:
 
 
 @contextmanager
-def _usable(root: Path | str) -> Iterator[None]:
+def _usable(files: TableLog) -> Iterator[None]:
     """Turn what deltalake and the operating system refuse into Unavailable, with what they said."""
     try:
         yield
     except (DeltaError, OSError) as error:
         first_line = str(error).partition("\n")[0]  # Delta's own backtrace follows
-        raise Unavailable(f"the catalog in {root} cannot be used just now: {first_line}") from error
+        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {first_line}") from error

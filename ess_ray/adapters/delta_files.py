@@ -7,33 +7,41 @@ objects. May live here: the log's folder, by version. May not: what commits mean
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import pyarrow as pa
+from deltalake import DeltaTable
 
-from ess_ray.adapters.delta_snapshot import read_transactions
+from ess_ray.adapters.delta_log import LOG_FOLDER, POINTER, TableLog, checkpoint_name, commit_name
 from ess_ray.adapters.durable import make_folder, sync_file, sync_folder
-from ess_ray.core.errors import CorruptData
 
 LOCK_NAME: Final = "_ess_commit.lock"
 """Beside `_delta_log`: Delta readers look at the files that the log names, and hide what starts with `_`."""
-_COMMIT: Final = re.compile(r"(\d{20})\.json", re.ASCII)
-_CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint\.parquet", re.ASCII)
 
 
-class LogFiles:
+class LogFiles(TableLog):
     """The log of the table in `root`. All methods raise OSError; missing files are told by None or left out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.folder = root / "_delta_log"
+        self.folder = root / LOG_FOLDER
+        self.address = str(root)
+
+    def open(self) -> DeltaTable:
+        return DeltaTable(self.root)
+
+    def create(self, make: Callable[[Path], None]) -> None:
+        make_folder(self.root, self.root)
+        if not DeltaTable.is_deltatable(self.root):
+            # Alone: deltalake does not refuse a creation that loses a race, it commits a second metadata as version 1.
+            with self.exclusive():
+                if not DeltaTable.is_deltatable(self.root):
+                    make(self.root)
+        self._sync_creation()
 
     def read(self, version: int) -> bytes | None:
         """Read a commit; None when there is none of that version (not yet, or not any more)."""
@@ -42,50 +50,13 @@ class LogFiles:
         except FileNotFoundError:
             return None
 
-    def versions(self) -> list[int]:
-        """List the commits that are there, in order."""
-        found = (_COMMIT.fullmatch(name) for name in os.listdir(self.folder))
-        return sorted(int(match[1]) for match in found if match is not None)
-
-    def written_us(self, version: int) -> int | None:
-        """Tell when a commit was written, by the store's clock; None when it is not there."""
-        try:
-            return self._commit(version).stat().st_mtime_ns // 1000
-        except FileNotFoundError:
-            return None
-
-    def checkpoint_version(self) -> int:
-        """Tell the version of the newest checkpoint, -1 without one. Commits below it may be gone."""
-        try:
-            return int(json.loads((self.folder / "_last_checkpoint").read_bytes())["version"])
-        except FileNotFoundError:
-            return -1
-        except (ValueError, KeyError, TypeError):
-            # The pointer is only a hint, for whoever wrote it: the names tell the same.
-            return max(self._checkpoints(), default=-1)
-
-    def transactions(self, version: int) -> dict[str, int]:
-        """Read every application transaction as of a version: deltalake tells one at a time, at 2 to 4 ms each.
-
-        Raises CorruptData when commits are missing that no checkpoint covers.
-        """
-        start = self.checkpoint_version()
-        if start > version:
-            start = max((at for at in self._checkpoints() if at <= version), default=-1)
-        found: dict[str, int] = {}
-        if start >= 0:
-            with pq.ParquetFile(self._checkpoint(start)) as checkpoint:
-                column = checkpoint.read(columns=["txn.appId", "txn.version"]).column("txn")
-            for row in column.filter(pc.is_valid(pc.struct_field(column, "appId"))).to_pylist():
-                found[row["appId"]] = row["version"]
-        for number in range(start + 1, version + 1):
-            data = self.read(number)
-            if data is None:
-                raise CorruptData(
-                    f"commit {number} is missing in {self.folder}, and no checkpoint covers it: restore it"
-                )
-            found.update(read_transactions(data))
-        return found
+    def read_dated(self, versions: Sequence[int]) -> Iterable[tuple[int, bytes, int]]:
+        for version in versions:
+            try:
+                with self._commit(version).open("rb") as file:
+                    yield version, file.read(), os.fstat(file.fileno()).st_mtime_ns // 1000
+            except FileNotFoundError:
+                continue
 
     def sync_commits(self, synced: int, version: int) -> None:
         """Make the commits after `synced`, up to `version`, durable: a hole before ours would lose ours with it.
@@ -103,16 +74,8 @@ class LogFiles:
 
     def sync_checkpoint(self, version: int) -> None:
         """Make a checkpoint and the pointer to it durable."""
-        sync_file(self._checkpoint(version))
-        sync_file(self.folder / "_last_checkpoint")
-        sync_folder(self.folder)
-
-    def sync_creation(self) -> None:
-        """Make the table's first commit and its folders durable. Idempotent."""
-        first = self._commit(0)
-        if first.exists():
-            sync_file(first)
-        make_folder(self.folder, self.root)
+        sync_file(self.folder / checkpoint_name(version))
+        sync_file(self.folder / POINTER)
         sync_folder(self.folder)
 
     @contextmanager
@@ -137,12 +100,24 @@ class LogFiles:
         finally:
             os.close(descriptor)
 
-    def _checkpoints(self) -> list[int]:
-        found = (_CHECKPOINT.fullmatch(name) for name in os.listdir(self.folder))
-        return [int(match[1]) for match in found if match is not None]
+    def _sync_creation(self) -> None:
+        """Make the table's first commit and its folders durable. Idempotent."""
+        first = self._commit(0)
+        if first.exists():
+            sync_file(first)
+        make_folder(self.folder, self.root)
+        sync_folder(self.folder)
 
-    def _checkpoint(self, version: int) -> Path:
-        return self.folder / f"{version:020d}.checkpoint.parquet"
+    def _names(self) -> Iterable[str]:
+        return os.listdir(self.folder)
+
+    def _read_file(self, name: str) -> bytes | pa.Buffer | None:
+        path = self.folder / name
+        try:
+            # Checkpoints are mapped: of their columns only two are read.
+            return pa.memory_map(str(path)).read_buffer() if path.suffix == ".parquet" else path.read_bytes()
+        except FileNotFoundError:
+            return None
 
     def _commit(self, version: int) -> Path:
-        return self.folder / f"{version:020d}.json"
+        return self.folder / commit_name(version)

@@ -1,46 +1,48 @@
 """The ObjectStore port, sentence by sentence, over every store.
 
-Another store (S3) joins with one more line in `STORES`.
+Another store joins with one more line in `STORES`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.ports import ObjectStore
 
 MINUTE_US = 60_000_000
 
 
-def _local(folder: Path) -> ObjectStore:
+def _local(request: pytest.FixtureRequest) -> ObjectStore:
+    folder: Path = request.getfixturevalue("tmp_path")
     return LocalObjectStore(folder / "store")
 
 
-def _memory(folder: Path) -> ObjectStore:
-    import time
-
-    from ess_ray.adapters.memory import MemoryObjectStore
-
+def _memory(_: pytest.FixtureRequest) -> ObjectStore:
     return MemoryObjectStore(clock_us=lambda: time.time_ns() // 1000)
 
 
-STORES: dict[str, Callable[[Path], ObjectStore]] = {"local": _local}
-if importlib.util.find_spec("ess_ray.adapters.memory") is not None:
-    STORES["memory"] = _memory
+def _s3(request: pytest.FixtureRequest) -> ObjectStore:
+    location: S3Location = request.getfixturevalue("s3_location")
+    return location.open()
 
 
-@pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+STORES: dict[str, Callable[[pytest.FixtureRequest], ObjectStore]] = {"local": _local, "memory": _memory, "s3": _s3}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> ObjectStore:
     """One empty store of each kind."""
-    return STORES[request.param](tmp_path)
+    return STORES[request.param](request)
 
 
 def keys(store: ObjectStore, prefix: str) -> list[str]:

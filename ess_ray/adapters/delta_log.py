@@ -1,0 +1,138 @@
+"""What the Delta catalog needs of the place where its table lies: the log's files by version, and what makes them last.
+
+Two places: a local directory (delta_files: fsyncs, a lock) and a bucket (delta_s3: neither, since a PUT is durable when
+it is answered). May live here: the seam, and what is the same in both. May not: what commits mean, or committing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from ess_ray.adapters.delta_snapshot import read_transactions
+from ess_ray.core.errors import CorruptData
+
+LOG_FOLDER: Final = "_delta_log"
+POINTER: Final = "_last_checkpoint"
+_COMMIT: Final = re.compile(r"(\d{20})\.json", re.ASCII)
+_CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint\.parquet", re.ASCII)
+
+
+def commit_name(version: int) -> str:
+    """Name a commit's file."""
+    return f"{version:020d}.json"
+
+
+def checkpoint_name(version: int) -> str:
+    """Name a checkpoint's file."""
+    return f"{version:020d}.checkpoint.parquet"
+
+
+class TableLog(ABC):
+    """The log of one table. Missing files are told by None or left out; all else raises OSError or Unavailable."""
+
+    address: str
+    """Where the table is, for messages."""
+
+    @abstractmethod
+    def open(self) -> DeltaTable:
+        """Open a table object of its own, at the newest version. Raises DeltaError."""
+
+    @abstractmethod
+    def create(self, make: Callable[[Path], None]) -> None:
+        """Let `make` write an empty table into the folder it is given, unless there is a table; then it is durable.
+
+        Of many that try at once, in any processes, one makes it.
+        """
+
+    @abstractmethod
+    def read(self, version: int) -> bytes | None:
+        """Read a commit; None when there is none of that version (not yet, or not any more)."""
+
+    @abstractmethod
+    def read_dated(self, versions: Sequence[int]) -> Iterable[tuple[int, bytes, int]]:
+        """Read those of the commits that are there, in order: (version, data, when it was written in us)."""
+
+    @abstractmethod
+    def sync_commits(self, synced: int, version: int) -> None:
+        """Make the commits after `synced`, up to `version`, durable."""
+
+    @abstractmethod
+    def sync_checkpoint(self, version: int) -> None:
+        """Make a checkpoint and the pointer to it durable."""
+
+    @abstractmethod
+    def committing(self) -> AbstractContextManager[None]:
+        """Hold while committing: any number of commits at once, but none beside `exclusive`, where there is that."""
+
+    @abstractmethod
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep every commit out, of any process, where the place can; elsewhere do nothing."""
+
+    @abstractmethod
+    def _names(self) -> Iterable[str]:
+        """List the files of the log."""
+
+    @abstractmethod
+    def _read_file(self, name: str) -> bytes | pa.Buffer | None:
+        """Read a file of the log whole; None when it is not there."""
+
+    def versions(self) -> list[int]:
+        """List the commits that are there, in order."""
+        found = (_COMMIT.fullmatch(name) for name in self._names())
+        return sorted(int(match[1]) for match in found if match is not None)
+
+    def checkpoint_version(self) -> int:
+        """Tell the version of the newest checkpoint, -1 without one. Commits below it may be gone."""
+        pointer = self._read_file(POINTER)
+        if pointer is None:
+            return -1
+        try:
+            return int(json.loads(bytes(pointer))["version"])
+        except (ValueError, KeyError, TypeError):
+            # The pointer is only a hint, for whoever wrote it: the names tell the same.
+            return max(self._checkpoints(), default=-1)
+
+    def transactions(self, version: int) -> dict[str, int]:
+        """Read every application transaction as of a version: deltalake tells one at a time, at 2 to 4 ms each.
+
+        Raises CorruptData when commits are missing that no checkpoint covers.
+        """
+        start = self.checkpoint_version()
+        if start > version:
+            start = max((at for at in self._checkpoints() if at <= version), default=-1)
+        found: dict[str, int] = {}
+        if start >= 0:
+            found = self._transactions_of_checkpoint(start)
+        wanted = start + 1
+        for number, data, _ in self.read_dated(range(start + 1, version + 1)):
+            if number != wanted:
+                break
+            found.update(read_transactions(data))
+            wanted += 1
+        if wanted <= version:
+            raise CorruptData(f"commit {wanted} is missing in {self.address}, and no checkpoint covers it: restore it")
+        return found
+
+    def _transactions_of_checkpoint(self, version: int) -> dict[str, int]:
+        data = self._read_file(checkpoint_name(version))
+        if data is None:
+            raise CorruptData(f"checkpoint {version} is missing in {self.address}, though named there: restore it")
+        with pq.ParquetFile(pa.BufferReader(data)) as checkpoint:
+            column = checkpoint.read(columns=["txn.appId", "txn.version"]).column("txn")
+        rows = column.filter(pc.is_valid(pc.struct_field(column, "appId"))).to_pylist()
+        return {row["appId"]: row["version"] for row in rows}
+
+    def _checkpoints(self) -> list[int]:
+        found = (_CHECKPOINT.fullmatch(name) for name in self._names())
+        return [int(match[1]) for match in found if match is not None]
