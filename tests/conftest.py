@@ -9,6 +9,9 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.event import EVENT_SCHEMA
+from tests.kafka_server import kafka
+
+__all__ = ["kafka"]
 
 T0_US = 1_790_000_000_000_000
 
