@@ -7,7 +7,7 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup run test lint format bench lock clean
+.PHONY: help setup run test java lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,8 +41,17 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
-test: lint
+test: lint java
 	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks
+
+# Tests run real Kafka brokers, which Maven fetches (infra/kafka). Where this cannot be had they are skipped, visibly.
+java:
+	@command -v java >/dev/null && command -v mvn >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends default-jre-headless maven; \
+	  else \
+	    echo "Java or Maven is missing, tests on Kafka are skipped: sudo apt-get install default-jre-headless maven" >&2; \
+	  fi; }
 
 lint: setup
 	$(BIN)/ruff check .

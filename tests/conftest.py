@@ -13,8 +13,11 @@ import pytest
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.event import EVENT_SCHEMA
+from tests.kafka_server import kafka
 from tests.proxy import Proxy, http_proxy
 from tests.servers import ADMIN, S3Server, ServerMissing, or_skip, s3_server
+
+__all__ = ["kafka"]
 
 T0_US = 1_790_000_000_000_000
 

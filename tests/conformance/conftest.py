@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from ess_ray.adapters.kafka_log import KafkaLog
+from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
@@ -35,18 +37,18 @@ class LogUnderTest:
     dense: bool
 
 
-LogOpener = Callable[[Path], AbstractAsyncContextManager[LogUnderTest]]
+LogOpener = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[LogUnderTest]]
 
 
 @asynccontextmanager
-async def _memory_log(_: Path) -> AsyncIterator[LogUnderTest]:
+async def _memory_log(_: pytest.FixtureRequest) -> AsyncIterator[LogUnderTest]:
     yield LogUnderTest(MemoryLog(VNODES), trims=True, dense=True)
 
 
 def _sqlite_log(limits: SqliteLimits) -> LogOpener:
     @asynccontextmanager
-    async def opened(folder: Path) -> AsyncIterator[LogUnderTest]:
-        log = SqliteLog(folder / "log.sqlite", VNODES, limits)
+    async def opened(request: pytest.FixtureRequest) -> AsyncIterator[LogUnderTest]:
+        log = SqliteLog(request.getfixturevalue("tmp_path") / "log.sqlite", VNODES, limits)
         try:
             yield LogUnderTest(log, trims=True, dense=True)
         finally:
@@ -55,16 +57,28 @@ def _sqlite_log(limits: SqliteLimits) -> LogOpener:
     return opened
 
 
+@asynccontextmanager
+async def _kafka_log(request: pytest.FixtureRequest) -> AsyncIterator[LogUnderTest]:
+    brokers = request.getfixturevalue("kafka").bootstrap
+    settings = KafkaSettings(brokers, f"test-{uuid4()}", VNODES, replication=1, min_insync_replicas=1)
+    log = KafkaLog(settings)
+    try:
+        yield LogUnderTest(log, trims=False, dense=False)
+    finally:
+        await log.close()
+
+
 LOGS: dict[str, LogOpener] = {
     "memory": _memory_log,
     "sqlite": _sqlite_log(SqliteLimits()),
     "sqlite-from-disk": _sqlite_log(SqliteLimits(recent_bytes=0)),  # every read goes to the file
+    "kafka": _kafka_log,
 }
 
 
 @pytest.fixture(params=LOGS)
-async def log_under_test(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogUnderTest]:
-    async with LOGS[request.param](tmp_path) as opened:
+async def log_under_test(request: pytest.FixtureRequest) -> AsyncIterator[LogUnderTest]:
+    async with LOGS[request.param](request) as opened:
         yield opened
 
 

@@ -1,0 +1,130 @@
+"""How Kafka is reached: the settings, and connections to a cluster's brokers.
+
+May live here: what any Kafka program needs. May not: topics of ours, retries, our errors, or the protocol's bytes.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+REACHING_ERRORS: Final = (KafkaError, OSError)
+"""What a request may end with when nobody answered: its outcome is not known. (TimeoutError is an OSError.)"""
+
+
+@dataclass(frozen=True)
+class KafkaSettings:
+    """Where the event log lies and how it is reached. Times in seconds; `brokers` is `HOST:PORT,HOST:PORT`.
+
+    `vnodes`, `replication`, `min_insync_replicas` and `retention_s` count when the topic is made; a topic that is
+    there keeps its own. The log is safe from the loss of `replication - min_insync_replicas` brokers without pause.
+    """
+
+    brokers: str
+    topic: str = "ess-events"
+    vnodes: int = 64
+    replication: int = 3
+    min_insync_replicas: int = 2
+    retention_s: int = 7 * 86_400
+    """How long a stopped pool may be repaired before records that were not stored are lost (section 4.10)."""
+    group: str = "ess-ray"
+    """The consumer group whose committed offsets tell lag tools how far the catalog is."""
+    append_timeout_s: float = 10.0
+    """An append that is not acknowledged by then is answered with Unavailable: an election takes a few seconds."""
+    read_timeout_s: float = 5.0
+    request_timeout_s: float = 5.0
+    security_protocol: str = "PLAINTEXT"
+    """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+    sasl_mechanism: str = "SCRAM-SHA-512"
+    """PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+    """PEM; None: the system's authorities."""
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def client_options(self) -> dict[str, Any]:
+        """Give the arguments of aiokafka's clients."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": [broker.strip() for broker in self.brokers.split(",")],
+            "client_id": "ess-ray",
+            "request_timeout_ms": round(self.request_timeout_s * 1000),
+            "security_protocol": self.security_protocol,
+        }
+        if self.security_protocol.startswith("SASL"):
+            options["sasl_mechanism"] = self.sasl_mechanism
+            options["sasl_plain_username"] = self.username
+            options["sasl_plain_password"] = self.password
+        if self.security_protocol.endswith("SSL"):
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+            options["ssl_context"] = context
+        return options
+
+
+class Brokers:
+    """Connections to a cluster's brokers, made when first needed, in the event loop of the first call."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._options = settings.client_options()
+        self._client: AIOKafkaClient | None = None
+
+    async def connect(self) -> None:
+        """Find the brokers. Idempotent. Raises REACHING_ERRORS."""
+        if self._client is not None:
+            return
+        client = AIOKafkaClient(**self._options)
+        try:
+            await client.bootstrap()
+        except BaseException:
+            await client.close()
+            raise
+        if self._client is None:
+            self._client = client
+        else:  # another call was quicker
+            await client.close()
+
+    async def send(self, node_id: int, request: Any) -> Any:
+        """Send one request to one broker and give its response. Raises REACHING_ERRORS."""
+        if self._client is None:
+            raise KafkaConnectionError("not connected")
+        return await self._client.send(node_id, request)
+
+    async def send_to_any(self, request: Any) -> Any:
+        """Send to the first broker that answers. Raises REACHING_ERRORS; then the brokers are looked up anew."""
+        await self.connect()
+        client = self._client
+        if client is None:
+            raise KafkaConnectionError("the connection was closed")
+        nodes = [broker.nodeId for broker in client.cluster.brokers()]
+        random.shuffle(nodes)
+        trouble: Exception = KafkaConnectionError("the cluster names no brokers")
+        for node_id in nodes:
+            try:
+                return await client.send(node_id, request)
+            except REACHING_ERRORS as error:
+                trouble = error
+        if self._client is client:  # they may all have moved
+            await self.close()
+        raise trouble
+
+    async def coordinator(self, group: str) -> int:
+        """Name the broker that keeps a consumer group's offsets. Raises REACHING_ERRORS."""
+        await self.connect()
+        if self._client is None:
+            raise KafkaConnectionError("the connection was closed")
+        node_id: int = await self._client.coordinator_lookup(CoordinationType.GROUP, group)
+        return node_id
+
+    async def close(self) -> None:
+        """Close all connections; what is under way ends with an error. Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
