@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,14 +20,15 @@ from ray.serve.schema import LoggingConfig
 from deployments.access import Access
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.places import places_of
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import EssError
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.ports import Catalog
-from ess_ray.runtime.log import RemoteLog
+from ess_ray.ports import Catalog, EventLog
+from ess_ray.runtime.log import RemoteLog, open_log
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
@@ -54,15 +54,17 @@ GC_NEW_OBJECTS: Final = 20_000
 def system_of(settings: Settings) -> System:
     """Describe the system that these settings ask for."""
     return System(
-        data_dir=settings.data_dir.resolve(),
+        places=places_of(settings),
         namespace="ess",
-        vnodes=settings.log.vnodes,
+        vnodes=settings.log.vnode_count,
         persist_actors=settings.persist.actors,
         push_replicas=settings.push.replicas,
         writer=WriterLimits(**settings.persist.as_limits()),
         search=SearchLimits(**settings.search.as_limits()),
         intake=IntakeLimits(**settings.push.as_limits()),
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
+        kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
+        redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
         results=settings.results.as_limits(),
     )
 
@@ -126,7 +128,7 @@ def _settle_heap() -> None:
 def _push_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
         _settle_heap()
-        log = RemoteLog(system)
+        log = open_log(system)
 
         async def health() -> list[str]:
             try:
@@ -151,8 +153,7 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
 
 def _search_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
-        log, catalog = RemoteLog(system), system.catalog()
-        results = MemoryResultStore(lambda: time.time_ns() // 1000, **system.results)
+        log, catalog, results = open_log(system), system.catalog(), system.result_store()
         searcher = Searcher(
             log, catalog, system.store(), PoolViews(system), RayScanExecutor(system), results, system.search
         )
@@ -169,7 +170,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
 class Inside:
     """What the endpoints tell of the system behind them."""
 
-    def __init__(self, system: System, log: RemoteLog, catalog: Catalog) -> None:
+    def __init__(self, system: System, log: EventLog, catalog: Catalog) -> None:
         self._system, self._log, self._catalog = system, log, catalog
 
     def _supervisor(self) -> Any:
@@ -199,7 +200,7 @@ class Inside:
         return {
             "log": {
                 "log_id": await self._log.log_id(),
-                "backlog_bytes": await self._log.backlog_bytes(),
+                "backlog_bytes": await self._log.backlog_bytes() if isinstance(self._log, RemoteLog) else None,
                 "vnodes": {vnode: {"start": starts[vnode], "end": end} for vnode, end in sorted(ends.items())},
             },
             "pool": await call(self._supervisor().status.remote(), "the supervisor"),

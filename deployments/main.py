@@ -25,9 +25,9 @@ import click
 import psutil
 
 from ess_ray import telemetry
-from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.adapters.places import KEYS, places_of
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
-from ess_ray.keys import KEYS_FOLDER, KeyBook
+from ess_ray.keys import KeyBook
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, boot_id, end_all, read_run_file
 from ess_ray.settings import Settings, load
@@ -79,7 +79,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
             )
         check_port(settings.http.host, settings.http.port)
-        check_listener(settings.http.host, KeyBook(LocalObjectStore(data_dir / KEYS_FOLDER)))
+        check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
         dirs = environment.run_dirs(data_dir)
         os.environ.update(environment.prepare(dirs))
         me = RunFile(

@@ -24,8 +24,6 @@ from ess_ray.ports import ObjectStore
 
 Scope = Literal["push", "search", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-KEYS_FOLDER: Final = "keys"
-"""Where the book lies, in the data directory: beside the table, whose objects readers of it list."""
 MAX_NAME_CHARS: Final = 100
 """A key's name is for people: a line of a table."""
 _ID_BYTES: Final = 6

@@ -48,9 +48,51 @@ class Http(_Section):
 
 
 class Log(_Section):
-    """The event log. `vnodes` is fixed when a data directory is made: afterwards the log's own number counts."""
+    """The event log: in the data directory, or on Kafka where `brokers` (`HOST:PORT,HOST:PORT`) is given.
 
-    vnodes: Annotated[int, Field(ge=1, le=1024)] = 8
+    `vnodes` is fixed when the log is made: afterwards its own number counts. It is 8 in the data directory and 64 on
+    Kafka, where it is the number of partitions. The rest is Kafka's (see `adapters.kafka_wire.KafkaSettings`).
+    """
+
+    vnodes: Annotated[int, Field(ge=1, le=1024)] | None = None
+    brokers: str = ""
+    topic: str = "ess-events"
+    replication: Annotated[int, Field(ge=1, le=16)] = 3
+    min_insync_replicas: Annotated[int, Field(ge=1, le=16)] = 2
+    retention_s: Annotated[int, Field(ge=60)] = 7 * 86_400
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @property
+    def vnode_count(self) -> int:
+        """The number of virtual nodes of a log that is made."""
+        return self.vnodes or (64 if self.brokers else 8)
+
+    def as_kafka(self) -> dict[str, Any]:
+        """Give the arguments of `KafkaSettings`."""
+        told = self.model_dump(exclude={"vnodes", "password"})
+        password = None if self.password is None else self.password.get_secret_value()
+        return {**told, "vnodes": self.vnode_count, "password": password}
+
+
+class Store(_Section):
+    """Where objects and table lie: the data directory, or a bucket of any S3-compatible service.
+
+    Without keys, `AWS_` variables and roles count. `endpoint`: for services other than AWS.
+    """
+
+    bucket: str = ""
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    virtual_hosted: bool = False
 
 
 class Persist(_Section):
@@ -84,15 +126,16 @@ class Search(_Section):
 
 
 class Results(_Section):
-    """How long and how much of an answer is kept for polling."""
+    """Where answers are kept (in memory, or in Redis at `redis_url`), for how long, and how much of one."""
 
+    redis_url: SecretStr | None = None
     ttl_s: Seconds = 3600.0
     max_rows: Annotated[int, Field(ge=1, le=200_000)] = 200_000
     max_bytes: Bytes = 256 * _MIB
 
     def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `adapters.memory.MemoryResultStore` that are settings."""
-        return self.model_dump()
+        """Give the arguments of the result stores that are settings."""
+        return self.model_dump(exclude={"redis_url"})
 
 
 class Push(_Section):
@@ -160,6 +203,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     http: Http = Http()
     log: Log = Log()
+    store: Store = Store()
     persist: Persist = Persist()
     search: Search = Search()
     results: Results = Results()

@@ -1,4 +1,4 @@
-"""`ess keys`: makes, lists and revokes API keys, in the data directory itself.
+"""`ess keys`: makes, lists and revokes API keys, in the data directory or bucket itself.
 
 May live here: these commands. May not: what a key is (`ess_ray.keys`).
 """
@@ -13,19 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.adapters.places import KEYS, places_of
 from ess_ray.cli.options import Chosen, Group, json_option, with_settings
 from ess_ray.cli.output import print_json, tell
 from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
-from ess_ray.keys import KEYS_FOLDER, SCOPES, ApiKey, KeyBook, Scope
+from ess_ray.keys import SCOPES, ApiKey, KeyBook, Scope
 
 
 @click.group(cls=Group)
 def keys() -> None:
     """Make, list and revoke API keys.
 
-    From the first key on every request needs one, also after it was revoked. Whoever can write the data directory can
-    make keys, so these commands need no key themselves, and no running system.
+    From the first key on every request needs one, also after it was revoked. Whoever can write the data directory, or
+    bucket, can make keys, so these commands need no key themselves, and no running system.
     """
 
 
@@ -75,7 +75,7 @@ def revoke(chosen: Chosen, key_id: str) -> None:
 
 
 def _book(chosen: Chosen) -> KeyBook:
-    return KeyBook(LocalObjectStore(chosen.settings.data_dir.resolve() / KEYS_FOLDER))
+    return KeyBook(places_of(chosen.settings).store(KEYS))
 
 
 def _told(key: ApiKey) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The embedded log's one owning process, as an actor, and the port that everybody else reaches it by.
+"""The system's log: Kafka, or the embedded log's one owning process, as an actor, and the port it is reached by.
 
 May live here: the wrapping of SqliteLog. May not: how it stores (the adapter's).
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.core.errors import Unavailable
-from ess_ray.ports import LogRead, Record
+from ess_ray.ports import EventLog, LogRead, Record
 from ess_ray.runtime.wiring import LOG_ACTOR, System, call
 
 LOG_OFFLINE = "the event log"
@@ -21,6 +22,11 @@ class LogActor(SqliteLog):
 
     def __init__(self, system: System) -> None:
         super().__init__(system.log_path, vnode_count=system.vnodes)
+
+
+def open_log(system: System) -> EventLog:
+    """Give a process its way to the system's log. Makes no call."""
+    return RemoteLog(system) if system.kafka is None else KafkaLog(system.kafka)
 
 
 class RemoteLog:

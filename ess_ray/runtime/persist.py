@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -38,9 +38,9 @@ FLUSH_ATTEMPTS: Final = 5
 class PersistActor:
     """Persists the virtual nodes it is assigned; a plain class, made an actor by the supervisor."""
 
-    def __init__(self, system: System, name: str, log: EventLog) -> None:
+    def __init__(self, system: System, name: str, open_log: Callable[[], EventLog]) -> None:
         self._name = name
-        self._log = log
+        self._log = log = open_log()
         self._writer = VnodeWriter(
             log,
             system.catalog(),

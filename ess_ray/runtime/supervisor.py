@@ -10,13 +10,14 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import ray
 
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.core.ring import place
-from ess_ray.runtime.log import LogActor, RemoteLog
+from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
@@ -61,7 +62,7 @@ class Supervisor:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._log = RemoteLog(system)
+        self._log = open_log(system)
         self._slots = [_Slot(number) for number in range(system.persist_actors)]
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
@@ -127,7 +128,7 @@ class Supervisor:
             max_restarts=0,
             max_concurrency=1000,
             lifetime="detached",
-        ).remote(self._system, slot.name, RemoteLog(self._system))
+        ).remote(self._system, slot.name, partial(open_log, self._system))
 
     async def _watch_loop(self) -> None:
         while True:
@@ -201,9 +202,13 @@ class Supervisor:
 
 
 def start_pool(system: System) -> Any:
-    """Start log, supervisor and pool; gives the supervisor's handle. Blocks until every virtual node is owned."""
+    """Start supervisor, pool and, without Kafka, the log; gives the supervisor's handle.
+
+    Blocks until every virtual node is owned.
+    """
     everlasting = {"namespace": system.namespace, "num_cpus": 0, "max_restarts": -1, "lifetime": "detached"}
-    ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
+    if system.kafka is None:
+        ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
     supervisor = (
         ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **everlasting).remote(system)
     )

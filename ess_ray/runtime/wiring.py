@@ -6,6 +6,7 @@ May live here: choosing and building adapters, names of actors, calls to them. M
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,16 @@ import ray
 from ray import exceptions as ray_errors
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, Places
+from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.keys import KEYS_FOLDER, KeyBook
+from ess_ray.keys import KeyBook
+from ess_ray.ports import ObjectStore, ResultStore
 from ess_ray.search.run import SearchLimits
 
 LOG_ACTOR: Final = "log"
@@ -35,7 +40,7 @@ T = TypeVar("T")
 class System:
     """One running system: where its data lies, how its actors are found, and its limits."""
 
-    data_dir: Path
+    places: Places
     namespace: str
     vnodes: int = 8
     persist_actors: int = 2
@@ -45,28 +50,33 @@ class System:
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
     compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
+    kafka: KafkaSettings | None = None
+    """Where the log is; None: in the data directory, owned by an actor."""
+    redis_url: str | None = field(default=None, repr=False)
+    """Where answers are kept; None: in the memory of the one search replica."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the result store: how long and how much."""
 
     @property
-    def events_dir(self) -> Path:
-        return self.data_dir / "events"
-
-    @property
     def log_path(self) -> Path:
-        return self.data_dir / "log.sqlite"
+        return self.places.data_dir / "log.sqlite"
 
-    def store(self) -> LocalObjectStore:
-        return LocalObjectStore(self.events_dir)
+    def store(self) -> ObjectStore:
+        return self.places.store(EVENTS)
 
     def catalog(self) -> DeltaCatalog:
-        return DeltaCatalog(self.events_dir)
+        return self.places.catalog()
 
-    def dead_letters(self) -> LocalObjectStore:
-        return LocalObjectStore(self.data_dir / "dead-letters")
+    def dead_letters(self) -> ObjectStore:
+        return self.places.store(DEAD_LETTERS)
 
     def keys(self) -> KeyBook:
-        return KeyBook(LocalObjectStore(self.data_dir / KEYS_FOLDER))
+        return KeyBook(self.places.store(KEYS))
+
+    def result_store(self) -> ResultStore:
+        if self.redis_url is None:
+            return MemoryResultStore(lambda: time.time_ns() // 1000, **self.results)
+        return RedisResultStore(self.redis_url, **self.results)
 
     def actor(self, name: str) -> Any:
         """Find an actor of this system. Raises Unavailable when there is none just now."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ess_ray.adapters.places import Places
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.chunk import encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
@@ -18,7 +19,7 @@ from ess_ray.runtime.wiring import System
 
 
 def test_maintenance_deletes_old_orphans_and_writes_a_checkpoint(tmp_path: Path) -> None:
-    system = System(tmp_path, "test")
+    system = System(Places(tmp_path), "test")
     store, writer = system.store(), system.catalog().writer()
     key = f"tenant=default/date=2026-09-21/hour=14/1-2-{'0' * 32}-f8-x0.parquet"
     store.put(key, b"orphan")
@@ -43,7 +44,7 @@ def test_maintenance_deletes_old_orphans_and_writes_a_checkpoint(tmp_path: Path)
 def test_maintenance_compacts_and_takes_out_what_is_too_old(
     tmp_path: Path, make_events: Callable[..., pa.Table], t0_us: int
 ) -> None:
-    system = System(tmp_path, "test", compaction=CompactionPolicy({"short": 1}))
+    system = System(Places(tmp_path), "test", compaction=CompactionPolicy({"short": 1}))
     store, writer = system.store(), system.catalog().writer()
     for number, tenant in enumerate(["default", "default", "short"]):
         encoded = encode_object(make_events([t0_us + number], first=number), [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ess_ray.adapters.memory import MemoryLog
+from ess_ray.adapters.places import Places
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.ports import LogRead, Record
@@ -28,7 +29,7 @@ async def until(condition: Callable[[], Any], what: str) -> None:
 
 
 def actor_on(log: MemoryLog, data_dir: Path, **limits: int) -> PersistActor:
-    return PersistActor(System(data_dir, "test", writer=WriterLimits(**limits)), "persist-0", log)
+    return PersistActor(System(Places(data_dir), "test", writer=WriterLimits(**limits)), "persist-0", lambda: log)
 
 
 async def append(log: MemoryLog, name: str) -> None:

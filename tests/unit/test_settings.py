@@ -22,7 +22,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_defaults_are_the_embedded_profile() -> None:
     settings = load()
     assert (settings.data_dir, settings.url) == (Path("ess-data"), "http://127.0.0.1:8000")
-    assert (settings.http.host, settings.http.port, settings.log.vnodes, settings.persist.actors) == (
+    assert (settings.http.host, settings.http.port, settings.log.vnode_count, settings.persist.actors) == (
         "127.0.0.1",
         8000,
         8,
@@ -91,21 +91,24 @@ def test_an_address_that_is_none_or_holds_a_password_is_refused(url: str) -> Non
 
 def test_every_setting_can_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     told = load().model_dump()
-    for name in set(known_variables()) - {"ESS_CONFIG", "ESS_KEY"}:  # no key is not a text
+    for name in set(known_variables()) - {"ESS_CONFIG"}:
         value = told
         for part in name.removeprefix("ESS_").lower().split("__"):
             value = value[part]
+        if value is None:  # not given, which no text says
+            continue
         monkeypatch.setenv(name, str(value))
     assert load().model_dump() == told
 
 
-def test_a_key_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ESS_KEY", "ess_0123_secret")
+def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEY", "LOG__PASSWORD", "STORE__ACCESS_KEY", "STORE__SECRET_KEY", "RESULTS__REDIS_URL"):
+        monkeypatch.setenv(f"ESS_{name}", "ess_0123_hidden")
     settings = load()
     assert settings.key is not None
-    assert settings.key.get_secret_value() == "ess_0123_secret"
+    assert settings.key.get_secret_value() == "ess_0123_hidden"
     for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
-        assert "secret" not in shown.replace("SecretStr", "")
+        assert "hidden" not in shown
 
 
 def test_the_limits_are_those_of_the_parts_that_read_them() -> None:

@@ -1,0 +1,61 @@
+"""Where a system keeps what it stores: a data directory or a bucket, and which folder of it is for what.
+
+May live here: choosing the object store's adapter, names of folders. May not: Ray, policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from ess_ray.adapters.delta_catalog import DeltaCatalog
+from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.adapters.s3_location import S3Location
+from ess_ray.ports import ObjectStore
+from ess_ray.settings import Settings
+
+EVENTS: Final = "events"
+"""The table's root."""
+DEAD_LETTERS: Final = "dead-letters"
+KEYS: Final = "keys"
+"""Beside the table, whose readers list its root."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """A description that any process can build stores from. `bucket` None: everything lies in `data_dir`."""
+
+    data_dir: Path
+    bucket: S3Location | None = None
+
+    def store(self, folder: str) -> ObjectStore:
+        """Give the object store of a folder."""
+        at = self._at(folder)
+        return LocalObjectStore(at) if isinstance(at, Path) else at.open()
+
+    def catalog(self) -> DeltaCatalog:
+        """Open the table, or make it. Raises Unavailable."""
+        return DeltaCatalog(self._at(EVENTS))
+
+    def _at(self, folder: str) -> Path | S3Location:
+        if self.bucket is None:
+            return self.data_dir / folder
+        return replace(self.bucket, prefix=f"{self.bucket.prefix}/{folder}".lstrip("/"))
+
+
+def places_of(settings: Settings) -> Places:
+    """Read the places from the settings. Raises BadRequest for names that cannot be."""
+    store = settings.store
+    if not store.bucket:
+        return Places(settings.data_dir.resolve())
+    location = S3Location(
+        store.bucket,
+        store.prefix,
+        store.endpoint,
+        store.region,
+        None if store.access_key is None else store.access_key.get_secret_value(),
+        None if store.secret_key is None else store.secret_key.get_secret_value(),
+        virtual_hosted=store.virtual_hosted,
+    )
+    return Places(settings.data_dir.resolve(), location)

@@ -1,0 +1,124 @@
+"""The cluster profile on real servers: Kafka, S3 and Redis in the places of the embedded log, directory and memory."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars
+import pytest
+
+from ess_ray.adapters.s3_bucket import make_bucket
+from ess_ray.adapters.s3_location import S3Location
+from infra.kafka.cluster import KafkaCluster
+from tests.redis_server import RedisServer, redis_server
+from tests.servers import ADMIN, S3Server
+from tests.systems import Reader, System, persist_actors, wait_until
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: S3Server) -> S3Location:
+    location = S3Location(
+        f"cluster-{uuid.uuid4().hex[:8]}", "a/prefix", s3.endpoint, "us-east-1", ADMIN.access_key, ADMIN.secret_key
+    )
+    make_bucket(location)
+    return location
+
+
+@pytest.fixture(scope="module")
+def system(
+    tmp_path_factory: pytest.TempPathFactory, kafka: KafkaCluster, bucket: S3Location, redis: RedisServer
+) -> Iterator[System]:
+    assert bucket.endpoint is not None
+    made = System(
+        tmp_path_factory.mktemp("ess") / "data",
+        ESS_LOG__BROKERS=kafka.bootstrap,
+        ESS_LOG__TOPIC=f"events-{uuid.uuid4().hex[:8]}",
+        ESS_LOG__VNODES="16",
+        ESS_LOG__REPLICATION="1",
+        ESS_LOG__MIN_INSYNC_REPLICAS="1",
+        ESS_STORE__BUCKET=bucket.bucket,
+        ESS_STORE__PREFIX=bucket.prefix,
+        ESS_STORE__ENDPOINT=bucket.endpoint,
+        ESS_STORE__ACCESS_KEY=ADMIN.access_key,
+        ESS_STORE__SECRET_KEY=ADMIN.secret_key,
+        ESS_RESULTS__REDIS_URL=redis.url,
+    )
+    made.up()
+    try:
+        yield made
+    finally:
+        made.down()
+        made.http.close()
+
+
+def test_in_flight_stored_and_after_kill_9_each_event_is_there_once(system: System, bucket: S3Location) -> None:
+    expected = []
+    for turn in range(20):
+        expected += [f"turn {turn} event {number}" for number in range(50)]
+        system.push([{"message": name, "service": "shop", "turn": turn} for name in expected[-50:]])
+    assert sorted(event["message"] for event in system.search("service:shop")) == sorted(expected)
+    assert not (system.data_dir / "log.sqlite").exists(), "the embedded log was used"
+    assert not (system.data_dir / "events").exists(), "the local directory was used"
+    system.ess("flush")
+    assert sorted(event["message"] for event in system.search("service:shop")) == sorted(expected)
+    system.push([{"message": "pushed last", "service": "shop"}])
+    system.kill_everything()
+    system.up()
+    found = sorted(event["message"] for event in system.search("service:shop"))
+    assert found == sorted([*expected, "pushed last"])
+    system.ess("flush")
+    frame = polars.read_delta(f"{bucket.url}/events", storage_options=bucket.storage_options())
+    assert sorted(frame["message"]) == found
+
+
+def test_a_reader_sees_no_gap_and_no_double_through_flushes_and_the_death_of_an_actor(system: System) -> None:
+    with Reader(system) as reader:
+        for turn in range(12):
+            names = [f"polled {turn} {number}" for number in range(20)]
+            system.push([{"message": name, "service": "polled"} for name in names])
+            reader.acknowledged += names
+            if turn % 4 == 1:
+                system.ess("flush")
+            if turn == 6:
+                persist_actors(system)[0].kill()
+                wait_until(lambda: len(persist_actors(system)) == 2, "the actor was not replaced")
+        wait_until(lambda: reader.complete >= 3, "the reader got no complete answer")
+    assert reader.wrong == []
+
+
+def test_answers_are_in_redis(system: System, redis: RedisServer) -> None:
+    system.push([{"message": "kept in Redis"}])
+    assert len(system.search('"kept in Redis"')) == 1
+    assert any(key.startswith(b"ess:{default/") for key in redis.client.scan_iter())
+
+
+def test_a_repeat_with_a_key_is_one_request(system: System) -> None:
+    events = [{"message": f"keyed {number}"} for number in range(3)]
+    for _ in range(4):
+        system.push(events, **{"Idempotency-Key": "k-1"})
+    other = system.http.post("/push/v1/events", json=[{"message": "other"}], headers={"Idempotency-Key": "k-1"})
+    assert other.status_code == 422
+    assert len(system.search("keyed")) == 3
+
+
+def test_the_status_tells_of_the_cluster_and_no_secret(system: System) -> None:
+    told = system.ess("status", "--json").stdout
+    assert json.loads(told)["healthy"]
+    for secret in (ADMIN.secret_key, "only-for-tests"):
+        assert secret not in told
+        for log in system.data_dir.glob("*.log"):
+            assert secret not in log.read_text()
+
+
+def test_keys_are_kept_in_the_bucket(system: System, tmp_path: Path) -> None:
+    assert system.ess("keys", "list", "--json").stdout.strip() == "[]"
+    assert not (system.data_dir / "keys").exists()
