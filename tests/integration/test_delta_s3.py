@@ -113,6 +113,21 @@ def test_a_commit_is_one_conditional_put(proxied: S3Location, s3_proxy: Proxy, t
     assert len(s3_proxy.requests("PUT")) == 1
 
 
+def test_a_commit_costs_the_same_with_many_virtual_nodes_and_commits(
+    proxied: S3Location, s3_proxy: Proxy, t0_us: int
+) -> None:
+    """deltalake reads every commit since the checkpoint for each transaction that it is asked for."""
+    writer = DeltaCatalog(proxied).writer()
+    writer.commit("log", [], {vnode: Advance(0, 0) for vnode in range(64)})
+    costs: list[int] = []
+    for step in range(10):
+        s3_proxy.forget()
+        writer.commit("log", [entry(t0_us, step)], {vnode: Advance(step, step + 1) for vnode in range(64)})
+        costs.append(len(s3_proxy.requests()))
+    assert max(costs) <= 16
+    assert costs[-1] <= costs[0]
+
+
 @pytest.mark.parametrize("fault", ["503", "reset"])
 def test_a_commit_that_breaks_once_on_its_way_is_made(
     proxied: S3Location, s3_proxy: Proxy, t0_us: int, fault: Fault
