@@ -15,12 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
+from multiprocessing.managers import BaseManager
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-Fault = Literal["503", "403", "reset", "cut", "drop"]
+Fault = Literal["503", "403", "reset", "cut", "drop", "short"]
 """503, 403: refused without forwarding. reset: the connection breaks before forwarding. cut: after half of the answer's
-body. drop: forwarded, and the connection breaks instead of an answer."""
+body. drop: forwarded, and the connection breaks instead of an answer. short: half of the body, told to be all of it."""
 
 UPSTREAM_TIMEOUT_S: Final = 60.0
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "expect"})
@@ -44,43 +46,39 @@ class _Order:
     containing: str
 
 
-class Proxy:
-    """What the proxy saw, and what it shall do. For many threads."""
+class _Engine:
+    """The proxy inside its process: what it saw, and what it shall do. For many threads."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, upstream_port: int) -> None:
         self._lock = threading.Lock()
         self._seen: list[Seen] = []
         self._orders: list[_Order] = []
         self._latency: tuple[random.Random, float, float] | None = None
         self._ended = threading.Event()
+        self._server = _Server(upstream_port, self)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def port(self) -> int:
+        return int(self._server.server_address[1])
 
-    def requests(self, *methods: str, containing: str = "") -> list[Seen]:
-        """List the requests seen since the last `forget`, in order of arrival."""
+    def seen(self) -> list[Seen]:
         with self._lock:
-            return [seen for seen in self._seen if (not methods or seen.method in methods) and containing in seen.path]
+            return list(self._seen)
 
     def forget(self) -> None:
-        """Start counting anew; faults not met yet are forgotten too."""
         with self._lock:
             self._seen, self._orders = [], []
 
-    def order(self, fault: Fault, times: int = 1, method: str = "", containing: str = "") -> None:
-        """Let the next `times` requests of a method whose path contains something meet a fault."""
+    def order(self, order: _Order) -> None:
         with self._lock:
-            self._orders.append(_Order(fault, times, method, containing))
+            self._orders.append(order)
 
-    def delay(self, least_ms: float, most_ms: float, seed: int = 1) -> None:
-        """Delay every request from now on by a random time in between."""
+    def delay(self, least_s: float, most_s: float, seed: int) -> None:
         with self._lock:
-            self._latency = (random.Random(seed), least_ms / 1000, most_ms / 1000)
+            self._latency = (random.Random(seed), least_s, most_s)
 
-    def meet(self, method: str, path: str, range_: str) -> tuple[Fault | None, float]:
-        """Count a request; gives the fault it meets and its delay in seconds."""
+    def meet(self, method: str, path: str, range_: str) -> Fault | None:
+        """Count a request and let it wait; gives the fault it meets."""
         with self._lock:
             fault: Fault | None = None
             for order in self._orders:
@@ -89,29 +87,62 @@ class Proxy:
                     fault = order.fault
                     break
             self._seen.append(Seen(method, path, range_, fault))
-            return fault, self._latency[0].uniform(*self._latency[1:]) if self._latency else 0.0
-
-    def pause(self, seconds: float) -> None:
-        """Let a request wait; the proxy's end cuts it short."""
-        self._ended.wait(seconds)
+            delay_s = self._latency[0].uniform(*self._latency[1:]) if self._latency else 0.0
+        if delay_s:
+            self._ended.wait(delay_s)
+        return fault
 
     def end(self) -> None:
         self._ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Manager(BaseManager):
+    """Runs an engine in a process of its own: a client that holds the GIL while it waits would wait for ever."""
+
+
+_Manager.register("Engine", _Engine, exposed=("port", "seen", "forget", "order", "delay", "end"))
+
+
+class Proxy:
+    """A running proxy, as tests see it. For many threads."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.port: int = engine.port()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def requests(self, *methods: str, containing: str = "") -> list[Seen]:
+        """List the requests seen since the last `forget`, in order of arrival."""
+        found: list[Seen] = self._engine.seen()
+        return [seen for seen in found if (not methods or seen.method in methods) and containing in seen.path]
+
+    def forget(self) -> None:
+        """Start counting anew; faults not met yet are forgotten too."""
+        self._engine.forget()
+
+    def order(self, fault: Fault, times: int = 1, method: str = "", containing: str = "") -> None:
+        """Let the next `times` requests of a method whose path contains something meet a fault."""
+        self._engine.order(_Order(fault, times, method, containing))
+
+    def delay(self, least_ms: float, most_ms: float, seed: int = 1) -> None:
+        """Delay every request from now on by a random time in between."""
+        self._engine.delay(least_ms / 1000, most_ms / 1000, seed)
 
 
 @contextmanager
 def http_proxy(upstream_port: int) -> Iterator[Proxy]:
-    """Run a proxy in front of a loopback port until the context ends."""
-    server = _Server(upstream_port)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield server.proxy
-    finally:
-        server.proxy.end()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    """Run a proxy in front of a loopback port, in a process of its own, until the context ends."""
+    with _Manager(ctx=get_context("spawn")) as manager:
+        engine = manager.Engine(upstream_port)  # type: ignore[attr-defined]
+        try:
+            yield Proxy(engine)
+        finally:
+            engine.end()
 
 
 class _Server(ThreadingHTTPServer):
@@ -119,10 +150,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     block_on_close = False  # clients keep idle connections open, for which closing would wait
 
-    def __init__(self, upstream_port: int) -> None:
+    def __init__(self, upstream_port: int, engine: _Engine) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.upstream_port = upstream_port
-        self.proxy = Proxy(self.server_address[1])
+        self.upstream_port, self.engine = upstream_port, engine
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is what some tests are about."""
@@ -146,9 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self._body()
-        fault, delay_s = self.server.proxy.meet(self.command, unquote(self.path), self.headers.get("Range", ""))
-        if delay_s:
-            self.server.proxy.pause(delay_s)
+        fault = self.server.engine.meet(self.command, unquote(self.path), self.headers.get("Range", ""))
         if fault in ("503", "403"):
             self._answer(int(fault), [("Content-Type", "text/plain")], b"a fault that was ordered")
             return
@@ -158,6 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, answer = self._forward(body)
         if fault == "drop":
             self._break()
+        elif fault == "short":
+            self._answer(status, headers, answer[: len(answer) // 2])
         elif fault == "cut":
             self._answer(status, headers, answer, len(answer) // 2)
             self._break()

@@ -29,11 +29,11 @@ from ess_ray.adapters.catalog_rules import (
     transaction_of,
 )
 from ess_ray.adapters.delta_files import LogFiles
-from ess_ray.adapters.delta_log import TableLog
+from ess_ray.adapters.delta_log import TableLog, Transactions
 from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.delta_snapshot import DeltaSnapshot, ForeignCommit, read_block, read_commit, statistics_of
 from ess_ray.adapters.s3_location import S3Location
-from ess_ray.core.errors import BadRequest, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.errors import BadRequest, CorruptData, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Advance, ObjectEntry, Removed
 
@@ -113,6 +113,7 @@ class DeltaCatalogWriter:
         self._files, self._removals, self._on_commit = files, removals, on_commit
         self._one_at_a_time = threading.Lock()
         self._table: DeltaTable | None = None
+        self._transactions: Transactions | None = None
         self._pinned: tuple[int, DeltaTable, DeltaSnapshot] | None = None
         self._seen: dict[str, set[int]] = {}
         self._synced = -1
@@ -120,8 +121,7 @@ class DeltaCatalogWriter:
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         """Reopen the table and read where each virtual node stands. Raises Unavailable."""
         with self._one_at_a_time, _usable(self._files):
-            self._table = self._files.open()
-            return self._stands(self._table, log_id, vnodes)
+            return self._reopened(log_id, vnodes)[1]
 
     def snapshot(self) -> DeltaSnapshot:
         """Reopen the table and freeze its newest version. Raises Unavailable."""
@@ -197,13 +197,22 @@ class DeltaCatalogWriter:
             try:
                 self._table.update_incremental()
                 return self._table, self._stands(self._table, log_id, vnodes)
-            except (DeltaError, OSError):
-                self._table = None  # files that this object still counts on were cleaned up: only reopening helps
-        self._table = self._files.open()
-        return self._table, self._stands(self._table, log_id, vnodes)
+            except (DeltaError, OSError, CorruptData):
+                pass  # files that this object still counts on were cleaned up: only reopening helps
+        return self._reopened(log_id, vnodes)
+
+    def _reopened(self, log_id: str, vnodes: Sequence[int]) -> tuple[DeltaTable, dict[int, int | None]]:
+        """The same, of a new table object, and with nothing remembered of the old one."""
+        self._table, self._transactions = None, None
+        table = self._files.open()
+        stands = self._stands(table, log_id, vnodes)
+        self._table = table
+        return table, stands
 
     def _stands(self, table: DeltaTable, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
-        stands = {vnode: table.transaction_version(transaction_of(log_id, vnode)) for vnode in vnodes}
+        # As of the very version that the table object shows, whatever was committed since.
+        self._transactions = self._files.transactions_from(self._transactions, table.version())
+        stands = {vnode: self._transactions.versions.get(transaction_of(log_id, vnode)) for vnode in vnodes}
         self._seen.setdefault(log_id, set()).update(vnode for vnode, at in stands.items() if at is not None)
         return stands
 

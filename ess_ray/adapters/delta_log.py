@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +39,14 @@ def commit_name(version: int) -> str:
 def checkpoint_name(version: int) -> str:
     """Name a checkpoint's file."""
     return f"{version:020d}.checkpoint.parquet"
+
+
+@dataclass(frozen=True)
+class Transactions:
+    """The application transactions as of one version of the table: the newest version of each, by its name."""
+
+    version: int
+    versions: Mapping[str, int]
 
 
 class TableLog(ABC):
@@ -103,31 +114,48 @@ class TableLog(ABC):
             # The pointer is only a hint, for whoever wrote it: the names tell the same.
             return max(self._checkpoints(), default=-1)
 
-    def transactions(self, version: int) -> dict[str, int]:
-        """Read every application transaction as of a version: deltalake tells one at a time, at 2 to 4 ms each.
+    def transactions_from(self, known: Transactions | None, version: int) -> Transactions:
+        """Read every application transaction as of a version, from an earlier version on if one is known.
 
-        Raises CorruptData when commits are missing that no checkpoint covers.
+        Costs one read for each commit in between; commits never change. Raises CorruptData as `transactions` does.
+        """
+        if known is not None and known.version <= version:
+            data = [data for _, data, _ in self.read_dated(range(known.version + 1, version + 1))]
+            if len(data) == version - known.version:
+                return Transactions(version, reduce(or_, map(read_transactions, data), dict(known.versions)))
+        return Transactions(version, self.transactions(version))
+
+    def transactions(self, version: int) -> dict[str, int]:
+        """Read every application transaction as of a version.
+
+        deltalake tells one at a time, and reads every commit since the checkpoint for each: 2 to 4 ms on a disk, a
+        hundred requests on S3. Raises CorruptData when commits are missing that no checkpoint covers.
         """
         start = self.checkpoint_version()
-        if start > version:
-            start = max((at for at in self._checkpoints() if at <= version), default=-1)
-        found: dict[str, int] = {}
-        if start >= 0:
-            found = self._transactions_of_checkpoint(start)
-        wanted = start + 1
-        for number, data, _ in self.read_dated(range(start + 1, version + 1)):
-            if number != wanted:
-                break
-            found.update(read_transactions(data))
-            wanted += 1
-        if wanted <= version:
-            raise CorruptData(f"commit {wanted} is missing in {self.address}, and no checkpoint covers it: restore it")
+        if 0 <= start <= version and (found := self._transactions_since(start, version)) is not None:
+            return found
+        # The pointer is only a hint, and may tell of a newer checkpoint, or be lost.
+        start = max((at for at in self._checkpoints() if at <= version), default=-1)
+        found = self._transactions_since(start, version)
+        if found is None:
+            raise CorruptData(
+                f"commits between {start} and {version} are missing in {self.address}, and no checkpoint covers them: "
+                "restore them"
+            )
         return found
 
-    def _transactions_of_checkpoint(self, version: int) -> dict[str, int]:
+    def _transactions_since(self, start: int, version: int) -> dict[str, int] | None:
+        """Read a checkpoint (-1: none) and the commits after it, up to `version`; None when any is missing."""
+        found = self._transactions_of_checkpoint(start) if start >= 0 else {}
+        data = [data for _, data, _ in self.read_dated(range(start + 1, version + 1))]
+        if found is None or len(data) < version - start:
+            return None
+        return reduce(or_, map(read_transactions, data), found)
+
+    def _transactions_of_checkpoint(self, version: int) -> dict[str, int] | None:
         data = self._read_file(checkpoint_name(version))
         if data is None:
-            raise CorruptData(f"checkpoint {version} is missing in {self.address}, though named there: restore it")
+            return None
         with pq.ParquetFile(pa.BufferReader(data)) as checkpoint:
             column = checkpoint.read(columns=["txn.appId", "txn.version"]).column("txn")
         rows = column.filter(pc.is_valid(pc.struct_field(column, "appId"))).to_pylist()

@@ -40,8 +40,9 @@ class S3Log(TableLog):
 
         deltalake itself does not refuse a creation that loses a race: it commits a second metadata as version 1.
         """
-        if DeltaTable.is_deltatable(self.location.url, storage_options=self.location.storage_options()):
-            return  # looked at first: in an old table the first commit may have been cleaned up
+        # In an old table the first commit may have been cleaned up. (deltalake's own test holds the GIL meanwhile.)
+        if self._store.head(self._key(commit_name(0))) is not None or any(self._names()):
+            return
         with TemporaryDirectory(prefix="ess-table-") as folder:
             make(Path(folder))
             first = (Path(folder) / LOG_FOLDER / commit_name(0)).read_bytes()

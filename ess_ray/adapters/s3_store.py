@@ -41,6 +41,7 @@ _CLOCK_STEP_US: Final = 2_000_000
 """A `Date` has whole seconds, cut off: two readings of one clock differ by up to that, and a little way."""
 _SECOND_US: Final = 1_000_000
 _STATUS: Final = re.compile(r"status code: (\d{3})", re.ASCII)
+_CODE: Final = re.compile(r"(?:<Code>|\(code: )(\w+)", re.ASCII)
 _MAX_TOLD: Final = 500
 """Characters of the client's own message: what follows are its debug structures."""
 
@@ -169,33 +170,39 @@ class S3ObjectStore:
     @contextmanager
     def _told(self, doing: str, key: str) -> Iterator[None]:
         """Turn the client's refusals into errors of ours, with what the server said and what to do."""
-        at = f"{key!r} in {self.location.url}"
         try:
             yield
         except EssError:
             raise
-        except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise Unavailable(
-                    f"cannot {doing} {at}: there is no such bucket; create it, or correct its name and endpoint"
-                ) from error
-            raise _not_found(key) from error
-        except AlreadyExistsError as error:
-            raise _AlreadyThere(key) from error
-        except (PermissionDeniedError, UnauthenticatedError) as error:
+        except (BaseError, OSError) as error:
+            raise self._meaning(doing, key, error) from error
+
+    def _meaning(self, doing: str, key: str, error: Exception) -> EssError:
+        # The client has classes for some refusals of some requests; for all others the status and S3's code are read
+        # from its message.
+        told = str(error)
+        found = _STATUS.search(told)
+        status, codes = int(found[1]) if found is not None else 0, set(_CODE.findall(told))
+        at = f"{key!r} in {self.location.url}"
+        if "NoSuchBucket" in codes:
+            return Unavailable(f"cannot {doing} {at}: there is no such bucket; create it, or correct name and endpoint")
+        if isinstance(error, FileNotFoundError):
+            return _not_found(key)
+        if isinstance(error, AlreadyExistsError):
+            return _AlreadyThere(key)
+        if status == 416 and doing == "read":
+            return _PastTheEnd(key)
+        refused = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+        if refused or status in (401, 403) or "AccessDenied" in codes:
             who = f"the access key {self.location.access_key}" if self.location.access_key else "these credentials"
-            raise Unavailable(
+            return Unavailable(
                 f"cannot {doing} {at}: the object store refuses {who}: check the keys (settings, or AWS_ variables), "
                 f"and that they may read, write, list and delete there; it said: {_said(error)}",
                 key=key,
-            ) from error
-        except (BaseError, OSError) as error:
-            status = _STATUS.search(str(error))
-            if doing == "read" and status is not None and status[1] == "416":
-                raise _PastTheEnd(key) from error
-            raise Unavailable(
-                f"cannot {doing} {at} just now: {_said(error)}; check that the endpoint is right and up", key=key
-            ) from error
+            )
+        return Unavailable(
+            f"cannot {doing} {at} just now: {_said(error)}; check that the endpoint is right and up", key=key
+        )
 
 
 class _PastTheEnd(EssError):
