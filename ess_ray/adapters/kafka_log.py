@@ -150,9 +150,9 @@ class KafkaLog:
     async def close(self) -> None:
         """Let go of all connections; appends under way end with an error. Idempotent."""
         self._closed = True
+        await self._brokers.close()
         await self._appender.close()
         await self._dead_appender.close()
-        await self._brokers.close()
 
     def _check_open(self) -> None:
         if self._closed:

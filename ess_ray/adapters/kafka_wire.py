@@ -1,6 +1,6 @@
 """How Kafka is reached: the settings, and connections to a cluster's brokers.
 
-May live here: what any Kafka program needs. May not: topics of ours, retries, our errors, or the protocol's bytes.
+May live here: what any Kafka program needs. May not: topics of ours, retries, or the protocol's bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from ess_ray.core.errors import Unavailable
 
 REACHING_ERRORS: Final = (KafkaError, OSError)
 """What a request may end with when nobody answered: its outcome is not known. (TimeoutError is an OSError.)"""
@@ -75,9 +77,12 @@ class Brokers:
     def __init__(self, settings: KafkaSettings) -> None:
         self._options = settings.client_options()
         self._client: AIOKafkaClient | None = None
+        self._closed = False
 
     async def connect(self) -> None:
-        """Find the brokers. Idempotent. Raises REACHING_ERRORS."""
+        """Find the brokers. Idempotent. Raises REACHING_ERRORS, Unavailable when closed for good."""
+        if self._closed:
+            raise Unavailable("the event log is closed: open it again")
         if self._client is not None:
             return
         client = AIOKafkaClient(**self._options)
@@ -86,9 +91,9 @@ class Brokers:
         except BaseException:
             await client.close()
             raise
-        if self._client is None:
+        if self._client is None and not self._closed:
             self._client = client
-        else:  # another call was quicker
+        else:  # another call was quicker, or the log was closed meanwhile
             await client.close()
 
     async def send(self, node_id: int, request: Any) -> Any:
@@ -112,7 +117,7 @@ class Brokers:
             except REACHING_ERRORS as error:
                 trouble = error
         if self._client is client:  # they may all have moved
-            await self.close()
+            await self._forget()
         raise trouble
 
     async def coordinator(self, group: str) -> int:
@@ -124,7 +129,11 @@ class Brokers:
         return node_id
 
     async def close(self) -> None:
-        """Close all connections; what is under way ends with an error. Idempotent."""
+        """Close all connections for good; what is under way ends with an error. Idempotent."""
+        self._closed = True
+        await self._forget()
+
+    async def _forget(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             await client.close()

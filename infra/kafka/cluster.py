@@ -202,6 +202,9 @@ class KafkaCluster:
                 "delete.topic.enable=true",
                 "offsets.topic.num.partitions=1",
                 f"offsets.topic.replication.factor={copies}",
+                "transaction.state.log.num.partitions=1",
+                f"transaction.state.log.replication.factor={copies}",
+                "transaction.state.log.min.isr=1",
                 "group.initial.rebalance.delay.ms=0",
                 "share.coordinator.state.topic.replication.factor=1",
                 # A dead broker is noticed within two seconds instead of nine: tests kill brokers.
