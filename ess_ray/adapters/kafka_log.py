@@ -15,6 +15,7 @@ from typing import Final
 
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.record.default_records import DefaultRecord
 from aiokafka.record.memory_records import MemoryRecords
 
 from ess_ray.adapters.kafka_append import Appender
@@ -40,6 +41,8 @@ DEAD_LETTER_BYTES: Final = 2 * 1024 * 1024
 """A dead letter: a record as large as the log's topic takes, with a reason beside it."""
 MAX_REASON_BYTES: Final = 4096
 """A reason's header: enough to see what is wrong."""
+LOG_APPEND_TIME: Final = 1
+"""Kafka's number for timestamps that the broker set."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """Asked for beyond a read's bytes: headers and envelopes do not count as values."""
 
@@ -220,7 +223,7 @@ def _decode(data: bytes, vnode: int, position: int, max_bytes: int) -> tuple[tup
                         return tuple(found), next_offset
                     taken += max(len(value), 1)  # an empty value has been given, too
                     headers = tuple((key, content or b"") for key, content in record.headers)
-                    found.append(StoredRecord(record.offset, bytes(value), headers))
+                    found.append(StoredRecord(record.offset, bytes(value), headers, _received_us(record)))
                     next_offset = record.offset + 1
             next_offset = max(next_offset, batch.next_offset)
     except (CorruptRecordException, UnsupportedCodecError) as error:
@@ -228,6 +231,11 @@ def _decode(data: bytes, vnode: int, position: int, max_bytes: int) -> tuple[tup
             f"virtual node {vnode}: the batch after offset {next_offset} cannot be read: {error}", vnode=vnode
         ) from error
     return tuple(found), next_offset
+
+
+def _received_us(record: DefaultRecord) -> int | None:
+    """Give the broker's time of receipt; a time that the sender set (CreateTime) is none."""
+    return record.timestamp * 1000 if record.timestamp_type == LOG_APPEND_TIME else None
 
 
 def _log_plan(settings: KafkaSettings) -> TopicPlan:

@@ -18,6 +18,7 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
+from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.search.run import SearchLimits
@@ -44,6 +45,8 @@ class System:
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
     compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
+    foreign_tenant: str = DEFAULT_TENANT
+    """Whose the records are that other programs write to the log."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the result store: how long and how much."""
 

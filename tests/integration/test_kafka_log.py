@@ -370,6 +370,8 @@ async def test_records_of_other_programs_are_read_whatever_their_compression(
     records = await read_all(log, 1)
     assert [r.value for r in records] == [*(b'{"message": "%d"}' % i * 50 for i in range(20)), b""]
     assert records[-1].headers == (("n", b""),)
+    now_us = time.time_ns() // 1000
+    assert all(now_us - 60_000_000 < (r.received_us or 0) <= now_us for r in records), "the broker's time of receipt"
     middle = await log.read(1, 10, 1 << 20)
     assert [r.offset for r in middle.records] == list(range(10, 21))
 
