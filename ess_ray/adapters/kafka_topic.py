@@ -150,8 +150,8 @@ class Topic:
         """Make the topic; somebody else's being quicker is as good. Raises Refused, REACHING_ERRORS."""
         plan = self._plan
         admin = AIOKafkaAdminClient(**self._settings.client_options())
-        await admin.start()
         try:
+            await admin.start()
             topic = NewTopic(plan.name, plan.partitions, plan.replication, topic_configs=dict(plan.configs))
             response = await admin.create_topics([topic])
         finally:
@@ -186,8 +186,8 @@ class Topic:
 
     async def _configs(self) -> dict[str, str]:
         admin = AIOKafkaAdminClient(**self._settings.client_options())
-        await admin.start()
         try:
+            await admin.start()
             responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self.name)])
         finally:
             await admin.close()
@@ -241,7 +241,7 @@ class Topic:
             if loop.time() >= deadline_s:
                 raise Unavailable(
                     f"could not {what} within {timeout_s:g} s ({_told(trouble)}): is Kafka at {self._settings.brokers} "
-                    "up? Try again in a few seconds"
+                    "up, and does it take our credentials? Try again in a few seconds"
                 ) from trouble
 
 

@@ -13,10 +13,13 @@ from typing import Any, Final
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from ess_ray.core.errors import Unavailable
+from ess_ray.core.errors import BadRequest, Unavailable
 
 REACHING_ERRORS: Final = (KafkaError, OSError)
 """What a request may end with when nobody answered: its outcome is not known. (TimeoutError is an OSError.)"""
+
+PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,7 @@ class KafkaSettings:
     read_timeout_s: float = 5.0
     request_timeout_s: float = 5.0
     security_protocol: str = "PLAINTEXT"
-    """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
     sasl_mechanism: str = "SCRAM-SHA-512"
-    """PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
@@ -51,8 +52,24 @@ class KafkaSettings:
     cert_file: str | None = None
     key_file: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise BadRequest for what can be seen to be wrong without a broker."""
+        if self.security_protocol not in PROTOCOLS:
+            raise BadRequest(
+                f"the log's security protocol is one of {', '.join(PROTOCOLS)}, not {self.security_protocol}"
+            )
+        if self.security_protocol.startswith("SASL"):
+            if self.sasl_mechanism not in MECHANISMS:
+                raise BadRequest(
+                    f"the log's SASL mechanism is one of {', '.join(MECHANISMS)}, not {self.sasl_mechanism}"
+                )
+            if self.username is None or self.password is None:
+                raise BadRequest(
+                    f"the log's security protocol {self.security_protocol} needs a username and a password"
+                )
+
     def client_options(self) -> dict[str, Any]:
-        """Give the arguments of aiokafka's clients."""
+        """Give the arguments of aiokafka's clients. Raises BadRequest when a certificate cannot be read."""
         options: dict[str, Any] = {
             "bootstrap_servers": [broker.strip() for broker in self.brokers.split(",")],
             "client_id": "ess-ray",
@@ -64,9 +81,13 @@ class KafkaSettings:
             options["sasl_plain_username"] = self.username
             options["sasl_plain_password"] = self.password
         if self.security_protocol.endswith("SSL"):
-            context = ssl.create_default_context(cafile=self.ca_file)
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file)
+            try:
+                context = ssl.create_default_context(cafile=self.ca_file)
+                if self.cert_file is not None:
+                    context.load_cert_chain(self.cert_file, self.key_file)
+            except OSError as error:
+                files = ", ".join(str(file) for file in (self.ca_file, self.cert_file, self.key_file) if file)
+                raise BadRequest(f"the log's certificates cannot be read ({files}): {error}") from error
             options["ssl_context"] = context
         return options
 

@@ -93,6 +93,7 @@ class Broker:
 
     node_id: int
     port: int
+    controller_port: int
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     log_start: int = 0
@@ -118,8 +119,9 @@ class KafkaCluster:
         self._jars = jars()
         self._java = java()
         ports = free_ports(2 * brokers)
-        self.brokers = [Broker(i + 1, ports[i], folder / f"broker-{i + 1}") for i in range(brokers)]
-        self._controllers = ports[brokers:]
+        self.brokers = [Broker(i + 1, ports[i], ports[brokers + i], folder / f"broker-{i + 1}") for i in range(brokers)]
+        self.properties: dict[str, str] = {}
+        """Settings of every broker beyond ours, or instead of them: to be set before the start."""
         self._cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     @property
@@ -171,10 +173,10 @@ class KafkaCluster:
 
     def _format(self) -> None:
         formats = []
-        for broker, controller in zip(self.brokers, self._controllers, strict=True):
+        for broker in self.brokers:
             if not broker.config.exists():
                 broker.folder.mkdir(parents=True)
-                broker.config.write_text(self._properties(broker, controller))
+                broker.config.write_text(self._properties(broker))
                 tool = [
                     "kafka.tools.StorageTool",
                     "format",
@@ -187,15 +189,15 @@ class KafkaCluster:
             if process.wait():
                 raise RuntimeError(f"formatting {broker.folder} failed:\n{broker.log.read_text()}")
 
-    def _properties(self, broker: Broker, controller: int) -> str:
-        voters = ",".join(f"{b.node_id}@127.0.0.1:{c}" for b, c in zip(self.brokers, self._controllers, strict=True))
+    def _properties(self, broker: Broker) -> str:
+        voters = ",".join(f"{each.node_id}@127.0.0.1:{each.controller_port}" for each in self.brokers)
         copies = min(len(self.brokers), 3)
         return "\n".join(
             [
                 "process.roles=broker,controller",
                 f"node.id={broker.node_id}",
                 f"controller.quorum.voters={voters}",
-                f"listeners=PLAINTEXT://127.0.0.1:{broker.port},CONTROLLER://127.0.0.1:{controller}",
+                f"listeners=PLAINTEXT://127.0.0.1:{broker.port},CONTROLLER://127.0.0.1:{broker.controller_port}",
                 "controller.listener.names=CONTROLLER",
                 f"log.dirs={broker.folder / 'data'}",
                 "auto.create.topics.enable=false",
@@ -216,6 +218,7 @@ class KafkaCluster:
                 "num.network.threads=2",
                 "num.io.threads=4",
                 "log.cleaner.dedupe.buffer.size=8388608",
+                *(f"{name}={value}" for name, value in self.properties.items()),  # the last one of a name counts
                 "",
             ]
         )

@@ -155,6 +155,10 @@ async def test_partitions_that_are_added_are_not_overlooked(
 
 
 async def test_a_password_is_not_shown() -> None:
+    with pytest.raises(BadRequest, match="password"):
+        KafkaSettings("h:1", security_protocol="SASL_SSL")
+    with pytest.raises(BadRequest, match=r"nowhere\.pem"):
+        KafkaSettings("h:1", security_protocol="SSL", ca_file="nowhere.pem").client_options()
     settings = KafkaSettings("h:1", username="me", password="hush", security_protocol="SASL_SSL")
     assert "hush" not in repr(settings)
     options = settings.client_options()
