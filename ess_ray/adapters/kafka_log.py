@@ -2,8 +2,8 @@
 
 Differences that the port allows: records of one call for one virtual node stand together or not at all only as far as
 one batch holds them (MAX_BATCH_BYTES, in any case one record); `committed` moves no start, since records go by the
-topic's retention alone; a leader that the cluster has left behind without its knowing may, until it notices (some
-seconds), tell an end that is too low. May live here: the port over the parts beside it. May not: decoding of records.
+topic's retention alone. Ends are linearizable as far as no two brokers lag behind an election at the same moment.
+May live here: the port over the parts beside it. May not: decoding of records.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class KafkaLog:
         return await self._offsets(START)
 
     async def end_offsets(self) -> dict[int, int]:
-        """As the port says: high watermarks, told by the leaders."""
+        """As the port says: high watermarks, told by leaders that a second broker holds for leaders."""
         return await self._offsets(END)
 
     async def committed(self, next_offsets: Mapping[int, int]) -> None:
@@ -164,13 +164,9 @@ class KafkaLog:
     # --------------------------------------------------------------------------------------------------------- requests
     async def _offsets(self, when: int) -> dict[int, int]:
         vnodes = range(await self.vnode_count())
-
-        async def ask() -> dict[int, int]:
-            found = await self._topic.offsets(when, vnodes)
-            await self._topic.look_again()  # afterwards: what was told is told of the topic that we mean
-            return found
-
-        return await self._topic.retried("ask for the log's offsets", ask, self._settings.read_timeout_s)
+        return await self._topic.retried(
+            "ask for the log's offsets", lambda: self._topic.offsets(when, vnodes), self._settings.read_timeout_s
+        )
 
     async def _read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
         topic_id = (await self._topic.opened()).topic_id

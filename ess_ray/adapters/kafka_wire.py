@@ -5,6 +5,7 @@ May live here: what any Kafka program needs. May not: topics of ours, retries, o
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from ess_ray.core.errors import BadRequest, Unavailable
 REACHING_ERRORS: Final = (KafkaError, OSError)
 """What a request may end with when nobody answered: its outcome is not known. (TimeoutError is an OSError.)"""
 
+WITNESSES: Final = 2
+"""Brokers that must agree on who leads: the leader that was asked is at the most one of them."""
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -140,6 +143,35 @@ class Brokers:
         if self._client is client:  # they may all have moved
             await self._forget()
         raise trouble
+
+    async def witnesses(self, request: Any) -> list[Any]:
+        """Ask some brokers and give the first WITNESSES answers (fewer only where the cluster is smaller).
+
+        Raises REACHING_ERRORS when too few answer.
+        """
+        await self.connect()
+        client = self._client
+        if client is None:
+            raise KafkaConnectionError("the connection was closed")
+        nodes = [broker.nodeId for broker in client.cluster.brokers()]
+        nodes = random.sample(nodes, min(len(nodes), WITNESSES + 1))  # one may hang
+        asked = {asyncio.ensure_future(client.send(node_id, request)) for node_id in nodes}
+        answers: list[Any] = []
+        trouble: BaseException = KafkaConnectionError("the cluster names no brokers")
+        pending = asked
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    trouble = each.exception() or trouble
+                answers += [each.result() for each in done if each.exception() is None]
+                if len(answers) >= min(WITNESSES, len(nodes)):
+                    return answers
+            raise trouble
+        finally:
+            for each in pending:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
 
     async def coordinator(self, group: str) -> int:
         """Name the broker that keeps a consumer group's offsets. Raises REACHING_ERRORS."""

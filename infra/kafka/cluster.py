@@ -140,17 +140,17 @@ class KafkaCluster:
         try:
             self._format()
             for broker in self.brokers:
-                self._launch(broker)
+                self.launch(broker)
             for broker in self.brokers:
-                self._wait(broker)
+                self.wait(broker)
         except BaseException:
             self.stop()
             raise
 
     def restart(self, broker: Broker) -> None:
         """Start a broker again that was stopped or killed, on its old port and data; waits until it answers."""
-        self._launch(broker)
-        self._wait(broker)
+        self.launch(broker)
+        self.wait(broker)
 
     def kill(self, broker: Broker) -> None:
         """End a broker as kill -9 does."""
@@ -227,7 +227,8 @@ class KafkaCluster:
         logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
         return [self._java, *JVM, logging, "-cp", f"{self._jars}/*", *arguments]
 
-    def _launch(self, broker: Broker) -> None:
+    def launch(self, broker: Broker) -> None:
+        """Start a broker and do not wait for it."""
         with broker.log.open("ab") as log:
             broker.log_start = log.tell()
             broker.process = subprocess.Popen(
@@ -238,7 +239,7 @@ class KafkaCluster:
                 start_new_session=True,  # Ctrl-C is for whoever started us: brokers are stopped in order
             )
 
-    def _wait(self, broker: Broker) -> None:
+    def wait(self, broker: Broker) -> None:
         """Wait until the broker says that it has started: its port takes connections before it serves them."""
         deadline = time.monotonic() + START_TIMEOUT_S
         assert broker.process is not None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ess_ray.adapters.kafka_log import KafkaLog
@@ -125,3 +128,48 @@ async def test_acknowledged_records_survive_the_loss_of_any_one_broker(tmp_path:
             assert not lost, f"{len(lost)} of {len(writers.acks)} acknowledged records are lost"
             assert len(set(there.values())) == len(there), "doubled"
             print(f"{len(writers.acks)} acknowledged, {len(writers.refused)} refused")
+
+
+async def test_a_leader_that_stood_still_while_it_was_replaced_does_not_tell_its_old_end(tmp_path: Path) -> None:
+    with kafka_cluster(tmp_path, 3) as cluster:
+        settings = KafkaSettings(
+            cluster.bootstrap, "events", VNODES, append_timeout_s=30, read_timeout_s=30, request_timeout_s=20
+        )
+        async with opened(settings) as searcher, opened(replace(settings, request_timeout_s=1)) as pusher:
+            everywhere = [Record(vnode, b"before") for vnode in range(VNODES)]
+            await pusher.append(everywhere)
+            assert set((await searcher.end_offsets()).values()) == {1}  # it knows the leaders and is connected to them
+            process = cluster.brokers[0].process
+            assert process is not None
+            process.send_signal(signal.SIGSTOP)
+            try:
+                await pusher.append(everywhere)  # by the successors
+                asking = asyncio.create_task(searcher.end_offsets())
+                await asyncio.wait([asking], timeout=0.5)  # its questions are on their way
+            finally:
+                process.send_signal(signal.SIGCONT)
+            assert set((await asking).values()) == {2}
+
+
+async def test_one_broker_of_three_acknowledges_nothing(tmp_path: Path) -> None:
+    with kafka_cluster(tmp_path, 3) as cluster:
+        settings = KafkaSettings(cluster.bootstrap, "events", VNODES, append_timeout_s=3, read_timeout_s=3)
+        async with opened(settings) as log:
+            everywhere = [Record(vnode, b"x") for vnode in range(VNODES)]
+            await log.append(everywhere)
+            for broker in cluster.brokers[:2]:
+                cluster.kill(broker)
+            with pytest.raises(Unavailable, match="nothing was acknowledged"):
+                await log.append(everywhere)
+            with pytest.raises(Unavailable):
+                await log.end_offsets()
+            for broker in cluster.brokers[:2]:
+                cluster.launch(broker)
+            for broker in cluster.brokers[:2]:
+                await asyncio.to_thread(cluster.wait, broker)
+
+            async def taken() -> bool:
+                (answer,) = await asyncio.gather(log.append(everywhere), return_exceptions=True)
+                return isinstance(answer, list)
+
+            await until(taken)
