@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Description:
-    """A topic's id, and per partition its leader (-1: none just now), the leader's epoch, and the number of replicas."""
+    """A topic's id, and per partition its leader (-1: none just now), the leader's epoch, the number of replicas."""
 
     topic_id: UUID
     leaders: Mapping[int, int]
