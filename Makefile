@@ -49,9 +49,10 @@ java:
 	@command -v java >/dev/null && command -v mvn >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends default-jre-headless maven; \
-	  else \
-	    echo "Java or Maven is missing, tests on Kafka are skipped: sudo apt-get install default-jre-headless maven" >&2; \
-	  fi; }
+	  fi; } || true
+	@command -v java >/dev/null && command -v mvn >/dev/null || { \
+	  echo "Java or Maven is missing, tests on Kafka cannot run: sudo apt-get install default-jre-headless maven" >&2; \
+	  test "$$CI" != true; }
 
 lint: setup
 	$(BIN)/ruff check .

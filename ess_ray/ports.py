@@ -39,6 +39,8 @@ class StoredRecord:
     offset: int
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+    received_us: int | None = field(default=None, compare=False)
+    """When the log took it, by the log's clock, where the log tells: no part of what was written."""
 
 
 @dataclass(frozen=True, slots=True)

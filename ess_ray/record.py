@@ -170,15 +170,19 @@ def decode_record(record: StoredRecord, log_id: str, vnode: int) -> DecodedRecor
         batch = _from_stream(record.value)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptData(f"{where} cannot be decoded: {error}") from error
+    return DecodedRecord(tenant, identified(batch, log_id, vnode, record.offset), request)
+
+
+def identified(batch: pa.RecordBatch, log_id: str, vnode: int, offset: int) -> pa.RecordBatch:
+    """Give a record's rows of RECORD_SCHEMA their identity: rows of EVENT_SCHEMA."""
     count = len(batch)
     identity = [
         pa.repeat(pa.scalar(log_id, pa.string()), count),
         pa.repeat(pa.scalar(vnode, pa.int32()), count),
-        pa.repeat(pa.scalar(record.offset, pa.int64()), count),
+        pa.repeat(pa.scalar(offset, pa.int64()), count),
         _row_numbers(count),
     ]
-    whole = pa.RecordBatch.from_arrays([*batch.columns, *identity], schema=EVENT_SCHEMA)
-    return DecodedRecord(tenant, whole, request)
+    return pa.RecordBatch.from_arrays([*batch.columns, *identity], schema=EVENT_SCHEMA)
 
 
 def _request_of(headers: dict[str, bytes], tenant: str) -> RequestKey | None:

@@ -198,8 +198,9 @@ class Appender:
                 await self._send_now(node, [each for each in batches if not each[2].done()])
         finally:
             del self._senders[node]
-            for *_, answer in self._waiting.pop(node, []):  # only when cancelled
-                answer.cancel()
+            for *_, answer in self._waiting.pop(node, []):  # only when closed
+                if not answer.done():
+                    answer.set_exception(_closed())
 
     async def _send_now(self, node: int, batches: Sequence[tuple[int, bytes, asyncio.Future[tuple[int, int]]]]) -> None:
         if not batches:
@@ -213,6 +214,9 @@ class Appender:
             answers = {each[0]: (each[1], each[2]) for _, partitions in response.topics for each in partitions}
         except (EssError, *REACHING_ERRORS) as error:
             trouble = error
+        except asyncio.CancelledError:
+            trouble = _closed()
+            raise
         finally:
             for partition, _, answer in batches:
                 if answer.done():  # its caller has gone
@@ -221,6 +225,10 @@ class Appender:
                     answer.set_result(answers[partition])
                 else:
                     answer.set_exception(trouble)
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the event log was closed during an append: nothing was acknowledged, send it again")
 
 
 def _cut(records: Sequence[Record]) -> list[list[Record]]:

@@ -2,8 +2,8 @@
 
 Differences that the port allows: records of one call for one virtual node stand together or not at all only as far as
 one batch holds them (MAX_BATCH_BYTES, in any case one record); `committed` moves no start, since records go by the
-topic's retention alone; a leader that the cluster has left behind without its knowing may, until it notices (some
-seconds), tell an end that is too low. May live here: the port over the parts beside it. May not: decoding of records.
+topic's retention alone. Ends are linearizable as far as no two brokers lag behind an election at the same moment.
+May live here: the port over the parts beside it. May not: decoding of records.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.record.default_records import DefaultRecord
 from aiokafka.record.memory_records import MemoryRecords
 
 from ess_ray.adapters.kafka_append import Appender
@@ -40,6 +41,8 @@ DEAD_LETTER_BYTES: Final = 2 * 1024 * 1024
 """A dead letter: a record as large as the log's topic takes, with a reason beside it."""
 MAX_REASON_BYTES: Final = 4096
 """A reason's header: enough to see what is wrong."""
+LOG_APPEND_TIME: Final = 1
+"""Kafka's number for timestamps that the broker set."""
 ENVELOPE_BYTES: Final = 64 * 1024
 """Asked for beyond a read's bytes: headers and envelopes do not count as values."""
 
@@ -109,7 +112,7 @@ class KafkaLog:
         return await self._offsets(START)
 
     async def end_offsets(self) -> dict[int, int]:
-        """As the port says: high watermarks, told by the leaders."""
+        """As the port says: high watermarks, told by leaders that a second broker holds for leaders."""
         return await self._offsets(END)
 
     async def committed(self, next_offsets: Mapping[int, int]) -> None:
@@ -150,9 +153,9 @@ class KafkaLog:
     async def close(self) -> None:
         """Let go of all connections; appends under way end with an error. Idempotent."""
         self._closed = True
+        await self._brokers.close()
         await self._appender.close()
         await self._dead_appender.close()
-        await self._brokers.close()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -161,13 +164,9 @@ class KafkaLog:
     # --------------------------------------------------------------------------------------------------------- requests
     async def _offsets(self, when: int) -> dict[int, int]:
         vnodes = range(await self.vnode_count())
-
-        async def ask() -> dict[int, int]:
-            found = await self._topic.offsets(when, vnodes)
-            await self._topic.look_again()  # afterwards: what was told is told of the topic that we mean
-            return found
-
-        return await self._topic.retried("ask for the log's offsets", ask, self._settings.read_timeout_s)
+        return await self._topic.retried(
+            "ask for the log's offsets", lambda: self._topic.offsets(when, vnodes), self._settings.read_timeout_s
+        )
 
     async def _read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
         topic_id = (await self._topic.opened()).topic_id
@@ -220,7 +219,7 @@ def _decode(data: bytes, vnode: int, position: int, max_bytes: int) -> tuple[tup
                         return tuple(found), next_offset
                     taken += max(len(value), 1)  # an empty value has been given, too
                     headers = tuple((key, content or b"") for key, content in record.headers)
-                    found.append(StoredRecord(record.offset, bytes(value), headers))
+                    found.append(StoredRecord(record.offset, bytes(value), headers, _received_us(record)))
                     next_offset = record.offset + 1
             next_offset = max(next_offset, batch.next_offset)
     except (CorruptRecordException, UnsupportedCodecError) as error:
@@ -228,6 +227,11 @@ def _decode(data: bytes, vnode: int, position: int, max_bytes: int) -> tuple[tup
             f"virtual node {vnode}: the batch after offset {next_offset} cannot be read: {error}", vnode=vnode
         ) from error
     return tuple(found), next_offset
+
+
+def _received_us(record: DefaultRecord) -> int | None:
+    """Give the broker's time of receipt; a time that the sender set (CreateTime) is none."""
+    return record.timestamp * 1000 if record.timestamp_type == LOG_APPEND_TIME else None
 
 
 def _log_plan(settings: KafkaSettings) -> TopicPlan:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.offset import OffsetRequest
 
 from ess_ray.adapters.kafka_requests import (
+    FENCED_LEADER_EPOCH,
     INVALID_REPLICATION,
     NO_LEADER,
     TOPIC_EXISTS,
@@ -36,19 +37,17 @@ END: Final = -1
 """Kafka's names for a partition's first offset, and for the one after the last that all in-sync replicas hold."""
 RETRY_S: Final = 0.05
 """Pause before a request is tried again: short beside an election (1 s and more), long beside a round trip (1 ms)."""
-LOOK_AGAIN_S: Final = 1.0
-"""How old a description may be: within this time a topic that was deleted and made anew, or has got more partitions, is
-noticed. A description of 64 partitions costs a broker and us less than a millisecond."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Description:
-    """A topic's id, and per partition its leader (-1: none just now) and number of replicas."""
+    """A topic's id, and per partition its leader (-1: none just now), the leader's epoch, the number of replicas."""
 
     topic_id: UUID
     leaders: Mapping[int, int]
+    epochs: Mapping[int, int]
     replicas: Mapping[int, int]
 
 
@@ -94,11 +93,6 @@ class Topic:
             raise Refused(NO_LEADER)
         return leader
 
-    async def look_again(self) -> None:
-        """Refresh if the description is older than LOOK_AGAIN_S."""
-        if asyncio.get_running_loop().time() - self._described_s > LOOK_AGAIN_S:
-            await self.refresh()
-
     async def refresh(self) -> None:
         """Describe the topic anew; calls at the same time share one request.
 
@@ -123,14 +117,17 @@ class Topic:
             self._described_s = loop.time()
 
     async def _describe(self) -> Description | None:
-        response = await self.brokers.send_to_any(DescribeTopic(self.name))
+        return self._read(await self.brokers.send_to_any(DescribeTopic(self.name)))
+
+    def _read(self, response: Any) -> Description | None:
         ((code, _, topic_id, _, partitions, _, _),) = response.topics
         if code == UNKNOWN_TOPIC:
             return None
         check_code(code)
         leaders = {partition: leader for _, partition, leader, *_ in partitions}
+        epochs = {partition: epoch for _, partition, _, epoch, *_ in partitions}
         replicas = {partition: len(nodes) for _, partition, _, _, nodes, *_ in partitions}
-        return Description(topic_id, leaders, replicas)
+        return Description(topic_id, leaders, epochs, replicas)
 
     def _check(self, opened: Description, now: Description) -> None:
         if now.topic_id != opened.topic_id:
@@ -150,8 +147,8 @@ class Topic:
         """Make the topic; somebody else's being quicker is as good. Raises Refused, REACHING_ERRORS."""
         plan = self._plan
         admin = AIOKafkaAdminClient(**self._settings.client_options())
-        await admin.start()
         try:
+            await admin.start()
             topic = NewTopic(plan.name, plan.partitions, plan.replication, topic_configs=dict(plan.configs))
             response = await admin.create_topics([topic])
         finally:
@@ -186,8 +183,8 @@ class Topic:
 
     async def _configs(self) -> dict[str, str]:
         admin = AIOKafkaAdminClient(**self._settings.client_options())
-        await admin.start()
         try:
+            await admin.start()
             responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self.name)])
         finally:
             await admin.close()
@@ -197,10 +194,15 @@ class Topic:
 
     # --------------------------------------------------------------------------------------------------------- offsets
     async def offsets(self, when: int, partitions: Sequence[int]) -> dict[int, int]:
-        """Ask the leaders for START or END of the partitions, one request to each. Raises Refused, REACHING_ERRORS."""
+        """Ask the leaders for START or END of the partitions, one request to each, and witnesses that they still lead.
+
+        A leader that was cut off or stood still, and has been replaced without its knowing, tells an old end: what its
+        successor acknowledged meanwhile would silently be left out of a search. Raises Refused, REACHING_ERRORS.
+        """
         by_node: dict[int, list[int]] = {}
         for partition in partitions:
             by_node.setdefault(await self.leader(partition), []).append(partition)
+        asked = self._now
         responses = await asyncio.gather(
             *(
                 self.brokers.send(node, OffsetRequest(-1, 0, [(self.name, [(partition, when) for partition in mine])]))
@@ -213,7 +215,17 @@ class Topic:
                 for partition, code, _, offset, *_ in answers:
                     check_code(code)
                     found[partition] = offset
+        for response in await self.brokers.witnesses(DescribeTopic(self.name)):
+            self._hear(self._read(response), asked, partitions)
         return found
+
+    def _hear(self, now: Description | None, asked: Description | None, partitions: Sequence[int]) -> None:
+        """Compare what a witness says with whom we asked. Raises Refused when a leader was replaced; see `refresh`."""
+        if now is None or asked is None or self._opened is None:
+            raise Refused(UNKNOWN_TOPIC)
+        self._check(self._opened, now)
+        if any(now.epochs[partition] > asked.epochs[partition] for partition in partitions):
+            raise Refused(FENCED_LEADER_EPOCH)
 
     # -------------------------------------------------------------------------------------------------------- retrying
     async def retried(self, what: str, attempt: Callable[[], Awaitable[T]], timeout_s: float) -> T:
@@ -241,7 +253,7 @@ class Topic:
             if loop.time() >= deadline_s:
                 raise Unavailable(
                     f"could not {what} within {timeout_s:g} s ({_told(trouble)}): is Kafka at {self._settings.brokers} "
-                    "up? Try again in a few seconds"
+                    "up, and does it take our credentials? Try again in a few seconds"
                 ) from trouble
 
 

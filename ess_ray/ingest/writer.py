@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -23,8 +23,8 @@ from ess_ray.record import DecodedRecord
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
 """(record, log_id, vnode) -> its rows with their identity. Raises CorruptData."""
-DeadLetter = Callable[[int, StoredRecord, str], None]
-"""(vnode, record, reason): keeps a record that cannot be decoded, durably, before its offset passes."""
+DeadLetter = Callable[[int, StoredRecord, str], Awaitable[None]]
+"""(vnode, record, reason): keeps a record that cannot be decoded, durably when awaited; may be told of one again."""
 Clock = Callable[[], int]
 """Microseconds of wall time."""
 
@@ -181,6 +181,7 @@ class VnodeWriter:
             if asked >= ends[vnode]:
                 continue
             read = await self._log.read(vnode, asked, self._limits.read_bytes)
+            decoded = await self._decoded(vnode, read.records)
             has_hole = read.next_offset - asked != len(read.records)
             overtaken = has_hole and (await self._log.start_offsets())[vnode] > asked
             if self._nodes.get(vnode) is not node or node.position != asked:
@@ -188,8 +189,8 @@ class VnodeWriter:
             if overtaken:
                 del self._nodes[vnode]  # the next poll takes it over
                 continue
-            for record in read.records:
-                self._take(vnode, node, record)
+            for offset, each in decoded:
+                self._take(vnode, node, offset, each)
             node.position = read.next_offset
             self.caught_up &= node.position >= ends[vnode]
             records += len(read.records)
@@ -197,13 +198,18 @@ class VnodeWriter:
             self.advanced.set()
         return records
 
-    def _take(self, vnode: int, node: Node, record: StoredRecord) -> None:
-        try:
-            decoded = self._decode(record, self._log_id, vnode)
-        except CorruptData as error:
-            self.counts["dead_letters"] += 1
-            self._dead_letter(vnode, record, error.message)
-            return
+    async def _decoded(self, vnode: int, records: Iterable[StoredRecord]) -> list[tuple[int, DecodedRecord]]:
+        """Decode, keeping aside what cannot be; nothing is taken yet, so a failure leaves nothing half read."""
+        decoded = []
+        for record in records:
+            try:
+                decoded.append((record.offset, self._decode(record, self._log_id, vnode)))
+            except CorruptData as error:
+                await self._dead_letter(vnode, record, error.message)
+                self.counts["dead_letters"] += 1
+        return decoded
+
+    def _take(self, vnode: int, node: Node, offset: int, decoded: DecodedRecord) -> None:
         batch, request = decoded.batch, decoded.request
         if not len(batch):
             return
@@ -217,7 +223,7 @@ class VnodeWriter:
             stored = StoredRequest(
                 self._log_id,
                 vnode,
-                record.offset,
+                offset,
                 request.key,
                 request.body_hash,
                 request.part,
@@ -228,7 +234,7 @@ class VnodeWriter:
         self.counts["repeats_dropped"] += len(batch) - len(kept)
         self.counts["rows_read"] += len(kept)
         if len(kept):
-            node.segments.append(segment_of(record.offset, decoded.tenant, kept, self._clock_us(), stored))
+            node.segments.append(segment_of(offset, decoded.tenant, kept, self._clock_us(), stored))
 
     @property
     def buffered_bytes(self) -> int:

@@ -18,8 +18,9 @@ from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
+from ess_ray.intake.foreign import decode_any
 from ess_ray.ports import EventLog, StoredRecord, View
-from ess_ray.record import decode_record
+from ess_ray.record import DecodedRecord
 from ess_ray.runtime.wiring import System
 
 _log = logging.getLogger(__name__)
@@ -41,11 +42,13 @@ class PersistActor:
     def __init__(self, system: System, name: str, open_log: Callable[[], EventLog]) -> None:
         self._name = name
         self._log = log = open_log()
+        self._foreign_tenant = system.foreign_tenant
+        self._intake = system.intake
         self._writer = VnodeWriter(
             log,
             system.catalog(),
             system.store(),
-            decode=decode_record,
+            decode=self._decode,
             dead_letter=self._dead_letter,
             clock_us=lambda: time.time_ns() // 1000,
             limits=system.writer,
@@ -177,7 +180,12 @@ class PersistActor:
             "gaps": list(self._writer.gaps),
         }
 
-    def _dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
+    def _decode(self, record: StoredRecord, log_id: str, vnode: int) -> DecodedRecord:
+        return decode_any(
+            record, log_id, vnode, tenant=self._foreign_tenant, now_us=time.time_ns() // 1000, limits=self._intake
+        )
+
+    async def _dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
         """Keep a record that cannot be decoded for a person to look at: its value, and beside it why."""
         name = f"{vnode}-{record.offset}.record"
         headers = [(key, value.decode("utf-8", "replace")) for key, value in record.headers]

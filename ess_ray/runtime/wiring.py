@@ -22,6 +22,7 @@ from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, Places
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
+from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
@@ -54,6 +55,8 @@ class System:
     """Where the log is; None: in the data directory, owned by an actor."""
     redis_url: str | None = field(default=None, repr=False)
     """Where answers are kept; None: in the memory of the one search replica."""
+    foreign_tenant: str = DEFAULT_TENANT
+    """Whose the records are that other programs write to the log."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the result store: how long and how much."""
 

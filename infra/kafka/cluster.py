@@ -93,6 +93,7 @@ class Broker:
 
     node_id: int
     port: int
+    controller_port: int
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     log_start: int = 0
@@ -118,8 +119,9 @@ class KafkaCluster:
         self._jars = jars()
         self._java = java()
         ports = free_ports(2 * brokers)
-        self.brokers = [Broker(i + 1, ports[i], folder / f"broker-{i + 1}") for i in range(brokers)]
-        self._controllers = ports[brokers:]
+        self.brokers = [Broker(i + 1, ports[i], ports[brokers + i], folder / f"broker-{i + 1}") for i in range(brokers)]
+        self.properties: dict[str, str] = {}
+        """Settings of every broker beyond ours, or instead of them: to be set before the start."""
         self._cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     @property
@@ -138,17 +140,17 @@ class KafkaCluster:
         try:
             self._format()
             for broker in self.brokers:
-                self._launch(broker)
+                self.launch(broker)
             for broker in self.brokers:
-                self._wait(broker)
+                self.wait(broker)
         except BaseException:
             self.stop()
             raise
 
     def restart(self, broker: Broker) -> None:
         """Start a broker again that was stopped or killed, on its old port and data; waits until it answers."""
-        self._launch(broker)
-        self._wait(broker)
+        self.launch(broker)
+        self.wait(broker)
 
     def kill(self, broker: Broker) -> None:
         """End a broker as kill -9 does."""
@@ -171,10 +173,10 @@ class KafkaCluster:
 
     def _format(self) -> None:
         formats = []
-        for broker, controller in zip(self.brokers, self._controllers, strict=True):
+        for broker in self.brokers:
             if not broker.config.exists():
                 broker.folder.mkdir(parents=True)
-                broker.config.write_text(self._properties(broker, controller))
+                broker.config.write_text(self._properties(broker))
                 tool = [
                     "kafka.tools.StorageTool",
                     "format",
@@ -187,21 +189,24 @@ class KafkaCluster:
             if process.wait():
                 raise RuntimeError(f"formatting {broker.folder} failed:\n{broker.log.read_text()}")
 
-    def _properties(self, broker: Broker, controller: int) -> str:
-        voters = ",".join(f"{b.node_id}@127.0.0.1:{c}" for b, c in zip(self.brokers, self._controllers, strict=True))
+    def _properties(self, broker: Broker) -> str:
+        voters = ",".join(f"{each.node_id}@127.0.0.1:{each.controller_port}" for each in self.brokers)
         copies = min(len(self.brokers), 3)
         return "\n".join(
             [
                 "process.roles=broker,controller",
                 f"node.id={broker.node_id}",
                 f"controller.quorum.voters={voters}",
-                f"listeners=PLAINTEXT://127.0.0.1:{broker.port},CONTROLLER://127.0.0.1:{controller}",
+                f"listeners=PLAINTEXT://127.0.0.1:{broker.port},CONTROLLER://127.0.0.1:{broker.controller_port}",
                 "controller.listener.names=CONTROLLER",
                 f"log.dirs={broker.folder / 'data'}",
                 "auto.create.topics.enable=false",
                 "delete.topic.enable=true",
                 "offsets.topic.num.partitions=1",
                 f"offsets.topic.replication.factor={copies}",
+                "transaction.state.log.num.partitions=1",
+                f"transaction.state.log.replication.factor={copies}",
+                "transaction.state.log.min.isr=1",
                 "group.initial.rebalance.delay.ms=0",
                 "share.coordinator.state.topic.replication.factor=1",
                 # A dead broker is noticed within two seconds instead of nine: tests kill brokers.
@@ -213,6 +218,7 @@ class KafkaCluster:
                 "num.network.threads=2",
                 "num.io.threads=4",
                 "log.cleaner.dedupe.buffer.size=8388608",
+                *(f"{name}={value}" for name, value in self.properties.items()),  # the last one of a name counts
                 "",
             ]
         )
@@ -221,7 +227,8 @@ class KafkaCluster:
         logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
         return [self._java, *JVM, logging, "-cp", f"{self._jars}/*", *arguments]
 
-    def _launch(self, broker: Broker) -> None:
+    def launch(self, broker: Broker) -> None:
+        """Start a broker and do not wait for it."""
         with broker.log.open("ab") as log:
             broker.log_start = log.tell()
             broker.process = subprocess.Popen(
@@ -232,7 +239,7 @@ class KafkaCluster:
                 start_new_session=True,  # Ctrl-C is for whoever started us: brokers are stopped in order
             )
 
-    def _wait(self, broker: Broker) -> None:
+    def wait(self, broker: Broker) -> None:
         """Wait until the broker says that it has started: its port takes connections before it serves them."""
         deadline = time.monotonic() + START_TIMEOUT_S
         assert broker.process is not None

@@ -22,7 +22,7 @@ VNODES: Final = 4
 REQUEST_EVENTS: Final = 1_000
 
 
-def _refuse(vnode: int, record: StoredRecord, reason: str) -> None:
+async def _refuse(vnode: int, record: StoredRecord, reason: str) -> None:
     raise EssError(f"record {record.offset} of virtual node {vnode}: {reason}")
 
 

@@ -12,7 +12,7 @@ from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import DataLoss, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.maintenance import GARBAGE_AGE_US
-from ess_ray.ports import Record
+from ess_ray.ports import Record, StoredRecord
 from ess_ray.record import RequestKey, encode_records
 from tests.worlds import HOUR_US, VNODES, World, batch_of
 
@@ -363,13 +363,25 @@ async def test_a_record_that_cannot_be_decoded_is_kept_aside_and_stops_nothing()
     world = World()
     kept: list[tuple[int, int, bytes]] = []
     writer = world.writer()
-    writer._dead_letter = lambda vnode, record, reason: kept.append((vnode, record.offset, record.value))
+    broken = True
+
+    async def keep(vnode: int, record: StoredRecord, _: str) -> None:
+        if broken:
+            raise Unavailable("the dead-letter topic is not there just now")
+        kept.append((vnode, record.offset, record.value))
+
+    writer._dead_letter = keep
     await writer.assign((0,))
+    await append(world, "before")
     await world.log.append([Record(0, b"no arrow", ())])
     await append(world, "a")
+    for _ in range(2):  # nothing passes its offset, and nothing before it is taken twice
+        with pytest.raises(Unavailable):
+            await writer.poll()
+    broken = False
     await store_all(writer)
-    assert kept == [(0, 0, b"no arrow")]
-    assert world.stored() == Counter(["a"])
+    assert kept == [(0, 1, b"no arrow")]
+    assert world.stored() == Counter(["before", "a"])
     assert writer.counts["dead_letters"] == 1
 
 
