@@ -99,7 +99,7 @@ class _Planner:
 
 
 def measure(directory: Path, count: int, rounds: int) -> list[Row]:
-    """Commit `count` entries once, then open and plan `rounds` times; gives medians."""
+    """Commit `count` entries (more than SPAN_HOURS) once, then open and plan `rounds` times; gives medians."""
     began_s = time.perf_counter()
     _commit(directory, count)
     committed_s = time.perf_counter() - began_s

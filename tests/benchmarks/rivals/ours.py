@@ -128,6 +128,11 @@ class Ours(Side):
         """Forget footers and indexes, as if the process had just begun."""
         task_scan.FOOTERS = FooterCache()
 
+    def close(self) -> None:
+        """End the loop and its threads."""
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
     def parts(self) -> dict[str, int]:
         """Give stored bytes by column; the skip index and what else there is under names of their own."""
         sizes: dict[str, int] = defaultdict(int)

@@ -76,6 +76,9 @@ class Side(ABC):
     def forget(self) -> None:  # noqa: B027 (most sides remember nothing that we count)
         """Drop what earlier queries left in the process, before one whose reads are counted."""
 
+    def close(self) -> None:  # noqa: B027 (most sides end with their process)
+        """Let go of what the side holds."""
+
     def parts(self) -> dict[str, int]:
         """Give stored bytes by column, where the engine can tell."""
         return {}

@@ -40,7 +40,7 @@ class Tantivy(Side):
 
     def load(self, corpus: Corpus) -> tuple[int, str]:
         writer = self._index.writer(HEAP_BYTES, 1)
-        for table, path in zip(corpus.tables(), corpus.ndjson, strict=True):
+        for table, path in zip(corpus.tables(["timestamp"]), corpus.ndjson, strict=True):
             times = table.column("timestamp").cast(pa.int64()).to_pylist()
             with path.open(encoding="utf-8") as lines:
                 for time_us, line in zip(times, lines, strict=True):
