@@ -9,7 +9,7 @@ import asyncio
 import importlib.metadata
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Segment, segment_of
 from ess_ray.ingest.seal import entry_of, seal
 from ess_ray.language import parse
-from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View
+from ess_ray.ports import Advance, ObjectEntry, ObjectInfo, ObjectStore, ScanResult, ScanTask, View
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.scan import run_task
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
@@ -50,10 +50,46 @@ class _NoOwners:
         return []
 
 
-class HereExecutor:
+class _Counted:
+    """A store of which is known only what the port says, so that it is read as one far away; counts what is read."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.requests = self.bytes = 0
+
+    def put(self, key: str, data: bytes | pa.Buffer) -> None:
+        self._store.put(key, data)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        self.requests += 1
+        return self._store.head(key)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        return self._got(self._store.get_range(key, offset, length))
+
+    def get_suffix(self, key: str, length: int) -> bytes:
+        return self._got(self._store.get_suffix(key, length))
+
+    def _got(self, data: bytes) -> bytes:
+        self.requests += 1
+        self.bytes += len(data)
+        return data
+
+    def list(self, prefix: str) -> Sequence[ObjectInfo]:
+        self.requests += 1
+        return self._store.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+    def now_us(self) -> int:
+        return self._store.now_us()
+
+
+class _HereExecutor:
     """ScanExecutor of this process: one task after the other, so that a search's CPU is all here."""
 
-    def __init__(self, store: LocalObjectStore) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
@@ -70,10 +106,11 @@ class Ours(Side):
         self._store, self._catalog = LocalObjectStore(folder), DeltaCatalog(folder)
         self._loop = asyncio.new_event_loop()
         self._results = MemoryResultStore(self._store.now_us)
-        executor = HereExecutor(self._store)
-        self._searcher = Searcher(
-            MemoryLog(VNODES), self._catalog, self._store, _NoOwners(), executor, self._results, SearchLimits()
-        )
+        self._searcher = self._over(self._store)
+
+    def _over(self, store: ObjectStore) -> Searcher:
+        log, executor = MemoryLog(VNODES), _HereExecutor(store)
+        return Searcher(log, self._catalog, store, _NoOwners(), executor, self._results, SearchLimits())
 
     def version(self) -> str:
         return f"ess_ray {importlib.metadata.version('ess_ray')}, messages as {self._codec}"
@@ -111,22 +148,28 @@ class Ours(Side):
         return self._catalog.snapshot().objects(DEFAULT_TENANT, None, None)
 
     def query(self, shape: Shape) -> Found:
-        return self._loop.run_until_complete(self._query(shape))
+        return Found(self._loop.run_until_complete(self._search(self._searcher, shape)))
 
-    async def _query(self, shape: Shape) -> Found:
+    def check(self, shape: Shape) -> Found:
+        """Answer as from a store far away and by a process that has just begun: no footer or index is known."""
+        task_scan.FOOTERS, known = FooterCache(), task_scan.FOOTERS
+        try:
+            store = _Counted(self._store)
+            times_us = self._loop.run_until_complete(self._search(self._over(store), shape))
+        finally:
+            task_scan.FOOTERS = known
+        return Found(times_us, store.bytes, store.requests)
+
+    async def _search(self, searcher: Searcher, shape: Shape) -> list[int]:
         query = Query(parse(shape.ours), shape.start_us, shape.end_us, shape.limit)
-        query_id = await self._searcher.start(DEFAULT_TENANT, query)
-        await self._searcher.wait(DEFAULT_TENANT, query_id, WAIT_S)
+        query_id = await searcher.start(DEFAULT_TENANT, query)
+        await searcher.wait(DEFAULT_TENANT, query_id, WAIT_S)
         state = await self._results.state(DEFAULT_TENANT, query_id)
         if state.state != "done" or not state.complete:
             raise AssertionError(f"{shape.ours}: {state}")
         rows = await self._results.rows(DEFAULT_TENANT, query_id, 0, shape.limit)
-        times_us = rows.column("timestamp").cast(pa.int64()).to_pylist()
-        return Found(times_us, int(state.progress["bytes_read"] or 0), int(state.progress["gets"] or 0))
-
-    def forget(self) -> None:
-        """Forget footers and indexes, as if the process had just begun."""
-        task_scan.FOOTERS = FooterCache()
+        times_us: list[int] = rows.column("timestamp").cast(pa.int64()).to_pylist()
+        return times_us
 
     def close(self) -> None:
         """End the loop and its threads."""

@@ -27,11 +27,15 @@ MAX_REPEATS: Final = 20
 
 @dataclass(frozen=True)
 class Stored:
-    """What a side made of the corpus: bytes on disk when at rest, CPU and wall seconds of building them."""
+    """What a side made of the corpus: bytes on disk when at rest, CPU and wall seconds of building them.
+
+    `peak_bytes`: the most memory that the process had resident until then.
+    """
 
     bytes: int
     cpu_s: float
     wall_s: float
+    peak_bytes: int
     note: str = ""
 
 
@@ -73,8 +77,9 @@ class Side(ABC):
     def query(self, shape: Shape) -> Found | None:
         """Answer; None when the engine has no way to answer it as it was asked."""
 
-    def forget(self) -> None:  # noqa: B027 (most sides remember nothing that we count)
-        """Drop what earlier queries left in the process, before one whose reads are counted."""
+    def check(self, shape: Shape) -> Found | None:
+        """Answer once, for what is found and, where the side can tell, what a process that remembers nothing reads."""
+        return self.query(shape)
 
     def close(self) -> None:  # noqa: B027 (most sides end with their process)
         """Let go of what the side holds."""
@@ -110,11 +115,11 @@ class Remote:
         return self._process.submit(_load, corpus).result()
 
     def check(self, shape: Shape) -> Found | None:
-        """Answer once, remembering nothing: for what it gives and reads."""
+        """Answer once: see `Side.check`."""
         return self._process.submit(_check, shape).result()
 
     def time(self, shape: Shape) -> Took:
-        """Answer as often as a sample needs; gives the time of one."""
+        """Answer as often as a sample needs; gives the time of one. Raises AssertionError for another than `check`."""
         return self._process.submit(_time, shape).result()
 
     def parts(self) -> dict[str, int]:
@@ -126,6 +131,7 @@ class Remote:
 
 # ----------------------------------------------------------------------------------------------- in the side's process
 _side: Side
+_checked: dict[str, Found | None] = {}
 
 
 def _begin(side: type[Side], folder: Path, arguments: tuple[Any, ...]) -> None:
@@ -139,18 +145,23 @@ def _version() -> str:
 
 def _load(corpus: Corpus) -> Stored:
     (size, note), took = timed(lambda: _side.load(corpus))
-    return Stored(size, took.cpu_s, took.wall_s, note)
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Stored(size, took.cpu_s, took.wall_s, peak_bytes, note)
 
 
 def _check(shape: Shape) -> Found | None:
-    _side.forget()
-    return _side.query(shape)
+    _checked[shape.name] = _side.check(shape)
+    return _checked[shape.name]
 
 
 def _time(shape: Shape) -> Took:
     samples: list[Took] = []
+    expected = _checked[shape.name]
     while len(samples) < MAX_REPEATS and sum(sample.wall_s for sample in samples) < MIN_SAMPLE_S:
-        samples.append(timed(lambda: _side.query(shape))[1])
+        found, took = timed(lambda: _side.query(shape))
+        if expected is None or found.times_us != expected.times_us:
+            raise AssertionError(f"{_side.version()} gives another answer for {shape.name} than it gave first")
+        samples.append(took)
     return Took(statistics.median(s.cpu_s for s in samples), statistics.median(s.wall_s for s in samples))
 
 

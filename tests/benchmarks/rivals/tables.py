@@ -14,10 +14,11 @@ caller waits. Every side runs on one thread, over files in the page cache, and b
 finds, in order of time, newest first, at most 1,000 unless said. A query is timed from its text to its rows: parsing,
 planning, reading and sorting are in it; ours goes through the `Searcher`, a fresh snapshot of the catalog included.
 Short ones are repeated within a round. Caches of a running process are warm (footers, marks), but none that holds
-answers. Reads and requests of ours are those of a process that remembers nothing. ClickHouse's indexes are a text index
-of the message and a bloom filter of the trace id, as OpenTelemetry's exporter makes it. Every answer given here was
-compared with the oracle's, row by row. A dash: the engine has no such question (tantivy knows words in their order, not
-parts of them nor what stands between them, so it is asked only where that is the same)."""
+answers. What ours reads, and in how many requests, is counted on a store far away (close ranges are fetched as one), by
+a process that remembers nothing. ClickHouse's indexes are a text index of the message and a bloom filter of the trace
+id, as OpenTelemetry's exporter makes it. Every answer given here was compared with the oracle's, row by row. A dash:
+the engine has no such question (tantivy knows words in their order, not parts of them nor what stands between them, so
+it is asked only where that is the same)."""
 
 
 def report(results: Results) -> str:
@@ -43,11 +44,12 @@ def _stored(results: Results) -> str:
             f"{stored.bytes / ours.bytes:.2f}x",
             f"{stored.cpu_s:.1f} s",
             f"{stored.cpu_s / count * 1e6:.1f} s",
+            f"{stored.peak_bytes / 1e6:.0f} MB",
             stored.note,
         )
         for name, stored in results.stored.items()
     ]
-    header = ("side", "stored", "an event", "to ours", "CPU to build", "of 1 M events", "")
+    header = ("side", "stored", "an event", "to ours", "CPU to build", "of 1 M events", "peak memory", "")
     return grid("Stored bytes, and the CPU that made them", header, rows, level=3)
 
 
@@ -84,7 +86,7 @@ def _shape(results: Results, shape: Shape) -> str:
         read = ""
         if found.requests:
             share = found.bytes_read / results.stored[name].bytes
-            read = f"{found.bytes_read / 1e6:.2f} MB ({share:.2%}) in {found.requests} GETs"
+            read = f"{found.bytes_read / 1e6:.2f} MB ({share:.2%}) in {found.requests} requests"
         rows.append(
             (
                 name,
