@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import corpus, over_http, plan, push, scan, store
+from tests.benchmarks import corpus, over_http, planning, push, scan, store
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -65,7 +65,7 @@ def _rivals(folder: Path, size: Size) -> str:
 
 
 def _plan(folder: Path, size: Size) -> str:
-    return table(f"Plan over {size.objects:,} objects", plan.measure(folder, size.objects, size.rounds))
+    return table(f"Plan over {size.objects:,} objects", planning.measure(folder, size.objects, size.rounds))
 
 
 def _http(folder: Path, size: Size) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from ess_ray.core.event import to_json_rows
 from tests.benchmarks import corpus as corpora
-from tests.benchmarks import plan
+from tests.benchmarks import planning
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.report import grid
 from tests.benchmarks.rivals.ours import Ours
@@ -90,7 +90,7 @@ def test_the_oracle_is_no_searcher_of_ours(corpus: Corpus) -> None:
 
 
 def test_planning_is_measured_without_a_scan(tmp_path: Path) -> None:
-    rows = plan.measure(tmp_path / "table", 1_500, 1)
+    rows = planning.measure(tmp_path / "table", 1_500, 1)
     assert [row.what.split(":")[0] for row in rows[:-1]] == ["cold", "warm", "warm", "warm"]
 
 

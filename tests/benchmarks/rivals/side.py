@@ -145,8 +145,7 @@ def _version() -> str:
 
 def _load(corpus: Corpus) -> Stored:
     (size, note), took = timed(lambda: _side.load(corpus))
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Stored(size, took.cpu_s, took.wall_s, peak_bytes, note)
+    return Stored(size, took.cpu_s, took.wall_s, _peak_bytes(), note)
 
 
 def _check(shape: Shape) -> Found | None:
@@ -183,6 +182,12 @@ def timed(work: Callable[[], Any]) -> tuple[Any, Took]:
 def _cpu_s() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _peak_bytes() -> int:
+    # Not `ru_maxrss`, which a new program inherits from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def folder_bytes(folder: Path) -> int:
