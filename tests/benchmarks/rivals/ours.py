@@ -128,7 +128,7 @@ class Ours(Side):
         entries = self._entries()
         size = sum(entry.size for entry in entries)
         before = f"{len(flushed)} objects of {sum(e.size for e in flushed) / 1e6:.1f} MB before compaction"
-        return size, f"{len(entries)} objects, index and footers included; {before}; 6 columns more than the others"
+        return size, f"{len(entries)} objects, index and footers included; {before}"
 
     def _flush(self, rows: pa.Table) -> None:
         segments: dict[int, list[Segment]] = {}
