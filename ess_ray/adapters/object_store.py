@@ -23,6 +23,8 @@ from ess_ray.ports import ObjectInfo
 
 MAX_KEY_BYTES: Final = 1024
 """S3's limit for a key: what is stored here can be moved there."""
+COALESCE_BYTES: Final = 32 * 1024
+"""Of a file: a request opens it and seeks, which takes as long as reading this much more."""
 PARTIAL_MAX_AGE_S: Final = 24 * 3_600
 """A partial write so old belongs to a process that died: writers give up on an object after minutes."""
 _KEY: Final = re.compile(r"[A-Za-z0-9._=/-]*", re.ASCII)
@@ -46,6 +48,8 @@ class LocalObjectStore:
 
     The store's clock is the machine's: `modified_us` is the file's time of change.
     """
+
+    coalesce_bytes = COALESCE_BYTES
 
     def __init__(self, root: Path) -> None:
         self._root = root
