@@ -148,11 +148,15 @@ class _Groups:
         if self._scanned and not self._pruned:
             self._prune()
         wanted = self._wanted(self._query.limit - found)
+        least_bytes = (
+            self._reader.gap_bytes if self._scanned else 0
+        )  # fewer would cost as much, where requests are dear
         window: list[int] = []
         rows = size = 0
         for group in self._left:
             start, end = self._reader.group_span(group)
-            if window and (size + end - start > self._reader.window_bytes or rows >= wanted):
+            enough = rows >= wanted and size >= least_bytes
+            if window and (enough or size + end - start > self._reader.window_bytes):
                 break
             window.append(group)
             size += end - start
