@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
@@ -35,6 +36,14 @@ class Footer:
     facts: Facts
     index: bytes | None
     leaves: dict[str, tuple[int, ...]]
+
+    @cached_property
+    def times(self) -> list[tuple[int, int]]:
+        """The first and last timestamp of each row group, from its statistics."""
+        leaf = self.leaves["timestamp"][0]
+        groups = range(self.metadata.num_row_groups)
+        found = (self.metadata.row_group(group).column(leaf).statistics for group in groups)
+        return [(statistics.min_raw, statistics.max_raw) for statistics in found]
 
     @property
     def cost_bytes(self) -> int:

@@ -150,9 +150,8 @@ class ObjectReader:
         return int(self.metadata.row_group(group).num_rows)
 
     def group_times(self, group: int) -> tuple[int, int]:
-        """Give the first and last timestamp of a row group, from its statistics."""
-        statistics = self.metadata.row_group(group).column(self.footer.leaves["timestamp"][0]).statistics
-        return statistics.min_raw, statistics.max_raw
+        """Give the first and last timestamp of a row group."""
+        return self.footer.times[group]
 
     def group_span(self, group: int) -> tuple[int, int]:
         """Give where a row group's bytes stand: [start, end)."""
@@ -213,13 +212,11 @@ class ObjectReader:
             return dict(zip(columns, table.columns, strict=True))
         have = [name for name in columns if name in self.footer.leaves]
         self.fetch([group], have)
-        taken: dict[str, pa.ChunkedArray] = {}
-        if "message" in have:  # a third cheaper than by Arrow
-            taken["message"] = self.messages(group, self.message_blocks(group)).take(rows)
-        table = self._read(group, [name for name in have if name not in taken], as_dictionaries=True).take(rows)
-        for f in (EVENT_SCHEMA.field(name) for name in columns if name not in taken):
-            taken[f.name] = _plain(table.column(f.name), f.type) if f.name in have else _nulls(len(rows), f)
-        return taken
+        table = self._read(group, have, as_dictionaries=True).take(rows)
+        fields = [EVENT_SCHEMA.field(name) for name in columns]
+        return {
+            f.name: _plain(table.column(f.name), f.type) if f.name in have else _nulls(len(rows), f) for f in fields
+        }
 
     def _read(self, group: int, columns: list[str], as_dictionaries: bool) -> pa.Table:
         try:

@@ -121,7 +121,9 @@ class _Groups:
 
     def __init__(self, reader: ObjectReader, query: Query) -> None:
         self._reader, self._query = reader, query
-        groups = [group for group in range(reader.groups) if query.overlaps(*reader.group_times(group))]
+        groups = list(range(reader.groups))
+        if query.start_us is not None or query.end_us is not None:
+            groups = [group for group in groups if query.overlaps(*reader.group_times(group))]
         self._left = groups[::-1] if query.order == "newest" else groups
         self._scanned = 0
         self._few = False
@@ -228,6 +230,7 @@ class _Plan:
         others = [test for test in tests if test not in small]
         self._small = replace(query, root=_all_of(small))
         self._others = Query(_all_of(others))
+        self._other_names = _in_order(self._others.columns())
         self._search: Prefilter | None = prefilter(others)
         self.tested = query.columns()
         """The columns that deciding a row may need."""
@@ -235,7 +238,7 @@ class _Plan:
     def find(self, reader: ObjectReader, group: int) -> _Found:
         """Find the matching rows of one row group."""
         rows = self._by_small_columns(reader, group)
-        if self._others.columns() and (rows is None or len(rows)):
+        if self._other_names and (rows is None or len(rows)):
             return self._by_others(reader, group, rows)
         if rows is None:
             rows = np.arange(reader.group_rows(group), dtype=np.int64)
@@ -244,9 +247,11 @@ class _Plan:
     def _by_small_columns(self, reader: ObjectReader, group: int) -> Rows | None:
         """Give the rows that pass the small columns' tests and the time range; None for all."""
         query = self._small
-        first_us, last_us = reader.group_times(group)
-        if (query.start_us is None or query.start_us <= first_us) and (query.end_us is None or last_us < query.end_us):
-            query = Query(query.root)
+        if query.start_us is not None or query.end_us is not None:
+            first_us, last_us = reader.group_times(group)
+            begun = query.start_us is None or query.start_us <= first_us
+            if begun and (query.end_us is None or last_us < query.end_us):
+                query = Query(query.root)
         if isinstance(query.root, All) and query.start_us is None and query.end_us is None:
             return None
         # NOT NOT * and its like test no column; the rows must still be counted out.
@@ -254,7 +259,7 @@ class _Plan:
         return _positions(reader.read_group(group, names), query)
 
     def _by_others(self, reader: ObjectReader, group: int, rows: Rows | None) -> _Found:
-        names = _in_order(self._others.columns())
+        names = self._other_names
         columns: dict[str, pa.ChunkedArray] = {}
         if "message" in names:
             blocks = reader.message_blocks(group)
