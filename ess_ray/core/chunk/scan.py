@@ -89,8 +89,9 @@ def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool
     while not answer.reached(0) and (window := groups.next(answer.kept)):
         reader.fetch(window, plan.tested or EVENT_SCHEMA.names)
         found: list[_Found] = []
-        for group in window:
+        for place, group in enumerate(window):
             if answer.reached(sum(len(part.rows) for part in found)):
+                groups.give_back(window[place:])  # they are wanted after all if some of the rows found are repeats
                 break
             if cancelled():
                 groups.end()
@@ -144,6 +145,11 @@ class _Groups:
     def end(self) -> None:
         """Leave out all that is left."""
         self._left = []
+
+    def give_back(self, groups: list[int]) -> None:
+        """Take back the end of the window given last, which was not scanned."""
+        self._left = [*groups, *self._left]
+        self._scanned -= sum(map(self._reader.group_rows, groups))
 
     def next(self, found: int) -> list[int]:
         """Give the next window, with so many rows of the answer found so far; empty at the end."""
