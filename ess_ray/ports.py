@@ -91,7 +91,14 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """Blobs under keys below one root. Keys are relative, of `[A-Za-z0-9._=/-]`, never with `..`."""
+    """Blobs under keys below one root. Keys are relative, of `[A-Za-z0-9._=/-]`, never with `..`.
+
+    `coalesce_bytes`: what one request costs, in bytes that could be read meanwhile: readers join ranges that lie no
+    further apart. A store that does not have it is taken to be a remote one.
+    """
+
+    @property
+    def coalesce_bytes(self) -> int: ...
 
     def put(self, key: str, data: bytes | pa.Buffer) -> None:
         """Write durably and atomically; an existing key is replaced."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from ess_ray.core.chunk import FOOTERS, open_object, scan_object
+from ess_ray.core.chunk import FOOTERS, GAP_BYTES, is_selective, open_object, scan_object
 from ess_ray.core.errors import EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.ports import ObjectStore, ScanResult, ScanTask
@@ -20,11 +20,13 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
     found: list[pa.Table] = []
     failed: list[tuple[str, str]] = []
     matched = bytes_read = gets = repeats = 0
+    gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
+    with_index = is_selective(task.query)
     for entry in task.entries:
         if cancelled():
             break
         try:
-            reader = open_object(store, entry.key, entry.size, FOOTERS)
+            reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
             matches = scan_object(reader, task.query, cancelled)
         except (EssError, OSError) as error:
             failed.append((entry.key, str(error)))
