@@ -6,14 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 OBJECT_STORE_BYTES = 256 << 20
 
 
 @contextmanager
-def local_ray(num_cpus: int) -> Iterator[None]:
-    """Start Ray as `runtime.node` does it, and end it. One at a time in a process."""
+def local_ray(num_cpus: int, **more: Any) -> Iterator[None]:
+    """Start Ray as `runtime.node` does it, with `more` for `ray.init`, and end it. One at a time in a process."""
     import pytest
 
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +33,8 @@ def local_ray(num_cpus: int) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level="ERROR",
                 _node_ip_address="127.0.0.1",
-                _temp_dir=str(Path(folder)),
+                _temp_dir=folder,
+                **more,
             )
             yield
         finally:

@@ -35,6 +35,7 @@ from ess_ray.ports import (
     Snapshot,
     VnodeRange,
 )
+from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, uncovered
 from ess_ray.search.scan import run_task
 
@@ -121,10 +122,12 @@ class Searcher:
         executor: ScanExecutor,
         results: ResultStore,
         limits: SearchLimits,
+        meter: SearchMeter | None = None,
     ) -> None:
         self._log, self._catalog, self._store = log, catalog, store
         self._in_flight, self._executor, self._results = in_flight, executor, results
         self._limits = limits
+        self._meter: SearchMeter = meter if meter is not None else Unmetered()
         self._running: dict[tuple[str, str], _Running] = {}
 
     async def start(self, tenant: str, query: Query) -> str:
@@ -169,6 +172,7 @@ class Searcher:
 
     async def _end(self, search: _Search, state: str, reason: str | None = None) -> None:
         search.incomplete += [] if reason is None else [reason]
+        self._meter.ended(state, time.monotonic() - search.started_s)
         with contextlib.suppress(NotFound):  # expired meanwhile: nobody is waiting for it
             await self._results.update(search.tenant, search.query_id, search.state(state, finished=True))
 
@@ -184,6 +188,7 @@ class Searcher:
         plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
         search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
         search.progress.bytes_total = plan.bytes_total
+        self._meter.planned(plan.objects_pruned)
         tasks = Tasks(plan, self._limits.task_bytes)
         results = self._results_of(plan, tasks)
         try:
@@ -251,6 +256,7 @@ class Searcher:
         return result
 
     def _count(self, search: _Search, task: ScanTask, result: ScanResult) -> None:
+        self._meter.scanned(len(task.entries), result)
         progress = search.progress
         progress.objects_done += len(task.entries) - len(result.failed)
         progress.objects_failed += len(result.failed)

@@ -10,28 +10,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pyarrow as pa
 import pytest
 import ray
 
 from ess_ray.core.chunk import encode_object
+from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import ObjectEntry, ScanTask
+from ess_ray.ports import ObjectEntry, ScanResult, ScanTask
+from ess_ray.runtime.environment import free_ports
+from ess_ray.runtime.metrics import RaySearchMeter
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.wiring import System
 from ess_ray.search.hedge import HedgeLimits
 from tests.rays import local_ray
 
 DEADLINE_S = 60.0
+(METRICS_PORT,) = free_ports(1)
 TITLE = "ray::scan "
 """How Ray names a worker's process while it runs a scan task."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def running_ray() -> Iterator[None]:
-    with local_ray(2):
+    with local_ray(2, _metrics_export_port=METRICS_PORT, _system_config={"metrics_report_interval_ms": 500}):
         yield
 
 
@@ -158,3 +163,28 @@ async def test_an_object_that_cannot_be_read_is_named(stored: Stored) -> None:
     results = [pair async for pair in RayScanExecutor(stored.system).run(tasks)]
     failed = {index: [key for key, _ in result.failed] for index, result in results}
     assert failed == {0: [gone.key], 1: []}
+
+
+async def test_what_searches_cost_stands_among_rays_metrics() -> None:
+    meter = RaySearchMeter()
+    meter.planned(7)
+    for _ in range(2):
+        meter.scanned(5, ScanResult(EMPTY, 3, 1000, 6, 0, (("key", "gone"),)))
+    meter.ended("done", 0.2)
+    expected = {"objects_pruned": 7, "objects_scanned": 8, "objects_failed": 2, "bytes_read": 2000, "gets": 12}
+    async with httpx.AsyncClient() as http:
+
+        async def told() -> dict[str, float]:
+            try:
+                text = (await http.get(f"http://127.0.0.1:{METRICS_PORT}/metrics")).text
+            except httpx.TransportError:
+                return {}
+            lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith("ray_ess_search_")]
+            return {line[0].partition("{")[0].removeprefix("ray_ess_search_"): float(line[2]) for line in lines}
+
+        deadline = time.monotonic() + DEADLINE_S
+        while not (found := await told()).get("seconds_count"):
+            assert time.monotonic() < deadline, "no metrics came"
+            await asyncio.sleep(0.1)
+    assert {name: found[f"{name}_total"] for name in expected} == expected
+    assert found["rows_matched_total"] == 6
