@@ -20,6 +20,8 @@ OBJECT_COST_BYTES: Final = 128 * 1024
 """What opening an object costs, in bytes scanned: the least that it counts for, so that no task opens thousands."""
 RAMP_BYTES: Final = 1024 * 1024
 """Left to read in a search's second task; each later one has twice as much, up to the whole."""
+TAIL_TASKS: Final = 8
+"""A task has at most one part in so many of what is left: the end of a search is shared out finely."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ class Tasks:
     """A plan being carried out: its tasks, each cut and made when it is asked for, and which are unfinished.
 
     The first task is one object, those that follow grow up to `task_bytes` left to read: the first rows come early,
-    and an answer that is proven early has started little. An object is never split. `tighten` tells of a bound:
-    tasks that are made later leave out what lies strictly behind it. Not for several threads.
+    and an answer that is proven early has started little. The last ones shrink. An object is never split.
+    `tighten` tells of a bound: tasks that are made later leave out what lies strictly behind it. Not for several
+    threads.
     """
 
     def __init__(self, plan: Plan, task_bytes: int) -> None:
@@ -154,7 +157,9 @@ class Tasks:
             raise StopIteration
         ends = self._plan.ends
         before = int(ends[start - 1]) if start else 0
-        fits = int(np.searchsorted(ends, before + self._budget, side="right"))
+        # The last tasks are small again, so that no executor waits long for the one that ends last.
+        budget = min(self._budget, max(RAMP_BYTES, (int(ends[-1]) - before) // TAIL_TASKS))
+        fits = int(np.searchsorted(ends, before + budget, side="right"))
         self._next = min(max(fits, start + 1), self._needed)
         self._budget = min(max(2 * self._budget, RAMP_BYTES), self._task_bytes)
         task = ScanTask(self._plan.tenant, self._query, self._plan.entries(start, self._next))
