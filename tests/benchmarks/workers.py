@@ -1,16 +1,19 @@
 """The same scan-bound search with one scan task at a time and with two, on a Ray of two CPUs, workers warm.
 
 A whole search is measured, from its start until its answer says done: cut, plan, Ray tasks, merge. The objects lie in
-files and are read from the page cache. Beside it: the same tasks one after the other in this process, without Ray.
+files and are read from the page cache. Beside it: the same objects in one and in two plain processes, without Ray:
+what the machine has to give.
 """
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +29,10 @@ from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.intake.decode import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
-from ess_ray.ports import Advance, View
+from ess_ray.ports import Advance, ScanTask, View
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.wiring import System
-from ess_ray.search.plan import Tasks, make_plan
+from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.benchmarks.report import Row
@@ -82,59 +85,64 @@ def _store(system: System, count: int) -> int:
     return sum(entry.size for entry in entries)
 
 
-async def _searches_s(system: System, query: Query, rounds: int) -> tuple[list[float], int]:
-    """Search with one and with two tasks at a time, by turns, after one each that warms the workers.
+def _scan_share(system: System, query: Query, share: int, shares: int) -> None:
+    """Run a share of the search's objects in this process."""
+    plan = make_plan("default", query, system.catalog().snapshot())
+    run_task(system.store(), ScanTask("default", query, plan.entries(0, len(plan))[share::shares]))
 
-    Gives the median seconds of both, and the rows. By turns, since whatever else the machine does then meets both.
+
+@dataclass
+class _Measured:
+    """Seconds of one query's rounds, by how it ran; and the rows that it found."""
+
+    search: dict[int, list[float]] = field(default_factory=lambda: {1: [], 2: []})
+    """By the number of scan tasks at a time."""
+    plain: dict[int, list[float]] = field(default_factory=lambda: {1: [], 2: []})
+    """By the number of processes, without Ray."""
+    matched: int = 0
+
+    def row(self, what: str, size: int) -> Row:
+        one_s, two_s, plain_one_s, plain_two_s = (
+            statistics.median(took[1:]) for took in (*self.search.values(), *self.plain.values())
+        )
+        note = (
+            f"1 task {one_s * 1e3:.0f} ms, 2 tasks {two_s * 1e3:.0f} ms; plain processes "
+            f"{plain_one_s / plain_two_s:.2f}x: {plain_one_s * 1e3:.0f}, {plain_two_s * 1e3:.0f} ms; {self.matched:,} rows, {size / 1e6:.0f} MB stored"
+        )
+        return Row(what, f"{one_s / two_s:.2f}x", note)
+
+
+async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolExecutor) -> _Measured:
+    """Search with one and with two tasks at a time, and scan in one and in two plain processes, all by turns.
+
+    By turns, since whatever else the machine does then meets them all. The first round warms the workers.
     """
-    results = MemoryResultStore(lambda: time.time_ns() // 1000)
-    limits = replace(system.search, in_place_bytes=0)
-    executors = [RayScanExecutor(replace(system, scan_parallelism=workers)) for workers in (1, 2)]
-    searchers = [
-        Searcher(MemoryLog(1), system.catalog(), system.store(), _NoBuffers(), executor, results, limits)
-        for executor in executors
-    ]
-    took_s: list[list[float]] = [[], []]
-    matched = 0
+    measured, results = _Measured(), MemoryResultStore(lambda: time.time_ns() // 1000)
+    limits, loop = replace(system.search, in_place_bytes=0), asyncio.get_running_loop()
     for _ in range(rounds + 1):
-        for searcher, took in zip(searchers, took_s, strict=True):
+        for count in (1, 2):
+            executor = RayScanExecutor(replace(system, scan_parallelism=count))
+            searcher = Searcher(MemoryLog(1), system.catalog(), system.store(), _NoBuffers(), executor, results, limits)
             began_s = time.perf_counter()
             query_id = await searcher.start("default", query)
             await searcher.wait("default", query_id, SEARCH_TIMEOUT_S)
-            took.append(time.perf_counter() - began_s)
+            measured.search[count].append(time.perf_counter() - began_s)
             state = await results.state("default", query_id)
             assert state.complete, state
-            matched = int(state.progress["rows_matched"] or 0)
-    return [statistics.median(took[1:]) for took in took_s], matched
-
-
-def _alone_s(system: System, query: Query, rounds: int) -> float:
-    """Run the same tasks in this process."""
-
-    def once() -> float:
-        began_s = time.perf_counter()
-        for task in Tasks(make_plan("default", query, system.catalog().snapshot()), system.search.task_bytes):
-            run_task(system.store(), task)
-        return time.perf_counter() - began_s
-
-    return _median(once, rounds)
-
-
-def _median(measured: Callable[[], float], rounds: int) -> float:
-    measured()
-    return statistics.median(measured() for _ in range(rounds))
+            measured.matched = int(state.progress["rows_matched"] or 0)
+            began_s = time.perf_counter()
+            shares = (loop.run_in_executor(pool, _scan_share, system, query, share, count) for share in range(count))
+            await asyncio.gather(*shares)
+            measured.plain[count].append(time.perf_counter() - began_s)
+    return measured
 
 
 def measure(directory: Path, count: int, rounds: int) -> list[Row]:
     """Store `count` events COPIES times, then search with one and with two scan tasks at a time; gives medians."""
     system = System(directory, "benchmark")
     size = _store(system, count)
-    rows = []
-    with local_ray(2):
-        for what, text in QUERIES:
-            query = Query(parse(text), limit=MAX_LIMIT)
-            alone_s = _alone_s(system, query, rounds)
-            (one_s, two_s), matched = asyncio.run(_searches_s(system, query, rounds))
-            note = f"1 task {one_s * 1e3:.0f} ms, 2 tasks {two_s * 1e3:.0f} ms, without Ray {alone_s * 1e3:.0f} ms; "
-            rows.append(Row(what, f"{one_s / two_s:.2f}x", f"{note}{matched:,} rows, {size / 1e6:.0f} MB stored"))
-    return rows
+    with local_ray(2), ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        return [
+            asyncio.run(_measure(system, Query(parse(text), limit=MAX_LIMIT), rounds, pool)).row(what, size)
+            for what, text in QUERIES
+        ]
