@@ -107,7 +107,8 @@ class _Measured:
         )
         note = (
             f"1 task {one_s * 1e3:.0f} ms, 2 tasks {two_s * 1e3:.0f} ms; plain processes "
-            f"{plain_one_s / plain_two_s:.2f}x: {plain_one_s * 1e3:.0f}, {plain_two_s * 1e3:.0f} ms; {self.matched:,} rows, {size / 1e6:.0f} MB stored"
+            f"{plain_one_s / plain_two_s:.2f}x: {plain_one_s * 1e3:.0f}, {plain_two_s * 1e3:.0f} ms; "
+            f"{self.matched:,} rows, {size / 1e6:.0f} MB stored"
         )
         return Row(what, f"{one_s / two_s:.2f}x", note)
 

@@ -108,7 +108,7 @@ async def test_every_task_gives_one_result_and_is_made_when_it_starts(stored: St
             taken.append(number)
             yield stored.task(number)
 
-    seen = []
+    seen: list[tuple[int, list[int]]] = []
     async for index, result in RayScanExecutor(stored.system).run(tasks()):
         assert len(taken) <= len(seen) + stored.system.scan_parallelism
         seen.append((index, result.rows.column("offset").to_pylist()))
