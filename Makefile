@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(shell command -v python3))
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -14,7 +15,7 @@ help:
 	@echo "make run    start a system on this machine with some made-up events (Ctrl-C ends it)"
 	@echo "make test   lint, then all tests but chaos and benchmarks"
 	@echo "make lint   ruff, mypy and the rules about imports"
-	@echo "make bench  measure, and print tables"
+	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
 	@echo "make setup  make $(VENV) (the others do it too)"
 
@@ -64,13 +65,19 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup
-	$(BIN)/python -m tests.benchmarks
+# Other engines to compare with, on top of what is there: only measuring needs them.
+$(BENCH_STAMP): $(STAMP) requirements.bench.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.bench.lock
+	@touch $@
+
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 # No address of an index is written down. The image gets what running needs, at the same versions.
 lock: setup
 	$(BIN)/$(COMPILE) --extra dev --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/$(COMPILE) --extra build --constraint requirements.lock pyproject.toml --output-file requirements.image.lock
+	$(BIN)/$(COMPILE) --extra bench --constraint requirements.lock pyproject.toml --output-file requirements.bench.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

@@ -30,6 +30,7 @@ from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import Catalog, EventLog
 from ess_ray.runtime.log import RemoteLog, open_log
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
+from ess_ray.runtime.metrics import RaySearchMeter
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
@@ -155,7 +156,14 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
         log, catalog, results = open_log(system), system.catalog(), system.result_store()
         searcher = Searcher(
-            log, catalog, system.store(), PoolViews(system), RayScanExecutor(system), results, system.search
+            log,
+            catalog,
+            system.store(),
+            PoolViews(system),
+            RayScanExecutor(system),
+            results,
+            system.search,
+            RaySearchMeter(),
         )
         inside = Inside(system, log, catalog)
         access = Access(system.keys())

@@ -7,14 +7,19 @@ and async callers run them in threads. May live here: Protocols and their value 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ess_ray.core.query import Query
+
+Ints = npt.NDArray[np.int64]
+"""A column of sizes or microseconds."""
 
 CONTENT_TYPE: Final = "content-type"
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
@@ -93,7 +98,14 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """Blobs under keys below one root. Keys are relative, of `[A-Za-z0-9._=/-]`, never with `..`."""
+    """Blobs under keys below one root. Keys are relative, of `[A-Za-z0-9._=/-]`, never with `..`.
+
+    `coalesce_bytes`: what one request costs, in bytes that could be read meanwhile: readers join ranges that lie no
+    further apart. A store that does not have it is taken to be a remote one.
+    """
+
+    @property
+    def coalesce_bytes(self) -> int: ...
 
     def put(self, key: str, data: bytes | pa.Buffer) -> None:
         """Write durably and atomically; an existing key is replaced."""
@@ -154,6 +166,25 @@ class Removed:
     removed_us: int
 
 
+class Selection(Protocol):
+    """Objects of a snapshot as columns of equal length, one position an object: entries are made where asked for."""
+
+    @property
+    def sizes(self) -> Ints: ...
+
+    @property
+    def min_us(self) -> Ints: ...
+
+    @property
+    def max_us(self) -> Ints: ...
+
+    def __len__(self) -> int: ...
+
+    def entries(self, positions: Sequence[int] | Ints) -> list[ObjectEntry]:
+        """Make the entries at some positions, in their order."""
+        ...
+
+
 class Snapshot(Protocol):
     """One frozen version of the table. Safe to use from many threads."""
 
@@ -168,6 +199,14 @@ class Snapshot(Protocol):
 
     def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
         """List objects that may hold rows with start_us <= timestamp < end_us; `tenant` None means all."""
+        ...
+
+    def select(self, tenant: str | None, start_us: int | None, end_us: int | None) -> Selection:
+        """Choose the same objects, as columns: for planning over many."""
+        ...
+
+    def count(self, tenant: str | None) -> int:
+        """Count a tenant's objects, `tenant` None: all."""
         ...
 
 
@@ -281,10 +320,12 @@ class ScanResult:
 class ScanExecutor(Protocol):
     """Runs scan tasks with bounded parallelism."""
 
-    def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
-        """Start tasks in the order given and yield (index, result) as they finish.
+    def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        """Start tasks in the order given and yield (index, result) as they finish: one result for each task taken.
 
-        Closing the iterator cancels what is running and starts nothing more.
+        `tasks` is iterated once, and the next one is taken only when it is about to start: tasks are made then, with
+        what is known by then, and there may be fewer the later they are asked for. Closing the iterator cancels what
+        is running and starts nothing more.
         """
         ...
 

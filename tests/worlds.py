@@ -13,8 +13,8 @@ from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ports import ScanTask
 from ess_ray.record import decode_record
-from ess_ray.search.plan import cut_tasks
 from ess_ray.search.scan import run_task
 
 VNODES = 3
@@ -55,10 +55,9 @@ class World:
         """Count the messages in the table."""
         found: Counter[str] = Counter()
         entries = self.catalog.snapshot().objects("default", None, None)
-        for task in cut_tasks("default", Query(All(), limit=10_000), entries, 1 << 20):
-            result = run_task(self.store, task)
-            assert not result.failed
-            found.update(result.rows.column("message").to_pylist())
+        result = run_task(self.store, ScanTask("default", Query(All(), limit=10_000), tuple(entries)))
+        assert not result.failed
+        found.update(result.rows.column("message").to_pylist())
         return found
 
     def writer(self, limits: WriterLimits = WriterLimits()) -> VnodeWriter:  # noqa: B008

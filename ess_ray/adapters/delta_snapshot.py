@@ -9,7 +9,7 @@ May live here: values in memory. May not: files, locks, commits.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -18,17 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ess_ray.adapters.catalog_rules import transaction_of
+from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import format_timestamp, parse_timestamp_us
-from ess_ray.ports import ObjectEntry
+from ess_ray.ports import Ints, ObjectEntry
 
 MAX_RECENT: Final = 2_000
 """Objects kept beside the block before they are folded into it: scanning them one by one stays near 1 ms."""
 _MS_US: Final = 1_000
 _KNOWN_ACTIONS: Final = frozenset({"add", "remove", "txn", "commitInfo"})
-
-Ints = npt.NDArray[np.int64]
 
 
 class ForeignCommit(CorruptData):
@@ -90,7 +88,7 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class DeltaSnapshot:
+class DeltaSnapshot(SnapshotBase):
     """One frozen version of the table. Nothing it holds is ever changed. Safe to use from many threads."""
 
     version: int
@@ -99,18 +97,10 @@ class DeltaSnapshot:
     recent: Mapping[str, ObjectEntry]
     transactions: Mapping[str, int]
 
-    def next_offset(self, log_id: str, vnode: int) -> int | None:
-        """Give the next offset to read, None while no commit of this virtual node exists."""
-        return self.transactions.get(transaction_of(log_id, vnode))
-
-    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
-        """Give the next offset of each."""
-        return {vnode: self.next_offset(log_id, vnode) for vnode in vnodes}
-
-    def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
-        """List objects that may hold rows with start_us <= timestamp < end_us; `tenant` None means all."""
+    def select(self, tenant: str | None, start_us: int | None, end_us: int | None) -> Choice:
+        """Choose objects by vector comparisons over the block, and one by one beside it."""
         if start_us is not None and end_us is not None and start_us >= end_us:
-            return []
+            return choose(None, np.empty(0, np.intp), ())
         block, chosen = self.block, self.live
         if tenant is not None:
             code = block.tenant_names.index(tenant) if tenant in block.tenant_names else -1
@@ -119,15 +109,16 @@ class DeltaSnapshot:
             chosen = chosen & (block.max_us >= start_us)
         if end_us is not None:
             chosen = chosen & (block.min_us < end_us)
-        found = block.entries(np.flatnonzero(chosen))
-        found += [
-            entry
-            for entry in self.recent.values()
-            if (tenant is None or entry.tenant == tenant)
-            and (start_us is None or entry.max_us >= start_us)
-            and (end_us is None or entry.min_us < end_us)
-        ]
-        return found
+        return choose(block, np.flatnonzero(chosen), overlapping(self.recent.values(), tenant, start_us, end_us))
+
+    def count(self, tenant: str | None) -> int:
+        """Count a tenant's objects (None: all), without choosing them."""
+        block, live = self.block, self.live
+        if tenant is None:
+            return int(np.count_nonzero(live)) + len(self.recent)
+        code = block.tenant_names.index(tenant) if tenant in block.tenant_names else -1
+        mine = int(np.count_nonzero(live & (block.tenants == code)))
+        return mine + sum(1 for entry in self.recent.values() if entry.tenant == tenant)
 
     def holds(self, key: str) -> bool:
         """Tell whether an object is in this version."""

@@ -118,6 +118,8 @@ _PREFIX = re.compile(r"(?:[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*/?)?", re.ASCII)
 class MemoryObjectStore:
     """ObjectStore in memory, its clock given. Safe from many threads."""
 
+    coalesce_bytes = 0
+
     def __init__(self, clock_us: Callable[[], int]) -> None:
         self._clock_us = clock_us
         self._objects: dict[str, tuple[bytes, int]] = {}

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ess_ray.adapters.catalog_rules import (
     check_advances,
     check_entries,
@@ -20,6 +22,7 @@ from ess_ray.adapters.catalog_rules import (
     require_live,
     transaction_of,
 )
+from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping
 from ess_ray.core.errors import Fenced, UnknownOutcome
 from ess_ray.ports import Advance, ObjectEntry, Removed
 
@@ -27,32 +30,22 @@ _MS_US = 1000
 
 
 @dataclass(frozen=True)
-class MemorySnapshot:
+class MemorySnapshot(SnapshotBase):
     """One version of the table; its mappings are never changed, a commit makes new ones."""
 
     version: int
     entries: Mapping[str, ObjectEntry]
     transactions: Mapping[str, int]
 
-    def next_offset(self, log_id: str, vnode: int) -> int | None:
-        """Give the next offset to read, None while no commit of this virtual node exists."""
-        return self.transactions.get(transaction_of(log_id, vnode))
-
-    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
-        """Give the next offset of each."""
-        return {vnode: self.next_offset(log_id, vnode) for vnode in vnodes}
-
-    def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
-        """List objects that may hold rows with start_us <= timestamp < end_us; `tenant` None means all."""
+    def select(self, tenant: str | None, start_us: int | None, end_us: int | None) -> Choice:
+        """Choose objects one by one."""
         if start_us is not None and end_us is not None and start_us >= end_us:
-            return []
-        return [
-            entry
-            for entry in self.entries.values()
-            if (tenant is None or entry.tenant == tenant)
-            and (start_us is None or entry.max_us >= start_us)
-            and (end_us is None or entry.min_us < end_us)
-        ]
+            return choose(None, np.empty(0, np.intp), ())
+        return choose(None, np.empty(0, np.intp), overlapping(self.entries.values(), tenant, start_us, end_us))
+
+    def count(self, tenant: str | None) -> int:
+        """Count a tenant's objects (None: all)."""
+        return sum(1 for entry in self.entries.values() if tenant in (None, entry.tenant))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ receives them. May live here: the tree's node types and questions about the tree
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 Order = Literal["newest", "oldest"]
@@ -113,6 +113,14 @@ class Query:
         """Tell whether a block whose timestamps lie in [min_us, max_us] can hold a matching row."""
         after_start = self.start_us is None or max_us >= self.start_us
         return after_start and (self.end_us is None or min_us < self.end_us)
+
+    def bounded(self, bound_us: int | None) -> Query:
+        """Give this query without the rows that answer order puts strictly behind `bound_us` (None: as it is)."""
+        if bound_us is None:
+            return self
+        if self.order == "newest":
+            return self if self.start_us is not None and self.start_us >= bound_us else replace(self, start_us=bound_us)
+        return self if self.end_us is not None and self.end_us <= bound_us + 1 else replace(self, end_us=bound_us + 1)
 
     def columns(self) -> frozenset[str]:
         """Name the stored columns that deciding a row needs (`attributes` for any attribute)."""

@@ -1,13 +1,16 @@
-"""Scan tasks on Ray: bounded parallelism, results as they finish, cancellation.
+"""Scan tasks on Ray: bounded parallelism, results as they finish, second copies of stragglers, cancellation.
 
-May live here: running `search.scan.run_task` as Ray tasks. May not: what a task does, or how tasks are cut.
+May live here: running `search.scan.run_task` as Ray tasks. May not: what a task does, how tasks are cut, or when a task
+counts as a straggler (`search.hedge`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
@@ -16,12 +19,18 @@ from ray import exceptions as ray_errors
 from ess_ray.core.merge import EMPTY
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.runtime.wiring import System
+from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
 from ess_ray.search.scan import run_task
 
 _log = logging.getLogger(__name__)
 
 TASK_RETRIES: Final = 2
 """Times Ray starts a task again whose worker died: scanning is pure, so again is always right."""
+CANCEL_GRACE_S: Final = 0.5
+"""A cancelled task ends between two calls of native code, and keeps its worker warm for the next search; one that is
+inside such a call for longer is ended with its worker, so that its CPU is free within a second."""
+CPU_INTERVAL_S: Final = 0.25
+"""How often a straggler's search looks whether a CPU is free for a second copy."""
 
 
 def _scan(system: System, task: ScanTask) -> ScanResult:
@@ -29,34 +38,135 @@ def _scan(system: System, task: ScanTask) -> ScanResult:
 
 
 class RayScanExecutor:
-    """ScanExecutor over Ray tasks, one CPU each."""
+    """ScanExecutor over Ray tasks, one CPU each. Lives on one event loop."""
 
-    def __init__(self, system: System) -> None:
-        self._system = system
+    def __init__(self, system: System, hedge: HedgeLimits = HedgeLimits()) -> None:  # noqa: B008
+        self._system, self._hedge = system, hedge
         self._remote = ray.remote(_scan)
+        self._ending: set[asyncio.Task[None]] = set()
 
-    async def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """See the port. A task that Ray gives up on becomes a result that names its objects as failed."""
-        waiting = list(enumerate(tasks))[::-1]
-        running: dict[asyncio.Future[Any], tuple[int, Any]] = {}
+        run = _Run(self._system, self._remote, tasks, Hedge(time.monotonic, self._hedge))
         try:
-            while waiting or running:
-                while waiting and len(running) < self._system.scan_parallelism:
-                    index, task = waiting.pop()
-                    name = f"scan {task.entries[0].date} {task.entries[0].hour:02d}h, {len(task.entries)} objects"
-                    reference = self._remote.options(name=name, num_cpus=1, max_retries=TASK_RETRIES).remote(
-                        self._system, task
-                    )
-                    running[asyncio.ensure_future(_wait(reference))] = (index, reference)
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    index, _ = running.pop(future)
-                    yield index, _result(future, tasks[index])
+            while run.fill():
+                for index, result in await run.step():
+                    yield index, result
+                self._end(run.losers())
         finally:
-            for future, (_, reference) in running.items():
-                # Without force: it arrives between row groups, and the worker lives on for the next search.
-                ray.cancel(reference, force=False)
-                future.cancel()
+            self._end(run.leftover())
+
+    def _end(self, copies: Iterable[_Copy]) -> None:
+        """Cancel copies without waiting for their end: an answer that is proven is told at once."""
+        left: list[_Copy] = []
+        for copy in copies:
+            if copy.future.done():
+                copy.future.exception()  # looked at, so that asyncio does not complain of it
+            else:
+                left.append(copy)
+        if left:
+            ending = asyncio.create_task(_end(left), name="ending scan tasks")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ended)
+
+    def _ended(self, ending: asyncio.Task[None]) -> None:
+        self._ending.discard(ending)
+        if not ending.cancelled() and (error := ending.exception()) is not None:
+            _log.warning("scan tasks could not be cancelled, they end by themselves: %s", error)
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """One Ray task that runs a scan task: the only one, or one of two."""
+
+    index: int
+    reference: Any
+    future: asyncio.Future[ScanResult]
+
+
+class _Run:
+    """The scan tasks of one search: which are running, in one copy or two, and what came of them."""
+
+    def __init__(self, system: System, remote: Any, tasks: Iterable[ScanTask], hedge: Hedge) -> None:
+        self._system, self._remote, self._hedge = system, remote, hedge
+        self._tasks = enumerate(tasks)
+        self._waiting = True  # whether `tasks` may still have more
+        self._running: dict[int, ScanTask] = {}
+        self._copies: dict[asyncio.Future[ScanResult], _Copy] = {}
+        self._losers: list[_Copy] = []
+
+    def fill(self) -> bool:
+        """Start tasks as far as there is room. False when nothing is running."""
+        while self._waiting and len(self._copies) < self._system.scan_parallelism:
+            following = next(self._tasks, None)
+            if following is None:
+                self._waiting = False
+                break
+            index, task = following
+            self._running[index] = task
+            self._hedge.started(index, cost_bytes(task))
+            self._start(index)
+        return bool(self._copies)
+
+    def losers(self) -> list[_Copy]:
+        """Give, once, the copies whose twin answered."""
+        losers, self._losers = self._losers, []
+        return losers
+
+    def leftover(self) -> list[_Copy]:
+        """Give every copy that nobody will wait for any more."""
+        return [*self.losers(), *self._copies.values()]
+
+    async def step(self) -> list[tuple[int, ScanResult]]:
+        """Wait until something ends, or a straggler gets its second copy; gives the results that came."""
+        done, _ = await asyncio.wait(self._copies, timeout=self._patience_s(), return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            await self._hedge_one()
+        results = (self._settle(self._copies.pop(future)) for future in done if future in self._copies)
+        return [result for result in results if result is not None]
+
+    def _start(self, index: int) -> None:
+        task = self._running[index]
+        name = f"scan {task.entries[0].date} {task.entries[0].hour:02d}h, {len(task.entries)} objects"
+        options = self._remote.options(name=name, num_cpus=1, max_retries=TASK_RETRIES)
+        reference = options.remote(self._system, task)
+        future = asyncio.ensure_future(_wait(reference))
+        self._copies[future] = _Copy(index, reference, future)
+
+    def _patience_s(self) -> float | None:
+        """Tell how long to wait before a straggler is looked for; None while there is other work for its CPU."""
+        if self._waiting or len(self._copies) >= self._system.scan_parallelism:
+            return None
+        wait_s = self._hedge.wait_s()
+        return None if wait_s is None else max(wait_s, CPU_INTERVAL_S)
+
+    async def _hedge_one(self) -> None:
+        index = self._hedge.overdue()
+        # Not only this search's room counts: beside others, the straggler may itself be waiting for a CPU.
+        if index is None or (await asyncio.to_thread(ray.available_resources)).get("CPU", 0) < 1:
+            return
+        _log.info("a scan task takes long, a second copy is started: %s", self._running[index].entries[0].key)
+        self._hedge.hedged(index)
+        self._start(index)
+
+    def _settle(self, copy: _Copy) -> tuple[int, ScanResult] | None:
+        """Take an ended copy's answer, unless its twin answered before or may still do better."""
+        twin = next((other for other in self._copies.values() if other.index == copy.index), None)
+        try:
+            result = copy.future.result()
+        except ray_errors.RayError as error:
+            _log.warning("a scan task failed: %s", error)
+            if twin is not None:
+                return None
+            task = self._running.pop(copy.index)
+            self._hedge.gave_up(copy.index)
+            reason = f"its scan task failed: {type(error).__name__}"
+            return copy.index, ScanResult(EMPTY, 0, 0, 0, 0, tuple((entry.key, reason) for entry in task.entries))
+        del self._running[copy.index]
+        self._hedge.finished(copy.index)
+        if twin is not None:
+            self._losers.append(self._copies.pop(twin.future))
+        return copy.index, result
 
 
 async def _wait(reference: Any) -> ScanResult:
@@ -64,11 +174,12 @@ async def _wait(reference: Any) -> ScanResult:
     return result
 
 
-def _result(future: asyncio.Future[Any], task: ScanTask) -> ScanResult:
-    try:
-        result: ScanResult = future.result()
-    except ray_errors.RayError as error:
-        _log.warning("a scan task failed: %s", error)
-        reason = f"its scan task failed: {type(error).__name__}"
-        return ScanResult(EMPTY, 0, 0, 0, 0, tuple((entry.key, reason) for entry in task.entries))
-    return result
+async def _end(copies: Sequence[_Copy]) -> None:
+    """Cancel copies: gently, then with their workers those that are in native code."""
+    for copy in copies:
+        ray.cancel(copy.reference, force=False)
+    _, left = await asyncio.wait([copy.future for copy in copies], timeout=CANCEL_GRACE_S)
+    for copy in copies:
+        if copy.future in left:
+            ray.cancel(copy.reference, force=True)
+    await asyncio.gather(*(copy.future for copy in copies), return_exceptions=True)

@@ -5,14 +5,23 @@ May live here: pure decisions over views and snapshots. May not: waiting, I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.query import Order, Query
-from ess_ray.ports import ObjectEntry, ScanTask, VnodeRange
+from ess_ray.core.query import Query
+from ess_ray.ports import Ints, ObjectEntry, ScanTask, Selection, Snapshot, VnodeRange
+
+OBJECT_COST_BYTES: Final = 128 * 1024
+"""What opening an object costs, in bytes scanned: the least that it counts for, so that no task opens thousands."""
+RAMP_BYTES: Final = 1024 * 1024
+"""Left to read in a search's second task; each later one has twice as much, up to the whole."""
+TAIL_TASKS: Final = 8
+"""A task has at most one part in so many of what is left: the end of a search is shared out finely."""
 
 
 @dataclass(frozen=True)
@@ -67,29 +76,130 @@ def not_stored(rows: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
     return rows.filter(keep)
 
 
-def in_scan_order(entries: Iterable[ObjectEntry], order: Order) -> list[ObjectEntry]:
-    """Bring objects into the order in which an answer needs them: whose best row may come first, first."""
-    if order == "newest":
-        return sorted(entries, key=lambda entry: (-entry.max_us, entry.key))
-    return sorted(entries, key=lambda entry: (entry.min_us, entry.key))
+@dataclass(frozen=True)
+class Plan:
+    """The objects that a search may have to read, in the order in which its answer needs them, as columns.
+
+    In that order an object whose best row may come first, comes first; those of one timestamp in any order.
+    """
+
+    tenant: str
+    query: Query
+    objects_total: int
+    """The tenant's objects, whatever their time."""
+    bytes_total: int
+    """Stored bytes of the objects chosen."""
+    bytes_left: int
+    """What is left to read of them, as `_left_to_read` estimates it."""
+    _chosen: Selection
+    _at: Ints  # positions in `_chosen`, in scan order
+    ranks: Ints
+    """How far down in the answer an object's best row may stand: microseconds, negated for newest first; ascending."""
+    ends: Ints
+    """The bytes left to read up to and including each object."""
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    @property
+    def objects_pruned(self) -> int:
+        return self.objects_total - len(self)
+
+    def entries(self, start: int, end: int) -> tuple[ObjectEntry, ...]:
+        """Make the entries at places [start, end) of the scan order."""
+        return tuple(self._chosen.entries(self._at[start:end]))
 
 
-def cut_tasks(tenant: str, query: Query, entries: Sequence[ObjectEntry], task_bytes: int) -> list[ScanTask]:
-    """Cut objects in scan order into tasks of about `task_bytes`; an object is never split."""
-    tasks: list[ScanTask] = []
-    part: list[ObjectEntry] = []
-    for entry in entries:
-        if part and sum(e.size for e in part) + entry.size > task_bytes:
-            tasks.append(ScanTask(tenant, query, tuple(part)))
-            part = []
-        part.append(entry)
-    if part:
-        tasks.append(ScanTask(tenant, query, tuple(part)))
-    return tasks
+def make_plan(tenant: str, query: Query, snapshot: Snapshot) -> Plan:
+    """Choose and order a query's objects: a few vector operations, whatever their number."""
+    chosen = snapshot.select(tenant, query.start_us, query.end_us)
+    ranks = -chosen.max_us if query.order == "newest" else chosen.min_us
+    at = np.argsort(ranks, kind="stable")
+    left = _left_to_read(chosen, query)[at]
+    bytes_left, bytes_total = int(left.sum()), int(chosen.sizes.sum())
+    return Plan(tenant, query, snapshot.count(tenant), bytes_total, bytes_left, chosen, at, ranks[at], np.cumsum(left))
 
 
-def watermark_us(unfinished: Iterable[ScanTask], order: Order) -> int | None:
-    """Give the best timestamp that unfinished tasks can still bring; None when there is none."""
-    if order == "newest":
-        return max((entry.max_us for task in unfinished for entry in task.entries), default=None)
-    return min((entry.min_us for task in unfinished for entry in task.entries), default=None)
+def _left_to_read(chosen: Selection, query: Query) -> Ints:
+    """Estimate the bytes that each object costs: the share of it that lies in the query's time, and its opening."""
+    start, end = chosen.min_us, chosen.max_us + 1
+    inside_start = start if query.start_us is None else np.maximum(start, query.start_us)
+    inside_end = end if query.end_us is None else np.minimum(end, query.end_us)
+    share = (inside_end - inside_start) / (end - start)
+    left: Ints = np.maximum(chosen.sizes * share, OBJECT_COST_BYTES).astype(np.int64)
+    return left
+
+
+class Tasks:
+    """A plan being carried out: its tasks, each cut and made when it is asked for, and which are unfinished.
+
+    The first task is one object, those that follow grow up to `task_bytes` left to read: the first rows come early,
+    and an answer that is proven early has started little. The last ones shrink. An object is never split.
+    `tighten` tells of a bound: tasks that are made later leave out what lies strictly behind it. Not for several
+    threads.
+    """
+
+    def __init__(self, plan: Plan, task_bytes: int) -> None:
+        self._plan, self._task_bytes = plan, task_bytes
+        self._query = plan.query
+        self._next = 0  # the place in scan order where the next task begins
+        self._needed = len(plan)  # objects from here on cannot matter any more
+        self._budget = 0
+        self._made = self._lowest = 0  # tasks made; none below `_lowest` is unfinished
+        self._unfinished: dict[int, tuple[int, ScanTask]] = {}
+
+    def __iter__(self) -> Iterator[ScanTask]:
+        return self
+
+    def __next__(self) -> ScanTask:
+        start = self._next
+        if start >= self._needed:
+            raise StopIteration
+        ends = self._plan.ends
+        before = int(ends[start - 1]) if start else 0
+        # The last tasks are small again, so that no executor waits long for the one that ends last.
+        budget = min(self._budget, max(RAMP_BYTES, (int(ends[-1]) - before) // TAIL_TASKS))
+        fits = int(np.searchsorted(ends, before + budget, side="right"))
+        self._next = min(max(fits, start + 1), self._needed)
+        self._budget = min(max(2 * self._budget, RAMP_BYTES), self._task_bytes)
+        task = ScanTask(self._plan.tenant, self._query, self._plan.entries(start, self._next))
+        self._unfinished[self._made] = (start, task)
+        self._made += 1
+        return task
+
+    @property
+    def made(self) -> int:
+        """The number of tasks made, which is the index of the next one."""
+        return self._made
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are objects that no finished task has read."""
+        return bool(self._unfinished) or self._next < len(self._plan)
+
+    @property
+    def watermark_us(self) -> int | None:
+        """The best timestamp that what is unfinished can still bring; None when nothing is."""
+        while self._lowest < self._made and self._lowest not in self._unfinished:
+            self._lowest += 1
+        at = self._unfinished[self._lowest][0] if self._lowest < self._made else self._next
+        if at >= len(self._plan):
+            return None
+        rank = int(self._plan.ranks[at])
+        return -rank if self._query.order == "newest" else rank
+
+    def task(self, index: int) -> ScanTask:
+        """Give an unfinished task as it was made."""
+        return self._unfinished[index][1]
+
+    def finish(self, index: int) -> ScanTask:
+        """Take note that a task's result is known. Raises KeyError for a second result."""
+        return self._unfinished.pop(index)[1]
+
+    def tighten(self, bound_us: int | None) -> None:
+        """Leave out of all later tasks what lies strictly behind `bound_us` in answer order (None: nothing)."""
+        if bound_us is None:
+            return
+        self._query = self._plan.query.bounded(bound_us)
+        rank = -bound_us if self._query.order == "newest" else bound_us
+        self._needed = int(np.searchsorted(self._plan.ranks, rank, side="right"))

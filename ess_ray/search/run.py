@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import threading
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -33,7 +35,8 @@ from ess_ray.ports import (
     Snapshot,
     VnodeRange,
 )
-from ess_ray.search.plan import cut_tasks, in_scan_order, not_stored, uncovered, watermark_us
+from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, uncovered
 from ess_ray.search.scan import run_task
 
 _log = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ class SearchLimits:
 
     freshness_timeout_s: float = 2.0
     task_bytes: int = 16 * 1024 * 1024
-    """Stored bytes in one task: about a second of scanning, so that cancelling and stopping early stay cheap."""
+    """Bytes left to read in one task: about a second of scanning, so that cancelling and stopping early stay cheap."""
     in_place_bytes: int = 4 * 1024 * 1024
     """Up to here a search is done where it is planned: a task costs more than it saves."""
     attempts: int = 3
@@ -80,6 +83,8 @@ class _Search:
     started_s: float
     progress: _Progress = field(default_factory=_Progress)
     incomplete: list[str] = field(default_factory=list)
+    merged_repeats: int = 0
+    """Of the progress' repeats, those that the merge found."""
 
     def state(self, state: str, *, finished: bool) -> AnswerState:
         progress = {name: getattr(self.progress, name) for name in _Progress.__dataclass_fields__}
@@ -117,10 +122,12 @@ class Searcher:
         executor: ScanExecutor,
         results: ResultStore,
         limits: SearchLimits,
+        meter: SearchMeter | None = None,
     ) -> None:
         self._log, self._catalog, self._store = log, catalog, store
         self._in_flight, self._executor, self._results = in_flight, executor, results
         self._limits = limits
+        self._meter: SearchMeter = meter if meter is not None else Unmetered()
         self._running: dict[tuple[str, str], _Running] = {}
 
     async def start(self, tenant: str, query: Query) -> str:
@@ -165,6 +172,7 @@ class Searcher:
 
     async def _end(self, search: _Search, state: str, reason: str | None = None) -> None:
         search.incomplete += [] if reason is None else [reason]
+        self._meter.ended(state, time.monotonic() - search.started_s)
         with contextlib.suppress(NotFound):  # expired meanwhile: nobody is waiting for it
             await self._results.update(search.tenant, search.query_id, search.state(state, finished=True))
 
@@ -177,17 +185,19 @@ class Searcher:
         for rows in cut.rows:
             search.progress.rows_matched += len(rows)
             merge.add(rows)
-        tasks = self._plan(search, cut.snapshot)
-        unfinished = dict(enumerate(tasks))
-        results = self._results_of(search, tasks)
+        plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
+        search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
+        search.progress.bytes_total = plan.bytes_total
+        self._meter.planned(plan.objects_pruned)
+        tasks = Tasks(plan, self._limits.task_bytes)
+        results = self._results_of(plan, tasks)
         try:
-            fits = await self._emit(search, merge, unfinished.values())
-            while unfinished and fits and not merge.done:
+            fits = await self._emit(search, merge, tasks)
+            while tasks.unfinished and fits and not merge.done:
                 index, result = await anext(results)
-                del unfinished[index]
-                self._count(search, tasks[index], result)
+                self._count(search, tasks.finish(index), result)
                 merge.add(result.rows)
-                fits = await self._emit(search, merge, unfinished.values())
+                fits = await self._emit(search, merge, tasks)
         finally:
             await results.aclose()
         return "done" if fits else "truncated"
@@ -208,29 +218,24 @@ class Searcher:
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         return Cut(rows, snapshot, missing, scanned, repeats)
 
-    def _plan(self, search: _Search, snapshot: Snapshot) -> list[ScanTask]:
-        query, progress = search.query, search.progress
-        progress.objects_total = len(snapshot.objects(search.tenant, None, None))
-        entries = in_scan_order(snapshot.objects(search.tenant, query.start_us, query.end_us), query.order)
-        progress.objects_pruned = progress.objects_total - len(entries)
-        progress.bytes_total = sum(entry.size for entry in entries)
-        return cut_tasks(search.tenant, query, entries, self._limits.task_bytes)
-
-    async def _results_of(
-        self, search: _Search, tasks: Sequence[ScanTask]
-    ) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def _results_of(self, plan: Plan, tasks: Tasks) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
-        small = search.progress.bytes_total <= self._limits.in_place_bytes
-        source = self._in_place(tasks) if small else self._executor.run(tasks)
-        try:
-            async for index, result in source:
-                yield index, await self._again(tasks[index], result)
-        finally:
-            await source.aclose()
+        if plan.bytes_left <= self._limits.in_place_bytes:
+            sources = [self._in_place(tasks)]
+        elif plan.ends[0] <= self._limits.in_place_bytes:
+            # The first object may be all that the answer needs: then nothing is started for it.
+            sources = [self._in_place(itertools.islice(tasks, 1)), self._executor.run(tasks)]
+        else:
+            sources = [self._executor.run(tasks)]
+        for source in sources:
+            first = tasks.made
+            async with contextlib.aclosing(source):
+                async for index, result in source:
+                    yield first + index, await self._again(tasks.task(first + index), result)
 
-    async def _in_place(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def _in_place(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         for index, task in enumerate(tasks):
-            yield index, await asyncio.to_thread(run_task, self._store, task)
+            yield index, await _run_here(self._store, task)
 
     async def _again(self, task: ScanTask, result: ScanResult) -> ScanResult:
         """Try the failed objects of a result again, here: they are few, and a different place may fare better."""
@@ -239,7 +244,7 @@ class Searcher:
                 break
             keys = {key for key, _ in result.failed}
             rest = ScanTask(task.tenant, task.query, tuple(e for e in task.entries if e.key in keys))
-            more = await asyncio.to_thread(run_task, self._store, rest)
+            more = await _run_here(self._store, rest)
             result = ScanResult(
                 pa.concat_tables([result.rows, more.rows]),
                 result.rows_matched + more.rows_matched,
@@ -251,6 +256,7 @@ class Searcher:
         return result
 
     def _count(self, search: _Search, task: ScanTask, result: ScanResult) -> None:
+        self._meter.scanned(len(task.entries), result)
         progress = search.progress
         progress.objects_done += len(task.entries) - len(result.failed)
         progress.objects_failed += len(result.failed)
@@ -260,14 +266,29 @@ class Searcher:
         progress.duplicates_suppressed += result.duplicates_suppressed
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
 
-    async def _emit(self, search: _Search, merge: OrderedMerge, unfinished: Iterable[ScanTask]) -> bool:
-        """Append what is final by now and tell the progress. False when the stored answer is full."""
-        before = merge.duplicates_suppressed
-        watermark = watermark_us(unfinished, search.query.order)
-        rows = merge.release(watermark)
-        search.progress.duplicates_suppressed += merge.duplicates_suppressed - before
-        if watermark is not None:
-            search.progress.complete_from = format_timestamp(watermark)
+    async def _emit(self, search: _Search, merge: OrderedMerge, tasks: Tasks) -> bool:
+        """Append what is final by now and tell the progress. False when the stored answer is full.
+
+        Tasks that start later are told which rows can still matter.
+        """
+        watermark_us = tasks.watermark_us
+        rows = merge.release(watermark_us)
+        tasks.tighten(merge.bound_us)
+        search.progress.duplicates_suppressed += merge.duplicates_suppressed - search.merged_repeats
+        search.merged_repeats = merge.duplicates_suppressed
+        # An answer that its limit ended is complete down to its last row, whatever was read beyond it.
+        from_us = merge.bound_us if merge.done else watermark_us
+        if from_us is not None:
+            search.progress.complete_from = format_timestamp(from_us)
         fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
         await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
         return fits
+
+
+async def _run_here(store: ObjectStore, task: ScanTask) -> ScanResult:
+    """Run a task in a thread, which ends at its next row group when the search is cancelled."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(run_task, store, task, stop.is_set)
+    finally:
+        stop.set()

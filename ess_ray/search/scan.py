@@ -7,25 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pyarrow as pa
-
-from ess_ray.core.chunk import FOOTERS, open_object, scan_object
+from ess_ray.core.chunk import FOOTERS, GAP_BYTES, is_selective, open_object, scan_object
 from ess_ray.core.errors import EssError
-from ess_ray.core.merge import EMPTY, top
+from ess_ray.core.merge import OrderedMerge
 from ess_ray.ports import ObjectStore, ScanResult, ScanTask
 
 
 def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] = lambda: False) -> ScanResult:
-    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out."""
-    found: list[pa.Table] = []
+    """Scan a task's objects one after the other; one that cannot be read is named in `failed`, never left out.
+
+    As soon as `limit` rows are found, the objects that follow are asked only for rows that can still be among them,
+    and those that can hold none are not opened.
+    """
+    merge = OrderedMerge(task.query.order, task.query.limit)
     failed: list[tuple[str, str]] = []
     matched = bytes_read = gets = repeats = 0
+    gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
+    with_index = is_selective(task.query)
     for entry in task.entries:
         if cancelled():
             break
+        query = task.query.bounded(merge.bound_us)
+        if not query.overlaps(entry.min_us, entry.max_us):
+            continue
         try:
-            reader = open_object(store, entry.key, entry.size, FOOTERS)
-            matches = scan_object(reader, task.query, cancelled)
+            reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
+            matches = scan_object(reader, query, cancelled)
         except (EssError, OSError) as error:
             failed.append((entry.key, str(error)))
             continue
@@ -33,7 +40,6 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
         repeats += matches.duplicates_suppressed
         bytes_read += reader.bytes_read
         gets += reader.gets
-        if len(matches.rows):
-            found.append(matches.rows)
-    rows, again = top(pa.concat_tables(found), task.query.order, task.query.limit) if found else (EMPTY, 0)
-    return ScanResult(rows, matched, bytes_read, gets, repeats + again, tuple(failed))
+        merge.add(matches.rows)
+    rows = merge.release(None)
+    return ScanResult(rows, matched, bytes_read, gets, repeats + merge.duplicates_suppressed, tuple(failed))

@@ -1,32 +1,121 @@
-"""`make bench`: measures, prints, and writes tests/benchmarks/RESULTS.md. `--quick` is a check that it runs."""
+"""`make bench`: measures, prints, and writes tests/benchmarks/RESULTS.md. `--quick` is a check that it runs.
+
+Only a full run writes the results: one of all parts, at full size.
+"""
 
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 
-from tests.benchmarks import push, scan, store
+from tests.benchmarks import corpus, over_http, planning, push, scan, store, workers
 from tests.benchmarks.report import machine, table
+from tests.benchmarks.rivals import measure as rivals
+from tests.benchmarks.rivals.tables import report
+from tests.benchmarks.rivals.targets import targets
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
+RESULTS: Final = Path(__file__).parent / "RESULTS.md"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: events, seconds and rounds."""
+
+    rounds: int
+    push_s: float
+    events: int
+    rival_events: int
+    rival_rounds: int
+    objects: int
+    http_events: int
+    http_rounds: int
+
+
+FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 5, 100_000, 200_000, 50)
+QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5)
+
+
+def _say(text: str) -> None:
+    click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
+
+
+def _push(folder: Path, size: Size) -> str:
+    return table("Push", push.measure(folder, size.push_s, size.rounds))
+
+
+def _store(folder: Path, size: Size) -> str:
+    return table("Store", store.measure(folder, size.events, size.rounds))
+
+
+def _scan(folder: Path, size: Size) -> str:
+    return table("Scan", scan.measure(folder, size.events, size.rounds))
+
+
+def _rivals(folder: Path, size: Size) -> str:
+    _say(f"making {size.rival_events:,} events")
+    made = corpus.make(folder / "corpus", size.rival_events)
+    results = rivals.compare(folder, made, size.rival_rounds, _say)
+    return f"{report(results)}\n{targets(results)}"
+
+
+def _plan(folder: Path, size: Size) -> str:
+    return table(f"Plan over {size.objects:,} objects", planning.measure(folder, size.objects, size.rounds))
+
+
+def _workers(folder: Path, size: Size) -> str:
+    return table("One and two scan tasks at a time", workers.measure(folder, size.events, size.rounds))
+
+
+def _http(folder: Path, size: Size) -> str:
+    rows = over_http.measure(folder, size.http_events, size.http_rounds)
+    return table(f"Search over HTTP, {size.http_events:,} events, embedded, the client's time included", rows)
+
+
+PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
+    "push": _push,
+    "store": _store,
+    "scan": _scan,
+    "rivals": _rivals,
+    "plan": _plan,
+    "workers": _workers,
+    "http": _http,
+}
+
+
+def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str]:
+    names = list(PARTS) if only is None else [name.strip() for name in only.split(",")]
+    for name in names:
+        if name not in PARTS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(PARTS)}")
+    return names
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Small and short; writes no results.")
-def main(quick: bool) -> None:
-    """Measure the push path, the way from the log to objects, and full scans of objects."""
-    seconds, rounds, count = (2.0, 1, 50_000) if quick else (8.0, 5, 500_000)
-    with tempfile.TemporaryDirectory(prefix="ess-bench-") as folder:
-        parts = [
-            table("Push", push.measure(Path(folder), seconds, rounds)),
-            table("Store", store.measure(Path(folder), count, rounds)),
-            table("Scan", scan.measure(Path(folder) / "scan", count, rounds)),
-        ]
-    text = f"# Results of `make bench`\n\nMedians of {rounds} rounds. {machine()}.\n\n" + "\n".join(parts)
+@click.option("--quick", is_flag=True, help="Small and short; writes no results, and its figures tell nothing.")
+@click.option("--only", "names", callback=_chosen, help=f"Some of {','.join(PARTS)}; writes no results.")
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
+)
+def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
+    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, searching over HTTP."""
+    size = QUICK if quick else FULL
+    texts = []
+    for name in names:
+        _say(name)
+        with tempfile.TemporaryDirectory(prefix="ess-bench-", dir=work_dir) as folder:
+            texts.append(PARTS[name](Path(folder) / name, size))
+    rounds = f"Medians of {size.rounds} rounds"
+    text = f"# Results of `make bench`\n\n{rounds}, unless said otherwise. {machine()}.\n\n" + "\n".join(texts)
     click.echo(text)
-    if not quick:
+    if not quick and names == list(PARTS):
         RESULTS.write_text(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,3 +53,15 @@ def table(title: str, rows: Iterable[Row]) -> str:
     """Write rows as a Markdown table."""
     lines = [f"## {title}", "", "| what | measured | beside |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {row.what} | {row.value} | {row.note} |" for row in rows), ""])
+
+
+def grid(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], level: int = 2, text: str = "") -> str:
+    """Write a Markdown table of any columns; `level` of its heading, `text` between heading and table."""
+    lines = [f"{'#' * level} {title}", "", *([text, ""] if text else [])]
+    lines += [_line(header), "|" + "---|" * len(header), *(_line(row) for row in rows)]
+    return "\n".join([*lines, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    # A bar within a cell (in a regex) would end it.
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -465,6 +465,10 @@ def test_objects_are_pruned_by_tenant(world: Harness) -> None:
         assert snapshot.objects("ab", None, None) == [yours]
         assert snapshot.objects("b", None, None) == []
         assert len(snapshot.objects(None, None, None)) == 2
+        assert [snapshot.count(tenant) for tenant in ("a", "ab", "b", None)] == [1, 1, 0, 2]
+        chosen = snapshot.select("ab", None, None)
+        assert (chosen.sizes.tolist(), chosen.min_us.tolist()) == ([yours.size], [yours.min_us])
+        assert (chosen.max_us.tolist(), chosen.entries([0])) == ([yours.max_us], [yours])
 
 
 # --------------------------------------------------------------------------------------------------- what is refused

@@ -20,6 +20,8 @@ from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.ports import ObjectStore
 
 MINUTE_US = 60_000_000
+MAX_COALESCE_BYTES = 16 * 1024 * 1024
+"""More than any store needs: readers keep a multiple of it in memory."""
 
 
 def _local(request: pytest.FixtureRequest) -> ObjectStore:
@@ -168,6 +170,10 @@ def test_a_reader_never_meets_half_an_object(store: ObjectStore) -> None:
         thread.join()
     assert set(seen) <= set(values)
     assert keys(store, "") == ["k"]
+
+
+def test_what_a_request_costs_is_told(store: ObjectStore) -> None:
+    assert 0 <= store.coalesce_bytes <= MAX_COALESCE_BYTES
 
 
 def test_the_clock_goes_on(store: ObjectStore) -> None:

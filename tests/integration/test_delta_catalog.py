@@ -262,6 +262,13 @@ def test_plans_over_many_objects_are_those_of_a_plain_filter(tmp_path: Path, t0_
             found = snapshot.objects(tenant, start_us, end_us)
             assert sorted(one.key for one in found) == sorted(expected)
             assert all(there[one.key] == one for one in found)
+            chosen = snapshot.select(tenant, start_us, end_us)
+            assert len(chosen) == len(found)
+            some = [chance.randrange(len(found)) for _ in range(20)] if found else []
+            assert chosen.entries(some) == [found[at] for at in some], "in the order asked for, repeats too"
+            columns = zip(chosen.sizes.tolist(), chosen.min_us.tolist(), chosen.max_us.tolist(), strict=True)
+            assert list(columns) == [(one.size, one.min_us, one.max_us) for one in found]
+            assert snapshot.count(tenant) == len(snapshot.objects(tenant, None, None))
 
 
 # ------------------------------------------------------------------------------------------------------ many processes

@@ -23,9 +23,8 @@ from ess_ray.core.event import partition_of
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
-from ess_ray.ports import Record, View
+from ess_ray.ports import Record, ScanTask, View
 from ess_ray.record import RequestKey, encode_records
-from ess_ray.search.plan import cut_tasks
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.scan import run_task
 from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
@@ -219,10 +218,11 @@ class ExactlyOnce(RuleBasedStateMachine):
         cut = self.run(self._searcher(Owners(self.owner, then)).cut("default", Query(All(), limit=10_000)))
         found = Counter(self._messages(cut.rows))
         query = Query(All(), limit=10_000)
-        for task in cut_tasks("default", query, cut.snapshot.objects("default", None, None), 1 << 20):
-            result = run_task(self.world.store, task)
-            assert not result.failed
-            found.update(self._messages([result.rows]))
+        result = run_task(
+            self.world.store, ScanTask("default", query, tuple(cut.snapshot.objects("default", None, None)))
+        )
+        assert not result.failed
+        found.update(self._messages([result.rows]))
         assert not [name for name, times in found.items() if times > 1], "doubled"
         assert found.keys() <= self.expected, "made up"
         if not cut.missing:

@@ -24,7 +24,7 @@ from ess_ray.core.chunk.layout import Facts, facts_to_metadata
 from ess_ray.core.chunk.page import NotInPlace, TextBlock, unpack_deltas
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.query import And, Contains, Equals, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.query import And, Contains, Equals, Field, Node, Not, Or, Order, Query, Regex
 from tests.property.test_filter import (
     ALPHABET,
     BOUNDS,
@@ -96,6 +96,50 @@ def test_a_scan_agrees_with_the_filter_and_the_oracle(
     assert found.equals(table.take(pa.array(expected, pa.int64())))
     newest = scanned(table, Query(root, start_us, end_us, 2, "newest"), gap_bytes)
     assert newest.equals(table.take(pa.array(expected[::-1][:2], pa.int64())))
+
+
+def distinct(rows: list[dict[str, Any]], indices: list[int]) -> list[int]:
+    """Leave out, of rows with one `event_id`, all but the first."""
+    seen: set[str] = set()
+    kept = []
+    for index in indices:
+        event_id = rows[index]["event_id"]
+        if event_id is None or event_id not in seen:
+            kept.append(index)
+            seen.add(event_id)
+    return kept
+
+
+@MANY
+@given(
+    TREES,
+    BOUNDS,
+    st.lists(ROWS, min_size=1, max_size=8),
+    st.integers(1, 4),
+    st.integers(1, 12),
+    st.sampled_from(["newest", "oldest"]),
+    st.sampled_from([0, 100, 1 << 20]),
+    st.just([None]) | st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=7),
+)
+def test_a_limit_gives_the_first_rows_of_the_whole_answer(
+    root: Node,
+    start_us: int | None,
+    drawn: list[dict[str, Any]],
+    copies: int,
+    limit: int,
+    order: Order,
+    gap_bytes: int,
+    ids: list[str | None],
+) -> None:
+    rows = sorted(drawn * copies, key=lambda row: row["timestamp"])
+    rows = [{**row, "event_id": ids[at % len(ids)]} for at, row in enumerate(rows)]
+    table = table_of(rows)
+    matching = [index for index, row in enumerate(rows) if wanted(Query(root, start_us), row)]
+    expected = distinct(rows, matching if order == "oldest" else matching[::-1])[:limit]
+    reader = opened(table, gap_bytes)
+    found = chunk.scan_object(reader, Query(root, start_us, None, limit, order))
+    assert found.rows.equals(table.take(pa.array(expected, pa.int64())))
+    assert len(expected) <= found.rows_matched <= len(matching)
 
 
 MESSAGE_TREES: st.SearchStrategy[Node] = st.recursive(

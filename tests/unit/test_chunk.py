@@ -136,6 +136,15 @@ def test_repeats_by_id_are_merged_within_an_object(make_events: Make, t0_us: int
     assert found.duplicates_suppressed == 1
 
 
+def test_repeats_by_id_do_not_fill_a_limit(make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "ROWS_PER_GROUP", 3)
+    ids = [None, "a", "a", "a", "a"] * 2
+    reader = opened(make_events([t0_us + i for i in range(10)], event_id=ids))
+    found = chunk.scan_object(reader, Query(limit=3))
+    assert found.rows.column("offset").to_pylist() == [9, 5, 0]
+    assert found.rows_matched == 10
+
+
 def test_a_cancelled_scan_ends_between_row_groups(make_events: Make, t0_us: int) -> None:
     reader = opened(make_events([t0_us + i for i in range(40_000)]))
     answers = iter([False, True])

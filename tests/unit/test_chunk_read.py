@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core import chunk
-from ess_ray.core.chunk import read
+from ess_ray.core.chunk import read, write
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
-from ess_ray.core.query import And, Contains, Equals, Field, Query
+from ess_ray.core.query import And, Contains, Equals, Field, Order, Query
 
 Make = Callable[..., pa.Table]
 MESSAGE = Field("message")
@@ -30,6 +30,8 @@ class Requests:
             "default", encoded.min_us, encoded.max_us, uuid4().hex, encoded.footer_bytes, encoded.index_bytes
         )
         self.data = encoded.data.to_pybytes()
+        self.footer_bytes, self.index_bytes = encoded.footer_bytes, encoded.index_bytes
+        self.tail_bytes = encoded.footer_bytes + encoded.index_bytes
         self.ranges: list[tuple[int, int]] = []
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
@@ -39,8 +41,10 @@ class Requests:
     def get_suffix(self, key: str, length: int) -> bytes:
         return self.get_range(key, len(self.data) - length, length)
 
-    def open(self, footers: chunk.FooterCache | None = None, gap_bytes: int = read.GAP_BYTES) -> chunk.ObjectReader:
-        return chunk.open_object(self, self.key, len(self.data), footers, gap_bytes)
+    def open(
+        self, footers: chunk.FooterCache | None = None, gap_bytes: int = read.GAP_BYTES, with_index: bool = True
+    ) -> chunk.ObjectReader:
+        return chunk.open_object(self, self.key, len(self.data), footers, gap_bytes, with_index)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,61 @@ def test_a_scanned_object_takes_at_most_three_requests(stored: Requests, limit: 
     assert found.rows.column("offset").to_pylist() == [50_000, 100]
     assert reader.gets == len(stored.ranges) <= 3
     assert reader.bytes_read == sum(end - start for start, end in stored.ranges)
+
+
+@pytest.fixture(scope="module")
+def many_groups(make_events: Make, t0_us: int) -> Requests:
+    """An object of 120 row groups: "common" is in every row, "seldom" in one of each group, "needle-42" in three."""
+    texts = [f"common {sha256(b'%d' % i).hexdigest()}{' seldom' if i % 500 == 250 else ''}" for i in range(COUNT)]
+    for i in (700, 30_000, 59_000):
+        texts[i] = "here is needle-42"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "ROWS_PER_GROUP", 500)
+        return Requests(make_events([t0_us + i for i in range(COUNT)], texts))
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("gap_bytes", [0, 32 * 1024, read.GAP_BYTES])
+def test_the_newest_of_a_common_term_read_little(many_groups: Requests, order: Order, gap_bytes: int) -> None:
+    query = Query(Contains(MESSAGE, "common", True), limit=100, order=order)
+    reader = many_groups.open(gap_bytes=gap_bytes, with_index=chunk.is_selective(query))
+    found = chunk.scan_object(reader, query)
+    assert len(found.rows) == 100
+    footer_and_index = many_groups.tail_bytes if reader.knows_index else many_groups.footer_bytes
+    assert reader.bytes_read - footer_and_index <= len(many_groups.data) / 100
+    assert reader.knows_index == (gap_bytes == read.GAP_BYTES), "a small index comes with the footer"
+
+
+def test_what_is_read_ahead_grows_with_what_the_limit_still_wants(many_groups: Requests) -> None:
+    query = Query(Contains(MESSAGE, "seldom", True), limit=10)
+    reader = many_groups.open(gap_bytes=32 * 1024, with_index=False)
+    found = chunk.scan_object(reader, query)
+    expected = [i for i in range(COUNT) if i % 500 == 250 and i not in (700, 30_000, 59_000)][::-1][:10]
+    assert found.rows.column("offset").to_pylist() == expected
+    assert reader.bytes_read < many_groups.footer_bytes + many_groups.index_bytes + len(many_groups.data) / 4
+
+
+def test_scattered_row_groups_take_few_requests_where_requests_are_dear(many_groups: Requests) -> None:
+    for limit in (1000, 2):
+        query = Query(Contains(MESSAGE, "needle-42", False), limit=limit)
+        reader = many_groups.open(with_index=chunk.is_selective(query))
+        found = chunk.scan_object(reader, query)
+        assert found.rows.column("offset").to_pylist() == [59_000, 30_000, 700][:limit]
+        assert reader.gets <= 3
+
+
+def test_an_index_left_out_at_first_is_read_once_and_kept(many_groups: Requests) -> None:
+    footers = chunk.FooterCache()
+    reader = many_groups.open(footers, gap_bytes=0, with_index=False)
+    assert not reader.knows_index
+    assert len(reader.index) == many_groups.index_bytes
+    assert reader.gets == 2
+    again = many_groups.open(footers, gap_bytes=0, with_index=False)
+    assert again.knows_index
+    assert again.index == reader.index
+    assert again.gets == 0
+    many_groups.open(footers, gap_bytes=0, with_index=False)
+    assert footers.get(many_groups.key, len(many_groups.data)) is again.footer
 
 
 def test_with_small_gaps_only_tested_columns_are_read(stored: Requests) -> None:

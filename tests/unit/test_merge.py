@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +68,44 @@ def test_merging_parts_is_sorting_the_whole(
         first += len(part)
         merge.add(top(table, order, limit)[0] if cut else table)
     assert offsets(merge.release(None)) == expected[:limit]
+
+
+@given(parts=st.lists(rows, max_size=8), limit=st.integers(1, 6), data=st.data())
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_rows_that_come_between_releases_and_what_the_bound_leaves_out_change_nothing(
+    make_events: Make,
+    t0_us: int,
+    order: Order,
+    parts: list[list[tuple[int, str | None]]],
+    limit: int,
+    data: st.DataObject,
+) -> None:
+    """Parts arrive in any order; rows strictly behind the bound of the moment are left out, as later tasks do."""
+    flat = [(time, event_id) for part in parts for time, event_id in part]
+    ranked = sorted(((time, n, event_id) for n, (time, event_id) in enumerate(flat)), reverse=order == "newest")
+    expected: list[int] = []
+    seen: set[str] = set()
+    for _, number, event_id in ranked:
+        if event_id is None or event_id not in seen:
+            expected.append(number)
+            seen |= {event_id} if event_id else set()
+    first, tables = 0, []
+    for part in parts:
+        tables.append((part, make_events([t0_us + t for t, _ in part], first=first, event_id=[e for _, e in part])))
+        first += len(part)
+    merge = OrderedMerge(order, limit)
+    released: list[int] = []
+    bounds: list[int] = []
+    for at, (_, table) in enumerate(waiting := data.draw(st.permutations(tables))):
+        bound_us, times, needed = merge.bound_us, table.column("timestamp").cast(pa.int64()), table
+        if bound_us is not None:
+            bounds.append(bound_us if order == "oldest" else -bound_us)
+            keep = pc.greater_equal if order == "newest" else pc.less_equal
+            needed = table.filter(keep(times, bound_us))
+        merge.add(needed)
+        left = [t0_us + time for part, _ in waiting[at + 1 :] for time, _ in part]
+        best = (max if order == "newest" else min)(left, default=None)
+        released += offsets(merge.release(best))
+        assert released == expected[: len(released)], "in final order only"
+    assert released + offsets(merge.release(None)) == expected[:limit]
+    assert bounds == sorted(bounds, reverse=True), "a bound only gets tighter"

@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ess_ray.core.query import Query
-from ess_ray.ports import ObjectEntry, VnodeRange
-from ess_ray.search.plan import cut_tasks, in_scan_order, not_stored, uncovered, watermark_us
+from ess_ray.adapters.memory_catalog import MemorySnapshot
+from ess_ray.core.query import Order, Query
+from ess_ray.ports import ObjectEntry, ScanTask, VnodeRange
+from ess_ray.search.plan import OBJECT_COST_BYTES, Plan, Tasks, make_plan, not_stored, uncovered
 
 
 @pytest.mark.parametrize(
@@ -39,16 +42,106 @@ def test_buffered_rows_that_the_snapshot_holds_are_dropped(make_events: Callable
     assert pairs == [(0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]
 
 
-def entry(number: int, size: int, min_us: int, max_us: int) -> ObjectEntry:
-    return ObjectEntry(f"k{number}", size, "default", "2026-01-01", 0, 1, min_us, max_us, 0)
+def entry(number: int, size: int, min_us: int, max_us: int, tenant: str = "default") -> ObjectEntry:
+    return ObjectEntry(f"k{number}", size, tenant, "2026-01-01", 0, 1, min_us, max_us, 0)
 
 
-def test_tasks_are_cut_by_bytes_in_scan_order() -> None:
+MIB = 1 << 20
+
+
+def plan_of(entries: list[ObjectEntry], query: Query = Query()) -> Plan:  # noqa: B008
+    snapshot = MemorySnapshot(1, {one.key: one for one in entries}, {})
+    return make_plan("default", query, snapshot)
+
+
+def keys(task: ScanTask) -> list[str]:
+    return [one.key for one in task.entries]
+
+
+def test_a_plan_counts_exactly() -> None:
+    entries = [entry(0, 5, 0, 10), entry(1, 7, 10, 30), entry(2, 50, 31, 40), entry(3, 1, 0, 99, "other")]
+    plan = plan_of(entries, Query(start_us=10, end_us=31))
+    assert (plan.objects_total, plan.objects_pruned, plan.bytes_total, len(plan)) == (3, 1, 12, 2)
+    nothing = plan_of([])
+    assert (nothing.objects_total, nothing.bytes_left, Tasks(nothing, MIB).watermark_us) == (0, 0, None)
+    assert list(Tasks(nothing, MIB)) == []
+
+
+def test_bytes_left_to_read_are_the_share_in_the_time_asked_for_and_the_opening() -> None:
+    plan = plan_of([entry(0, 100 * MIB, 0, 99), entry(1, 10, 0, 99)], Query(start_us=50, end_us=60))
+    assert plan.bytes_left == 10 * MIB + OBJECT_COST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("newest", ["k3", "k1", "k2", "k0"]), ("oldest", ["k0", "k3", "k1", "k2"])]
+)
+def test_tasks_come_in_scan_order_and_grow(order: Order, expected: list[str]) -> None:
     entries = [entry(0, 5, 0, 10), entry(1, 5, 5, 30), entry(2, 50, 7, 20), entry(3, 1, 1, 40)]
-    ordered = in_scan_order(entries, "newest")
-    assert [e.key for e in ordered] == ["k3", "k1", "k2", "k0"]
-    tasks = cut_tasks("default", Query(), ordered, 10)
-    assert [[e.key for e in task.entries] for task in tasks] == [["k3", "k1"], ["k2"], ["k0"]]
-    assert watermark_us(tasks[1:], "newest") == 20
-    assert watermark_us(tasks[1:], "oldest") == 0
-    assert watermark_us([], "newest") is None
+    tasks = Tasks(plan_of(entries, Query(order=order)), MIB)
+    made = [keys(task) for task in tasks]
+    assert made == [expected[:1], expected[1:]], "first one object, then as many as fit"
+
+
+def test_tasks_are_cut_by_bytes_are_small_at_both_ends_and_never_split_an_object() -> None:
+    entries = [entry(n, size * MIB, -n, -n) for n, size in enumerate([9, 1, 1, 1, 1, 1, 9, 2, 2, 2])]
+    made = [keys(task) for task in Tasks(plan_of(entries), 4 * MIB)]
+    assert made == [["k0"], ["k1"], ["k2", "k3"], ["k4", "k5"], ["k6"], ["k7"], ["k8"], ["k9"]]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@given(data=st.data())
+def test_the_watermark_is_the_best_of_what_is_unfinished(order: Order, data: st.DataObject) -> None:
+    times = data.draw(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=12))
+    entries = [entry(n, MIB, low, low + span) for n, (low, span) in enumerate(times)]
+    tasks = Tasks(plan_of(entries, Query(order=order)), 2 * MIB)
+    left, running = dict(enumerate(entries)), []
+    while left:
+        if not running or data.draw(st.booleans()):
+            task = next(tasks, None)
+            running += [] if task is None else [(tasks.made - 1, task)]
+        if running and data.draw(st.booleans()):
+            index, task = running.pop(data.draw(st.integers(0, len(running) - 1)))
+            assert tasks.finish(index) is task
+            for one in task.entries:
+                del left[int(one.key[1:])]
+        best = max(e.max_us for e in left.values()) if left and order == "newest" else None
+        best = min(e.min_us for e in left.values()) if left and order == "oldest" else best
+        assert tasks.watermark_us == best
+        assert tasks.unfinished is bool(left)
+
+
+def test_what_cannot_matter_is_not_started_and_later_tasks_read_less() -> None:
+    entries = [entry(n, MIB, 100 - 10 * n, 109 - 10 * n) for n in range(6)]
+    tasks = Tasks(plan_of(entries, Query(start_us=0)), MIB)
+    assert keys(next(tasks)) == ["k0"]
+    tasks.tighten(87)
+    assert keys(second := next(tasks)) == ["k1"]
+    assert second.query == Query(start_us=87)
+    tasks.tighten(89)  # a tie with an object's best row: that object may matter
+    assert [keys(task) for task in tasks] == [["k2"]]
+    assert tasks.watermark_us == 109
+    for index in range(3):
+        tasks.finish(index)
+    assert (tasks.watermark_us, tasks.unfinished) == (79, True)
+
+
+def test_a_second_result_of_one_task_is_refused() -> None:
+    tasks = Tasks(plan_of([entry(0, 1, 0, 0)]), MIB)
+    next(tasks)
+    tasks.finish(0)
+    with pytest.raises(KeyError):
+        tasks.finish(0)
+
+
+@pytest.mark.parametrize(
+    ("query", "bound_us", "expected"),
+    [
+        (Query(), 5, Query(start_us=5)),
+        (Query(start_us=9), 5, Query(start_us=9)),
+        (Query(order="oldest"), 5, Query(order="oldest", end_us=6)),
+        (Query(order="oldest", end_us=5), 5, Query(order="oldest", end_us=5)),
+        (Query(start_us=1, end_us=2), None, Query(start_us=1, end_us=2)),
+    ],
+)
+def test_a_bounded_query_keeps_ties(query: Query, bound_us: int | None, expected: Query) -> None:
+    assert query.bounded(bound_us) == expected

@@ -7,7 +7,8 @@ the footer and the skip index before it.
 
 - `layout`: names and facts: the key, what the footer tells.
 - `write`: rows to bytes.
-- `read`: bytes to rows: the tail, the ranges fetched, a row group's columns.
+- `footer`: the tail, parsed and kept.
+- `read`: bytes to rows: the ranges fetched, a row group's columns.
 - `page`: a column chunk's pages, decoded by ourselves so that their text is searched where it lies.
 - `hash`: the hash of rows that the footer tells.
 - `merge`: the rows of many objects in one order, for compaction.
@@ -16,6 +17,7 @@ the footer and the skip index before it.
 May live here: bytes <-> rows. May not: where bytes lie.
 """
 
+from ess_ray.core.chunk.footer import FOOTERS, FooterCache
 from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.layout import (
     FORMAT_VERSION,
@@ -27,13 +29,14 @@ from ess_ray.core.chunk.layout import (
     tail_bytes,
 )
 from ess_ray.core.chunk.merge import merged, open_bytes
-from ess_ray.core.chunk.read import FOOTERS, Blobs, FooterCache, ObjectReader, open_object
-from ess_ray.core.chunk.scan import ObjectMatches, scan_object
+from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, open_object
+from ess_ray.core.chunk.scan import ObjectMatches, is_selective, scan_object
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [
     "FOOTERS",
     "FORMAT_VERSION",
+    "GAP_BYTES",
     "Blobs",
     "ContentHash",
     "Encoded",
@@ -47,6 +50,7 @@ __all__ = [
     "content_hash",
     "encode_object",
     "encode_stream",
+    "is_selective",
     "merged",
     "object_key",
     "open_bytes",

@@ -84,10 +84,15 @@ def object_key(tenant: str, min_us: int, max_us: int, uuid_hex: str, footer_byte
 
 def tail_bytes(key: str) -> int:
     """Tell from an object's key how many bytes at its end hold index and footer. Raises CorruptData."""
+    return sum(tail_parts(key))
+
+
+def tail_parts(key: str) -> tuple[int, int]:
+    """Tell from an object's key how many bytes the footer at its end takes, and the index before it."""
     match = _KEY.fullmatch(key)
     if match is None:
         raise CorruptData(f"{key} is not the name of an ess_ray object")
-    return int(match["footer"]) + int(match["index"])
+    return int(match["footer"]), int(match["index"])
 
 
 def facts_to_metadata(facts: Facts) -> dict[str, str]:

@@ -225,55 +225,38 @@ def _unpack_deltas(data: memoryview, page: npt.NDArray[np.uint8], count: int) ->
         raise ValueError("another layout than Parquet's")
     per_miniblock = block_values // miniblocks
     blocks = -(-(count - 1) // block_values)
+    widths = np.zeros((blocks, miniblocks), np.int64)
+    starts: list[int] = []
     minima: list[int] = []
-    # One pass over the headers; then the blocks whose miniblocks have the same widths are unpacked together.
-    alike: dict[bytes, tuple[list[int], list[int], int]] = {}
+    # One pass over the blocks' heads; then all miniblocks of one width are unpacked together.
     for block in range(blocks):
         minimum, at = _read_zigzag(data, at)
         minima.append(minimum)
-        widths = bytes(data[at : at + miniblocks])
+        own = list(data[at : at + miniblocks])
         at += miniblocks
         if block == blocks - 1:  # unused miniblocks at the end may have a width, but no data
-            used = -(-(count - 1 - block * block_values) // per_miniblock)
-            widths = widths[:used].ljust(miniblocks, b"\0")
-        if widths not in alike:
-            alike[widths] = [], [], sum(widths) * per_miniblock // 8
-        numbers, starts, size = alike[widths]
-        numbers.append(block)
+            own = own[: -(-(count - 1 - block * block_values) // per_miniblock)]
+        widths[block, : len(own)] = own
         starts.append(at)
-        at += size
+        at += sum(own) * per_miniblock // 8
     if at > len(data):
         raise ValueError("cut off")
-    deltas = np.zeros((blocks, miniblocks, per_miniblock), np.int64)
-    for widths, (numbers, starts, _) in alike.items():
-        into = deltas if len(numbers) == blocks else deltas[numbers]
-        _unpack_blocks(page, np.array(starts), widths, into)
-        if into is not deltas:
-            deltas[numbers] = into
+    sizes = widths * (per_miniblock // 8)
+    places = (np.array(starts, np.int64).reshape(-1, 1) + np.cumsum(sizes, axis=1) - sizes).reshape(-1)
+    deltas = np.zeros((blocks * miniblocks, per_miniblock), np.int64)
+    flat_widths = widths.reshape(-1)
+    for width in np.flatnonzero(np.bincount(flat_widths)).tolist():
+        if width:
+            alike = np.flatnonzero(flat_widths == width)
+            deltas[alike] = _unpack_bits(page, places[alike], width, per_miniblock)
     values = np.empty(count, np.int64)
     if count:
         values[0] = first
-        flat = deltas.reshape(blocks, block_values) + np.array(minima, np.int64).reshape(-1, 1)
+        flat = deltas.reshape(blocks, block_values)
+        flat += np.array(minima, np.int64).reshape(-1, 1)
         np.cumsum(flat.reshape(-1)[: count - 1], out=values[1:])
         values[1:] += first
     return values, at
-
-
-def _unpack_blocks(
-    page: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], widths: bytes, into: npt.NDArray[np.int64]
-) -> None:
-    """Unpack blocks at `starts`, whose miniblocks have these widths, into (block, miniblock, value)."""
-    blocks, miniblocks, per_miniblock = into.shape
-    at = miniblock = 0
-    while miniblock < miniblocks:
-        width, run = widths[miniblock], 1
-        while miniblock + run < miniblocks and widths[miniblock + run] == width:
-            run += 1
-        if width:
-            values = _unpack_bits(page, starts + at, width, run * per_miniblock)
-            into[:, miniblock : miniblock + run] = values.reshape(blocks, run, per_miniblock)
-        at += run * width * per_miniblock // 8
-        miniblock += run
 
 
 def _unpack_bits(

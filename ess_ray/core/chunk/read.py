@@ -8,31 +8,34 @@ them. May not: where bytes lie, queries, matching.
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ess_ray.core.chunk.layout import Facts, facts_from_metadata, tail_bytes
+from ess_ray.core.chunk.footer import MAGIC_BYTES, Footer, FooterCache, parse_footer
+from ess_ray.core.chunk.layout import tail_parts
 from ess_ray.core.chunk.page import NotInPlace, TextBlock, text_blocks
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 
 GAP_BYTES: Final = 1024 * 1024
-"""Between two ranges: a request to S3 takes 20 to 50 ms, in which 1 to 4 MiB arrive anyway."""
+"""What a request costs, in bytes, where the store does not say: one to S3 takes 20 to 50 ms, in which 1 to 4 MiB arrive
+anyway. Ranges no further apart are fetched as one."""
+MAX_RANGES: Final = 2
+"""Requests for one window: gaps of up to WIDE_GAPS times the usual are read over rather than making more."""
+WIDE_GAPS: Final = 8
+WINDOW_GAPS: Final = 64
+"""A scan reads ahead this many times what a request costs: requests then add little, and 64 MiB of S3 bound memory."""
 WHOLE_BYTES: Final = 128 * 1024
 """An object of no more is fetched whole by the first request: less than what a request costs."""
 MAX_SPARSE_SHARE: Final = 0.25
 """Of a row group's rows: for more, texts are decoded once for all instead of for each row taken."""
 _DICTIONARIES: Final = ["level", "service", "host", "log_id", "attributes.key_value.key", "attributes.key_value.value"]
-FOOTER_CACHE_BYTES: Final = 64 * 1024 * 1024
-"""Of parsed footers and indexes a process: some thousand objects, which is what one worker meets of a busy day."""
-_PARSED_FOOTER_FACTOR: Final = 5
-"""A parsed footer's bytes in memory, per byte of it stored (estimate; Thrift structs against varints)."""
+
 
 Fetch = Callable[[int, int], bytes]
 """(offset, length) -> bytes of the object."""
@@ -46,92 +49,40 @@ class Blobs(Protocol):
     def get_suffix(self, key: str, length: int) -> bytes: ...
 
 
-# ------------------------------------------------------------------------------------------------------- footers
-@dataclass(frozen=True)
-class Footer:
-    """An object's parsed tail: metadata, facts, the skip index's bytes, and which Parquet leaves hold a column."""
-
-    metadata: pq.FileMetaData
-    facts: Facts
-    index: bytes
-    leaves: dict[str, tuple[int, ...]]
-
-    @property
-    def cost_bytes(self) -> int:
-        """About what it takes in memory."""
-        return int(self.metadata.serialized_size) * _PARSED_FOOTER_FACTOR + len(self.index)
-
-
-def _parse_footer(key: str, tail: bytes) -> Footer:
-    """Parse an object's last bytes (footer, and the index before it). Raises CorruptData."""
-    try:
-        metadata = pq.read_metadata(pa.BufferReader(tail))
-        facts = facts_from_metadata(metadata.metadata or {})
-        leaves: dict[str, tuple[int, ...]] = {}
-        for leaf in range(metadata.num_columns):
-            name = metadata.schema.column(leaf).path.split(".", 1)[0]
-            leaves[name] = (*leaves.get(name, ()), leaf)
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise CorruptData(f"{key} cannot be read as an ess_ray object: {error}") from error
-    end = len(tail) - 8 - int(metadata.serialized_size)
-    start = end - facts.index_bytes
-    # A tail that does not reach back to the index is one that was not asked for it: then nothing is ruled out.
-    return Footer(metadata, facts, tail[start:end] if start >= 0 else b"", leaves)
-
-
-class FooterCache:
-    """Parsed footers by object key, the least recently used dropped beyond `max_bytes`. For many threads.
-
-    A key names one object for ever (it has a fresh UUID), so nothing here goes stale. One cache serves one store.
-    """
-
-    def __init__(self, max_bytes: int = FOOTER_CACHE_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._footers: OrderedDict[tuple[str, int], Footer] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str, size: int) -> Footer | None:
-        with self._lock:
-            footer = self._footers.get((key, size))
-            if footer is not None:
-                self._footers.move_to_end((key, size))
-            return footer
-
-    def put(self, key: str, size: int, footer: Footer) -> None:
-        with self._lock:
-            if (key, size) in self._footers:
-                return
-            self._footers[key, size] = footer
-            self._bytes += footer.cost_bytes
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._footers.popitem(last=False)[1].cost_bytes
-
-
-FOOTERS: Final = FooterCache()
-"""The process's cache, for what scans a store again and again."""
-
-
 def open_object(
-    blobs: Blobs, key: str, size: int, footers: FooterCache | None = None, gap_bytes: int = GAP_BYTES
+    blobs: Blobs,
+    key: str,
+    size: int,
+    footers: FooterCache | None = None,
+    gap_bytes: int = GAP_BYTES,
+    with_index: bool = True,
 ) -> ObjectReader:
-    """Open an object by one suffix read, or by none when `footers` knows it. Raises NotFound, CorruptData."""
+    """Open an object by one suffix read, or by none when `footers` knows it. Raises NotFound, CorruptData.
+
+    Without `with_index`, an index larger than `gap_bytes` is left for a second read, if it is asked for.
+    """
 
     def fetch(offset: int, length: int) -> bytes:
         return blobs.get_range(key, offset, length)
 
     footer = footers.get(key, size) if footers is not None else None
-    if footer is not None:
-        return ObjectReader(key, size, None, fetch, footer, gap_bytes)
-    tail = blobs.get_suffix(key, min(size, max(tail_bytes(key), WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
-    reader = ObjectReader(key, size, tail, fetch, None, gap_bytes)
+    tail = None
+    if footer is None:
+        footer_bytes, index_bytes = tail_parts(key)
+        if with_index or index_bytes <= gap_bytes:
+            footer_bytes += index_bytes
+        tail = blobs.get_suffix(key, min(size, max(footer_bytes, WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
+    reader = ObjectReader(key, size, tail, fetch, footer, gap_bytes, footers)
     if footers is not None:
         footers.put(key, size, reader.footer)
     return reader
 
 
 class ObjectReader:
-    """One object opened by its tail (or its known footer). Counts what it fetched; not for several threads at once."""
+    """One object opened by its tail (or its known footer). Counts what it fetched; not for several threads at once.
+
+    `gap_bytes`: what a request costs, in bytes that could be read instead.
+    """
 
     def __init__(
         self,
@@ -141,15 +92,18 @@ class ObjectReader:
         fetch: Fetch,
         footer: Footer | None = None,
         gap_bytes: int = GAP_BYTES,
+        footers: FooterCache | None = None,
     ) -> None:
         self.key = key
+        self.size = size
         self.gets = 0 if tail is None else 1
         self.bytes_read = len(tail or b"")
-        self.footer = footer if footer is not None else _parse_footer(key, tail or b"")
+        self.footer = footer if footer is not None else parse_footer(key, tail or b"")
         self.metadata = self.footer.metadata
         self.facts = self.footer.facts
         self._bytes = _Ranges(size, tail or b"", self._counted(fetch))
-        self._gap_bytes = gap_bytes
+        self.gap_bytes = gap_bytes
+        self._footers = footers
         self._files: dict[bool, pq.ParquetFile] = {}
 
     def _counted(self, fetch: Fetch) -> Fetch:
@@ -164,9 +118,27 @@ class ObjectReader:
         return counted
 
     @property
+    def knows_index(self) -> bool:
+        """Whether asking for `index` costs no request."""
+        return self.footer.index is not None
+
+    @property
     def index(self) -> bytes:
-        """The skip index as stored; empty when there is none."""
-        return self.footer.index
+        """The skip index as stored; empty when there is none. Read when it is first asked for."""
+        if self.footer.index is None:
+            end = self.size - MAGIC_BYTES - int(self.metadata.serialized_size)
+            start = end - self.facts.index_bytes
+            if start < 0:
+                raise CorruptData(f"{self.key} is smaller than the index that it tells of")
+            self.footer = replace(self.footer, index=self._bytes.read_range(start, end))
+            if self._footers is not None:
+                self._footers.put(self.key, self.size, self.footer)
+        return self.footer.index or b""
+
+    @property
+    def window_bytes(self) -> int:
+        """How much a scan reads ahead."""
+        return self.gap_bytes * WINDOW_GAPS
 
     @property
     def groups(self) -> int:
@@ -178,9 +150,8 @@ class ObjectReader:
         return int(self.metadata.row_group(group).num_rows)
 
     def group_times(self, group: int) -> tuple[int, int]:
-        """Give the first and last timestamp of a row group, from its statistics."""
-        statistics = self.metadata.row_group(group).column(self.footer.leaves["timestamp"][0]).statistics
-        return statistics.min_raw, statistics.max_raw
+        """Give the first and last timestamp of a row group."""
+        return self.footer.times[group]
 
     def group_span(self, group: int) -> tuple[int, int]:
         """Give where a row group's bytes stand: [start, end)."""
@@ -202,21 +173,20 @@ class ObjectReader:
     def fetch(self, groups: Sequence[int], columns: Iterable[str]) -> None:
         """Get the bytes of some columns of some row groups into memory, in few requests, as far as they are not there.
 
-        When what lies between and around them is small, the row groups are fetched whole: then their other columns
-        cost no request later.
+        When what lies around them is small, the row groups are fetched whole: then their other columns cost no request
+        later.
         """
         names = list(columns)
         wanted = [span for group in groups for span in self._chunk_ranges(group, names) if not self._bytes.holds(*span)]
         if not wanted:
             return
-        ranges = _coalesced(wanted, self._gap_bytes)
-        if len(ranges) == 1:
-            spans = [self.group_span(group) for group in groups]
-            start, end = min(span[0] for span in spans), max(span[1] for span in spans)
-            if ranges[0][0] - start <= self._gap_bytes and end - ranges[0][1] <= self._gap_bytes:
-                ranges = [(start, end)]
+        ranges = _in_few(_coalesced(wanted, self.gap_bytes), self.gap_bytes * WIDE_GAPS)
+        spans = [self.group_span(group) for group in groups]
         for start, end in ranges:
-            self._bytes.hold(start, end)
+            first = min(span[0] for span in spans if span[1] > start)
+            last = max(span[1] for span in spans if span[0] < end)
+            whole = start - first <= self.gap_bytes and last - end <= self.gap_bytes
+            self._bytes.hold(*((first, last) if whole else (start, end)))
 
     def forget(self) -> None:
         """Let go of all fetched bytes but the tail."""
@@ -326,6 +296,17 @@ def _coalesced(ranges: Iterable[tuple[int, int]], gap_bytes: int) -> list[tuple[
     return joined
 
 
+def _in_few(ranges: list[tuple[int, int]], max_gap_bytes: int) -> list[tuple[int, int]]:
+    """Join ascending ranges over their smallest gaps until there are MAX_RANGES, as far as no gap is larger."""
+    while len(ranges) > MAX_RANGES:
+        gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
+        at = min(range(len(gaps)), key=gaps.__getitem__)
+        if gaps[at] > max_gap_bytes:
+            break
+        ranges = [*ranges[:at], (ranges[at][0], ranges[at + 1][1]), *ranges[at + 2 :]]
+    return ranges
+
+
 class _Ranges(io.RawIOBase):
     """A seekable file over ranges of an object: the tail, what is held, and, for anything else, a request."""
 
@@ -355,6 +336,10 @@ class _Ranges(io.RawIOBase):
         """Give [start, end) without a copy if it is held in one piece."""
         found = self._find(start, end)
         return found[1].slice(found[0], end - start) if found else pa.py_buffer(self._fetch(start, end - start))
+
+    def read_range(self, start: int, end: int) -> bytes:
+        """Read [start, end), which is not held afterwards."""
+        return self._fetch(start, end - start)
 
     def readable(self) -> bool:
         return True

@@ -8,6 +8,7 @@ read ahead. May not: matching, pages, merging of objects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ from ess_ray.core.chunk.read import ObjectReader
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.index import Index
-from ess_ray.core.literals import Formula, needs
+from ess_ray.core.literals import ANYTHING, AllOf, AnyOf, Formula, Holds, Text, needs
 from ess_ray.core.merge import EMPTY, first_copies
 from ess_ray.core.prefilter import Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
@@ -30,8 +31,14 @@ SMALL_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp", "level", "s
     *("log_id", "vnode", "offset", "row")
 }
 """Columns of under one stored byte a row: tested before any larger one is looked at."""
-WINDOW_BYTES: Final = 16 * 1024 * 1024
-"""Of an object read ahead at once: bounds a scan's memory, and makes most objects one request."""
+ID_COLUMNS: Final = frozenset({"trace_id", "span_id", "event_id"})
+MIN_SELECTIVE_BYTES: Final = 8
+"""Of a text: shorter ones are mostly words, which are everywhere."""
+RAMP_MARGIN: Final = 1.25
+"""Rows read ahead for each that a limit is expected to need: hits are not spread evenly."""
+MIN_FEW_GROUPS: Final = 4
+FEW_GROUPS_SHARE: Final = 1 / 16
+"""Of an object's row groups: when the index leaves so few, what is sought is rare, and they are read at once."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +59,42 @@ class _Found:
     columns: dict[str, pa.ChunkedArray]
 
 
+def is_selective(query: Query) -> bool:
+    """Guess whether few row groups hold what a query seeks: an id, or a text of MIN_SELECTIVE_BYTES. Only costs depend
+    on it: whether the skip index is read before anything else."""
+    return _is_selective(_needs(query))
+
+
+def _is_selective(formula: Formula) -> bool:
+    match formula:
+        case AllOf(parts):
+            return any(map(_is_selective, parts))
+        case AnyOf(parts):
+            return all(map(_is_selective, parts))
+        case Text(folded):
+            return len(folded) >= MIN_SELECTIVE_BYTES
+        case Holds(field, folded):
+            return folded is not None and (field.attribute or field.name in ID_COLUMNS)
+
+
 def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool] = lambda: False) -> ObjectMatches:
     """Find a query's rows in one object, newest or oldest row group first, until the limit is proven.
 
-    Columns that the query does not test are read only where rows matched. `cancelled` is asked between row groups,
-    since nothing can interrupt the native code that matches one.
+    Columns that the query does not test are read only where rows matched. What is read grows with what the limit still
+    wants. `cancelled` is asked between row groups, since nothing can interrupt the native code that matches one.
     """
-    plan = _Plan(query)
-    kept = Index(reader.index, reader.groups).keep(_needs(query)) if reader.index else range(reader.groups)
-    groups = [group for group in kept if query.overlaps(*reader.group_times(group))]
-    answer = _Answer(query)
-    ended = False
-    for window in _windows(reader, groups[::-1] if query.order == "newest" else groups, query.limit):
+    plan, answer = _Plan(query), _Answer(query)
+    groups = _Groups(reader, query)
+    # Row groups follow each other in time, so that a row of one yet unread can precede no row found.
+    while not answer.reached(0) and (window := groups.next(answer.kept)):
         reader.fetch(window, plan.tested or EVENT_SCHEMA.names)
         found: list[_Found] = []
-        for group in window:
+        for place, group in enumerate(window):
             if answer.reached(sum(len(part.rows) for part in found)):
+                groups.give_back(window[place:])  # they are wanted after all if some of the rows found are repeats
                 break
-            ended = cancelled()
-            if ended:
+            if cancelled():
+                groups.end()
                 break
             part = plan.find(reader, group)
             if len(part.rows):
@@ -79,8 +103,6 @@ def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool
         for part in found:
             answer.add(reader, part)
         reader.forget()
-        if ended or answer.reached(0):
-            break
     return answer.matches()
 
 
@@ -90,20 +112,75 @@ def _needs(query: Query) -> Formula:
     return needs(query)
 
 
-def _windows(reader: ObjectReader, groups: Sequence[int], limit: int) -> Iterator[list[int]]:
-    """Cut row groups into what is fetched at once: first as many as could fill the limit, then WINDOW_BYTES each."""
-    window: list[int] = []
-    rows = size = 0
-    for group in groups:
-        start, end = reader.group_span(group)
-        if window and (size + end - start > WINDOW_BYTES or 0 < limit <= rows):
-            yield window
-            window, size, limit = [], 0, 0
-        window.append(group)
-        size += end - start
-        rows += reader.group_rows(group)
-    if window:
-        yield window
+class _Groups:
+    """The row groups left to scan, in answer order, cut into windows: what is fetched at once.
+
+    The first window has as many as could fill the limit; each further one as many as the rows found so far make likely
+    to fill it, at least as many as all before, so that there are few. Reading the index waits until a first window has
+    not filled the limit, where the index is a request of its own and unlikely to rule much out.
+    """
+
+    def __init__(self, reader: ObjectReader, query: Query) -> None:
+        self._reader, self._query = reader, query
+        groups = list(range(reader.groups))
+        if query.start_us is not None or query.end_us is not None:
+            groups = [group for group in groups if query.overlaps(*reader.group_times(group))]
+        self._left = groups[::-1] if query.order == "newest" else groups
+        self._scanned = 0
+        self._few = False
+        self._pruned = False
+        if reader.knows_index or is_selective(query):
+            self._prune()
+
+    def _prune(self) -> None:
+        self._pruned = True
+        sought = _needs(self._query)
+        if not self._left or sought == ANYTHING or not self._reader.index:
+            return
+        kept = set(Index(self._reader.index, self._reader.groups).keep(sought))
+        few = max(min(MIN_FEW_GROUPS, len(self._left) // 2), self._reader.groups * FEW_GROUPS_SHARE)
+        self._left = [group for group in self._left if group in kept]
+        self._few = len(self._left) <= few
+
+    def end(self) -> None:
+        """Leave out all that is left."""
+        self._left = []
+
+    def give_back(self, groups: list[int]) -> None:
+        """Take back the end of the window given last, which was not scanned."""
+        self._left = [*groups, *self._left]
+        self._scanned -= sum(map(self._reader.group_rows, groups))
+
+    def next(self, found: int) -> list[int]:
+        """Give the next window, with so many rows of the answer found so far; empty at the end."""
+        if self._scanned and not self._pruned:
+            self._prune()
+        wanted = self._wanted(self._query.limit - found)
+        least_bytes = (
+            self._reader.gap_bytes if self._scanned else 0
+        )  # fewer would cost as much, where requests are dear
+        window: list[int] = []
+        rows = size = 0
+        for group in self._left:
+            start, end = self._reader.group_span(group)
+            enough = rows >= wanted and size >= least_bytes
+            if window and (enough or size + end - start > self._reader.window_bytes):
+                break
+            window.append(group)
+            size += end - start
+            rows += self._reader.group_rows(group)
+        self._left = self._left[len(window) :]
+        self._scanned += rows
+        return window
+
+    def _wanted(self, missing: int) -> float:
+        """Give how many rows are likely to hold as many matches as are missing."""
+        if self._few:
+            return math.inf
+        if not self._scanned:
+            return missing
+        found = self._query.limit - missing
+        return max(self._scanned, RAMP_MARGIN * missing * self._scanned / max(1, found))
 
 
 class _Answer:
@@ -114,6 +191,11 @@ class _Answer:
         self._rows: list[pa.Table] = []
         self._seen: set[str] = set()
         self._matched = self._repeats = self._kept = 0
+
+    @property
+    def kept(self) -> int:
+        """How many rows it has."""
+        return self._kept
 
     def reached(self, more: int) -> bool:
         """Tell whether the limit is reached, with so many rows found that are not added yet."""
@@ -128,6 +210,10 @@ class _Answer:
         if self._query.order == "newest":
             indices = indices[::-1]
             columns = {name: column[::-1] for name, column in columns.items()}
+        if not reader.facts.ids:  # then none of the rows can be a repeat, and more than are missing are of no use
+            missing = self._query.limit - self._kept
+            indices = indices[:missing]
+            columns = {name: column[:missing] for name, column in columns.items()}
         others = [name for name in EVENT_SCHEMA.names if name not in columns]
         columns = {**columns, **reader.read_rows(found.group, others, indices)}
         arrays = [columns[name] for name in EVENT_SCHEMA.names]
@@ -150,6 +236,7 @@ class _Plan:
         others = [test for test in tests if test not in small]
         self._small = replace(query, root=_all_of(small))
         self._others = Query(_all_of(others))
+        self._other_names = _in_order(self._others.columns())
         self._search: Prefilter | None = prefilter(others)
         self.tested = query.columns()
         """The columns that deciding a row may need."""
@@ -157,7 +244,7 @@ class _Plan:
     def find(self, reader: ObjectReader, group: int) -> _Found:
         """Find the matching rows of one row group."""
         rows = self._by_small_columns(reader, group)
-        if self._others.columns() and (rows is None or len(rows)):
+        if self._other_names and (rows is None or len(rows)):
             return self._by_others(reader, group, rows)
         if rows is None:
             rows = np.arange(reader.group_rows(group), dtype=np.int64)
@@ -166,9 +253,11 @@ class _Plan:
     def _by_small_columns(self, reader: ObjectReader, group: int) -> Rows | None:
         """Give the rows that pass the small columns' tests and the time range; None for all."""
         query = self._small
-        first_us, last_us = reader.group_times(group)
-        if (query.start_us is None or query.start_us <= first_us) and (query.end_us is None or last_us < query.end_us):
-            query = Query(query.root)
+        if query.start_us is not None or query.end_us is not None:
+            first_us, last_us = reader.group_times(group)
+            begun = query.start_us is None or query.start_us <= first_us
+            if begun and (query.end_us is None or last_us < query.end_us):
+                query = Query(query.root)
         if isinstance(query.root, All) and query.start_us is None and query.end_us is None:
             return None
         # NOT NOT * and its like test no column; the rows must still be counted out.
@@ -176,7 +265,7 @@ class _Plan:
         return _positions(reader.read_group(group, names), query)
 
     def _by_others(self, reader: ObjectReader, group: int, rows: Rows | None) -> _Found:
-        names = _in_order(self._others.columns())
+        names = self._other_names
         columns: dict[str, pa.ChunkedArray] = {}
         if "message" in names:
             blocks = reader.message_blocks(group)

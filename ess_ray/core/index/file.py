@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import zstandard
 
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.fold import FOLD_VERSION
@@ -30,6 +31,10 @@ from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text
 INDEX_VERSION: Final = 1
 TEXT: Final = 1
 """The kind of a plane of grams; values.KINDS has the others."""
+LEARNED_PLANES: Final = 2
+"""Planes after which a gram found in all of their row groups is taken to be common."""
+_UNKNOWN_SHARE: Final = 0.5
+"""Of row groups, for a gram that was not looked up yet: after the rare ones, before the common ones."""
 _MAGIC: Final = b"ESSX"
 _HEAD: Final = struct.Struct("<4sHHIII")
 _ENTRY: Final = struct.Struct("<BBIII")
@@ -144,6 +149,35 @@ def _hashes(group: pa.Table | pa.RecordBatch, kind: Kind) -> Hashes | None:
 
 
 # ------------------------------------------------------------------------------------------------------------ asking
+class _Probes:
+    """The grams of one needle, and how often each was found so far: a look-up unpacks a chunk, so the rare ones first.
+
+    A gram that was in every row group of LEARNED_PLANES planes is not looked for again: it would rule nothing out.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._order = list(range(count))
+        self._asked = [0] * count
+        self._found = [0] * count
+
+    def lanes(self, plane: Plane, places: list[int], asked: int) -> int:
+        """Give those of the lanes `asked` that may have all grams; `places` are where the plane marks them."""
+        for gram in self._order:
+            if self._found[gram] == self._asked[gram] >= LEARNED_PLANES * LANES:
+                break  # so were all after it
+            found = plane.at(places[gram])
+            self._asked[gram] += LANES
+            self._found[gram] += found.bit_count()
+            asked &= found
+            if not asked:
+                break
+        self._order.sort(key=self._share)
+        return asked
+
+    def _share(self, gram: int) -> float:
+        return self._found[gram] / self._asked[gram] if self._asked[gram] else _UNKNOWN_SHARE
+
+
 class Index:
     """A stored index, opened. Unpacks only what it is asked for, and keeps that; not for several threads at once."""
 
@@ -160,8 +194,9 @@ class Index:
             return
         entries = self._table(data)
         at = _HEAD.size + len(entries) * _ENTRY.size
+        decompressor = zstandard.ZstdDecompressor()
         for entry in entries:
-            plane = Plane(data[at : at + entry.size], entry.positions)
+            plane = Plane(data[at : at + entry.size], entry.positions, decompressor)
             place = (entry.first_group, entry.parameter, entry.positions, plane)
             self._planes.setdefault(entry.kind, []).append(place)
             at += entry.size
@@ -215,8 +250,14 @@ class Index:
                 return self._value(needs, asked)
 
     def _text(self, folded: bytes, asked: int) -> int:
+        """Ask the planes one after the other, and each first for the grams that were rarest in those before it."""
+        probes: dict[int, _Probes] = {}
         for first, gram_bytes, positions, plane in self._planes.get(TEXT, ()):
-            asked = _narrow(plane, first, grams.positions(folded, positions, gram_bytes), asked)
+            lanes = asked >> first & (1 << LANES) - 1
+            places = grams.positions(folded, positions, gram_bytes) if lanes else []
+            if places:
+                learned = probes.setdefault(gram_bytes, _Probes(len(places)))
+                asked &= ~((lanes & ~learned.lanes(plane, places, lanes)) << first)
         return asked
 
     def _value(self, atom: Holds, asked: int) -> int:

@@ -26,6 +26,7 @@ CHUNK_POSITIONS: Final = 8192
 _LEVEL: Final = 1
 """zstd(1): there are no repeats to find, only bytes that are frequent or rare."""
 _CHUNK: Final = struct.Struct("<H")
+"""A chunk's packed bytes, in the directory before the chunks."""
 FRAME_BYTES: Final = 90
 """What a chunk costs beside its entropy: frame, checksum, the table of its code."""
 MAX_POSITIONS: Final = 1 << 20
@@ -64,9 +65,10 @@ def chunk_count(positions: int) -> int:
 class Plane:
     """A stored plane, unpacked chunk by chunk on demand; not for several threads at once."""
 
-    def __init__(self, data: memoryview, positions: int) -> None:
+    def __init__(self, data: memoryview, positions: int, decompressor: zstandard.ZstdDecompressor) -> None:
         self._data = data
         self._positions = positions
+        self._decompressor = decompressor
         self._chunks: dict[int, bytes] = {}
 
     @cached_property
@@ -76,20 +78,24 @@ class Plane:
         directory = count * _CHUNK.size
         if len(self._data) < directory:
             raise CorruptData("the skip index is cut short: read the object without it, and compact it")
-        sizes = (size for (size,) in _CHUNK.iter_unpack(self._data[:directory]))
+        sizes = struct.unpack_from(f"<{count}H", self._data)
         ends = list(accumulate(sizes, initial=directory))
         if ends[-1] != len(self._data):
             raise CorruptData("the skip index's chunks do not add up: read the object without it, and compact it")
         return ends
 
+    def at(self, position: int) -> int:
+        """Give the lanes (bits) that are set at a position."""
+        number, within = divmod(position, CHUNK_POSITIONS)
+        chunk = self._chunks.get(number)
+        if chunk is None:
+            chunk = self._chunks[number] = self._unpack(number)
+        return chunk[within]
+
     def lanes(self, positions: Iterable[int], asked: int) -> int:
         """Give those of the lanes `asked` (bits) that are set at every position."""
         for position in positions:
-            number, within = divmod(position, CHUNK_POSITIONS)
-            chunk = self._chunks.get(number)
-            if chunk is None:
-                chunk = self._chunks[number] = self._unpack(number)
-            asked &= chunk[within]
+            asked &= self.at(position)
             if not asked:
                 break
         return asked
@@ -98,7 +104,7 @@ class Plane:
         size = min(CHUNK_POSITIONS, self._positions - number * CHUNK_POSITIONS)
         packed = self._data[self._ends[number] : self._ends[number + 1]]
         try:
-            chunk = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+            chunk = self._decompressor.decompress(packed, max_output_size=size)
         except zstandard.ZstdError as error:
             raise CorruptData(f"a chunk of the skip index does not unpack: {error}") from error
         if len(chunk) != size:

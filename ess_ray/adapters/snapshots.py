@@ -1,0 +1,108 @@
+"""What the snapshots of every catalog share: offsets out of transactions, and objects chosen as columns.
+
+May live here: values in memory and questions about them. May not: where a version comes from, or storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ess_ray.adapters.catalog_rules import transaction_of
+from ess_ray.ports import Ints, ObjectEntry
+
+
+class Block(Protocol):
+    """Objects as columns, of which entries are made only where they are asked for."""
+
+    @property
+    def sizes(self) -> Ints: ...
+
+    @property
+    def min_us(self) -> Ints: ...
+
+    @property
+    def max_us(self) -> Ints: ...
+
+    def entries(self, chosen: npt.NDArray[np.intp]) -> list[ObjectEntry]: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Objects of one version (see `ports.Selection`): `rows` of a block, then entries beside it."""
+
+    sizes: Ints
+    min_us: Ints
+    max_us: Ints
+    _block: Block | None
+    _rows: npt.NDArray[np.intp]
+    _beside: Sequence[ObjectEntry]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def entries(self, positions: Sequence[int] | Ints) -> list[ObjectEntry]:
+        """Make the entries at some positions, in their order."""
+        at = np.asarray(positions, np.int64)
+        inside = at < len(self._rows)
+        found = iter(self._block.entries(self._rows[at[inside]]) if self._block is not None else ())
+        beside = self._beside
+        first = len(self._rows)
+        return [next(found) if one else beside[n - first] for n, one in zip(at.tolist(), inside.tolist(), strict=True)]
+
+
+def choose(block: Block | None, rows: npt.NDArray[np.intp], beside: Sequence[ObjectEntry]) -> Choice:
+    """Put rows of a block and the entries beside it into one choice."""
+
+    def column(old: Ints | None, value: Callable[[ObjectEntry], int]) -> Ints:
+        new = np.fromiter(map(value, beside), np.int64, len(beside))
+        return new if old is None else np.concatenate([old[rows], new])
+
+    return Choice(
+        column(block.sizes if block else None, lambda entry: entry.size),
+        column(block.min_us if block else None, lambda entry: entry.min_us),
+        column(block.max_us if block else None, lambda entry: entry.max_us),
+        block,
+        rows,
+        beside,
+    )
+
+
+def overlapping(
+    entries: Iterable[ObjectEntry], tenant: str | None, start_us: int | None, end_us: int | None
+) -> list[ObjectEntry]:
+    """Give the entries that may hold a tenant's rows with start_us <= timestamp < end_us, one by one."""
+    return [
+        entry
+        for entry in entries
+        if (tenant is None or entry.tenant == tenant)
+        and (start_us is None or entry.max_us >= start_us)
+        and (end_us is None or entry.min_us < end_us)
+    ]
+
+
+class SnapshotBase:
+    """The part of `ports.Snapshot` that is the same whatever holds the objects: `select` is the catalog's own."""
+
+    transactions: Mapping[str, int]
+
+    def select(self, tenant: str | None, start_us: int | None, end_us: int | None) -> Choice:
+        """Choose objects, as `ports.Snapshot.select` says."""
+        raise NotImplementedError
+
+    def next_offset(self, log_id: str, vnode: int) -> int | None:
+        """Give the next offset to read, None while no commit of this virtual node exists."""
+        return self.transactions.get(transaction_of(log_id, vnode))
+
+    def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
+        """Give the next offset of each."""
+        return {vnode: self.next_offset(log_id, vnode) for vnode in vnodes}
+
+    def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
+        """List objects that may hold rows with start_us <= timestamp < end_us; `tenant` None means all."""
+        chosen = self.select(tenant, start_us, end_us)
+        return chosen.entries(np.arange(len(chosen)))

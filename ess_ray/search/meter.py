@@ -1,0 +1,39 @@
+"""What searches tell of themselves to whoever counts: a seam, so that policy needs to know no library of metrics.
+
+May live here: what is told. May not: how it is counted, named or shown.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ess_ray.ports import ScanResult
+
+
+class SearchMeter(Protocol):
+    """Told of every step of every search, on the searcher's event loop: calls must not block."""
+
+    def planned(self, objects_pruned: int) -> None:
+        """A search knows its objects; so many of the tenant's it does not have to look at."""
+        ...
+
+    def scanned(self, objects: int, result: ScanResult) -> None:
+        """A task with so many objects gave its final result, after the retries of what failed."""
+        ...
+
+    def ended(self, state: str, seconds: float) -> None:
+        """A search ended, as the answer's `state` says."""
+        ...
+
+
+class Unmetered:
+    """Counts nothing: for a searcher of which nobody wants figures."""
+
+    def planned(self, objects_pruned: int) -> None:
+        """See the protocol."""
+
+    def scanned(self, objects: int, result: ScanResult) -> None:
+        """See the protocol."""
+
+    def ended(self, state: str, seconds: float) -> None:
+        """See the protocol."""
