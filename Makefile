@@ -8,7 +8,7 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup run test java lint format bench lock clean
+.PHONY: help setup run test servers lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -42,18 +42,20 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
-test: lint java
+test: lint servers
 	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks
 
-# Tests run real Kafka brokers, which Maven fetches (infra/kafka). Where this cannot be had they are skipped, visibly.
-java:
-	@command -v java >/dev/null && command -v mvn >/dev/null || { \
+# Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), and Redis. (The S3 server is a wheel.)
+# Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
+SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server
+servers:
+	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	test -z "$$missing" || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -q && apt-get install -y -q --no-install-recommends default-jre-headless maven; \
-	  fi; } || true
-	@command -v java >/dev/null && command -v mvn >/dev/null || { \
-	  echo "Java or Maven is missing, tests on Kafka cannot run: sudo apt-get install default-jre-headless maven" >&2; \
-	  test "$$CI" != true; }
+	    apt-get update -q && apt-get install -y -q --no-install-recommends $$missing; \
+	  else \
+	    echo "Some tests are skipped, for want of servers: sudo apt-get install$$missing" >&2; test "$$CI" != true; \
+	  fi; }
 
 lint: setup
 	$(BIN)/ruff check .

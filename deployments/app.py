@@ -65,6 +65,7 @@ def system_of(settings: Settings) -> System:
         intake=IntakeLimits(**settings.push.as_limits()),
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
+        foreign_tenant=settings.log.foreign_tenant,
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
         results=settings.results.as_limits(),
     )

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import check_tenant
+from ess_ray.core.event import DEFAULT_TENANT, check_tenant
 
 PREFIX: Final = "ESS_"
 NESTING: Final = "__"
@@ -40,6 +40,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def _tenant(value: str) -> str:
+    try:
+        return check_tenant(value)
+    except BadRequest as error:
+        raise ValueError(error.message) from None
+
+
 class Http(_Section):
     """Where HTTP listens."""
 
@@ -57,6 +64,8 @@ class Log(_Section):
     vnodes: Annotated[int, Field(ge=1, le=1024)] | None = None
     brokers: str = ""
     topic: str = "ess-events"
+    foreign_tenant: str = DEFAULT_TENANT
+    """Whose the records are that other programs write to the topic."""
     replication: Annotated[int, Field(ge=1, le=16)] = 3
     min_insync_replicas: Annotated[int, Field(ge=1, le=16)] = 2
     retention_s: Annotated[int, Field(ge=60)] = 7 * 86_400
@@ -68,6 +77,11 @@ class Log(_Section):
     cert_file: str | None = None
     key_file: str | None = None
 
+    @field_validator("foreign_tenant")
+    @classmethod
+    def _check_foreign_tenant(cls, value: str) -> str:
+        return _tenant(value)
+
     @property
     def vnode_count(self) -> int:
         """The number of virtual nodes of a log that is made."""
@@ -75,7 +89,7 @@ class Log(_Section):
 
     def as_kafka(self) -> dict[str, Any]:
         """Give the arguments of `KafkaSettings`."""
-        told = self.model_dump(exclude={"vnodes", "password"})
+        told = self.model_dump(exclude={"vnodes", "password", "foreign_tenant"})
         password = None if self.password is None else self.password.get_secret_value()
         return {**told, "vnodes": self.vnode_count, "password": password}
 
@@ -173,10 +187,7 @@ class Maintenance(_Section):
     @classmethod
     def _check_tenants(cls, value: dict[str, float]) -> dict[str, float]:
         for tenant in value:
-            try:
-                check_tenant(tenant)
-            except BadRequest as error:
-                raise ValueError(error.message) from None
+            _tenant(tenant)
         return value
 
     def as_limits(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import filter_frozen
@@ -187,12 +188,18 @@ class PersistActor:
 
     async def _dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
         """Keep a record that cannot be decoded for a person to look at: its value, and beside it why."""
-        name = f"{vnode}-{record.offset}.record"
-        headers = [(key, value.decode("utf-8", "replace")) for key, value in record.headers]
-        self._dead_letters.put(f"{name}.json", orjson.dumps({"reason": reason, "headers": headers}))
-        self._dead_letters.put(name, record.value)
+        if isinstance(self._log, KafkaLog):
+            await self._log.dead_letter(vnode, record, reason)
+            where = "in the dead-letter topic"
+        else:
+            name = f"{vnode}-{record.offset}.record"
+            headers = [(key, value.decode("utf-8", "replace")) for key, value in record.headers]
+            why = orjson.dumps({"reason": reason, "headers": headers})
+            await asyncio.to_thread(self._dead_letters.put, f"{name}.json", why)
+            await asyncio.to_thread(self._dead_letters.put, name, record.value)
+            where = f"as dead-letters/{name}"
         self._trouble[f"dead letter {vnode}"] = (
             f"{self._name}: the record at offset {record.offset} of virtual node {vnode} cannot be decoded ({reason}); "
-            f"it is kept as dead-letters/{name}"
+            f"it is kept {where}"
         )
         _log.error(self._trouble[f"dead letter {vnode}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import polars
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
@@ -117,6 +119,21 @@ def test_the_status_tells_of_the_cluster_and_no_secret(system: System) -> None:
         assert secret not in told
         for log in system.data_dir.glob("*.log"):
             assert secret not in log.read_text()
+
+
+async def test_what_other_programs_write_to_the_topic_is_found(system: System, kafka: KafkaCluster) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap)
+    await producer.start()
+    try:
+        topic = system.environment["ESS_LOG__TOPIC"]
+        await producer.send_and_wait(topic, b'{"message": "from another program", "level": "warning"}', partition=3)
+        await producer.send_and_wait(topic, b"\xff no JSON", partition=4)
+    finally:
+        await producer.stop()
+    (found,) = await asyncio.to_thread(system.search, '"from another program"')
+    assert (found["level"], found["vnode"]) == ("WARN", 3)
+    reason = wait_until(lambda: system.http.get("/search/healthz").json().get("detail"), "the dead letter is hidden")
+    assert "dead-letter topic" in reason
 
 
 def test_keys_are_kept_in_the_bucket(system: System, tmp_path: Path) -> None:
