@@ -20,7 +20,7 @@ from ess_ray.intake.foreign import decode_any
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import StoredRecord
 from ess_ray.record import DecodedRecord, encode_records
-from ess_ray.search.plan import cut_tasks
+from ess_ray.search.plan import Tasks, make_plan
 from ess_ray.search.scan import run_task
 from infra.kafka.cluster import KafkaCluster
 from tests.worlds import T0_US, batch_of
@@ -65,8 +65,8 @@ class Table:
     def stored(self) -> Counter[str]:
         """Count the messages in the table."""
         found: Counter[str] = Counter()
-        entries = self._catalog.snapshot().objects("default", None, None)
-        for task in cut_tasks("default", Query(All(), limit=10_000), entries, 1 << 20):
+        plan = make_plan("default", Query(All(), limit=10_000), self._catalog.snapshot())
+        for task in Tasks(plan, 1 << 20):
             result = run_task(self._store, task)
             assert not result.failed
             found.update(result.rows.column("message").to_pylist())
