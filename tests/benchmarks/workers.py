@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import MAX_LIMIT, Query
@@ -140,7 +141,7 @@ async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolE
 
 def measure(directory: Path, count: int, rounds: int) -> list[Row]:
     """Store `count` events COPIES times, then search with one and with two scan tasks at a time; gives medians."""
-    system = System(directory, "benchmark")
+    system = System(Places(directory), "benchmark")
     size = _store(system, count)
     with local_ray(2), ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         return [

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 import ray
 
+from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
@@ -44,7 +45,7 @@ class Stored:
     """A system's objects, one event each."""
 
     def __init__(self, folder: Path, make_events: Callable[..., pa.Table], t0_us: int) -> None:
-        self.system = System(folder, "test")
+        self.system = System(Places(folder), "test")
         self._make_events, self._t0_us = make_events, t0_us
 
     def task(self, *numbers: int) -> ScanTask:
