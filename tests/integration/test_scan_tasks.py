@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 import ray
 
-from ess_ray.adapters.places import Places
+from ess_ray.adapters.places import EVENTS, Places
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
@@ -60,7 +60,7 @@ class Stored:
         return entry
 
     def path(self, entry: ObjectEntry) -> Path:
-        return self.system.events_dir / entry.key
+        return self.system.places.data_dir / EVENTS / entry.key
 
 
 @pytest.fixture
