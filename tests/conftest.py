@@ -62,7 +62,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         with s3_server(tmp_path_factory.mktemp("s3")) as server:
             yield server
     except ServerMissing as missing:
-        or_skip(missing)
+        or_skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from ess_ray.adapters.kafka_log import KafkaLog
+from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.ports import StoredRecord
 from infra.kafka.cluster import Broker, KafkaCluster, KafkaMissing
+from tests.servers import or_skip
 
 
 @contextmanager
@@ -23,9 +26,7 @@ def kafka_cluster(
     try:
         cluster = KafkaCluster(folder, brokers)
     except KafkaMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no Kafka to test with: {missing}")
-        pytest.skip(f"no Kafka to test with: {missing}")
+        or_skip(f"no Kafka to test with: {missing}")
     cluster.properties |= properties(cluster.brokers[0])
     with cluster:
         yield cluster
@@ -36,3 +37,21 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """Give one broker that all tests share: use a topic of your own, and leave the broker running."""
     with kafka_cluster(tmp_path_factory.mktemp("kafka")) as cluster:
         yield cluster
+
+
+@asynccontextmanager
+async def opened(settings: KafkaSettings) -> AsyncIterator[KafkaLog]:
+    log = KafkaLog(settings)
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+async def read_all(log: KafkaLog, vnode: int = 0) -> list[StoredRecord]:
+    found: list[StoredRecord] = []
+    position = 0
+    while (read := await log.read(vnode, position, 1 << 20)).records:
+        found += read.records
+        position = read.next_offset
+    return found

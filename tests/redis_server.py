@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 import redis
 
+from tests.servers import or_skip
 from tests.systems import free_port
 
 START_TIMEOUT_S = 20.0
@@ -23,14 +22,12 @@ def server_program() -> str:
     """Find the server; without one a test is skipped in sight, and fails where everything has to be there."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
-        reason = "no redis-server or valkey-server on the PATH: apt-get install redis-server"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    assert program is not None
+        or_skip("no redis-server or valkey-server on the PATH: apt-get install redis-server")
     return program
 
 
 class RedisServer:
-    """One server process; `pause` and `go_on` make it hang and come back, `kill` ends it as a crash would."""
+    """One server process, with a password, and a client of it."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

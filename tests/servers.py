@@ -9,17 +9,18 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
+
+from infra.kafka.cluster import free_ports
 
 READY_S: Final = 60.0
 """The S3 server takes 2 to 4 s; on a machine that runs other things too, much longer."""
@@ -89,20 +90,11 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     raise RuntimeError(f"the S3 server did not start: {log.read_bytes()[-_LOG_TAIL:].decode(errors='replace')}")
 
 
-def or_skip(missing: ServerMissing) -> None:
+def or_skip(reason: str) -> NoReturn:
     """Skip, visibly; fail where everything must run (`CI=true`)."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(str(missing), pytrace=False)
-    pytest.skip(str(missing))
-
-
-def free_ports(count: int) -> list[int]:
-    """Find loopback ports that nobody uses just now."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def _program(name: str) -> str:

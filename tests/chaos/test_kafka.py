@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,21 +15,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.core.errors import Unavailable
-from ess_ray.ports import Record, StoredRecord
+from ess_ray.ports import Record
 from infra.kafka.cluster import Broker, KafkaCluster
-from tests.kafka_server import kafka_cluster
+from tests.kafka_server import kafka_cluster, opened, read_all
 
 VNODES = 6
 WRITERS = 4
-
-
-@asynccontextmanager
-async def opened(settings: KafkaSettings) -> AsyncIterator[KafkaLog]:
-    log = KafkaLog(settings)
-    try:
-        yield log
-    finally:
-        await log.close()
 
 
 async def until(what: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
@@ -38,15 +28,6 @@ async def until(what: Callable[[], Awaitable[bool]], seconds: float = 60) -> Non
     while not await what():
         assert time.monotonic() < deadline, "it did not come to pass"
         await asyncio.sleep(0.1)
-
-
-async def read_all(log: KafkaLog, vnode: int) -> list[StoredRecord]:
-    found: list[StoredRecord] = []
-    position = 0
-    while (read := await log.read(vnode, position, 1 << 20)).records:
-        found += read.records
-        position = read.next_offset
-    return found
 
 
 class Writers:

@@ -23,9 +23,9 @@ from aiokafka.protocol.produce import ProduceRequest
 from ess_ray.adapters.kafka_log import DEAD_LETTERS, KafkaLog
 from ess_ray.adapters.kafka_wire import Brokers, KafkaSettings
 from ess_ray.core.errors import BadRequest, Conflict, DataLoss, EssError, Unavailable
-from ess_ray.ports import MAX_RECORD_BYTES, LogRead, Record, StoredRecord
+from ess_ray.ports import MAX_RECORD_BYTES, LogRead, Record
 from infra.kafka.cluster import KafkaCluster, free_ports
-from tests.kafka_server import kafka_cluster
+from tests.kafka_server import kafka_cluster, opened, read_all
 
 VNODES = 2
 
@@ -57,15 +57,6 @@ def own(tmp_path: Path) -> Iterator[KafkaCluster]:
 
 
 @asynccontextmanager
-async def opened(settings: KafkaSettings) -> AsyncIterator[KafkaLog]:
-    log = KafkaLog(settings)
-    try:
-        yield log
-    finally:
-        await log.close()
-
-
-@asynccontextmanager
 async def foreign(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
     """Another program's producer."""
     producer = AIOKafkaProducer(bootstrap_servers=settings.brokers, **options)
@@ -74,15 +65,6 @@ async def foreign(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOK
         yield producer
     finally:
         await producer.stop()
-
-
-async def read_all(log: KafkaLog, vnode: int = 0) -> list[StoredRecord]:
-    found: list[StoredRecord] = []
-    position = 0
-    while (read := await log.read(vnode, position, 1 << 20)).records:
-        found += read.records
-        position = read.next_offset
-    return found
 
 
 async def values(log: KafkaLog, vnode: int = 0) -> list[bytes]:

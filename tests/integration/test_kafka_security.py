@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.core.errors import Unavailable
 from ess_ray.ports import Record
 from infra.kafka.cluster import free_ports
-from tests.kafka_server import kafka_cluster
+from tests.kafka_server import kafka_cluster, opened
 
 STORE = ["-keystore", "broker.p12", "-storepass", "changeit", "-alias", "broker"]
 
@@ -63,15 +61,6 @@ def listener(folder: Path, port: int, plain: int, controller: int) -> dict[str, 
         "listener.name.secure.ssl.keystore.location": str(folder / "broker.p12"),
         "listener.name.secure.ssl.keystore.password": "changeit",
     }
-
-
-@asynccontextmanager
-async def opened(settings: KafkaSettings) -> AsyncIterator[KafkaLog]:
-    log = KafkaLog(settings)
-    try:
-        yield log
-    finally:
-        await log.close()
 
 
 async def test_the_right_password_over_a_trusted_certificate_is_let_in(secure: KafkaSettings) -> None:
