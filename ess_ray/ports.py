@@ -166,8 +166,8 @@ class Removed:
     removed_us: int
 
 
-class Selection(Protocol):
-    """Objects of a snapshot as columns of equal length, one position an object: entries are made where asked for."""
+class ObjectColumns(Protocol):
+    """Stored bytes and times of objects, as columns of equal length, one position an object."""
 
     @property
     def sizes(self) -> Ints: ...
@@ -177,6 +177,10 @@ class Selection(Protocol):
 
     @property
     def max_us(self) -> Ints: ...
+
+
+class Selection(ObjectColumns, Protocol):
+    """Objects of a snapshot as columns: entries are made where asked for."""
 
     def __len__(self) -> int: ...
 

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import accumulate
 from typing import Any, Final
@@ -206,17 +206,12 @@ class RedisResultStore:
         while True:
             await asyncio.sleep(SIGN_OF_LIFE_S)
             try:
-                async with self._alive_again() as together:
+                async with self._redis.pipeline(transaction=False) as together:
+                    for tenant, query_id in self._running:
+                        together.set(_keys(tenant, query_id)[3], "1", px=self._alive_ms)
                     await together.execute()
             except redis_errors.RedisError as error:
                 _log.warning("Redis did not take the signs of life of running searches: %s", error)
-
-    @contextlib.asynccontextmanager
-    async def _alive_again(self) -> AsyncIterator[Any]:
-        async with self._redis.pipeline(transaction=False) as together:
-            for tenant, query_id in self._running:
-                together.set(_keys(tenant, query_id)[3], "1", px=self._alive_ms)
-            yield together
 
 
 def _keys(tenant: str, query_id: str) -> list[str]:

@@ -5,6 +5,7 @@ May live here: values in memory and questions about them. May not: where a versi
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,20 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ess_ray.adapters.catalog_rules import transaction_of
-from ess_ray.ports import Ints, ObjectEntry
+from ess_ray.ports import Ints, ObjectColumns, ObjectEntry
 
 
-class Block(Protocol):
+class Block(ObjectColumns, Protocol):
     """Objects as columns, of which entries are made only where they are asked for."""
-
-    @property
-    def sizes(self) -> Ints: ...
-
-    @property
-    def min_us(self) -> Ints: ...
-
-    @property
-    def max_us(self) -> Ints: ...
 
     def entries(self, chosen: npt.NDArray[np.intp]) -> list[ObjectEntry]: ...
 
@@ -85,14 +77,14 @@ def overlapping(
     ]
 
 
-class SnapshotBase:
+class SnapshotBase(ABC):
     """The part of `ports.Snapshot` that is the same whatever holds the objects: `select` is the catalog's own."""
 
     transactions: Mapping[str, int]
 
+    @abstractmethod
     def select(self, tenant: str | None, start_us: int | None, end_us: int | None) -> Choice:
         """Choose objects, as `ports.Snapshot.select` says."""
-        raise NotImplementedError
 
     def next_offset(self, log_id: str, vnode: int) -> int | None:
         """Give the next offset to read, None while no commit of this virtual node exists."""

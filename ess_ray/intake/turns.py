@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -25,14 +24,10 @@ MAX_LARGE_DECODES: Final = 2
 """Large bodies decoded at a time: each may take 100 MB as Python objects."""
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 class TurnDecoder:
     """Decodes bodies as they come. One per event loop; all its methods are called on that loop."""
 
-    def __init__(self, limits: IntakeLimits, clock_us: Callable[[], int] = _now_us) -> None:
+    def __init__(self, limits: IntakeLimits, clock_us: Callable[[], int]) -> None:
         self._limits, self._clock_us = limits, clock_us
         self._queue: deque[tuple[bytes, str | None, asyncio.Future[Decoded]]] = deque()
         self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
