@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ess_ray.core.chunk import FOOTERS, GAP_BYTES, is_selective, open_object, scan_object
+from ess_ray.core.chunk import FOOTERS, GAP_BYTES, index_first, open_object, scan_object
 from ess_ray.core.errors import EssError
 from ess_ray.core.merge import OrderedMerge
 from ess_ray.ports import ObjectStore, ScanResult, ScanTask
@@ -23,7 +23,7 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
     failed: list[tuple[str, str]] = []
     matched = bytes_read = gets = repeats = 0
     gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
-    with_index = is_selective(task.query)
+    with_index = index_first(task.query, task.probe)
     for entry in task.entries:
         if cancelled():
             break
@@ -32,7 +32,7 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
             continue
         try:
             reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
-            matches = scan_object(reader, query, cancelled)
+            matches = scan_object(reader, query, cancelled, task.probe)
         except (EssError, OSError) as error:
             failed.append((entry.key, str(error)))
             continue
