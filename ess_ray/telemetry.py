@@ -28,7 +28,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 @contextmanager
 def context(**fields: Any) -> Iterator[None]:
-    """Add fields (`query_id`, `tenant`, `vnode`, `actor`, `task`) to every line logged within, tasks and threads too."""
+    """Add fields (`query_id`, `tenant`, `actor`, `task`) to every line logged within, in its tasks and threads too."""
     token = _context.set({**_context.get(), **fields})
     try:
         yield

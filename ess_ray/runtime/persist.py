@@ -199,7 +199,7 @@ class PersistActor:
     def _tell_flush(self, flushed: Flushed, seconds: float) -> None:
         self._tally.count(m.INGEST_FLUSHES, 1, "stored")
         slow = seconds >= SLOW_FLUSH_S
-        told = {"rows": flushed.rows, "objects": flushed.objects, "seconds": round(seconds, 3)}
+        told = {"actor": self._name, "rows": flushed.rows, "objects": flushed.objects, "seconds": round(seconds, 3)}
         _log.log(
             logging.WARNING if slow else logging.INFO,
             "%s stored %d rows in %d objects in %.2f s%s",

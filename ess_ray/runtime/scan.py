@@ -132,7 +132,8 @@ class _Run:
     def _start(self, index: int) -> None:
         task = self._running[index]
         context = telemetry.current()
-        name = f"scan for {context.get('query_id', '?')}: {task.entries[0].date} {task.entries[0].hour:02d}h, {len(task.entries)} objects"
+        first, query_id = task.entries[0], context.get("query_id", "?")
+        name = f"scan for {query_id}: {first.date} {first.hour:02d}h, {len(task.entries)} objects"
         options = self._remote.options(name=name, num_cpus=1, max_retries=TASK_RETRIES)
         reference = options.remote(self._system, task, context)
         future = asyncio.ensure_future(_wait(reference))

@@ -297,8 +297,10 @@ class Searcher:
 
 
 def _log_end(search: _Search, state: str, seconds: float) -> None:
-    """Log one line for a search that ended. A warning where it could not tell everything: how long a scan may take, only
-    who asked can say."""
+    """Log one line for a search that ended: a warning where it could not tell everything.
+
+    Slow ones are no warnings: how long a scan may take, only who asked can say.
+    """
     told = search.progress
     told_all = state in ("done", "truncated", "cancelled") and (state == "cancelled" or not search.incomplete)
     _log.log(

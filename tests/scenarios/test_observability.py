@@ -5,12 +5,39 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
+import pytest
 
+from ess_ray.runtime.environment import run_dirs
 from tests.systems import System, wait_until
 
 _LINE = re.compile(r"(ray_ess_\w+)\{(.*)\} (\S+)")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A system that makes a Ray task of every object."""
+    made = System(tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1")
+    made.up()
+    try:
+        yield made
+    finally:
+        made.down()
+        made.http.close()
+
+
+def listed(system: System, what: str) -> list[dict[str, Any]]:
+    """What Ray's dashboard lists, asked for as its page does."""
+    token = run_dirs(system.data_dir).token.read_text()
+    url = f"{system.run_file()['dashboard_url']}/api/v0/{what}"
+    answer = httpx.get(
+        url, params={"detail": 1, "limit": 1000}, headers={"Authorization": f"Bearer {token}"}, trust_env=False
+    )
+    found: list[dict[str, Any]] = answer.json()["data"]["result"]["result"]
+    return found
 
 
 def scraped(system: System) -> dict[str, float]:
@@ -81,3 +108,21 @@ def test_the_status_is_readable_and_complete(system: System) -> None:
     text = system.ess("status").stdout
     assert "persist-0" in text
     assert "/metrics" in text
+
+
+def test_the_dashboard_reads_like_the_design(system: System) -> None:
+    system.push([{"message": "named"}])
+    system.ess("flush")
+    query = system.http.post("/search/v1/queries", json={"query": "named"}).json()["id"]
+    actors = {actor["name"]: actor for actor in listed(system, "actors")}
+    assert {"log", "supervisor"} <= actors.keys()
+    owned = set()
+    for name, actor in actors.items():
+        if name.startswith("persist-"):
+            assert actor["repr_name"].startswith(f"{name.partition('.')[0]} for virtual nodes "), actor["repr_name"]
+            owned |= set(re.findall(r"\d+", actor["repr_name"].partition("nodes")[2]))
+    assert owned == {str(vnode) for vnode in range(8)}
+    wait_until(
+        lambda: any(task["name"].startswith(f"scan for {query}: ") for task in listed(system, "tasks")),
+        "no scan task bears its query's id",
+    )
