@@ -213,13 +213,19 @@ class Inside:
             await self._results.state(DEFAULT_TENANT, "is-it-there")
 
     async def _look(self, what: str, ask: Callable[[], Awaitable[Any]]) -> str | None:
-        """Name what is wrong with a part, or None. One question at a time: probes must not pile up before a dead part."""
+        """Name what is wrong with a part, or None.
+
+        One question at a time is asked of it: probes must not pile up before a dead part.
+        """
 
         async def answer() -> str | None:
             try:
                 await ask()
-            except (EssError, OSError) as error:
-                return f"{what}: {error.message if isinstance(error, EssError) else error}"
+            except EssError as error:
+                return f"{what}: {error.message}"
+            except Exception as error:  # noqa: BLE001 (whatever a part raises, health names it rather than fail)
+                _log.exception("%s cannot be looked at", what)
+                return f"{what}: {type(error).__name__}: {error}"
             return None
 
         task = self._looking.get(what)

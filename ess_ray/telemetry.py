@@ -127,6 +127,9 @@ def _install(handler: logging.Handler, level: str, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     for name in LOGGERS:
         logger = logging.getLogger(name)
+        for other in logger.handlers:
+            if isinstance(other, _Appender):
+                other.close()
         logger.handlers = [other for other in logger.handlers if other.get_name() != "ess_ray"] + [handler]
         logger.setLevel(level)
         logger.propagate = False
