@@ -7,9 +7,10 @@ policy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import ray
@@ -20,17 +21,19 @@ from ray.serve.schema import LoggingConfig
 from deployments.access import Access
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
+from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.places import places_of
 from ess_ray.compaction import CompactionPolicy
-from ess_ray.core.errors import EssError
+from ess_ray.core.errors import EssError, NotFound
+from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.ports import Catalog, EventLog
+from ess_ray.ports import Catalog, EventLog, ResultStore
 from ess_ray.runtime.log import RemoteLog, open_log
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
-from ess_ray.runtime.metrics import RaySearchMeter
+from ess_ray.runtime.metrics import RaySearchMeter, published_tally
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
@@ -44,6 +47,10 @@ WATCH_INTERVAL_S: Final = 1.0
 """How often the driver makes sure that the supervisor watches: it does not by itself after Ray restarted it."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """What is not stored by then stays in the log, and is stored after the next start."""
+LOOK_TIMEOUT_S: Final = 5.0
+"""How long a part may take before it counts as away: probes of a balancer give up soon after."""
+OLD_BUFFER_S: Final = 300.0
+"""Ten times the age at which buffers are sealed; an import of old files is sealed by size and may wait longer."""
 MAX_ONGOING_REQUESTS: Final = 1_000
 """Requests in one replica at a time: beyond, HAProxy queues; memory is bounded by the intake's own limits."""
 
@@ -139,7 +146,8 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
                 return [error.message]
             return []
 
-        gatherer = Gatherer(log)
+        tally = published_tally()
+        gatherer = Gatherer(log, tally=tally)
         return create_push_app(
             PushApi(
                 gatherer,
@@ -147,6 +155,7 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
                 health,
                 PoolViews(system).known_body,
                 limits=system.intake,
+                tally=tally,
             )
         )
 
@@ -166,7 +175,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
             system.search,
             RaySearchMeter(),
         )
-        inside = Inside(system, log, catalog)
+        inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         return create_search_app(
@@ -179,19 +188,52 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
 class Inside:
     """What the endpoints tell of the system behind them."""
 
-    def __init__(self, system: System, log: EventLog, catalog: Catalog) -> None:
-        self._system, self._log, self._catalog = system, log, catalog
+    def __init__(self, system: System, log: EventLog, catalog: Catalog, results: ResultStore) -> None:
+        self._system, self._log, self._catalog, self._results = system, log, catalog, results
+        self._looking: dict[str, asyncio.Task[str | None]] = {}
 
     def _supervisor(self) -> Any:
         return self._system.actor(SUPERVISOR_ACTOR)
 
     async def health(self) -> list[str]:
         """Name what stands in the way of complete answers."""
+        looked = await asyncio.gather(
+            self._look("the event log", self._log.end_offsets),
+            self._look("the object store", lambda: asyncio.to_thread(self._catalog.snapshot)),
+            self._look("the result store", self._ask_results),
+        )
+        problems = [problem for problem in looked if problem is not None]
         try:
-            await self._log.end_offsets()
-            return list(await call(self._supervisor().health.remote(), "the supervisor"))
+            return problems + list(await call(self._supervisor().health.remote(), "the supervisor"))
         except EssError as error:
-            return [error.message]
+            return [*problems, error.message]
+
+    async def _ask_results(self) -> None:
+        with contextlib.suppress(NotFound):  # an answer all the same
+            await self._results.state(DEFAULT_TENANT, "is-it-there")
+
+    async def _look(self, what: str, ask: Callable[[], Awaitable[Any]]) -> str | None:
+        """Name what is wrong with a part, or None.
+
+        One question at a time is asked of it: probes must not pile up before a dead part.
+        """
+
+        async def answer() -> str | None:
+            try:
+                await ask()
+            except EssError as error:
+                return f"{what}: {error.message}"
+            except Exception as error:  # noqa: BLE001 (whatever a part raises, health names it rather than fail)
+                _log.exception("%s cannot be looked at", what)
+                return f"{what}: {type(error).__name__}: {error}"
+            return None
+
+        task = self._looking.get(what)
+        if task is None:
+            task = self._looking[what] = asyncio.create_task(answer(), name=f"look at {what}")
+            task.add_done_callback(lambda _: self._looking.pop(what, None))
+        done, _ = await asyncio.wait([task], timeout=LOOK_TIMEOUT_S)
+        return task.result() if done else f"{what} did not answer within {LOOK_TIMEOUT_S:g} s"
 
     async def flush(self) -> dict[str, int]:
         """Have the pool store everything; gives the rows stored by this call."""
@@ -206,13 +248,28 @@ class Inside:
         ends, starts = await self._log.end_offsets(), await self._log.start_offsets()
         snapshot = await asyncio.to_thread(self._catalog.snapshot)
         entries = snapshot.objects(None, None, None)
+        log_id = await self._log.log_id()
+        stored = snapshot.next_offsets(log_id, sorted(ends))
+        lags = {vnode: end - _either(stored[vnode], starts[vnode]) for vnode, end in ends.items()}
+        pool = await call(self._supervisor().status.remote(), "the supervisor")
+        weaknesses = await self._log.weaknesses() if isinstance(self._log, KafkaLog) else []
         return {
             "log": {
-                "log_id": await self._log.log_id(),
+                "kind": "sqlite" if self._system.kafka is None else "kafka",
+                "brokers": None if self._system.kafka is None else self._system.kafka.brokers,
+                "weaknesses": weaknesses,
+                "log_id": log_id,
+                "lag_records": sum(lags.values()),
                 "backlog_bytes": await self._log.backlog_bytes() if isinstance(self._log, RemoteLog) else None,
-                "vnodes": {vnode: {"start": starts[vnode], "end": end} for vnode, end in sorted(ends.items())},
+                "vnodes": {
+                    vnode: {"start": starts[vnode], "end": end, "lag": lags[vnode]}
+                    for vnode, end in sorted(ends.items())
+                },
             },
-            "pool": await call(self._supervisor().status.remote(), "the supervisor"),
+            "pool": pool,
+            "nodes": await asyncio.to_thread(_nodes),
+            "replicas": await asyncio.to_thread(_replicas),
+            "results": "memory" if self._system.redis_url is None else "redis",
             "table": {
                 "version": snapshot.version,
                 "objects": len(entries),
@@ -220,4 +277,40 @@ class Inside:
                 "bytes": sum(entry.size for entry in entries),
             },
             "problems": await self.health(),
+            "warnings": [*weaknesses, *_slow(pool["actors"])],
         }
+
+
+def _either(stored: int | None, start: int) -> int:
+    return start if stored is None else stored
+
+
+def _slow(actors: Mapping[str, Any]) -> list[str]:
+    """Name actors whose oldest event waits too long. No matter of health: searches find what is buffered."""
+    return [
+        f"{name}: the oldest event has been buffered for {actor['oldest_s']:.0f} s and is not stored yet"
+        for name, actor in actors.items()
+        if actor.get("oldest_s", 0) > OLD_BUFFER_S
+    ]
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [
+        {
+            "node": node["NodeID"],
+            "host": node["NodeManagerHostname"],
+            "alive": node["Alive"],
+            "cpus": node["Resources"].get("CPU", 0),
+            "metrics": f"{node['NodeManagerAddress']}:{node['MetricsExportPort']}",
+        }
+        for node in ray.nodes()
+    ]
+
+
+def _replicas() -> dict[str, dict[str, int]]:
+    """Count the replicas of each application by their state."""
+    return {
+        name: {str(state): count for state, count in deployment.replica_states.items()}
+        for name, application in serve.status().applications.items()
+        for deployment in application.deployments.values()
+    }

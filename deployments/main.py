@@ -82,6 +82,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
         dirs = environment.run_dirs(data_dir)
         os.environ.update(environment.prepare(dirs))
+        os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))
         me = RunFile(
             session_id=os.getsid(0),
             started_s=psutil.Process().create_time(),
@@ -153,7 +154,9 @@ def main(data_dir: Path | None, port: int | None, with_parent: bool) -> None:
         _stop_with_parent(stop)
     try:
         settings = load(data_dir=data_dir, http=None if port is None else {"port": port})
-        telemetry.setup(settings.log_level)
+        telemetry.setup(
+            settings.log_level, as_json=None if settings.log_format == "auto" else settings.log_format == "json"
+        )
         run(settings, stop)
     except EssError as error:
         click.echo(f"ess: {error.message}", err=True)

@@ -6,7 +6,7 @@ May live here: translation between HTTP and `ess_ray.intake`. May not: Ray (see 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import orjson
@@ -23,6 +23,15 @@ from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownBody
 from ess_ray.intake.limits import MAX_KEY_BYTES, IntakeLimits
 from ess_ray.intake.turns import TurnDecoder
+from ess_ray.metrics import (
+    PUSH_ACCEPTED,
+    PUSH_BYTES,
+    PUSH_REJECTED,
+    PUSH_REQUESTS,
+    PUSH_SECONDS,
+    Tally,
+    reason_class,
+)
 
 EVENTS_PATH: Final = "/v1/events"
 
@@ -45,7 +54,9 @@ class PushApi:
         *,
         limits: IntakeLimits | None = None,
         clock_us: Callable[[], int] = _now_us,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally if tally is not None else Tally()
         self._gatherer, self._tenant, self._health = gatherer, tenant, health
         self._keys = KeyGuard(known_body, clock_us)
         self._limits = limits or IntakeLimits()
@@ -58,12 +69,27 @@ class PushApi:
         vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
         self._gatherer.refuse_when_full()
         body = await self._decoder.decompress(await self._read(request), request.headers.get("content-encoding"))
+        self._tally.count(PUSH_BYTES, len(body))
         decoded = await self._decoder.decode(body, request.headers.get("content-type"))
         if key is None or vnode is None:
             await self._gatherer.submit(tenant, decoded.batch)
         else:
             await self._submit_keyed(tenant, decoded, vnode, key, body)
-        return _json({"accepted": len(decoded.batch), "rejected": decoded.rejected_json()}, 202)
+        rejected = decoded.rejected_json()
+        self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
+        self._count_rejected(rejected)
+        return _json({"accepted": len(decoded.batch), "rejected": rejected}, 202)
+
+    def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
+        """Count a request that was answered, and the events that its refusal names."""
+        self._tally.count(PUSH_REQUESTS, 1, str(status))
+        self._tally.observe(PUSH_SECONDS, seconds)
+        if error is not None:
+            self._count_rejected(error.details.get("rejected", ()))
+
+    def _count_rejected(self, rejected: Iterable[dict[str, Any]]) -> None:
+        for each in rejected:
+            self._tally.count(PUSH_REJECTED, 1, reason_class(each["reason"]))
 
     async def _submit_keyed(self, tenant: str, decoded: Decoded, vnode: int, key: str, body: bytes) -> None:
         digest = body_hash(body, decoded.rejected)
@@ -208,14 +234,16 @@ class PushApp(FastAPI):
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
+        started_s, refusal = time.monotonic(), None
         try:
             response = await self._api.push(request)
         except ClientDisconnect:
             return  # nobody is there to be answered
         except EssError as error:
-            response = error_response(request, error)
+            refusal, response = error, error_response(request, error)
         except Exception as error:  # noqa: BLE001 (logged, and answered)
             response = unexpected_response(request, error)
+        self._api.told(response.status_code, time.monotonic() - started_s, refusal)
         await response(scope, receive, send)
 
 

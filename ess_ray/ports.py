@@ -321,6 +321,9 @@ class ScanResult:
     duplicates_suppressed: int = 0
     failed: tuple[tuple[str, str], ...] = field(default=())
     """(key, reason) of each object that could not be read."""
+    footer_hits: int = 0
+    """Objects opened by a footer in memory; `footer_misses`: by a request."""
+    footer_misses: int = 0
 
 
 class ScanExecutor(Protocol):

@@ -212,6 +212,8 @@ class Settings(BaseSettings):
     key: SecretStr | None = None
     """The API key that the commands send; never printed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """JSON lines, or text for people; `auto`: text on a terminal, JSON elsewhere."""
     http: Http = Http()
     log: Log = Log()
     store: Store = Store()

@@ -6,7 +6,12 @@ May live here: how the standard `logging` is set up. May not: metrics, or what i
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import orjson
@@ -15,7 +20,25 @@ from ess_ray.core.event import format_timestamp
 
 LOGGERS: Final = ("ess_ray", "deployments")
 """The loggers that are ours: other libraries keep what they are set to."""
+WORKER_VARIABLE: Final = "_ESS_WORKER_LOG"
+"""How the driver tells Ray's workers, which inherit its environment: `LEVEL FORMAT FILE`."""
+_context: ContextVar[Mapping[str, Any]] = ContextVar("_context", default={})  # noqa: B039 (never changed in place)
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+@contextmanager
+def context(**fields: Any) -> Iterator[None]:
+    """Add fields (`query_id`, `tenant`, `actor`, `task`) to every line logged within, in its tasks and threads too."""
+    token = _context.set({**_context.get(), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def current() -> Mapping[str, Any]:
+    """Give the fields of the context, to hand them to another process."""
+    return _context.get()
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,10 +54,61 @@ class JsonFormatter(logging.Formatter):
             "service": record.name,
             "message": record.getMessage(),
         }
+        line |= _context.get()
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people, its context behind it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{name}={value}" for name, value in _context.get().items())
+        return super().formatMessage(record) + (f" [{fields}]" if fields else "")
+
+
+class _Appender(logging.Handler):
+    """Appends each line to a file in one write, so that the lines of many processes never mix."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            os.write(self._descriptor, self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+        except Exception:  # noqa: BLE001 (as logging's own handlers do)
+            self.handleError(record)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        super().close()
+
+
+def worker_variables(level: str, log_format: str, file: Path) -> dict[str, str]:
+    """Give what must stand in the environment so that `setup_worker` logs as the driver does, to `file`."""
+    return {WORKER_VARIABLE: f"{level} {'json' if log_format == 'auto' else log_format} {file}"}
+
+
+def setup_worker() -> None:
+    """Set up a Ray worker's log as its driver said: into the driver's file, or where that is not (another machine), to
+    standard error, which Ray keeps with its session's logs. Idempotent; nothing where no driver said anything."""
+    level, _, rest = os.environ.get(WORKER_VARIABLE, "").partition(" ")
+    log_format, _, file = rest.partition(" ")
+    if not file:
+        return
+    as_json = log_format == "json"
+    if Path(file).parent.is_dir():
+        _install(_Appender(Path(file)), level, as_json)
+    else:
+        setup(level, as_json=as_json)
 
 
 def setup(level: str = "INFO", *, as_json: bool | None = None, stream: TextIO | None = None) -> None:
@@ -45,12 +119,17 @@ def setup(level: str = "INFO", *, as_json: bool | None = None, stream: TextIO | 
     target = stream if stream is not None else sys.stderr
     plain = target.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(target)
+    _install(handler, level, not plain)
+
+
+def _install(handler: logging.Handler, level: str, as_json: bool) -> None:
     handler.set_name("ess_ray")
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s") if plain else JsonFormatter()
-    )
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     for name in LOGGERS:
         logger = logging.getLogger(name)
+        for other in logger.handlers:
+            if isinstance(other, _Appender):
+                other.close()
         logger.handlers = [other for other in logger.handlers if other.get_name() != "ess_ray"] + [handler]
         logger.setLevel(level)
         logger.propagate = False

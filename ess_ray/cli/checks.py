@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import psutil
 from packaging.requirements import Requirement
 
 from ess_ray.cli.client import Client
 from ess_ray.cli.options import Chosen
+from ess_ray.cli.server_checks import Check, server_checks
 from ess_ray.core.errors import EssError
 from ess_ray.runtime.environment import port_problem
 from ess_ray.runtime.processes import read_run_file
@@ -38,18 +39,6 @@ SLOW_FSYNC_S: Final = 0.02
 FSYNCS: Final = 8
 """Probes, of which the median counts."""
 
-State = Literal["ok", "warning", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one check found; `advice` says what to do about it."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
 
 def checks(chosen: Chosen) -> Iterator[Check]:
     """Run all checks, in the order in which a newcomer meets the troubles."""
@@ -58,6 +47,7 @@ def checks(chosen: Chosen) -> Iterator[Check]:
     yield from _folder(chosen.settings.data_dir)
     yield _open_files()
     yield _shared_memory()
+    yield from server_checks(chosen.settings)
     yield from _system(chosen)
 
 

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ess_ray.cli.checks import Check, checks
+from ess_ray.cli.checks import checks
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json
+from ess_ray.cli.server_checks import Check
 
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 

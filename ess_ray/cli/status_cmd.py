@@ -6,6 +6,8 @@ May live here: these commands. May not: what the numbers mean.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 from rich.console import Console
@@ -34,15 +36,56 @@ def status(target: Target, as_json: bool) -> None:
     if as_json:
         print_json({"url": target.url, "healthy": not problems, "problems": problems, **found})
     else:
-        table = Table(show_header=False, box=None, pad_edge=False)
-        table.add_row("address", target.url)
-        for name, value in flat(found):
-            table.add_row(name, Text(f"{value:,}" if isinstance(value, int) else str(value)))
-        Console().print(table)
+        _print(target.url, found)
+        for warning in found.get("warnings", ()):
+            tell(click.style(f"warning: {warning}", fg="yellow"))
         for problem in problems:
             tell(click.style(f"not healthy: {problem}", fg="red"))
     if problems:
         sys.exit(1)
+
+
+def _print(url: str, found: Mapping[str, Any]) -> None:
+    """Print the figures by part; what this version does not know of a part is shown by name."""
+    rest = {name: value for name, value in found.items() if name not in ("problems", "warnings", "nodes")}
+    pool = dict(rest.get("pool", {}))
+    log = dict(rest.get("log", {}))
+    actors, vnodes = pool.pop("actors", {}), log.pop("vnodes", {})
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("address", url)
+    for name, value in flat({**rest, "log": log, "pool": pool}):
+        table.add_row(name, Text(f"{value:,}" if isinstance(value, int) else str(value)))
+    console = Console()
+    console.print(table)
+    if isinstance(actors, Mapping) and actors:
+        console.print(_actors(actors, vnodes))
+    if found.get("nodes"):
+        console.print(_nodes(found["nodes"]))
+
+
+def _actors(actors: Mapping[str, Any], vnodes: Mapping[str, Any]) -> Table:
+    table = Table("persist actor", "host", "virtual nodes", "lag", "buffered", "oldest", "stored rows", box=None)
+    for name, actor in actors.items():
+        owned = [str(vnode) for vnode in actor.get("vnodes", ())]
+        lag = sum(vnodes.get(vnode, {}).get("lag", 0) for vnode in owned)
+        table.add_row(
+            Text(str(actor.get("actor", name))),
+            Text(str(actor.get("host", "?"))),
+            " ".join(owned),
+            f"{lag:,}",
+            f"{actor.get('buffered_bytes', 0):,} B",
+            f"{actor.get('oldest_s', 0):.0f} s",
+            f"{actor.get('counts', {}).get('rows_stored', 0):,}",
+        )
+    return table
+
+
+def _nodes(nodes: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table("Ray node", "state", "CPUs", "metrics", box=None)
+    for node in nodes:
+        state = "alive" if node["alive"] else "dead"
+        table.add_row(Text(str(node["host"])), state, f"{node['cpus']:g}", f"http://{node['metrics']}/metrics")
+    return table
 
 
 @click.command()

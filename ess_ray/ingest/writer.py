@@ -7,8 +7,10 @@ which virtual nodes are ours (the supervisor's).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,6 +20,7 @@ from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, Unknown
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
+from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
 from ess_ray.record import DecodedRecord
 
@@ -91,6 +94,7 @@ class VnodeWriter:
         dead_letter: DeadLetter,
         clock_us: Clock,
         limits: WriterLimits,
+        tally: Tally | None = None,
     ) -> None:
         self._log = log
         self._catalog = catalog.writer()
@@ -99,6 +103,7 @@ class VnodeWriter:
         self._dead_letter = dead_letter
         self._clock_us = clock_us
         self._limits = limits
+        self._tally = tally if tally is not None else Tally()
         self._nodes: dict[int, Node] = {}
         self._wanted: set[int] = set()
         self._busy = asyncio.Lock()  # the catalog object takes one commit at a time, and no refresh beside it
@@ -106,6 +111,8 @@ class VnodeWriter:
         self.advanced = asyncio.Event()
         self.caught_up = True
         """Whether the last poll read all that the log held when it began."""
+        self.ends: dict[int, int] = {}
+        """The log's ends when it was last polled."""
         self.counts: Counter[str] = Counter()
         self.gaps: list[tuple[int, int, int]] = []
 
@@ -174,7 +181,7 @@ class VnodeWriter:
         self.caught_up = True
         if not self._nodes or self.buffered_bytes >= self._limits.max_buffer_bytes:
             return 0
-        ends = await self._log.end_offsets()
+        ends = self.ends = await self._log.end_offsets()
         records = 0
         for vnode, node in list(self._nodes.items()):
             asked = node.position
@@ -195,6 +202,7 @@ class VnodeWriter:
             self.caught_up &= node.position >= ends[vnode]
             records += len(read.records)
         if records:
+            self.counts["records_read"] += records
             self.advanced.set()
         return records
 
@@ -241,6 +249,11 @@ class VnodeWriter:
         return sum(segment.bytes for node in self._nodes.values() for segment in node.segments)
 
     @property
+    def oldest_us(self) -> int | None:
+        """When the oldest buffered record was received, by our clock; None with empty buffers."""
+        return min((s.received_us for node in self._nodes.values() for s in node.segments), default=None)
+
+    @property
     def positions(self) -> dict[int, tuple[int, int]]:
         """Give (first, position) of every owned virtual node."""
         return {vnode: (node.first, node.position) for vnode, node in self._nodes.items()}
@@ -278,12 +291,15 @@ class VnodeWriter:
             plan = self._plan()
             if plan is None:
                 return None
-            sealed = await asyncio.to_thread(lambda: list(seal(self._log_id, plan.segments, plan.advances)))
-            entries = await asyncio.to_thread(self._put, sealed)
+            with self._timed(INGEST_SEAL_SECONDS):
+                sealed = await asyncio.to_thread(lambda: list(seal(self._log_id, plan.segments, plan.advances)))
+            with self._timed(INGEST_PUT_SECONDS):
+                entries = await asyncio.to_thread(self._put, sealed)
             if self._clock_us() - plan.sealed_us > self._limits.reput_after_us:
                 entries = await asyncio.to_thread(self._put, sealed)
             try:
-                version = await asyncio.to_thread(self._catalog.commit, self._log_id, entries, plan.advances)
+                with self._timed(INGEST_COMMIT_SECONDS):
+                    version = await asyncio.to_thread(self._catalog.commit, self._log_id, entries, plan.advances)
             except EssError as error:
                 await self._reconcile(entries, sealed, plan.advances)
                 if not isinstance(error, Fenced | UnknownOutcome):
@@ -293,7 +309,15 @@ class VnodeWriter:
             await self._let_go({vnode: step.next_offset for vnode, step in plan.advances.items()})
             self.counts["rows_stored"] += plan.rows
             self.counts["objects_stored"] += len(entries)
+            self.counts["bytes_stored"] += sum(entry.size for entry in entries)
             return Flushed(plan.rows, len(entries), version)
+
+    @contextmanager
+    def _timed(self, metric: Metric) -> Iterator[None]:
+        """Observe how long something took that succeeded; the failures have a count of their own."""
+        started_s = time.monotonic()
+        yield
+        self._tally.observe(metric, time.monotonic() - started_s)
 
     def _plan(self) -> _Plan | None:
         advances = {v: Advance(n.first, n.position) for v, n in self._nodes.items() if n.position > n.first}

@@ -17,6 +17,7 @@ import asyncio
 import copy
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest, EssError, TooFast, Unavailable
 from ess_ray.intake.limits import MAX_KEY_BYTES, GatherLimits
+from ess_ray.metrics import PUSH_APPEND_FAILURES, PUSH_APPEND_SECONDS, PUSH_RECORDS, PUSH_WAITING_BYTES, Tally
 from ess_ray.ports import EventLog, Record
 from ess_ray.record import CODEC, SURELY_ONE_RECORD_BYTES, RequestKey, encode_records
 
@@ -71,8 +73,15 @@ def route(tenant: str, names: Iterable[str], vnode_count: int) -> int:
 class Gatherer:
     """Makes batches durable in the log. One per event loop; all its methods are called on that loop."""
 
-    def __init__(self, log: EventLog, limits: GatherLimits = GatherLimits(), codec: str = CODEC) -> None:  # noqa: B008
+    def __init__(
+        self,
+        log: EventLog,
+        limits: GatherLimits = GatherLimits(),  # noqa: B008
+        codec: str = CODEC,
+        tally: Tally | None = None,
+    ) -> None:
         self._log, self._limits, self._codec = log, limits, codec
+        self._tally = tally if tally is not None else Tally()
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._held_bytes = 0
@@ -117,6 +126,7 @@ class Gatherer:
         self._queue.append(waiting)
         self._queued_bytes += waiting.bytes
         self._held_bytes += waiting.bytes
+        self._tally.set(PUSH_WAITING_BYTES, self._held_bytes)
         self._start_appends()
         await done
 
@@ -173,9 +183,11 @@ class Gatherer:
         try:
             await self._append_members(members)
         except EssError as error:
+            self._tally.count(PUSH_APPEND_FAILURES)
             _fail(members, error)
         finally:
             self._held_bytes -= sum(member.bytes for member in members)
+            self._tally.set(PUSH_WAITING_BYTES, self._held_bytes)
             # Only an error that is no EssError (see `_ended`), or a loop that closes, leaves callers waiting here.
             _fail(members, Unavailable("the event log failed; nothing was acknowledged, send it again"))
 
@@ -192,7 +204,10 @@ class Gatherer:
             except BadRequest as error:
                 _fail(group.members, error)
         if records:
+            started_s = time.monotonic()
             await self._log.append(records)
+            self._tally.observe(PUSH_APPEND_SECONDS, time.monotonic() - started_s)
+            self._tally.count(PUSH_RECORDS, len(records))
         for member in members:
             if not member.done.done():
                 member.done.set_result(None)

@@ -1,15 +1,25 @@
-"""The hook that every Ray worker runs first: keeps what Ray Serve would open to the network on loopback.
+"""The hook that every Ray worker runs first: it logs as the driver does, and keeps on loopback what Ray Serve would
+open to the network.
 
-May live here: the one patch of Ray that has no setting. May not: anything slow, since every worker waits for it.
+May live here: the one patch of Ray that has no setting, and the log. May not: anything slow, since every worker waits
+for it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-HOOK: Final = "ess_ray.runtime.loopback.close_replica_port"
+from ess_ray import telemetry
+
+HOOK: Final = "ess_ray.runtime.loopback.set_up_worker"
 """What `ray.init(runtime_env={"worker_process_setup_hook": HOOK})` names."""
 _ALL_INTERFACES: Final = "[::]"
+
+
+def set_up_worker() -> None:
+    """Do what every worker needs before it runs anything; idempotent."""
+    telemetry.setup_worker()
+    close_replica_port()
 
 
 def close_replica_port() -> None:

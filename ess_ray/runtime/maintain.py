@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
 import ray
 
+from ess_ray import metrics as m
 from ess_ray.compaction import compact, expire
 from ess_ray.core.errors import EssError
 from ess_ray.maintenance import collect_garbage
@@ -27,6 +29,15 @@ TIMEOUT_S: Final = 3600.0
 """Deleting what a large removal left may take long; nothing waits for it."""
 COMPACT_TIMEOUT_S: Final = 600.0
 """A person's compaction: its budget of 30 s, one merge beyond it, and as long for a run by the clock before it."""
+
+COUNTS: Final = {
+    "merged_objects": m.MAINTENANCE_MERGED,
+    "new_objects": m.MAINTENANCE_MADE,
+    "expired_objects": m.MAINTENANCE_EXPIRED,
+    "deleted_objects": m.MAINTENANCE_DELETED,
+    "deleted_bytes": m.MAINTENANCE_DELETED_BYTES,
+}
+"""What a run tells, and the metric that it is."""
 
 
 def compact_now(system: System, eager: bool, before_us: int | None = None) -> dict[str, Any]:
@@ -66,14 +77,16 @@ def maintain(system: System) -> dict[str, Any]:
 def _task(function: Callable[..., dict[str, Any]]) -> Any:
     # A merge keeps a CPU busy: it takes its turn with the scans. Its worker ends with it: half a gigabyte that a merge
     # took would otherwise stay with a process that waits for scans.
-    return ray.remote(num_cpus=1, max_calls=1)(function)
+    # Named, so that the dashboard tells maintenance from scans.
+    return ray.remote(num_cpus=1, max_calls=1)(function).options(name=f"maintenance {function.__name__}")
 
 
 class Maintenance:
     """Runs `maintain` for ever; `last` tells what came of the last run."""
 
-    def __init__(self, system: System, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, system: System, interval_s: float = INTERVAL_S, tally: m.Tally | None = None) -> None:
         self._system, self._interval_s = system, interval_s
+        self._tally = tally if tally is not None else m.Tally()
         # One at a time: of two compactions of one hour, one would have worked for nothing.
         self._one_at_a_time = asyncio.Lock()
         self.last: dict[str, Any] = {}
@@ -82,11 +95,14 @@ class Maintenance:
         """Maintain, wait, again; at once while there is more to merge. What fails is told and tried again."""
         task = _task(maintain)
         while True:
+            started_s = time.monotonic()
             try:
                 async with self._one_at_a_time:
                     self.last = dict(await call(task.remote(self._system), "the maintenance task", TIMEOUT_S))
+                self._count(self.last, time.monotonic() - started_s)
             except (EssError, OSError, ray.exceptions.RayError) as error:
                 self.last = {"failed": str(error)}
+                self._tally.count(m.MAINTENANCE_RUNS, 1, "failed")
                 _log.warning("maintenance failed, it is tried again in %g s: %s", self._interval_s, error)
             progress = bool(self.last.get("more") and self.last.get("new_objects"))
             await asyncio.sleep(0 if progress else self._interval_s)
@@ -95,4 +111,15 @@ class Maintenance:
         """Compact whatever is small, busy hours too, after a run that is under way. Raises Unavailable."""
         task = _task(compact_now)
         async with self._one_at_a_time:
-            return await call(task.remote(self._system, True, before_us), "the compaction task", COMPACT_TIMEOUT_S)
+            started_s = time.monotonic()
+            done: dict[str, Any] = await call(
+                task.remote(self._system, True, before_us), "the compaction task", COMPACT_TIMEOUT_S
+            )
+            self._count(done, time.monotonic() - started_s)
+            return done
+
+    def _count(self, done: dict[str, Any], seconds: float) -> None:
+        self._tally.count(m.MAINTENANCE_RUNS, 1, "done")
+        self._tally.observe(m.MAINTENANCE_SECONDS, seconds)
+        for name, metric in COUNTS.items():
+            self._tally.count(metric, done.get(name, 0))

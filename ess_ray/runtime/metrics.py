@@ -1,51 +1,109 @@
-"""Figures of searches as Ray's own metrics, so that they stand beside Ray's in Prometheus (with the prefix `ray_`).
+"""A process's figures handed to Ray's metrics, so that they stand beside Ray's in Prometheus (with the prefix `ray_`).
 
-May live here: names, units and tags of metrics. May not: what is worth counting, or when (`search.meter`).
+May live here: the handing over, and searches' figures under their names. May not: definitions (`ess_ray.metrics`), or
+what is worth counting, or when.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+import threading
+import time
+from typing import Any, Final
 
-from ray.util.metrics import Counter, Histogram
+from ray.util.metrics import Counter, Gauge, Histogram
 
+from ess_ray import metrics as m
 from ess_ray.ports import ScanResult
 
-SECONDS: Final = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
-"""Borders of the histogram of searches: from an answer out of memory to a scan of everything."""
-_COUNTERS: Final = {
-    "objects_scanned": "Objects that searches looked into",
-    "objects_pruned": "Objects that searches did not have to look into, by tenant and time",
-    "objects_failed": "Objects that searches could not read, after their retries",
-    "bytes_read": "Bytes that searches read from the object store",
-    "gets": "Requests that searches sent to the object store",
-    "rows_matched": "Rows that searches found",
-}
+_log = logging.getLogger(__name__)
+
+PUBLISH_INTERVAL_S: Final = 1.0
+"""A call to Ray's metrics takes 1 to 2 microseconds, counting in a dict a tenth: so Ray is told once a second.
+(Ray itself exports every 10 s, its `metrics_report_interval_ms`.)"""
+
+
+class Publisher:
+    """Hands a tally's figures to Ray; one for each process. Ray's objects are made when something is first told."""
+
+    def __init__(self, tally: m.Tally) -> None:
+        self._tally = tally
+        self._told: dict[m.Series, float] = {}
+        self._ray: dict[m.Metric, Any] = {}
+
+    def start(self) -> None:
+        """Publish every PUBLISH_INTERVAL_S from a daemon thread, as long as the process lives."""
+        threading.Thread(target=self._run, name="metrics", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(PUBLISH_INTERVAL_S)
+            try:
+                self.publish()
+            except Exception:  # noqa: BLE001
+                # Figures must never end a process, and its thread must not end in silence.
+                _log.exception("metrics could not be handed to Ray")
+
+    def publish(self) -> None:
+        """Tell Ray what is new since the last call."""
+        for series, total in self._tally.totals.copy().items():
+            if (more := total - self._told.get(series, 0)) > 0:
+                self._of(series[0]).inc(more, tags=_tags(*series))
+                self._told[series] = total
+        for series, level in self._tally.levels.copy().items():
+            self._of(series[0]).set(level, tags=_tags(*series))
+        while self._tally.observed:
+            metric, labels, value = self._tally.observed.popleft()
+            self._of(metric).observe(value, tags=_tags(metric, labels))
+
+    def _of(self, metric: m.Metric) -> Any:
+        if metric not in self._ray:
+            if metric.kind == "histogram":
+                made = Histogram(metric.name, metric.help, boundaries=list(metric.borders), tag_keys=metric.labels)
+            else:
+                made = (Counter if metric.kind == "counter" else Gauge)(
+                    metric.name, metric.help, tag_keys=metric.labels
+                )
+            self._ray[metric] = made
+        return self._ray[metric]
+
+
+def _tags(metric: m.Metric, labels: tuple[str, ...]) -> dict[str, str]:
+    return dict(zip(metric.labels, labels, strict=True))
+
+
+def published_tally() -> m.Tally:
+    """Give a process's tally, published from now on. Once a process, after Ray was joined."""
+    tally = m.Tally()
+    Publisher(tally).start()
+    return tally
 
 
 class RaySearchMeter:
-    """A SearchMeter over Ray's metrics: `ess_search_...`. Make one for each process, after Ray was joined."""
+    """A SearchMeter over a tally: `ess_search_...`."""
 
-    def __init__(self) -> None:
-        self._counters = {name: Counter(f"ess_search_{name}", text) for name, text in _COUNTERS.items()}
-        self._seconds = Histogram("ess_search_seconds", "Duration of searches", boundaries=SECONDS, tag_keys=("state",))
+    def __init__(self, tally: m.Tally | None = None) -> None:
+        self._tally = published_tally() if tally is None else tally
+
+    def running(self, searches: int) -> None:
+        """See the protocol."""
+        self._tally.set(m.SEARCH_RUNNING, searches)
 
     def planned(self, objects_pruned: int) -> None:
         """See the protocol."""
-        self._add("objects_pruned", objects_pruned)
+        self._tally.count(m.SEARCH_PRUNED, objects_pruned)
 
     def scanned(self, objects: int, result: ScanResult) -> None:
         """See the protocol."""
-        self._add("objects_scanned", objects - len(result.failed))
-        self._add("objects_failed", len(result.failed))
-        self._add("bytes_read", result.bytes_read)
-        self._add("gets", result.gets)
-        self._add("rows_matched", result.rows_matched)
+        self._tally.count(m.SEARCH_TASKS)
+        self._tally.count(m.SEARCH_SCANNED, objects - len(result.failed))
+        self._tally.count(m.SEARCH_FAILED, len(result.failed))
+        self._tally.count(m.SEARCH_BYTES, result.bytes_read)
+        self._tally.count(m.SEARCH_GETS, result.gets)
+        self._tally.count(m.SEARCH_ROWS, result.rows_matched)
+        self._tally.count(m.SEARCH_FOOTER_HITS, result.footer_hits)
+        self._tally.count(m.SEARCH_FOOTER_MISSES, result.footer_misses)
 
     def ended(self, state: str, seconds: float) -> None:
         """See the protocol."""
-        self._seconds.observe(seconds, tags={"state": state})
-
-    def _add(self, name: str, value: int) -> None:
-        if value:  # Ray refuses to count by nothing
-            self._counters[name].inc(value)
+        self._tally.observe(m.SEARCH_SECONDS, seconds, state)

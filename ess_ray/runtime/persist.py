@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
+from ess_ray import metrics as m
+from ess_ray import telemetry
 from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
 from ess_ray.core.query import Query
@@ -37,11 +41,41 @@ FLUSH_ATTEMPTS: Final = 5
 """Tries of an asked-for flush: each ends by reconciling with the catalog, so one more is always sensible."""
 
 
+SLOW_FLUSH_S: Final = 10.0
+"""A flush of 64 MiB takes about a second: from here on its line in the log is a warning."""
+GAUGES_INTERVAL_S: Final = 1.0
+"""How often lag and buffers are looked at for the metrics: Ray is told no oftener."""
+COUNTS: Final = {
+    "records_read": m.INGEST_RECORDS,
+    "rows_read": m.INGEST_EVENTS,
+    "objects_stored": m.INGEST_OBJECTS,
+    "bytes_stored": m.INGEST_OBJECT_BYTES,
+    "rows_stored": m.INGEST_ROWS,
+    "repeats_dropped": m.INGEST_REPEATS,
+    "key_conflicts": m.INGEST_KEY_CONFLICTS,
+    "dead_letters": m.INGEST_DEAD_LETTERS,
+    "lost_offsets": m.INGEST_LOST,
+    "objects_put_again": m.INGEST_PUT_AGAIN,
+}
+"""What a writer counts, and the metric that it is."""
+
+
 class PersistActor:
     """Persists the virtual nodes it is assigned; a plain class, made an actor by the supervisor."""
 
-    def __init__(self, system: System, name: str, open_log: Callable[[], EventLog]) -> None:
+    def __init__(
+        self,
+        system: System,
+        name: str,
+        open_log: Callable[[], EventLog],
+        make_tally: Callable[[], m.Tally] = m.Tally,
+        vnodes: Sequence[int] = (),
+    ) -> None:
         self._name = name
+        self._tally = make_tally()
+        self._born_for = list(vnodes)
+        self._gauged_s = float("-inf")
+        self._gauged: set[int] = set()
         self._log = log = open_log()
         self._foreign_tenant = system.foreign_tenant
         self._intake = system.intake
@@ -53,12 +87,17 @@ class PersistActor:
             dead_letter=self._dead_letter,
             clock_us=lambda: time.time_ns() // 1000,
             limits=system.writer,
+            tally=self._tally,
         )
         self._dead_letters = system.dead_letters()
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._failure: str | None = None
         self._trouble: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """What Ray's dashboard calls this actor: read once, so it names the virtual nodes that it was made for."""
+        return f"{self._name} for virtual nodes {', '.join(map(str, self._born_for))}"
 
     async def assign(self, vnodes: Sequence[int]) -> None:
         """Own exactly these virtual nodes; starts the loops the first time."""
@@ -75,7 +114,8 @@ class PersistActor:
             await asyncio.wait(self._loops)
 
     def _watched(self, coroutine: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(coroutine, name=f"{self._name} {what}")
+        with telemetry.context(actor=self._name):
+            task = asyncio.create_task(coroutine, name=f"{self._name} {what}")
         task.add_done_callback(lambda ended: self._ended(ended, what))
         return task
 
@@ -109,22 +149,67 @@ class PersistActor:
         while True:
             if self._writer.due():
                 await self._try_flush()
+            self._gauge()
             await asyncio.sleep(POLL_INTERVAL_S)
 
+    def _gauge(self) -> None:
+        """Tell the metrics where reading and storing stand."""
+        now_s = time.monotonic()
+        if now_s - self._gauged_s < GAUGES_INTERVAL_S:
+            return
+        self._gauged_s = now_s
+        for name, metric in COUNTS.items():
+            self._tally.total(metric, self._writer.counts[name])
+        positions, ends = self._writer.positions, self._writer.ends
+        for vnode, (first, position) in positions.items():
+            end = max(ends.get(vnode, position), position)
+            self._tally.set(m.INGEST_UNREAD, end - position, str(vnode))
+            self._tally.set(m.INGEST_UNSTORED, end - first, str(vnode))
+        for vnode in self._gauged - positions.keys():  # another actor's now: what we said last must not stay
+            self._tally.set(m.INGEST_UNREAD, 0, str(vnode))
+            self._tally.set(m.INGEST_UNSTORED, 0, str(vnode))
+        self._gauged = set(positions)
+        self._tally.set(m.INGEST_BUFFER_BYTES, self._writer.buffered_bytes, self._name)
+        self._tally.set(m.INGEST_BUFFER_AGE, self._oldest_s(), self._name)
+
+    def _oldest_s(self) -> float:
+        oldest_us = self._writer.oldest_us
+        return 0.0 if oldest_us is None else max(0.0, time.time() - oldest_us / 1_000_000)
+
     async def _try_flush(self) -> Flushed | None:
+        started_s = time.monotonic()
         try:
             flushed = await self._writer.flush()
             self._trouble.pop("flush", None)
+            if flushed is not None:
+                self._tell_flush(flushed, time.monotonic() - started_s)
             return flushed
         except (Fenced, UnknownOutcome) as error:
+            self._tally.count(m.INGEST_FLUSHES, 1, "refused")
             _log.warning("%s: %s: reconciled with the catalog, will flush again", self._name, error.message)
         except (EssError, OSError) as error:
             if isinstance(error, EssError) and not error.retryable and not isinstance(error, BadRequest):
                 raise
+            self._tally.count(m.INGEST_FLUSHES, 1, "failed")
             self._trouble["flush"] = f"{self._name} cannot store: {error}"
             _log.exception("%s cannot store just now; nothing is let go", self._name)
         await asyncio.sleep(RETRY_S)
         return None
+
+    def _tell_flush(self, flushed: Flushed, seconds: float) -> None:
+        self._tally.count(m.INGEST_FLUSHES, 1, "stored")
+        slow = seconds >= SLOW_FLUSH_S
+        told = {"actor": self._name, "rows": flushed.rows, "objects": flushed.objects, "seconds": round(seconds, 3)}
+        _log.log(
+            logging.WARNING if slow else logging.INFO,
+            "%s stored %d rows in %d objects in %.2f s%s",
+            self._name,
+            flushed.rows,
+            flushed.objects,
+            seconds,
+            ": slow" if slow else "",
+            extra={**told, "vnodes": sorted(self._writer.positions)},
+        )
 
     async def flush(self) -> int:
         """Read to the log's end and store everything; gives the rows stored by this call. Raises UnknownOutcome."""
@@ -176,7 +261,11 @@ class PersistActor:
             "failure": self._failure,
             "trouble": sorted(self._trouble.values()),
             "positions": self._writer.positions,
+            "ends": dict(self._writer.ends),
             "buffered_bytes": self._writer.buffered_bytes,
+            "oldest_s": round(self._oldest_s(), 1),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
             "counts": dict(self._writer.counts),
             "gaps": list(self._writer.gaps),
         }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
 from ray import exceptions as ray_errors
 
+from ess_ray import telemetry
 from ess_ray.core.merge import EMPTY
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.runtime.wiring import System
@@ -33,8 +34,11 @@ CPU_INTERVAL_S: Final = 0.25
 """How often a straggler's search looks whether a CPU is free for a second copy."""
 
 
-def _scan(system: System, task: ScanTask) -> ScanResult:
-    return run_task(system.store(), task)
+def _scan(system: System, task: ScanTask, context: Mapping[str, Any]) -> ScanResult:
+    with telemetry.context(**context, task=ray.get_runtime_context().get_task_id()):
+        result = run_task(system.store(), task)
+        _log.debug("scanned %d objects, %d rows match", len(task.entries), result.rows_matched)
+        return result
 
 
 class RayScanExecutor:
@@ -127,9 +131,11 @@ class _Run:
 
     def _start(self, index: int) -> None:
         task = self._running[index]
-        name = f"scan {task.entries[0].date} {task.entries[0].hour:02d}h, {len(task.entries)} objects"
+        context = telemetry.current()
+        first, query_id = task.entries[0], context.get("query_id", "?")
+        name = f"scan for {query_id}: {first.date} {first.hour:02d}h, {len(task.entries)} objects"
         options = self._remote.options(name=name, num_cpus=1, max_retries=TASK_RETRIES)
-        reference = options.remote(self._system, task)
+        reference = options.remote(self._system, task, context)
         future = asyncio.ensure_future(_wait(reference))
         self._copies[future] = _Copy(index, reference, future)
 

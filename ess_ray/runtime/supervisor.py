@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,7 @@ from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.core.ring import place
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
+from ess_ray.runtime.metrics import published_tally
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
@@ -67,7 +69,7 @@ class Supervisor:
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._maintenance = Maintenance(system)
+        self._maintenance = Maintenance(system, tally=published_tally())
         self._maintaining: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
@@ -107,17 +109,21 @@ class Supervisor:
         """Give every slot a living actor and every virtual node an owner."""
         async with self._changing:
             vnodes = range(await self._log.vnode_count())
+            wanted = place(vnodes, [slot.name for slot in self._slots])
+            shares = {
+                slot.name: tuple(sorted(vnode for vnode, name in wanted.items() if name == slot.name))
+                for slot in self._slots
+            }
             for slot in self._slots:
                 if slot.handle is None:
-                    slot.handle = self._create(slot)
-            wanted = place(vnodes, [slot.name for slot in self._slots])
+                    slot.handle = self._create(slot, shares[slot.name])
             for slot in self._slots:
-                mine = tuple(sorted(vnode for vnode, name in wanted.items() if name == slot.name))
+                mine = shares[slot.name]
                 if mine != slot.assigned:
                     await call(slot.handle.assign.remote(mine), slot.name, ASSIGN_TIMEOUT_S)
                     slot.assigned = mine
 
-    def _create(self, slot: _Slot) -> Any:
+    def _create(self, slot: _Slot, mine: Sequence[int]) -> Any:
         slot.incarnation += 1
         actor = ray.remote(PersistActor)
         # Detached: the pool outlives its supervisor, which Ray may restart.
@@ -128,7 +134,7 @@ class Supervisor:
             max_restarts=0,
             max_concurrency=1000,
             lifetime="detached",
-        ).remote(self._system, slot.name, partial(open_log, self._system))
+        ).remote(self._system, slot.name, partial(open_log, self._system), published_tally, mine)
 
     async def _watch_loop(self) -> None:
         while True:

@@ -13,6 +13,10 @@ from ess_ray.ports import ScanResult
 class SearchMeter(Protocol):
     """Told of every step of every search, on the searcher's event loop: calls must not block."""
 
+    def running(self, searches: int) -> None:
+        """So many searches are under way now."""
+        ...
+
     def planned(self, objects_pruned: int) -> None:
         """A search knows its objects; so many of the tenant's it does not have to look at."""
         ...
@@ -28,6 +32,9 @@ class SearchMeter(Protocol):
 
 class Unmetered:
     """Counts nothing: for a searcher of which nobody wants figures."""
+
+    def running(self, searches: int) -> None:
+        """See the protocol."""
 
     def planned(self, objects_pruned: int) -> None:
         """See the protocol."""

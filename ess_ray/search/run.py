@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
+from ess_ray import telemetry
 from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.merge import OrderedMerge
@@ -136,10 +137,16 @@ class Searcher:
             raise BadRequest(f"limit must lie between 1 and {MAX_LIMIT}; use export for more rows")
         search = _Search(tenant, uuid4().hex, query, time.monotonic())
         await self._results.create(tenant, search.query_id, search.state("running", finished=False))
-        task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
+        with telemetry.context(query_id=search.query_id, tenant=tenant):
+            task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
         self._running[(tenant, search.query_id)] = _Running(task, search)
-        task.add_done_callback(lambda _: self._running.pop((tenant, search.query_id), None))
+        self._meter.running(len(self._running))
+        task.add_done_callback(lambda _: self._forget(tenant, search.query_id))
         return search.query_id
+
+    def _forget(self, tenant: str, query_id: str) -> None:
+        self._running.pop((tenant, query_id), None)
+        self._meter.running(len(self._running))
 
     async def cancel(self, tenant: str, query_id: str) -> AnswerState:
         """Cancel a search and wait until its tasks are told; one that has ended stays as it is. Raises NotFound."""
@@ -172,7 +179,9 @@ class Searcher:
 
     async def _end(self, search: _Search, state: str, reason: str | None = None) -> None:
         search.incomplete += [] if reason is None else [reason]
-        self._meter.ended(state, time.monotonic() - search.started_s)
+        seconds = time.monotonic() - search.started_s
+        self._meter.ended(state, seconds)
+        _log_end(search, state, seconds)
         with contextlib.suppress(NotFound):  # expired meanwhile: nobody is waiting for it
             await self._results.update(search.tenant, search.query_id, search.state(state, finished=True))
 
@@ -252,6 +261,8 @@ class Searcher:
                 result.gets + more.gets,
                 result.duplicates_suppressed + more.duplicates_suppressed,
                 more.failed,
+                result.footer_hits + more.footer_hits,
+                result.footer_misses + more.footer_misses,
             )
         return result
 
@@ -283,6 +294,35 @@ class Searcher:
         fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
         await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
         return fits
+
+
+def _log_end(search: _Search, state: str, seconds: float) -> None:
+    """Log one line for a search that ended: a warning where it could not tell everything.
+
+    Slow ones are no warnings: how long a scan may take, only who asked can say.
+    """
+    told = search.progress
+    told_all = state in ("done", "truncated", "cancelled") and (state == "cancelled" or not search.incomplete)
+    _log.log(
+        logging.INFO if told_all else logging.WARNING,
+        "search %s in %.3f s: %d of %d objects, %d rows%s",
+        state,
+        seconds,
+        told.objects_done,
+        told.objects_total,
+        told.rows_matched,
+        "" if told_all else f"; incomplete: {search.incomplete[0] if search.incomplete else state}",
+        extra={
+            "query_id": search.query_id,
+            "tenant": search.tenant,
+            "state": state,
+            "elapsed_ms": round(seconds * 1000),
+            "objects": told.objects_done,
+            "bytes_read": told.bytes_read,
+            "gets": told.gets,
+            "rows": told.rows_matched,
+        },
+    )
 
 
 async def _run_here(store: ObjectStore, task: ScanTask) -> ScanResult:

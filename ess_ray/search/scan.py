@@ -21,7 +21,7 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
     """
     merge = OrderedMerge(task.query.order, task.query.limit)
     failed: list[tuple[str, str]] = []
-    matched = bytes_read = gets = repeats = 0
+    matched = bytes_read = gets = repeats = hits = misses = 0
     gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
     with_index = index_first(task.query, task.probe)
     for entry in task.entries:
@@ -32,6 +32,7 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
             continue
         try:
             reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
+            from_memory = reader.gets == 0
             matches = scan_object(reader, query, cancelled, task.probe)
         except (EssError, OSError) as error:
             failed.append((entry.key, str(error)))
@@ -40,6 +41,9 @@ def run_task(store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool] =
         repeats += matches.duplicates_suppressed
         bytes_read += reader.bytes_read
         gets += reader.gets
+        hits, misses = hits + from_memory, misses + (not from_memory)
         merge.add(matches.rows)
     rows = merge.release(None)
-    return ScanResult(rows, matched, bytes_read, gets, repeats + merge.duplicates_suppressed, tuple(failed))
+    return ScanResult(
+        rows, matched, bytes_read, gets, repeats + merge.duplicates_suppressed, tuple(failed), hits, misses
+    )

@@ -114,7 +114,11 @@ def test_a_repeat_with_a_key_is_one_request(system: System) -> None:
 
 def test_the_status_tells_of_the_cluster_and_no_secret(system: System) -> None:
     told = system.ess("status", "--json").stdout
-    assert json.loads(told)["healthy"]
+    status = json.loads(told)
+    assert status["healthy"]
+    assert status["log"]["kind"] == "kafka"
+    assert any("replicas instead of 3" in warning for warning in status["warnings"])
+    assert status["results"] == "redis"
     for secret in (ADMIN.secret_key, "only-for-tests"):
         assert secret not in told
         for log in system.data_dir.glob("*.log"):

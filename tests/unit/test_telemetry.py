@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from ess_ray.telemetry import LOGGERS, setup
+from ess_ray.telemetry import LOGGERS, context, current, setup, setup_worker, worker_variables
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +47,49 @@ def test_plain_lines_and_levels() -> None:
     setup("DEBUG", as_json=False, stream=out)
     logging.getLogger("deployments.app").debug("shown")
     assert out.getvalue().rstrip().endswith("DEBUG   deployments.app: shown")
+
+
+async def test_context_goes_into_lines_tasks_and_threads() -> None:
+    out = io.StringIO()
+    setup(stream=out)
+
+    async def inner() -> None:
+        await asyncio.to_thread(logging.getLogger("ess_ray.search").info, "in a thread")
+
+    with context(query_id="q", tenant="t"):
+        with context(task="s"):
+            task = asyncio.create_task(inner())
+        assert current() == {"query_id": "q", "tenant": "t"}
+    await task
+    logging.getLogger("ess_ray.search").info("outside")
+    inside, outside = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert (inside["query_id"], inside["tenant"], inside["task"]) == ("q", "t", "s")
+    assert "query_id" not in outside
+    setup(as_json=False, stream=out)
+    with context(actor="persist-0"):
+        logging.getLogger("ess_ray").warning("plain")
+    assert out.getvalue().rstrip().endswith("ess_ray: plain [actor=persist-0]")
+
+
+@pytest.mark.parametrize("log_format", ["auto", "text"])
+def test_a_worker_logs_where_its_driver_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_format: str) -> None:
+    file = tmp_path / "a folder" / "system.log"
+    file.parent.mkdir()
+    file.write_text("the driver's line\n")
+    for name, value in worker_variables("WARNING", log_format, file).items():
+        monkeypatch.setenv(name, value)
+    setup_worker()
+    setup_worker()
+    logging.getLogger("ess_ray.runtime").info("too quiet")
+    logging.getLogger("ess_ray.runtime").warning("heard")
+    first, second = file.read_text().splitlines()
+    assert first == "the driver's line"
+    assert second.startswith("{") is (log_format == "auto")
+    assert "heard" in second
+
+
+def test_without_a_driver_nothing_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("_ESS_WORKER_LOG", raising=False)
+    before = list(logging.getLogger("ess_ray").handlers)
+    setup_worker()
+    assert logging.getLogger("ess_ray").handlers == before
