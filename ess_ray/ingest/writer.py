@@ -293,6 +293,7 @@ class VnodeWriter:
             await self._let_go({vnode: step.next_offset for vnode, step in plan.advances.items()})
             self.counts["rows_stored"] += plan.rows
             self.counts["objects_stored"] += len(entries)
+            self.counts["bytes_stored"] += sum(entry.size for entry in entries)
             return Flushed(plan.rows, len(entries), version)
 
     def _plan(self) -> _Plan | None:
