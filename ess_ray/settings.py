@@ -135,8 +135,7 @@ class Persist(_Section):
 class Search(_Section):
     """What bounds one search; bytes are stored bytes.
 
-    `replicas` to `max_replicas` (absent: the same) answer queries, as many as their requests need; more than one needs
-    `results.redis_url`, since any of them answers for any query.
+    `replicas` to `max_replicas` (absent: the same) answer queries, as many as their requests need; as yet only one can.
     """
 
     replicas: Replicas = 1
@@ -266,10 +265,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_search_replicas(self) -> Settings:
-        if self.search.most_replicas > 1 and self.results.redis_url is None:
+        if self.search.most_replicas > 1:
             raise ValueError(
-                "search.replicas and search.max_replicas above 1 need results.redis_url: in memory, an answer is known "
-                "only to the replica that made it"
+                "search.replicas and search.max_replicas must be 1 as yet: a query can be cancelled only by the replica "
+                "that runs it"
             )
         return self
 

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 PING_INTERVAL_S: Final = 0.5
 PING_TIMEOUT_S: Final = 3.0
 """An actor that does not answer so long is replaced: with the start of its replacement, searchable again in 5 s."""
+START_TIMEOUT_S: Final = 30.0
+"""A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """`ess down` allows 90 s in all."""
 REPORT_DEATH_S: Final = 60.0
@@ -147,7 +149,9 @@ class Supervisor:
         if handle is None:
             return
         try:
-            last = await call(handle.ping.remote(), slot.name, PING_TIMEOUT_S)
+            # One that owns nothing yet is still starting; one that died answers at once that it did.
+            patience_s = START_TIMEOUT_S if slot.told is None else PING_TIMEOUT_S
+            last = await call(handle.ping.remote(), slot.name, patience_s)
             reason = last["failure"]
         except Unavailable as error:
             reason = f"{slot.name} died: {error.message}"

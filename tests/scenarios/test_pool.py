@@ -1,4 +1,4 @@
-"""The pool grows and shrinks under load: nothing lost, nothing doubled, searches complete or saying that they are not."""
+"""The pool grows and shrinks under load: nothing lost, nothing doubled, searches complete or saying so."""
 
 from __future__ import annotations
 
