@@ -267,8 +267,8 @@ class Settings(BaseSettings):
     def _check_search_replicas(self) -> Settings:
         if self.search.most_replicas > 1:
             raise ValueError(
-                "search.replicas and search.max_replicas must be 1 as yet: a query can be cancelled only by the replica "
-                "that runs it"
+                "search.replicas and search.max_replicas must be 1 as yet: only the replica that runs a query can "
+                "cancel it"
             )
         return self
 
