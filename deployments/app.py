@@ -16,9 +16,11 @@ from typing import Any, Final
 import ray
 from fastapi import FastAPI
 from ray import serve
+from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
+from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.kafka_log import KafkaLog
@@ -37,7 +39,7 @@ from ess_ray.runtime.metrics import RaySearchMeter, published_tally
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
-from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, Replicas, System, call
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.settings import Settings
 
@@ -55,6 +57,17 @@ MAX_ONGOING_REQUESTS: Final = 1_000
 """Requests in one replica at a time: beyond, HAProxy queues; memory is bounded by the intake's own limits."""
 
 
+PUSH_TARGET_REQUESTS: Final = 24.0
+"""Pushes under way in one replica: 64 keep two of them wholly at work, so that with 24 there is some room left."""
+SEARCH_TARGET_REQUESTS: Final = 16.0
+"""Pages and streams under way in one replica; a stream is one for as long as it lasts, and mostly waits."""
+LOOK_BACK_S: Final = 10.0
+UPSCALE_DELAY_S: Final = 5.0
+"""A replica takes two seconds to start: a burst shorter than both together is over before it would help."""
+DOWNSCALE_DELAY_S: Final = 300.0
+"""A replica that ends takes its warm caches with it, and a search replica the searches that it runs."""
+RESIZE_TIMEOUT_S: Final = 120.0
+"""New actors start in three seconds, storing and taking over may take 30 each."""
 GC_NEW_OBJECTS: Final = 20_000
 """Objects made between two collections of the youngest: parsed events are freed by their counts, without collection."""
 
@@ -66,7 +79,8 @@ def system_of(settings: Settings) -> System:
         namespace="ess",
         vnodes=settings.log.vnode_count,
         persist_actors=settings.persist.actors,
-        push_replicas=settings.push.replicas,
+        push_replicas=Replicas(settings.push.replicas, settings.push.most_replicas),
+        search_replicas=Replicas(settings.search.replicas, settings.search.most_replicas),
         writer=WriterLimits(**settings.persist.as_limits()),
         search=SearchLimits(**settings.search.as_limits()),
         intake=IntakeLimits(**settings.push.as_limits()),
@@ -99,8 +113,8 @@ class Running:
 def start(system: System) -> Running:
     """Start the pool and both applications; returns once they answer."""
     supervisor = start_pool(system)
-    push = _deployment("push", _push_builder(system), system.push_replicas)
-    search = _deployment("search", _search_builder(system), 1)  # answers are in its memory
+    push = _deployment("push", _push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
+    search = _deployment("search", _search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
     serve.run_many(
         [
             serve.RunTarget(push, name="push", route_prefix="/push"),
@@ -110,13 +124,13 @@ def start(system: System) -> Running:
     return Running(supervisor)
 
 
-def _deployment(name: str, build: Callable[[], FastAPI], replicas: int) -> Any:
+def _deployment(name: str, build: Callable[[], FastAPI], replicas: Replicas, target_requests: float) -> Any:
     """Make a Serve application of an ASGI app that is built inside each replica."""
     return (
         serve.deployment(serve.ingress(build)())
         .options(
             name=name,
-            num_replicas=replicas,
+            **_replicas(replicas, target_requests),
             # No CPU is reserved: scan tasks take them, and replicas would leave none on a small machine.
             ray_actor_options={"num_cpus": 0},
             max_ongoing_requests=MAX_ONGOING_REQUESTS,
@@ -124,6 +138,21 @@ def _deployment(name: str, build: Callable[[], FastAPI], replicas: int) -> Any:
         )
         .bind()
     )
+
+
+def _replicas(replicas: Replicas, target_requests: float) -> dict[str, Any]:
+    """Give Serve's options for a fixed number, or for one that follows the requests."""
+    if replicas.min == replicas.max:
+        return {"num_replicas": replicas.min}
+    autoscaling = AutoscalingConfig(
+        min_replicas=replicas.min,
+        max_replicas=replicas.max,
+        target_ongoing_requests=target_requests,
+        look_back_period_s=LOOK_BACK_S,
+        upscale_delay_s=UPSCALE_DELAY_S,
+        downscale_delay_s=DOWNSCALE_DELAY_S,
+    )
+    return {"num_replicas": None, "autoscaling_config": autoscaling}
 
 
 def _settle_heap() -> None:
@@ -178,9 +207,11 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
-        return create_search_app(
+        app = create_search_app(
             SearchApi(searcher, results, tenant, admin, inside.health, inside.status, inside.flush, inside.compact)
         )
+        route_pool(app, admin, inside.pool, inside.resize)
+        return app
 
     return build
 
@@ -238,6 +269,14 @@ class Inside:
     async def flush(self) -> dict[str, int]:
         """Have the pool store everything; gives the rows stored by this call."""
         return {"rows": await call(self._supervisor().flush.remote(), "the supervisor", FLUSH_TIMEOUT_S)}
+
+    async def pool(self) -> dict[str, Any]:
+        """Give the pool's figures."""
+        return dict(await call(self._supervisor().status.remote(), "the supervisor"))
+
+    async def resize(self, actors: int) -> dict[str, Any]:
+        """Have so many persist actors. See `Supervisor.resize`."""
+        return dict(await call(self._supervisor().resize.remote(actors), "the supervisor", RESIZE_TIMEOUT_S))
 
     async def compact(self, before_us: int | None) -> dict[str, Any]:
         """Merge small objects and apply retention now; gives what was done. See `runtime.maintain.Maintenance`."""

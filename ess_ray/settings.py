@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from ess_ray.core.errors import BadRequest
@@ -32,6 +32,7 @@ _YEAR_S: Final = 365.25 * 86_400
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
+Replicas = Annotated[int, Field(ge=1, le=64)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -45,6 +46,11 @@ def _tenant(value: str) -> str:
         return check_tenant(value)
     except BadRequest as error:
         raise ValueError(error.message) from None
+
+
+def _replicas_in_order(least: int, most: int) -> None:
+    if most < least:
+        raise ValueError(f"max_replicas ({most}) must be at least replicas ({least})")
 
 
 class Http(_Section):
@@ -127,8 +133,13 @@ class Persist(_Section):
 
 
 class Search(_Section):
-    """What bounds one search; bytes are stored bytes."""
+    """What bounds one search; bytes are stored bytes.
 
+    `replicas` to `max_replicas` (absent: the same) answer queries, as many as their requests need; as yet only one can.
+    """
+
+    replicas: Replicas = 1
+    max_replicas: Replicas | None = None
     freshness_timeout_s: Seconds = 2.0
     task_bytes: Bytes = 16 * _MIB
     in_place_bytes: Annotated[int, Field(ge=0)] = 4 * _MIB
@@ -136,7 +147,16 @@ class Search(_Section):
 
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `search.run.SearchLimits`."""
-        return self.model_dump()
+        return self.model_dump(exclude={"replicas", "max_replicas"})
+
+    @property
+    def most_replicas(self) -> int:
+        return self.max_replicas or self.replicas
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Search:
+        _replicas_in_order(self.replicas, self.most_replicas)
+        return self
 
 
 class Results(_Section):
@@ -155,10 +175,12 @@ class Results(_Section):
 class Push(_Section):
     """What the front door takes: decompressed bytes and events of one request, ages against the time of receipt.
 
-    `replicas`: Python decodes on one core each; two keep both cores of the smallest machine at work.
+    `replicas`: Python decodes on one core each; two keep both cores of the smallest machine at work. Under load they
+    become up to `max_replicas` (absent: the same).
     """
 
-    replicas: Annotated[int, Field(ge=1, le=64)] = 2
+    replicas: Replicas = 2
+    max_replicas: Replicas | None = None
     max_batch_bytes: Bytes = 10 * _MIB
     max_events: Count = 10_000
     max_event_age_s: Seconds = 10 * _YEAR_S
@@ -172,6 +194,15 @@ class Push(_Section):
             "max_event_age_us": round(self.max_event_age_s * 1_000_000),
             "max_clock_skew_us": round(self.max_clock_skew_s * 1_000_000),
         }
+
+    @property
+    def most_replicas(self) -> int:
+        return self.max_replicas or self.replicas
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Push:
+        _replicas_in_order(self.replicas, self.most_replicas)
+        return self
 
 
 class Maintenance(_Section):
@@ -233,6 +264,15 @@ class Settings(BaseSettings):
             # The URL is printed in many places.
             raise ValueError("give the address without user and password")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_search_replicas(self) -> Settings:
+        if self.search.most_replicas > 1:
+            raise ValueError(
+                "search.replicas and search.max_replicas must be 1 as yet: only the replica that runs a query can "
+                "cancel it"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

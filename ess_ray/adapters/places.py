@@ -20,6 +20,7 @@ EVENTS: Final = "events"
 DEAD_LETTERS: Final = "dead-letters"
 KEYS: Final = "keys"
 """Beside the table, whose readers list its root."""
+POOL: Final = "pool"
 
 
 @dataclass(frozen=True)

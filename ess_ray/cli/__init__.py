@@ -12,6 +12,7 @@ from ess_ray.cli.doctor_cmd import doctor
 from ess_ray.cli.generate_cmd import generate
 from ess_ray.cli.keys_cmd import keys
 from ess_ray.cli.options import Group
+from ess_ray.cli.pool_cmd import pool
 from ess_ray.cli.push_cmd import push
 from ess_ray.cli.search_cmd import search
 from ess_ray.cli.status_cmd import flush, status
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for _command in (up, down, push, search, status, flush, compact, generate, keys, doctor):
+for _command in (up, down, push, search, status, flush, compact, pool, generate, keys, doctor):
     main.add_command(_command)

@@ -212,9 +212,22 @@ class PersistActor:
         )
 
     async def flush(self) -> int:
-        """Read to the log's end and store everything; gives the rows stored by this call. Raises UnknownOutcome."""
-        while await self._writer.poll():
-            pass
+        """Read to where the log ends now and store everything; gives the rows stored by this call.
+
+        Raises UnknownOutcome, and Unavailable when the log does not answer.
+        """
+        ends = await self._log.end_offsets()
+        rows = 0
+        while True:
+            # Up to that end, not until nothing is left to read: under a steady load that never comes.
+            while self._behind(ends) and await self._writer.poll():
+                pass
+            rows += await self.store()
+            if not self._behind(ends):  # else the buffers were full, or the reading loop was faster
+                return rows
+
+    async def store(self) -> int:
+        """Store what is buffered, reading no more; gives the rows stored by this call. Raises UnknownOutcome."""
         rows = 0
         for _ in range(FLUSH_ATTEMPTS):
             targets = self._writer.positions

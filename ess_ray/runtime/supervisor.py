@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.metrics import published_tally
 from ess_ray.runtime.persist import PersistActor
+from ess_ray.runtime.slots import Slot, hand_over, read_actor_name
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
 _log = logging.getLogger(__name__)
@@ -29,34 +29,12 @@ _log = logging.getLogger(__name__)
 PING_INTERVAL_S: Final = 0.5
 PING_TIMEOUT_S: Final = 3.0
 """An actor that does not answer so long is replaced: with the start of its replacement, searchable again in 5 s."""
-ASSIGN_TIMEOUT_S: Final = 30.0
-"""Taking over reads an hour's footers, and may find the machine busy."""
+START_TIMEOUT_S: Final = 30.0
+"""A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """`ess down` allows 90 s in all."""
 REPORT_DEATH_S: Final = 60.0
 """How long a death stays in the status after the replacement works: long enough for a person or a probe to see."""
-
-
-@dataclass
-class _Slot:
-    """One place in the pool; its actor is replaced under a new name when it dies."""
-
-    number: int
-    incarnation: int = 0
-    handle: Any = None
-    assigned: tuple[int, ...] | None = None
-    """None until this incarnation owns its share."""
-    last: dict[str, Any] = field(default_factory=dict)
-    died: str = ""
-    """Why the incarnation before was replaced."""
-
-    @property
-    def name(self) -> str:
-        return f"persist-{self.number}"
-
-    @property
-    def actor_name(self) -> str:
-        return f"{self.name}.{self.incarnation}"
 
 
 class Supervisor:
@@ -65,7 +43,10 @@ class Supervisor:
     def __init__(self, system: System) -> None:
         self._system = system
         self._log = open_log(system)
-        self._slots = [_Slot(number) for number in range(system.persist_actors)]
+        self._size = system.pool_size()
+        self._actors = system.persist_actors
+        self._slots: list[Slot] = []
+        self._incarnations: dict[int, int] = {}  # of slots that left too: a name is never given twice
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -73,6 +54,7 @@ class Supervisor:
         self._maintaining: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
+        self._resizing = asyncio.Lock()
 
     async def start(self) -> None:
         """Create or find the pool and begin to watch it; returns once every virtual node is owned.
@@ -81,6 +63,7 @@ class Supervisor:
         """
         async with self._starting:
             if self._watch is None:
+                self._actors = await asyncio.to_thread(self._size.read)
                 self._adopt()
                 await self._ensure()
                 self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
@@ -88,46 +71,48 @@ class Supervisor:
 
     def _adopt(self) -> None:
         """Find the actors of an earlier life of this supervisor: the newest of each slot stays, what is older goes."""
-        names = [
-            actor["name"]
-            for actor in ray.util.list_named_actors(all_namespaces=True)
-            if actor["namespace"] == self._system.namespace
-        ]
-        for slot in self._slots:
-            mine = [int(n.removeprefix(f"{slot.name}.")) for n in names if n.startswith(f"{slot.name}.")]
-            for incarnation in mine:
-                slot.incarnation = incarnation
-                handle = self._system.actor(slot.actor_name)
-                if incarnation < max(mine):
-                    ray.kill(handle)
-                else:
-                    slot.handle = handle
-            slot.incarnation = max(mine, default=0)
+        living: dict[int, list[int]] = {}
+        for actor in ray.util.list_named_actors(all_namespaces=True):
+            found = read_actor_name(actor["name"]) if actor["namespace"] == self._system.namespace else None
+            if found is not None:
+                living.setdefault(found[0], []).append(found[1])
+        for number, incarnations in sorted(living.items()):
+            for incarnation in sorted(incarnations):
+                slot = Slot(number, incarnation)
+                slot.handle = self._system.actor(slot.actor_name)
+                if incarnation < max(incarnations):
+                    ray.kill(slot.handle)
+            self._incarnations[number] = slot.incarnation
+            self._slots.append(slot)
 
     # ---------------------------------------------------------------------------------------------------- the pool
-    async def _ensure(self) -> None:
-        """Give every slot a living actor and every virtual node an owner."""
+    async def _ensure(self) -> int:
+        """Give every wanted slot a living actor and every virtual node an owner; end the actors beyond.
+
+        Gives how many virtual nodes changed their slot.
+        """
         async with self._changing:
             vnodes = range(await self._log.vnode_count())
-            wanted = place(vnodes, [slot.name for slot in self._slots])
-            shares = {
-                slot.name: tuple(sorted(vnode for vnode, name in wanted.items() if name == slot.name))
-                for slot in self._slots
-            }
-            for slot in self._slots:
+            there = {slot.number: slot for slot in self._slots}
+            staying = [there.get(number) or Slot(number) for number in range(self._actors)]
+            leaving = [slot for slot in self._slots if slot.number >= self._actors and slot.handle is not None]
+            wanted = place(vnodes, [slot.name for slot in staying])
+            for slot in staying:
                 if slot.handle is None:
-                    slot.handle = self._create(slot, shares[slot.name])
-            for slot in self._slots:
-                mine = shares[slot.name]
-                if mine != slot.assigned:
-                    await call(slot.handle.assign.remote(mine), slot.name, ASSIGN_TIMEOUT_S)
-                    slot.assigned = mine
+                    self._create(slot, sorted(vnode for vnode, name in wanted.items() if name == slot.name))
+            self._slots = [*staying, *leaving]
+            moved = await hand_over(self._slots, wanted)
+            for slot in leaving:
+                if slot.handle is not None:
+                    ray.kill(slot.handle)
+            self._slots = staying
+            return moved
 
-    def _create(self, slot: _Slot, mine: Sequence[int]) -> Any:
-        slot.incarnation += 1
+    def _create(self, slot: Slot, mine: Sequence[int]) -> None:
+        slot.incarnation = self._incarnations[slot.number] = self._incarnations.get(slot.number, 0) + 1
         actor = ray.remote(PersistActor)
         # Detached: the pool outlives its supervisor, which Ray may restart.
-        return actor.options(
+        slot.handle = actor.options(
             name=slot.actor_name,
             namespace=self._system.namespace,
             num_cpus=0,
@@ -135,6 +120,17 @@ class Supervisor:
             max_concurrency=1000,
             lifetime="detached",
         ).remote(self._system, slot.name, partial(open_log, self._system), published_tally, mine)
+
+    async def resize(self, actors: int) -> dict[str, Any]:
+        """Have so many persist actors from now on, also after a restart; gives `actors` and the `moved` virtual nodes.
+
+        Idempotent. Returns once every virtual node is where it belongs. Raises BadRequest (nothing is changed), and
+        Unavailable when that could not be done at once: the number is kept then, and the watch goes on with it.
+        """
+        async with self._resizing:
+            await asyncio.to_thread(self._size.write, actors)
+            self._actors = actors
+            return {"actors": actors, "moved": await self._ensure()}
 
     async def _watch_loop(self) -> None:
         while True:
@@ -151,19 +147,26 @@ class Supervisor:
                 _log.exception("the supervisor could not complete the pool")
             await asyncio.sleep(PING_INTERVAL_S)
 
-    async def _check(self, slot: _Slot) -> None:
-        if slot.handle is None:
+    async def _check(self, slot: Slot) -> None:
+        handle = slot.handle
+        if handle is None:
             return
         try:
-            slot.last = await call(slot.handle.ping.remote(), slot.name, PING_TIMEOUT_S)
-            reason = slot.last["failure"]
+            # One that owns nothing yet is still starting; one that died answers at once that it did.
+            patience_s = START_TIMEOUT_S if slot.told is None else PING_TIMEOUT_S
+            last = await call(handle.ping.remote(), slot.name, patience_s)
+            reason = last["failure"]
         except Unavailable as error:
             reason = f"{slot.name} died: {error.message}"
-        if reason is not None:
+        if slot.handle is not handle or slot not in self._slots:
+            return  # it left the pool meanwhile
+        if reason is None:
+            slot.last = last
+        else:
             _log.error("%s; replacing %s", reason, slot.actor_name)
             self._deaths.append((time.monotonic(), reason))
             ray.kill(slot.handle)
-            slot.handle, slot.assigned, slot.last, slot.died = None, None, {}, reason
+            slot.forget(reason)
 
     # ----------------------------------------------------------------------------------------------- what others ask
     async def owners(self) -> dict[int, str]:
@@ -173,14 +176,16 @@ class Supervisor:
     async def health(self) -> list[str]:
         """Name what stands in the way of storing and of complete answers; empty when all is well."""
         problems = [] if self._trouble is None else [self._trouble]
+        if not any(slot.assigned for slot in self._slots):
+            problems.append("no virtual node has an owner yet")
         for loop in (self._watch, self._maintaining):
             if loop is not None and loop.done() and not loop.cancelled():
                 problems.append(f"the {loop.get_name()} loop died: {loop.exception()!r}; restart the system")
         now = time.monotonic()
         self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]
         for slot in self._slots:
-            if slot.assigned is None:
-                problems.append(f"{slot.name} is being replaced" + (f" ({slot.died})" if slot.died else ""))
+            if slot.assigned is None and slot.died:
+                problems.append(f"{slot.name} is being replaced ({slot.died})")
             problems += slot.last.get("trouble", [])
             problems += [
                 f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])
@@ -194,7 +199,12 @@ class Supervisor:
             slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned or ()), **slot.last}
             for slot in self._slots
         }
-        return {"actors": actors, "deaths": [r for _, r in self._deaths], "maintenance": self._maintenance.last}
+        return {
+            "wanted": self._actors,
+            "actors": actors,
+            "deaths": [r for _, r in self._deaths],
+            "maintenance": self._maintenance.last,
+        }
 
     async def compact(self, before_us: int | None) -> dict[str, Any]:
         """Merge small objects and apply retention now; gives what was done. Raises Unavailable, UnknownOutcome."""

@@ -18,7 +18,7 @@ from ray import exceptions as ray_errors
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.memory import MemoryResultStore
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, Places
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, POOL, Places
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
@@ -26,6 +26,7 @@ from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
+from ess_ray.pool import PoolSize
 from ess_ray.ports import ObjectStore, ResultStore
 from ess_ray.search.run import SearchLimits
 
@@ -37,6 +38,14 @@ CALL_TIMEOUT_S: Final = 10.0
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas a deployment has: as many as its requests need, within these bounds; equal ones fix it."""
+
+    min: int
+    max: int
+
+
 @dataclass(frozen=True)
 class System:
     """One running system: where its data lies, how its actors are found, and its limits."""
@@ -45,7 +54,9 @@ class System:
     namespace: str
     vnodes: int = 8
     persist_actors: int = 2
-    push_replicas: int = 2
+    """What the settings say; how many are wanted now is `pool_size`'s to tell."""
+    push_replicas: Replicas = Replicas(2, 2)
+    search_replicas: Replicas = Replicas(1, 1)
     scan_parallelism: int = 2
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
@@ -75,6 +86,9 @@ class System:
 
     def keys(self) -> KeyBook:
         return KeyBook(self.places.store(KEYS))
+
+    def pool_size(self) -> PoolSize:
+        return PoolSize(self.places.store(POOL), self.persist_actors)
 
     def result_store(self) -> ResultStore:
         if self.redis_url is None:
