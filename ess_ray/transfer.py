@@ -23,6 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 import pyarrow as pa
@@ -104,7 +105,7 @@ class _Run:
         nodes: set[tuple[str, int]] = set()
         at = tries = 0
         while at < len(entries):
-            batch = _batch(entries[at:])
+            batch = _batch(entries, at)
             try:
                 nodes |= self._copy_batch(batch)
             except (Fenced, UnknownOutcome) as error:
@@ -121,7 +122,7 @@ class _Run:
     def _copy_batch(self, batch: Sequence[ObjectEntry]) -> set[tuple[str, int]]:
         # The number before the snapshot: what somebody else copies after it refuses our commit.
         stand = self._writer.next_offsets(self._transaction, [0])[0] or 0
-        view = _Target(self._target.snapshot(), self._store)
+        view = _Target(self._target.snapshot(), self._store, batch)
         adds: list[ObjectEntry] = []
         nodes: set[tuple[str, int]] = set()
         done = replace(self.done)
@@ -163,7 +164,7 @@ class _Run:
         _checked(self._source, entry)
         rest = view.rest(entry, reader)
         encoded = encode_object(rest, reader.facts.ranges, reader.facts.requests)
-        new = replace(entry_of(Sealed(entry.tenant, encoded), entry.modified_us))
+        new = entry_of(Sealed(entry.tenant, encoded), entry.modified_us)
         _put(self._store, new.key, encoded.data)
         return new
 
@@ -184,12 +185,26 @@ class _Run:
             self.done.logs.append(log_id)
 
 
+def _batch(entries: Sequence[ObjectEntry], at: int) -> list[ObjectEntry]:
+    """Give the entries of the next commit, from `at` on: at least one."""
+    batch: list[ObjectEntry] = []
+    size = 0
+    for entry in islice(entries, at, at + BATCH_OBJECTS):
+        if batch and size + entry.size > BATCH_BYTES:
+            break
+        batch.append(entry)
+        size += entry.size
+    return batch
+
+
 class _Target:
     """One version of the target, asked which rows it holds."""
 
-    def __init__(self, snapshot: Snapshot, store: ObjectStore) -> None:
+    def __init__(self, snapshot: Snapshot, store: ObjectStore, batch: Sequence[ObjectEntry]) -> None:
         self._store = store
-        self.live = {entry.key: entry for entry in snapshot.objects(None, None, None)}
+        # What meets the batch in time: copies lie in their originals' hours, and a table may hold 100,000 objects.
+        first_us, last_us = min(entry.min_us for entry in batch), max(entry.max_us for entry in batch)
+        self.live = {entry.key: entry for entry in snapshot.objects(None, first_us, last_us + 1)}
         self._by_partition: dict[Partition, list[ObjectEntry]] = defaultdict(list)
         for entry in self.live.values():
             self._by_partition[entry.tenant, entry.date, entry.hour].append(entry)
