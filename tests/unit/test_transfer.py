@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 
@@ -31,7 +32,10 @@ class Place:
     def __init__(self) -> None:
         self.fault: Callable[[str], None] = lambda moment: None
         self.store = MemoryObjectStore(clock_us=lambda: T0_US)
-        self.catalog = MemoryCatalog(on_commit=lambda moment: self.fault(moment), clock_us=lambda: T0_US)
+        self.catalog = MemoryCatalog(on_commit=self._strike, clock_us=lambda: T0_US)
+
+    def _strike(self, moment: str) -> None:
+        self.fault(moment)
 
     def messages(self) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -108,10 +112,8 @@ def test_a_copy_that_dies_at_a_commit_goes_on(
                 raise KeyboardInterrupt
 
     world.target.fault = fault
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         world.copy()
-    except KeyboardInterrupt:
-        pass
     world.target.fault = lambda now: None
     world.copy()
     world.right()
@@ -164,7 +166,7 @@ def test_two_copies_at_once_copy_once(world: World) -> None:
 def test_damage_is_found_and_not_copied(world: World) -> None:
     entry = world.source.catalog.snapshot().objects(None, None, None)[0]
     data = bytearray(world.source.store.get_range(entry.key, 0, entry.size))
-    data[40] ^= 0xFF
+    data[50:300:10] = bytes(byte ^ 0xFF for byte in data[50:300:10])
     world.source.store.put(entry.key, bytes(data))
     with pytest.raises(CorruptData):
         world.copy()
