@@ -287,10 +287,10 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
         return
     for (low, high), count in sorted(counts.items()):
         log_id, vnode, offset, row = examples[low, high]
-        example = f"(log {log_id}, virtual node {vnode}, offset {offset}, row {row})"
+        shown = f"(log {log_id}, virtual node {vnode}, offset {offset}, row {row})"
         other = "itself" if low == high else group[high].key
         yield _problem(
-            Fault("doubled", f"{count} of its rows, such as {example}, stand in {other} too"), group[low].key
+            Fault("doubled", f"{count} of its rows, such as {shown}, stand in {other} too"), group[low].key
         )
 
 
