@@ -289,9 +289,7 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
         log_id, vnode, offset, row = examples[low, high]
         shown = f"(log {log_id}, virtual node {vnode}, offset {offset}, row {row})"
         other = "itself" if low == high else group[high].key
-        yield _problem(
-            Fault("doubled", f"{count} of its rows, such as {shown}, stand in {other} too"), group[low].key
-        )
+        yield _problem(Fault("doubled", f"{count} of its rows, such as {shown}, stand in {other} too"), group[low].key)
 
 
 # ------------------------------------------------------------------------------------------------------- the whole
