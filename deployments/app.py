@@ -307,7 +307,7 @@ class Inside:
             },
             "pool": pool,
             "nodes": await asyncio.to_thread(_nodes),
-            "replicas": await asyncio.to_thread(_replicas),
+            "replicas": await asyncio.to_thread(_replica_states),
             "results": "memory" if self._system.redis_url is None else "redis",
             "table": {
                 "version": snapshot.version,
@@ -346,7 +346,7 @@ def _nodes() -> list[dict[str, Any]]:
     ]
 
 
-def _replicas() -> dict[str, dict[str, int]]:
+def _replica_states() -> dict[str, dict[str, int]]:
     """Count the replicas of each application by their state."""
     return {
         name: {str(state): count for state, count in deployment.replica_states.items()}

@@ -363,3 +363,26 @@ class LogReader:
     def close(self) -> None:
         with told(self._path):
             self._db.close()
+
+
+def look_at(path: Path) -> tuple[str, list[VnodeState]] | None:
+    """Read a log's id and where its virtual nodes stand, beside an owner or without one; None when there is no log.
+
+    Raises Unavailable, CorruptData.
+    """
+    if not path.exists():
+        return None
+    with told(path):
+        db = _connect(path)
+        try:
+            db.execute("PRAGMA query_only=ON")
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            if application != APPLICATION_ID:
+                raise CorruptData(f"{path} is not an event log of ess_ray: restore the file, or move it away")
+            db.execute("BEGIN")  # id and states of one moment
+            (log_id,) = db.execute("SELECT log_id FROM log").fetchone()
+            rows = db.execute("SELECT start, trimmed, next, bytes FROM vnodes ORDER BY vnode").fetchall()
+            db.execute("ROLLBACK")
+        finally:
+            db.close()
+    return str(log_id), [VnodeState(*row) for row in rows]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from ess_ray.cli.compact_cmd import compact
+from ess_ray.cli.copy_cmd import copy
 from ess_ray.cli.doctor_cmd import doctor
 from ess_ray.cli.generate_cmd import generate
 from ess_ray.cli.keys_cmd import keys
@@ -17,6 +18,7 @@ from ess_ray.cli.push_cmd import push
 from ess_ray.cli.search_cmd import search
 from ess_ray.cli.status_cmd import flush, status
 from ess_ray.cli.system import down, up
+from ess_ray.cli.verify_cmd import verify_cmd
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,5 +32,5 @@ def main() -> None:
     """
 
 
-for _command in (up, down, push, search, status, flush, compact, pool, generate, keys, doctor):
+for _command in (up, down, push, search, status, flush, compact, pool, generate, verify_cmd, copy, keys, doctor):
     main.add_command(_command)

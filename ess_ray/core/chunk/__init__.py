@@ -13,12 +13,16 @@ the footer and the skip index before it.
 - `hash`: the hash of rows that the footer tells.
 - `merge`: the rows of many objects in one order, for compaction.
 - `scan`: a query's rows in one object.
+- `identity`: who an object's rows are, to compare objects by.
+- `check`: whether an object is what is told of it.
 
 May live here: bytes <-> rows. May not: where bytes lie.
 """
 
+from ess_ray.core.chunk.check import Fault, Told, check_rows, check_tail
 from ess_ray.core.chunk.footer import FOOTERS, FooterCache
 from ess_ray.core.chunk.hash import ContentHash, content_hash
+from ess_ray.core.chunk.identity import IDENTITY, doubled, parts_for, read_identities
 from ess_ray.core.chunk.layout import (
     FORMAT_VERSION,
     Encoded,
@@ -37,17 +41,23 @@ __all__ = [
     "FOOTERS",
     "FORMAT_VERSION",
     "GAP_BYTES",
+    "IDENTITY",
     "Blobs",
     "ContentHash",
     "Encoded",
     "Facts",
+    "Fault",
     "FooterCache",
     "MessageCodec",
     "ObjectMatches",
     "ObjectReader",
     "OffsetRange",
     "StoredRequest",
+    "Told",
+    "check_rows",
+    "check_tail",
     "content_hash",
+    "doubled",
     "encode_object",
     "encode_stream",
     "index_first",
@@ -55,6 +65,8 @@ __all__ = [
     "object_key",
     "open_bytes",
     "open_object",
+    "parts_for",
+    "read_identities",
     "scan_object",
     "tail_bytes",
 ]

@@ -63,6 +63,19 @@ class Facts:
     format_version: int = FORMAT_VERSION
 
 
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """What an object's key tells: its partition, the times of its first and last event, the parts of its tail."""
+
+    tenant: str
+    date: str
+    hour: int
+    min_us: int
+    max_us: int
+    footer_bytes: int
+    index_bytes: int
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A finished object: its bytes and what the catalog needs. `footer_bytes` and `index_bytes` are its tail."""
@@ -89,10 +102,16 @@ def tail_bytes(key: str) -> int:
 
 def tail_parts(key: str) -> tuple[int, int]:
     """Tell from an object's key how many bytes the footer at its end takes, and the index before it."""
+    parts = key_parts(key)
+    return parts.footer_bytes, parts.index_bytes
+
+
+def key_parts(key: str) -> KeyParts:
+    """Read what an object's key tells. Raises CorruptData for what is no ess_ray object's."""
     match = _KEY.fullmatch(key)
     if match is None:
         raise CorruptData(f"{key} is not the name of an ess_ray object")
-    return int(match["footer"]), int(match["index"])
+    return KeyParts(match["tenant"], match["date"], *(int(match[n]) for n in ("hour", "min", "max", "footer", "index")))
 
 
 def facts_to_metadata(facts: Facts) -> dict[str, str]:

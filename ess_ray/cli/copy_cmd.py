@@ -1,0 +1,96 @@
+"""`ess copy`: the table of a data directory copied to the bucket of the settings, to carry on there.
+
+May live here: the command, and that the source stands still. May not: how a table is copied (`ess_ray.transfer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ess_ray.adapters.delta_catalog import DeltaCatalog
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, Places, places_of
+from ess_ray.adapters.sqlite_file import LogFile, look_at
+from ess_ray.cli.options import Chosen, json_option, with_settings
+from ess_ray.cli.output import print_json, progress
+from ess_ray.core.errors import BadRequest, Conflict, NotFound
+from ess_ray.transfer import copy_keys, copy_missing, copy_table
+
+LOG_FILE: Final = "log.sqlite"
+
+
+@click.command()
+@click.option("--ahead", is_flag=True, help="Copy what is stored so far, also while the system runs; copy again later.")
+@json_option
+@with_settings
+def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
+    """Copy the stored events of --data-dir to the bucket of the settings (ESS_STORE__BUCKET ...), to carry on there.
+
+    Stop the system first (`ess down` stores everything). It may be interrupted and run again: each event is copied
+    once. API keys and dead letters go with it. Then `ess up` with the same settings carries on in the bucket.
+    """
+    target = places_of(chosen.settings)
+    if target.bucket is None:
+        raise BadRequest(
+            "say where to copy to: set ESS_STORE__BUCKET (and ESS_STORE__ENDPOINT, ...) or ess.yaml's store"
+        )
+    source = Places(target.data_dir)
+    if not (source.data_dir / EVENTS / "_delta_log").is_dir():
+        raise NotFound(f"there is no table in {source.data_dir}: say where with --data-dir")
+    catalog = source.catalog()
+    with _still(source.data_dir / LOG_FILE, catalog, ahead), progress("copying", None) as bar:
+        keys = copy_keys(source.store(KEYS), target.store(KEYS))
+        letters = copy_missing(source.store(DEAD_LETTERS), target.store(DEAD_LETTERS))
+        done = copy_table(
+            catalog,
+            source.store(EVENTS),
+            target.catalog(),
+            target.store(EVENTS),
+            _name(source.data_dir),
+            lambda at, total: bar(at, f"{at:,} objects", total),
+        )
+    done.side_objects = keys + letters
+    told = {**asdict(done), "keys": keys, "dead_letters": letters, "target": f"{target.bucket.url}/{EVENTS}"}
+    if as_json:
+        print_json(told)
+        return
+    click.echo(
+        f"{done.objects:,} objects copied ({done.rows:,} events, {done.bytes:,} bytes), {done.there:,} were there, "
+        f"{keys:,} keys, {letters:,} dead letters: {told['target']}"
+    )
+    click.echo("`ess verify` checks them there; `ess up` with these settings carries on")
+
+
+def _name(data_dir: Path) -> str:
+    """Name the source: its log where it has one, since a folder can be moved."""
+    log = look_at(data_dir / LOG_FILE)
+    return str(data_dir) if log is None else log[0]
+
+
+@contextmanager
+def _still(log_file: Path, catalog: DeltaCatalog, ahead: bool) -> Iterator[None]:
+    """Keep a system from running on the source, and require that all its log holds is stored. Raises Conflict."""
+    found = look_at(log_file)
+    if ahead or found is None:
+        yield
+        return
+    log = LogFile(log_file, len(found[1]))  # its owner's lock: a system that starts now waits in vain
+    try:
+        snapshot = catalog.snapshot()
+        behind = 0
+        for vnode, state in enumerate(log.states()):
+            stand = snapshot.next_offset(log.log_id, vnode)
+            behind += max(0, state.next - (state.start if stand is None else max(stand, state.start)))
+        if behind:
+            raise Conflict(
+                f"the log {log_file} holds {behind} records that are not stored yet: start the system on this data "
+                "directory without the bucket and stop it (`ess up --detach`, `ess down`), then copy again"
+            )
+        yield
+    finally:
+        log.close()
