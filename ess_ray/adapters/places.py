@@ -21,6 +21,8 @@ DEAD_LETTERS: Final = "dead-letters"
 KEYS: Final = "keys"
 """Beside the table, whose readers list its root."""
 POOL: Final = "pool"
+LOG: Final = "log.sqlite"
+"""The embedded log, in the data directory."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
 
 import click
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, Places, places_of
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LOG, Places, places_of
 from ess_ray.adapters.sqlite_file import LogFile, look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
 from ess_ray.core.errors import BadRequest, Conflict, NotFound
 from ess_ray.transfer import copy_keys, copy_missing, copy_table
-
-LOG_FILE: Final = "log.sqlite"
 
 
 @click.command()
@@ -43,7 +40,7 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
     if not (source.data_dir / EVENTS / "_delta_log").is_dir():
         raise NotFound(f"there is no table in {source.data_dir}: say where with --data-dir")
     catalog = source.catalog()
-    with _still(source.data_dir / LOG_FILE, catalog, ahead), progress("copying", None) as bar:
+    with _still(source.data_dir / LOG, catalog, ahead), progress("copying", None) as bar:
         keys = copy_keys(source.store(KEYS), target.store(KEYS))
         letters = copy_missing(source.store(DEAD_LETTERS), target.store(DEAD_LETTERS))
         done = copy_table(
@@ -68,7 +65,7 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
 
 def _name(data_dir: Path) -> str:
     """Name the source: its log where it has one, since a folder can be moved."""
-    log = look_at(data_dir / LOG_FILE)
+    log = look_at(data_dir / LOG)
     return str(data_dir) if log is None else log[0]
 
 

@@ -18,7 +18,7 @@ import click
 
 from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.kafka_wire import KafkaSettings
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, places_of
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, LOG, places_of
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress, tell
@@ -28,7 +28,6 @@ from ess_ray.language import parse_time_us
 from ess_ray.settings import Settings
 from ess_ray.verify import LogState, Report, verify
 
-LOG_FILE = "log.sqlite"
 SHOWN = 50
 """Problems printed for people; `--json` has all."""
 
@@ -85,7 +84,7 @@ def _log_of(settings: Settings) -> Callable[[], LogState | None]:
 
 
 def _embedded_state(settings: Settings) -> LogState | None:
-    found = look_at(settings.data_dir / LOG_FILE)
+    found = look_at(settings.data_dir / LOG)
     if found is None:
         return None
     log_id, states = found

@@ -18,7 +18,7 @@ from ray import exceptions as ray_errors
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.memory import MemoryResultStore
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, POOL, Places
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LOG, POOL, Places
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
@@ -73,7 +73,7 @@ class System:
 
     @property
     def log_path(self) -> Path:
-        return self.places.data_dir / "log.sqlite"
+        return self.places.data_dir / LOG
 
     def store(self) -> ObjectStore:
         return self.places.store(EVENTS)
