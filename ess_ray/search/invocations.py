@@ -36,7 +36,7 @@ class InvokeLimits:
     throttled_s: float = 60.0
     """So long may every invocation be refused, none running, before the search fails."""
     slot_poll_s: float = 0.05
-    """How often a free slot is looked for while all are taken: they are shared, and nobody tells when one comes back."""
+    """How often a free slot is looked for while all are taken: others hold them too, and nobody tells."""
     usd_per_gb_second: float = 0.0000166667
     usd_per_invocation: float = 0.0000002
 
@@ -52,7 +52,7 @@ class InvokingExecutor:
         self,
         function: ScanFunction,
         slots: InvocationSlots,
-        limits: InvokeLimits = InvokeLimits(),  # noqa: B008
+        limits: InvokeLimits = InvokeLimits(),
         hedge: HedgeLimits = HEDGE,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -217,7 +217,7 @@ class _Run:
         return min(waits, default=None)
 
     def _settle(self, copy: asyncio.Future[Invoked]) -> tuple[int, ScanResult] | None:
-        """Take what an invocation gave: a result, unless it must be asked for again or another copy may still give it."""
+        """Take what an invocation gave: a result, unless it is asked for again or another copy may still give it."""
         index = self._index_of.pop(copy)
         task = self._open[index]
         place = task.copies.index(copy)
@@ -230,21 +230,23 @@ class _Run:
             return self._answered(index, task, invoked.result)
         if isinstance(error, TooFast):
             self._refused(error)
-            return self._ask_again(index, task)
+            self._ask_again(index, task)
+            return None
         if not isinstance(error, EssError) or not error.retryable:
             raise error
-        _log.warning(
-            "an invocation for %s and %d more failed: %s", task.task.entries[0].key, len(task.task.entries) - 1, error
-        )
-        task.invocations += 1
-        told = error.details.get("gb_seconds")
-        task.gb_seconds += (
-            (self._executor.now_s() - started_s) * self._executor.memory_gb if told is None else float(told)
-        )
-        task.lost += 1
+        self._lost(task, error, self._executor.now_s() - started_s)
         if task.lost < self._executor.limits.attempts:
-            return self._ask_again(index, task)
+            self._ask_again(index, task)
+            return None
         return None if task.copies else self._gave_up(index, task, error.message)
+
+    def _lost(self, task: _Task, error: EssError, elapsed_s: float) -> None:
+        entries = task.task.entries
+        _log.warning("an invocation for %s and %d more was lost: %s", entries[0].key, len(entries) - 1, error)
+        billed = error.details.get("gb_seconds")
+        task.gb_seconds += elapsed_s * self._executor.memory_gb if billed is None else float(billed)
+        task.invocations += 1
+        task.lost += 1
 
     def _answered(self, index: int, task: _Task, result: ScanResult) -> tuple[int, ScanResult]:
         self._executor.pace.went_through()

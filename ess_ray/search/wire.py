@@ -132,7 +132,7 @@ def _from_stream(stream: pa.Buffer) -> pa.Table:
         return reader.read_all()
 
 
-def _encode_node(node: Node) -> list[Any]:
+def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)
     match node:
         case And(children):
             return ["and", *map(_encode_node, children)]
@@ -154,7 +154,7 @@ def _of(field: Field) -> tuple[str, bool]:
     return field.name, field.attribute
 
 
-def _decode_node(value: Sequence[Any]) -> Node:
+def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each kind)
     match value:
         case ["and", *children]:
             return And(tuple(map(_decode_node, children)))
