@@ -11,6 +11,7 @@ from ess_ray.cli.compact_cmd import compact
 from ess_ray.cli.doctor_cmd import doctor
 from ess_ray.cli.generate_cmd import generate
 from ess_ray.cli.keys_cmd import keys
+from ess_ray.cli.lambda_cmd import lambda_group
 from ess_ray.cli.options import Group
 from ess_ray.cli.push_cmd import push
 from ess_ray.cli.search_cmd import search
@@ -29,5 +30,5 @@ def main() -> None:
     """
 
 
-for _command in (up, down, push, search, status, flush, compact, generate, keys, doctor):
+for _command in (up, down, push, search, status, flush, compact, generate, keys, lambda_group, doctor):
     main.add_command(_command)

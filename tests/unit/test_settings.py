@@ -99,7 +99,9 @@ def test_every_setting_can_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> Non
         if value is None:  # not given, which no text says
             continue
         monkeypatch.setenv(name, str(value))
-    assert load().model_dump() == told
+    again = load().model_dump()
+    again["lambda"] = again.pop("lambda_")
+    assert again == told
 
 
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:

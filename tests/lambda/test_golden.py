@@ -1,0 +1,106 @@
+"""The golden suite: the same queries over the same objects give the same rows, whoever scans and whatever goes wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ess_ray.core.merge import OrderedMerge
+from ess_ray.core.query import Query
+from ess_ray.language import parse
+from ess_ray.ports import ObjectEntry, ObjectStore, ScanExecutor, ScanResult, ScanTask
+from ess_ray.search.invocations import InvokeLimits
+from ess_ray.search.mixed import AutoExecutor
+from ess_ray.search.scan import run_task
+from tests.lambda_rigs import LOADS_PYARROW_MB, Rig, results, rig
+
+OBJECTS, ROWS = 8, 300
+QUERIES = ("", "row", '"Row 7"', r"/row \d*5\b/i", "level:ERROR -row", "user:u3 OR row*9", "duration:[10 TO 20]")
+FAULTS = ("none", "crash", "error", "large", "throttled")
+
+
+class Here:
+    """ScanExecutor in this process."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.ran = 0
+
+    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        for index, task in enumerate(tasks):
+            self.ran += 1
+            yield index, run_task(self._store, task)
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with rig(tmp_path_factory.mktemp("golden"), concurrency=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def entries(golden: Rig, make_events: Callable[..., pa.Table], t0_us: int) -> list[ObjectEntry]:
+    chance = random.Random(7)
+    made = []
+    for number in range(OBJECTS):
+        times = sorted(t0_us + chance.randrange(10_000) for _ in range(ROWS))
+        messages = [chance.choice([f"row {row}", f"Row {row % 9}", f"straße {row}", ""]) for row in range(ROWS)]
+        attributes = [[("user", f"u{row % 5}"), ("duration", str(row % 40))] for row in range(ROWS)]
+        ids = [f"id-{row}" if row % 50 == 0 else None for row in range(ROWS)]  # the same in every object: repeats
+        levels = [chance.choice(["INFO", "ERROR"]) for _ in range(ROWS)]
+        rows = make_events(times, messages, 0, number * ROWS, attributes=attributes, event_id=ids, level=levels)
+        made.append(golden.put(rows, t0_us))
+    return made
+
+
+async def answer(executor: ScanExecutor, query: Query, entries: list[ObjectEntry]) -> pa.Table:
+    """Run a task for every object, in two sizes, and merge the results as a search does."""
+    tasks = [ScanTask("default", query, tuple(entries[:3])), *(ScanTask("default", query, (e,)) for e in entries[3:])]
+    merge = OrderedMerge(query.order, query.limit)
+    for _, result in sorted((await results(executor, tasks)).items()):
+        assert not result.failed
+        merge.add(result.rows)
+    return merge.release(None)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[ObjectEntry], fault: str) -> None:
+    limits = InvokeLimits()
+    with golden.executor(cap=6 if fault == "throttled" else 2) as remote:
+        for text in QUERIES:
+            for query in (Query(parse(text), limit=10_000), Query(parse(text), limit=20, order="oldest")):
+                expected = await answer(Here(golden.store), query, entries)
+                if fault not in ("none", "throttled"):
+                    golden.order(fault)
+                assert (await answer(remote, query, entries)).equals(expected), (text, query.limit, "lambda")
+                auto = AutoExecutor(remote, Here(golden.store), LOADS_PYARROW_MB / 1024, limits, 1.0)
+                assert (await answer(auto, query, entries)).equals(expected), (text, query.limit, "auto")
+
+
+async def test_auto_without_a_budget_is_local(golden: Rig, entries: list[ObjectEntry]) -> None:
+    local = Here(golden.store)
+    with golden.executor() as remote:
+        await answer(AutoExecutor(remote, local, 1.0, InvokeLimits(), 0.0), Query(), entries)
+    assert local.ran == OBJECTS - 2
+
+
+async def test_auto_survives_a_function_that_is_not_there(golden: Rig, entries: list[ObjectEntry]) -> None:
+    query, local = Query(limit=10_000), Here(golden.store)
+    with golden.executor(name="nobody") as remote:
+        found = await answer(AutoExecutor(remote, local, 1.0, InvokeLimits(), 1.0), query, entries)
+    assert found.equals(await answer(Here(golden.store), query, entries))
+
+
+@pytest.mark.parametrize("objects_at_once", [2, 4])
+async def test_objects_in_work_together_give_the_same_rows(
+    golden: Rig, entries: list[ObjectEntry], objects_at_once: int, tmp_path: Path
+) -> None:
+    for text in QUERIES:
+        for limit in (5, 10_000):
+            task = ScanTask("default", Query(parse(text), limit=limit), tuple(entries))
+            one, many = run_task(golden.store, task), run_task(golden.store, task, objects_at_once=objects_at_once)
+            assert many.rows.equals(one.rows)
