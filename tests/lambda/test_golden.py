@@ -1,9 +1,9 @@
-"""The golden suite: the same queries over the same objects give the same rows, whoever scans and whatever goes wrong."""
+"""The golden suite: the same queries over the same objects give the same rows, whoever scans and whatever breaks."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,28 +12,15 @@ import pytest
 from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import Query
 from ess_ray.language import parse
-from ess_ray.ports import ObjectEntry, ObjectStore, ScanExecutor, ScanResult, ScanTask
+from ess_ray.ports import ObjectEntry, ScanExecutor, ScanTask
 from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.scan import run_task
-from tests.lambda_rigs import LOADS_PYARROW_MB, Rig, results, rig
+from tests.lambda_rigs import LOADS_PYARROW_MB, Here, Rig, results, rig
 
 OBJECTS, ROWS = 8, 300
 QUERIES = ("", "row", '"Row 7"', r"/row \d*5\b/i", "level:ERROR -row", "user:u3 OR row*9", "duration:[10 TO 20]")
 FAULTS = ("none", "crash", "error", "large", "throttled")
-
-
-class Here:
-    """ScanExecutor in this process."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-        self.ran = 0
-
-    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
-        for index, task in enumerate(tasks):
-            self.ran += 1
-            yield index, run_task(self._store, task)
 
 
 @pytest.fixture(scope="module")

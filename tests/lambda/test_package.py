@@ -6,10 +6,8 @@ sight.
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
-import sys
 import venv
 import zipfile
 from collections.abc import Callable
@@ -19,8 +17,9 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.query import Query
+from ess_ray.language import parse
 from lambda_compat.package import MAX_UNZIPPED_BYTES, PackageError, build_package, write_template
-from tests.lambda_rigs import offsets, results, rig
+from tests.lambda_rigs import Here, offsets, results, rig
 from tests.servers import or_skip
 
 
@@ -51,26 +50,43 @@ def test_the_template_points_at_the_package(package: Path) -> None:
     assert not found, [str(each) for each in found]
 
 
-async def test_it_runs_where_nothing_else_is(
-    package: Path, tmp_path: Path, make_events: Callable[..., pa.Table], t0_us: int
-) -> None:
-    if platform.machine() != "x86_64":
-        or_skip("the package is for x86-64")
-    root, clean = tmp_path / "task", tmp_path / "clean"
-    with zipfile.ZipFile(package) as zipped:
-        zipped.extractall(root)
-    venv.create(clean, with_pip=True)
-    python = clean / "bin" / "python"
+@pytest.fixture
+def clean_python(tmp_path: Path) -> Path:
+    """An interpreter that has AWS's runtime client, and nothing else."""
+    venv.create(tmp_path / "clean", with_pip=True)
+    python = tmp_path / "clean" / "bin" / "python"
     fetched = subprocess.run([python, "-m", "pip", "install", "-q", "awslambdaric"], check=False, capture_output=True)
     if fetched.returncode:
         or_skip(f"awslambdaric cannot be fetched: {fetched.stderr.decode()}")
-    seen = "import importlib.util as u, json; print(json.dumps([bool(u.find_spec(n)) for n in ['ray', 'pydantic', 'pyarrow']]))"
-    told = subprocess.run([python, "-c", seen], env={"PYTHONPATH": str(root)}, check=True, capture_output=True).stdout
-    assert json.loads(told) == [False, False, True]
+    return python
+
+
+@pytest.fixture
+def task_root(package: Path, tmp_path: Path) -> Path:
+    if platform.machine() != "x86_64":
+        or_skip("the package is for x86-64")
+    with zipfile.ZipFile(package) as zipped:
+        zipped.extractall(tmp_path / "task")
+    return tmp_path / "task"
+
+
+@pytest.mark.parametrize(
+    ("name", "there"), [("ray", False), ("pydantic", False), ("lambda_compat.package", False), ("pyarrow", True)]
+)
+def test_what_can_be_imported_there(clean_python: Path, task_root: Path, name: str, there: bool) -> None:
+    command = [clean_python, "-c", f"import {name}"]
+    done = subprocess.run(command, check=False, env={"PYTHONPATH": str(task_root)}, capture_output=True)
+    assert (done.returncode == 0) is there, done.stderr.decode()
+
+
+async def test_it_runs_where_nothing_else_is(
+    clean_python: Path, task_root: Path, tmp_path: Path, make_events: Callable[..., pa.Table], t0_us: int
+) -> None:
     handler = "lambda_compat.handler.handler"
     folder = tmp_path / "data"
     folder.mkdir()
-    with rig(folder, handler=handler, task_root=root, python=str(python)) as packaged, packaged.executor() as executor:
-        found = await results(executor, packaged.tasks(make_events, t0_us, 4, Query()))
-    assert offsets(found) == {number: [number] for number in range(4)}
-    assert sys.executable != str(python)
+    packed = rig(folder, handler=handler, task_root=task_root, python=str(clean_python))
+    with packed as packaged, packaged.executor() as executor:
+        for text in ("", "message", '"message 0"', r"/mess.*0/i", "vnode:0", "NOT x*y"):
+            tasks = packaged.tasks(make_events, t0_us, 4, Query(parse(text)))
+            assert offsets(await results(executor, tasks)) == offsets(await results(Here(packaged.store), tasks))
