@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import Query
 from ess_ray.language import parse
-from ess_ray.ports import ObjectEntry, ScanExecutor, ScanTask
+from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.scan import run_task
-from tests.lambda_rigs import LOADS_PYARROW_MB, Here, Rig, results, rig
+from tests.lambda_golden import OBJECTS, QUERIES, answer, store_objects
+from tests.lambda_rigs import LOADS_PYARROW_MB, Here, Rig, rig
 
-OBJECTS, ROWS = 8, 300
-QUERIES = ("", "row", '"Row 7"', r"/row \d*5\b/i", "level:ERROR -row", "user:u3 OR row*9", "duration:[10 TO 20]")
 FAULTS = ("none", "crash", "error", "large", "throttled")
 
 
@@ -31,27 +28,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 @pytest.fixture(scope="module")
 def entries(golden: Rig, make_events: Callable[..., pa.Table], t0_us: int) -> list[ObjectEntry]:
-    chance = random.Random(7)
-    made = []
-    for number in range(OBJECTS):
-        times = sorted(t0_us + chance.randrange(10_000) for _ in range(ROWS))
-        messages = [chance.choice([f"row {row}", f"Row {row % 9}", f"straße {row}", ""]) for row in range(ROWS)]
-        attributes = [[("user", f"u{row % 5}"), ("duration", str(row % 40))] for row in range(ROWS)]
-        ids = [f"id-{row}" if row % 50 == 0 else None for row in range(ROWS)]  # the same in every object: repeats
-        levels = [chance.choice(["INFO", "ERROR"]) for _ in range(ROWS)]
-        rows = make_events(times, messages, 0, number * ROWS, attributes=attributes, event_id=ids, level=levels)
-        made.append(golden.put(rows, t0_us))
-    return made
-
-
-async def answer(executor: ScanExecutor, query: Query, entries: list[ObjectEntry]) -> pa.Table:
-    """Run a task for every object, in two sizes, and merge the results as a search does."""
-    tasks = [ScanTask("default", query, tuple(entries[:3])), *(ScanTask("default", query, (e,)) for e in entries[3:])]
-    merge = OrderedMerge(query.order, query.limit)
-    for _, result in sorted((await results(executor, tasks)).items()):
-        assert not result.failed
-        merge.add(result.rows)
-    return merge.release(None)
+    return store_objects(golden, make_events, t0_us)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
