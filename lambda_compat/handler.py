@@ -15,8 +15,8 @@ from ess_ray.search.scan import run_task
 from ess_ray.search.wire import decode_task, encode_result
 
 OBJECTS_AT_ONCE: Final = 4
-"""Objects of a task in work at a time: while the pages of one are scanned, the others' GETs are under way. A window of
-64 MiB each, so well within the memory of a function that has a whole CPU (1,769 MB)."""
+"""Objects of a task in work at a time: while the pages of one are scanned, the others' GETs are under way. They share
+the window that one alone would read ahead, so more of them take little more memory."""
 
 _table = open_store(os.environ["TABLE_URL"], os.environ)
 _answers = open_store(os.environ["ANSWERS_URL"], os.environ)

@@ -113,7 +113,8 @@ class System:
         auto = AutoExecutor(remote, local, scans.memory_gb, self.invoke, self.max_cost_usd)
         return {
             "ray": usual,
-            "lambda": Lane(remote, self.invoke_task_bytes),
+            # Who asks for invocations gets them, however small the search: else there is no trying it out.
+            "lambda": Lane(remote, self.invoke_task_bytes, in_place=False),
             "auto": Lane(auto, self.invoke_task_bytes),
         }
 

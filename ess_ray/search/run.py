@@ -64,6 +64,8 @@ class Lane:
 
     executor: ScanExecutor
     task_bytes: int
+    in_place: bool = True
+    """Whether what is small is done where it is planned, without the executor."""
 
 
 @dataclass
@@ -210,7 +212,7 @@ class Searcher:
         search.progress.bytes_total = plan.bytes_total
         self._meter.planned(plan.objects_pruned)
         tasks = Tasks(plan, search.lane.task_bytes)
-        results = self._results_of(plan, tasks, search.lane.executor)
+        results = self._results_of(plan, tasks, search.lane)
         try:
             fits = await self._emit(search, merge, tasks)
             while tasks.unfinished and fits and not merge.done:
@@ -238,11 +240,12 @@ class Searcher:
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         return Cut(rows, snapshot, missing, scanned, repeats)
 
-    async def _results_of(
-        self, plan: Plan, tasks: Tasks, executor: ScanExecutor
-    ) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def _results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
-        if plan.bytes_left <= self._limits.in_place_bytes:
+        executor = lane.executor
+        if not lane.in_place:
+            sources = [executor.run(tasks)]
+        elif plan.bytes_left <= self._limits.in_place_bytes:
             sources = [self._in_place(tasks)]
         elif plan.ends[0] <= self._limits.in_place_bytes:
             # The first object may be all that the answer needs: then nothing is started for it.

@@ -40,10 +40,12 @@ def run_task(
 
     As soon as `limit` rows are found, the objects that follow are asked only for rows that can still be among them,
     and those that can hold none are not opened. With `objects_at_once` above 1 as many are in work, each in a thread:
-    requests of some run while the pages of others are scanned, and more may be read than the limit needs.
+    requests of some run while the pages of others are scanned, and more may be read than the limit needs. Together they
+    read ahead as much as one alone would, so that memory stays bounded alike.
     """
-    run = _Run(store, task, cancelled)
-    if objects_at_once <= 1 or len(task.entries) <= 1:
+    objects_at_once = min(objects_at_once, len(task.entries))
+    run = _Run(store, task, cancelled, objects_at_once)
+    if objects_at_once <= 1:
         for entry in task.entries:
             if (scan := run.scan_of(entry)) is not None:
                 run.take(scan())
@@ -63,8 +65,9 @@ def run_task(
 class _Run:
     """A task being carried out: what was found so far, and what is still worth asking. Not for several threads."""
 
-    def __init__(self, store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool]) -> None:
+    def __init__(self, store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool], objects_at_once: int) -> None:
         self._store, self._query, self._cancelled = store, task.query, cancelled
+        self._at_once = max(1, objects_at_once)
         self._merge = OrderedMerge(task.query.order, task.query.limit)
         self._failed: list[tuple[str, str]] = []
         self._matched = self._bytes_read = self._gets = self._repeats = 0
@@ -75,7 +78,7 @@ class _Run:
         query = self._query.bounded(self._merge.bound_us)
         if self._cancelled() or not query.overlaps(entry.min_us, entry.max_us):
             return None
-        return partial(_scan, self._store, entry, query, self._with_index, self._cancelled)
+        return partial(_scan, self._store, entry, query, self._with_index, self._cancelled, self._at_once)
 
     def take(self, scanned: _Scanned) -> None:
         """Add what an object gave."""
@@ -95,11 +98,17 @@ class _Run:
 
 
 def _scan(
-    store: ObjectStore, entry: ObjectEntry, query: Query, with_index: bool, cancelled: Callable[[], bool]
+    store: ObjectStore,
+    entry: ObjectEntry,
+    query: Query,
+    with_index: bool,
+    cancelled: Callable[[], bool],
+    at_once: int,
 ) -> _Scanned:
     gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
     try:
         reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
+        reader.sharers = at_once
         matches = scan_object(reader, query, cancelled)
     except (EssError, OSError) as error:
         return _Scanned(entry.key, reason=str(error))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 from uuid import uuid4
 
@@ -31,6 +32,8 @@ MAX_INLINE_BYTES: Final = MAX_PAYLOAD_BYTES - 512 * 1024
 MAX_REASON_CHARS: Final = 1_000
 """Of a failure: a task of 512 objects then stays within the room that is left."""
 _ENTRY: Final = ("key", "size", "tenant", "date", "hour", "rows", "min_us", "max_us", "modified_us")
+_FLAGS: Final = tuple(field.name for field in fields(ScanTask) if field.type == "bool")
+"""Of a task: those that it has are carried, without anything being added here."""
 _FIGURES: Final = ("rows_matched", "bytes_read", "gets", "duplicates_suppressed")
 _MATCHING: Final[dict[str, type[Contains | Regex | Equals]]] = {"contains": Contains, "regex": Regex, "equals": Equals}
 _NAMES: Final = {kind: name for name, kind in _MATCHING.items()}
@@ -50,6 +53,7 @@ def encode_task(task: ScanTask) -> dict[str, Any]:
             "order": query.order,
         },
         "entries": [[getattr(entry, name) for name in _ENTRY] for entry in task.entries],
+        **{name: getattr(task, name) for name in _FLAGS},
     }
 
 
@@ -64,6 +68,7 @@ def decode_task(value: Any) -> ScanTask:
             value["tenant"],
             Query(_decode_node(query["root"]), query["start_us"], query["end_us"], int(query["limit"]), query["order"]),
             tuple(ObjectEntry(**dict(zip(_ENTRY, entry, strict=True))) for entry in value["entries"]),
+            **{name: bool(value[name]) for name in _FLAGS},
         )
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise BadRequest(f"this is no scan task of format {FORMAT}: {type(error).__name__}: {error}") from None

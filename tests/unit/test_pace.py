@@ -1,13 +1,10 @@
-"""How many invocations at a time: halved by a refusal, once a pause; and Redis' slots, shared and given back."""
+"""How many invocations at a time: halved by a refusal, once a pause."""
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
-from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.search.pace import FIRST_PAUSE_S, LAST_PAUSE_S, Pace
-from tests.redis_server import redis_server
 
 
 def test_a_flock_of_refusals_halves_once_and_answers_raise_it_again() -> None:
@@ -29,21 +26,3 @@ def test_a_flock_of_refusals_halves_once_and_answers_raise_it_again() -> None:
     for _ in range(100_000):
         pace.went_through()
     assert pace.limit == 100
-
-
-async def test_redis_slots_are_shared_and_come_back(tmp_path: Path) -> None:
-    with redis_server(tmp_path) as server:
-        one, other = (RedisSlots(server.url, "scan", 2, lease_s=600) for _ in range(2))
-        first, second = await one.take(), await other.take()
-        assert first is not None
-        assert second is not None
-        assert await one.take() is None
-        await other.give_back(first)
-        await other.give_back(first)
-        assert await one.take() is not None
-        assert await other.take() is None
-        for name in server.client.zrange("ess:lambda:scan:slots", 0, -1):  # as if their holder had died long ago
-            server.client.zadd("ess:lambda:scan:slots", {name: 1})
-        assert await other.take() is not None
-        await one.close()
-        await other.close()
