@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +108,3 @@ def test_progress_tells_what_invocations_cost(system: System, deployed: tuple[st
 def test_the_command_line_chooses_it_too(system: System) -> None:
     found = system.ess("search", "turn", "--limit", "1000", "--executor", "lambda", "--json")
     assert len(found.stdout.splitlines()) == 4 * 40
-
-
-def test_without_a_function_lambda_is_refused_and_auto_is_ray(new_system: Callable[..., System]) -> None:
-    system = new_system()
-    system.push([{"message": "anything"}])
-    answer = system.http.post("/search/v1/queries", json={"query": "", "executor": "lambda"})
-    assert answer.status_code == 400
-    assert "ESS_LAMBDA__FUNCTION" in answer.json()["detail"]
-    assert len(system.search("anything", executor="auto")) == 1
