@@ -25,9 +25,10 @@ from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
 from ess_ray.compaction import CompactionPolicy
-from ess_ray.core.errors import EssError, NotFound
+from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.gather import Gatherer
@@ -40,6 +41,7 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, Replicas, System, call
+from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.settings import Settings
 
@@ -83,6 +85,12 @@ def system_of(settings: Settings) -> System:
         search_replicas=Replicas(settings.search.replicas, settings.search.most_replicas),
         writer=WriterLimits(**settings.persist.as_limits()),
         search=SearchLimits(**settings.search.as_limits()),
+        function=FunctionLocation(**settings.lambda_.as_location()) if settings.lambda_.function else None,
+        invoke=InvokeLimits(settings.lambda_.attempts, usd_per_gb_second=settings.lambda_.usd_per_gb_second),
+        invoke_concurrency=settings.lambda_.max_concurrency,
+        invoke_task_bytes=settings.lambda_.task_bytes,
+        max_cost_usd=settings.lambda_.max_cost_usd,
+        executor=_usual_executor(settings),
         intake=IntakeLimits(**settings.push.as_limits()),
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
@@ -90,6 +98,12 @@ def system_of(settings: Settings) -> System:
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
         results=settings.results.as_limits(),
     )
+
+
+def _usual_executor(settings: Settings) -> str:
+    if settings.search.executor == "lambda" and not settings.lambda_.function:
+        raise BadRequest("search.executor is lambda, and lambda.function names none: set it, or choose auto")
+    return settings.search.executor
 
 
 class Running:
@@ -194,21 +208,35 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
 def _search_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
         log, catalog, results = open_log(system), system.catalog(), system.result_store()
+        usual = RayScanExecutor(system)
+        lanes = system.lanes(usual)
         searcher = Searcher(
             log,
             catalog,
             system.store(),
             PoolViews(system),
-            RayScanExecutor(system),
+            usual,
             results,
             system.search,
             RaySearchMeter(),
+            lanes,
         )
         inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         app = create_search_app(
-            SearchApi(searcher, results, tenant, admin, inside.health, inside.status, inside.flush, inside.compact)
+            SearchApi(
+                searcher,
+                results,
+                tenant,
+                admin,
+                inside.health,
+                inside.status,
+                inside.flush,
+                inside.compact,
+                lanes,
+                system.executor,
+            )
         )
         route_pool(app, admin, inside.pool, inside.resize)
         return app

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 
@@ -49,7 +49,8 @@ class QueryBody(BaseModel):
     end: str | int | float | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 1000
     order: Literal["newest", "oldest"] = "newest"
-    executor: Literal["ray", "lambda", "auto"] = "ray"
+    executor: Literal["ray", "lambda", "auto"] | None = None
+    """None: as the system is set."""
 
 
 class CompactBody(BaseModel):
@@ -69,8 +70,6 @@ class Created(BaseModel):
 
 def to_query(body: QueryBody, now_us: int) -> Query:
     """Read a query's text and times. Raises QueryError, BadRequest."""
-    if body.executor == "lambda":
-        raise BadRequest('no Lambda function is configured: use "ray", or "auto", which then is the same')
     start_us = parse_time_us(body.start if body.start is not None else "-1h", now_us)
     # "now" sets no upper bound either: an event that arrives while we look is not in the future.
     end_us = None if body.end in (None, "now") else parse_time_us(body.end, now_us)
@@ -110,16 +109,29 @@ class SearchApi:
         status: Status,
         flush: Flush,
         compact: Compact,
+        executors: Collection[str] = ("ray", "auto"),
+        usual_executor: str = "ray",
     ) -> None:
         self._searcher, self._results = searcher, results
         self._tenant, self._admin, self._health, self._status = tenant, admin, health, status
         self._flush, self._compact = flush, compact
+        self._executors, self._usual_executor = executors, usual_executor
 
     async def create(self, request: Request, body: QueryBody) -> Response:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
         tenant = await self._tenant(request)
-        query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000))
+        executor = self._executor(body.executor)
+        query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000), executor)
         return _json({"id": query_id, "state": "running"}, 201)
+
+    def _executor(self, asked: str | None) -> str:
+        executor = self._usual_executor if asked is None else asked
+        if executor not in self._executors:
+            raise BadRequest(
+                "no Lambda function is configured: set lambda.function (ESS_LAMBDA__FUNCTION) to its name, or use "
+                '"ray", or "auto", which then is the same'
+            )
+        return executor
 
     async def page(
         self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS

@@ -8,6 +8,7 @@ and async callers run them in threads. May live here: Protocols and their value 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -324,6 +325,10 @@ class ScanResult:
     footer_hits: int = 0
     """Objects opened by a footer in memory; `footer_misses`: by a request."""
     footer_misses: int = 0
+    invocations: int = 0
+    """Of a Lambda function, lost ones and second copies too; with what they cost, an estimate."""
+    gb_seconds: float = 0.0
+    cost_usd: float = 0.0
 
 
 class ScanExecutor(Protocol):
@@ -339,13 +344,53 @@ class ScanExecutor(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Invoked:
+    """What an invocation gave, and the memory times the time that it is billed for."""
+
+    result: ScanResult
+    gb_seconds: float
+
+
+class ScanFunction(Protocol):
+    """A function somewhere else that runs scan tasks, as many at a time as it is asked to."""
+
+    @property
+    def memory_gb(self) -> float:
+        """What a second of it is billed for."""
+        ...
+
+    def start(self, task: ScanTask) -> Future[Invoked]:
+        """Invoke it once, without waiting. The future ends when the invocation does, whoever still wants it.
+
+        It raises TooFast (refused, it did not run), Unavailable (lost: it crashed, ran out of time or memory, or its
+        answer did not arrive; `gb_seconds` in its details), or another EssError: asking again will not help.
+        """
+        ...
+
+
+class InvocationSlots(Protocol):
+    """The concurrency cap of a function, shared by all searches, and by all replicas where the adapter can."""
+
+    @property
+    def cap(self) -> int: ...
+
+    async def take(self) -> str | None:
+        """Take a slot and give its name; None when all are taken. Slots of a replica that died come back."""
+        ...
+
+    async def give_back(self, slot: str) -> None:
+        """Free a slot. Idempotent."""
+        ...
+
+
 # ------------------------------------------------------------------------------------------------------ results
 @dataclass(frozen=True)
 class AnswerState:
     """Where an answer stands: the JSON of the contract without its events."""
 
     state: str
-    progress: dict[str, int | str | None]
+    progress: dict[str, int | float | str | None]
     complete: bool
     incomplete: tuple[str, ...]
     elapsed_ms: int

@@ -15,7 +15,16 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from ess_ray.core.errors import BadRequest
@@ -144,10 +153,12 @@ class Search(_Section):
     task_bytes: Bytes = 16 * _MIB
     in_place_bytes: Annotated[int, Field(ge=0)] = 4 * _MIB
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    executor: Literal["ray", "lambda", "auto"] = "ray"
+    """Who scans when a query does not say."""
 
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `search.run.SearchLimits`."""
-        return self.model_dump(exclude={"replicas", "max_replicas"})
+        return self.model_dump(exclude={"replicas", "max_replicas", "executor"})
 
     @property
     def most_replicas(self) -> int:
@@ -157,6 +168,41 @@ class Search(_Section):
     def _check_replicas(self) -> Search:
         _replicas_in_order(self.replicas, self.most_replicas)
         return self
+
+
+class Lambda(_Section):
+    """The Lambda function that scans, where one is deployed (`ess lambda package`); `function`: its name or ARN.
+
+    `endpoint`: of a service other than AWS; without keys, `AWS_` variables and roles count. `timeout_s` and
+    `memory_mb` as it was deployed. `max_concurrency`: of the account's 1,000, shared by all searches and replicas.
+    `max_cost_usd`: what a search with executor auto may spend; the rest of it runs as Ray tasks.
+    """
+
+    function: str = ""
+    region: str = "us-east-1"
+    endpoint: str | None = None
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=900)] = 60.0
+    memory_mb: Annotated[int, Field(ge=128, le=10_240)] = 1_769
+    max_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 900
+    task_bytes: Bytes = 32 * _MIB
+    """Two seconds of scanning: worth a start that takes one or two the first time."""
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    max_cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    usd_per_gb_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0000166667
+
+    def as_location(self) -> dict[str, Any]:
+        """Give the arguments of `adapters.lambda_function.FunctionLocation`."""
+        return {
+            "name": self.function,
+            "region": self.region,
+            "endpoint": self.endpoint,
+            "access_key": None if self.access_key is None else self.access_key.get_secret_value(),
+            "secret_key": None if self.secret_key is None else self.secret_key.get_secret_value(),
+            "timeout_s": self.timeout_s,
+            "memory_mb": self.memory_mb,
+        }
 
 
 class Results(_Section):
@@ -250,6 +296,8 @@ class Settings(BaseSettings):
     store: Store = Store()
     persist: Persist = Persist()
     search: Search = Search()
+    lambda_: Annotated[Lambda, Field(validation_alias=AliasChoices("lambda", "ESS_LAMBDA"))] = Lambda()
+    """`lambda` in files and variables, which is no name in Python."""
     results: Results = Results()
     push: Push = Push()
     maintenance: Maintenance = Maintenance()
@@ -320,7 +368,7 @@ def known_variables() -> list[str]:
 def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from ((name, *rest) for rest in _paths(field.annotation))
+            yield from ((name.rstrip("_"), *rest) for rest in _paths(field.annotation))
         else:
             yield (name,)
 

@@ -29,8 +29,8 @@ def server_program() -> str:
 class RedisServer:
     """One server process, with a password, and a client of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.port = free_port() if port is None else port
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         command += ["--requirepass", PASSWORD, "--save", "", "--appendonly", "no", "--daemonize", "no"]

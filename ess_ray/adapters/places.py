@@ -18,6 +18,8 @@ from ess_ray.settings import Settings
 EVENTS: Final = "events"
 """The table's root."""
 DEAD_LETTERS: Final = "dead-letters"
+LAMBDA_ANSWERS: Final = "lambda-answers"
+"""What Lambda invocations found and could not hand over; read and deleted at once."""
 KEYS: Final = "keys"
 """Beside the table, whose readers list its root."""
 POOL: Final = "pool"

@@ -12,6 +12,7 @@ from ess_ray.cli.copy_cmd import copy
 from ess_ray.cli.doctor_cmd import doctor
 from ess_ray.cli.generate_cmd import generate
 from ess_ray.cli.keys_cmd import keys
+from ess_ray.cli.lambda_cmd import lambda_group
 from ess_ray.cli.options import Group
 from ess_ray.cli.pool_cmd import pool
 from ess_ray.cli.push_cmd import push
@@ -32,5 +33,8 @@ def main() -> None:
     """
 
 
-for _command in (up, down, push, search, status, flush, compact, pool, generate, verify_cmd, copy, keys, doctor):
+for _command in (
+    *(up, down, push, search, status, flush, compact, pool, generate),
+    *(verify_cmd, copy, keys, lambda_group, doctor),
+):
     main.add_command(_command)

@@ -40,7 +40,7 @@ _AGO = re.compile(r"-?(\d+(?:\.\d+)?(?:ms|[smhdw]))")
 @click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out.")
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True, help="Rows at the most.")
 @click.option("--order", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True)
-@click.option("--executor", type=click.Choice(["ray"]), default="ray", show_default=True, help="Who scans.")
+@click.option("--executor", type=click.Choice(["ray", "lambda", "auto"]), help="Who scans; else as the system is set.")
 @json_option
 @with_target
 def search(
@@ -52,7 +52,7 @@ def search(
     until: str | None,
     limit: int,
     order: str,
-    executor: str,
+    executor: str | None,
     as_json: bool,
 ) -> None:
     """Search for QUERY and print what matches as it is found (--json: one JSON object a line).
@@ -65,7 +65,9 @@ def search(
     Times without an offset are UTC. Exit codes: 0 all is there, 1 failed, 2 the query is wrong, 3 the answer is
     incomplete (what is missing is told on standard error). Ctrl-C cancels the query.
     """
-    body = {"query": query, "start": _moment(since), "limit": limit, "order": order, "executor": executor}
+    body = {"query": query, "start": _moment(since), "limit": limit, "order": order}
+    if executor is not None:
+        body["executor"] = executor
     if until is not None:
         body["end"] = _moment(until)
     with Client(target) as client:

@@ -17,9 +17,11 @@ from ray import exceptions as ray_errors
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
 from ess_ray.adapters.memory import MemoryResultStore
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LOG, POOL, Places
+from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
 from ess_ray.adapters.redis_results import RedisResultStore
+from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
@@ -27,13 +29,19 @@ from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize
-from ess_ray.ports import ObjectStore, ResultStore
-from ess_ray.search.run import SearchLimits
+from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
+from ess_ray.search.invocations import InvokeLimits, InvokingExecutor
+from ess_ray.search.mixed import AutoExecutor
+from ess_ray.search.pace import LocalSlots
+from ess_ray.search.run import Lane, SearchLimits
 
 LOG_ACTOR: Final = "log"
 SUPERVISOR_ACTOR: Final = "supervisor"
 CALL_TIMEOUT_S: Final = 10.0
 """How long a call to another actor may take before it counts as unavailable: a restart takes two or three seconds."""
+
+SLOT_MARGIN_S: Final = 60.0
+"""Beyond the function's time limit, until a slot of a replica that died comes back: a cold start, and the answer."""
 
 T = TypeVar("T")
 
@@ -68,6 +76,15 @@ class System:
     """Where answers are kept; None: in the memory of the one search replica."""
     foreign_tenant: str = DEFAULT_TENANT
     """Whose the records are that other programs write to the log."""
+    function: FunctionLocation | None = None
+    """The Lambda function that scans; None: there is none."""
+    invoke: InvokeLimits = field(default_factory=InvokeLimits)
+    invoke_concurrency: int = 900
+    invoke_task_bytes: int = 32 * 1024 * 1024
+    max_cost_usd: float = 1.0
+    """What a search with executor auto may spend on Lambda."""
+    executor: str = "ray"
+    """Who scans when a query does not say."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the result store: how long and how much."""
 
@@ -94,6 +111,26 @@ class System:
         if self.redis_url is None:
             return MemoryResultStore(lambda: time.time_ns() // 1000, **self.results)
         return RedisResultStore(self.redis_url, **self.results)
+
+    def lanes(self, local: ScanExecutor) -> dict[str, Lane]:
+        """Give the executors that a query may name; `lambda` is among them where a function is configured."""
+        usual = Lane(local, self.search.task_bytes)
+        if self.function is None:
+            return {"ray": usual, "auto": usual}
+        cap = self.invoke_concurrency
+        scans = LambdaFunction(self.function, self.places.store(LAMBDA_ANSWERS), cap)
+        slots: InvocationSlots = LocalSlots(cap)
+        if self.redis_url is not None:
+            lease_s = self.function.timeout_s + SLOT_MARGIN_S
+            slots = RedisSlots(self.redis_url, self.function.name, cap, lease_s)
+        remote = InvokingExecutor(scans, slots, self.invoke)
+        auto = AutoExecutor(remote, local, scans.memory_gb, self.invoke, self.max_cost_usd)
+        return {
+            "ray": usual,
+            # Who asks for invocations gets them, however small the search: else there is no trying it out.
+            "lambda": Lane(remote, self.invoke_task_bytes, in_place=False),
+            "auto": Lane(auto, self.invoke_task_bytes),
+        }
 
     def actor(self, name: str) -> Any:
         """Find an actor of this system. Raises Unavailable when there is none just now."""

@@ -11,7 +11,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -59,6 +59,16 @@ class SearchLimits:
     """Tries an object gets before it is named as failed."""
 
 
+@dataclass(frozen=True)
+class Lane:
+    """Another executor that a query may ask for, and the bytes left to read that are worth a task of its."""
+
+    executor: ScanExecutor
+    task_bytes: int
+    in_place: bool = True
+    """Whether what is small is done where it is planned, without the executor."""
+
+
 @dataclass
 class _Progress:
     objects_total: int = 0
@@ -71,6 +81,9 @@ class _Progress:
     rows_matched: int = 0
     duplicates_suppressed: int = 0
     in_flight_rows: int = 0
+    invocations: int = 0
+    gb_seconds: float = 0.0
+    estimated_cost_usd: float = 0.0
     complete_from: str | None = None
 
 
@@ -82,6 +95,7 @@ class _Search:
     query_id: str
     query: Query
     started_s: float
+    lane: Lane
     progress: _Progress = field(default_factory=_Progress)
     incomplete: list[str] = field(default_factory=list)
     merged_repeats: int = 0
@@ -124,18 +138,26 @@ class Searcher:
         results: ResultStore,
         limits: SearchLimits,
         meter: SearchMeter | None = None,
+        lanes: Mapping[str, Lane] | None = None,
     ) -> None:
+        """`executor` runs what names none; `lanes` are those that a query may name."""
         self._log, self._catalog, self._store = log, catalog, store
-        self._in_flight, self._executor, self._results = in_flight, executor, results
+        self._in_flight, self._results = in_flight, results
+        self._usual = Lane(executor, limits.task_bytes)
+        self._lanes = dict(lanes or {})
         self._limits = limits
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
         self._running: dict[tuple[str, str], _Running] = {}
 
-    async def start(self, tenant: str, query: Query) -> str:
-        """Start a search and give its id at once. Raises BadRequest for a limit that cannot be."""
+    async def start(self, tenant: str, query: Query, executor: str | None = None) -> str:
+        """Start a search and give its id at once. Raises BadRequest for a limit that cannot be.
+
+        `executor` names a lane; one that is not there means the usual executor.
+        """
         if not 1 <= query.limit <= MAX_LIMIT:
             raise BadRequest(f"limit must lie between 1 and {MAX_LIMIT}; use export for more rows")
-        search = _Search(tenant, uuid4().hex, query, time.monotonic())
+        lane = self._usual if executor is None else self._lanes.get(executor, self._usual)
+        search = _Search(tenant, uuid4().hex, query, time.monotonic(), lane)
         await self._results.create(tenant, search.query_id, search.state("running", finished=False))
         with telemetry.context(query_id=search.query_id, tenant=tenant):
             task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
@@ -198,8 +220,8 @@ class Searcher:
         search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
         search.progress.bytes_total = plan.bytes_total
         self._meter.planned(plan.objects_pruned)
-        tasks = Tasks(plan, self._limits.task_bytes)
-        results = self._results_of(plan, tasks)
+        tasks = Tasks(plan, search.lane.task_bytes)
+        results = self._results_of(plan, tasks, search.lane)
         try:
             fits = await self._emit(search, merge, tasks)
             while tasks.unfinished and fits and not merge.done:
@@ -227,15 +249,18 @@ class Searcher:
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         return Cut(rows, snapshot, missing, scanned, repeats)
 
-    async def _results_of(self, plan: Plan, tasks: Tasks) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def _results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
-        if plan.bytes_left <= self._limits.in_place_bytes:
+        executor = lane.executor
+        if not lane.in_place:
+            sources = [executor.run(tasks)]
+        elif plan.bytes_left <= self._limits.in_place_bytes:
             sources = [self._in_place(tasks)]
         elif plan.ends[0] <= self._limits.in_place_bytes:
             # The first object may be all that the answer needs: then nothing is started for it.
-            sources = [self._in_place(itertools.islice(tasks, 1)), self._executor.run(tasks)]
+            sources = [self._in_place(itertools.islice(tasks, 1)), executor.run(tasks)]
         else:
-            sources = [self._executor.run(tasks)]
+            sources = [executor.run(tasks)]
         for source in sources:
             first = tasks.made
             async with contextlib.aclosing(source):
@@ -263,6 +288,9 @@ class Searcher:
                 more.failed,
                 result.footer_hits + more.footer_hits,
                 result.footer_misses + more.footer_misses,
+                result.invocations,
+                result.gb_seconds,
+                result.cost_usd,
             )
         return result
 
@@ -273,6 +301,9 @@ class Searcher:
         progress.objects_failed += len(result.failed)
         progress.bytes_read += result.bytes_read
         progress.gets += result.gets
+        progress.invocations += result.invocations
+        progress.gb_seconds = round(progress.gb_seconds + result.gb_seconds, 6)
+        progress.estimated_cost_usd = round(progress.estimated_cost_usd + result.cost_usd, 9)
         progress.rows_matched += result.rows_matched
         progress.duplicates_suppressed += result.duplicates_suppressed
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]

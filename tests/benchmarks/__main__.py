@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import corpus, over_http, planning, push, scan, store, workers
+from tests.benchmarks import corpus, invocations, over_http, planning, push, scan, store, workers
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -72,6 +72,10 @@ def _workers(folder: Path, size: Size) -> str:
     return table("One and two scan tasks at a time", workers.measure(folder, size.events, size.rounds))
 
 
+def _lambda(folder: Path, size: Size) -> str:
+    return invocations.measure(folder, size.events, size.rounds)
+
+
 def _http(folder: Path, size: Size) -> str:
     rows = over_http.measure(folder, size.http_events, size.http_rounds)
     return table(f"Search over HTTP, {size.http_events:,} events, embedded, the client's time included", rows)
@@ -85,6 +89,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "plan": _plan,
     "workers": _workers,
     "http": _http,
+    "lambda": _lambda,
 }
 
 
@@ -105,7 +110,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, searching over HTTP."""
+    """Measure pushing, storing, scanning, other engines, planning, workers, searching over HTTP, invocations."""
     size = QUICK if quick else FULL
     texts = []
     for name in names:

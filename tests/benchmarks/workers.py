@@ -59,7 +59,7 @@ class _NoBuffers:
         return []
 
 
-def _table(count: int, seed: int) -> pa.Table:
+def table(count: int, seed: int) -> pa.Table:
     """Give events as they stand in an object."""
     made = [orjson.dumps(event) for event in events(count, seed, END_US)]
     batches = []
@@ -77,7 +77,7 @@ def _store(system: System, count: int) -> int:
     """Write and commit the objects; gives their bytes."""
     store, entries = system.store(), []
     for seed in range(max(1, count // OBJECT_EVENTS)):
-        encoded = encode_object(_table(min(count, OBJECT_EVENTS), SEED + seed), ())
+        encoded = encode_object(table(min(count, OBJECT_EVENTS), SEED + seed), ())
         for _ in range(COPIES):
             entry = entry_of(Sealed("default", encoded), END_US)
             store.put(entry.key, encoded.data)

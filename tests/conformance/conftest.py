@@ -16,8 +16,10 @@ from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.redis_results import RedisResultStore
+from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
-from ess_ray.ports import EventLog, ResultStore
+from ess_ray.ports import EventLog, InvocationSlots, ResultStore
+from ess_ray.search.pace import LocalSlots
 from tests.redis_server import RedisServer, redis_server
 
 VNODES = 3
@@ -153,3 +155,31 @@ def results(results_under_test: ResultsUnderTest) -> ResultStore:
 @pytest.fixture
 def let_pass(results_under_test: ResultsUnderTest) -> Callable[[float], Awaitable[None]]:
     return results_under_test.let_pass
+
+
+# -------------------------------------------------------------------------------------------------------- slots
+CAP = 3
+SlotsOpener = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[InvocationSlots]]
+
+
+@asynccontextmanager
+async def _local_slots(_: pytest.FixtureRequest) -> AsyncIterator[InvocationSlots]:
+    yield LocalSlots(CAP)
+
+
+@asynccontextmanager
+async def _redis_slots(request: pytest.FixtureRequest) -> AsyncIterator[InvocationSlots]:
+    slots = RedisSlots(request.getfixturevalue("redis").url, uuid4().hex, CAP, lease_s=600)
+    try:
+        yield slots
+    finally:
+        await slots.close()
+
+
+SLOTS: dict[str, SlotsOpener] = {"local": _local_slots, "redis": _redis_slots}
+
+
+@pytest.fixture(params=SLOTS)
+async def slots(request: pytest.FixtureRequest) -> AsyncIterator[InvocationSlots]:
+    async with SLOTS[request.param](request) as opened:
+        yield opened

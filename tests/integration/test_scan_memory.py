@@ -14,6 +14,11 @@ import pytest
 
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core import chunk
+from ess_ray.core.chunk.read import WINDOW_GAPS
+from ess_ray.core.query import Query
+from ess_ray.language import parse
+from ess_ray.ports import ObjectEntry, ScanTask
+from ess_ray.search.scan import run_task
 
 MAX_TASK_BYTES = 256 * 1024 * 1024
 MESSAGE_BYTES = 40_000
@@ -88,3 +93,27 @@ def test_a_scan_task_s_memory_does_not_grow_with_the_object(stored: tuple[Path, 
     assert [rows for rows, _, _ in told] == [0, 0, TABLES, TABLES]
     assert told[0][1] > size / 2, "the scan is of the whole object"
     assert max(grown for _, _, grown in told) < MAX_TASK_BYTES, told
+
+
+class _Watched(LocalObjectStore):
+    """A remote store that tells the longest range that was asked of it."""
+
+    coalesce_bytes = 1024 * 1024
+    longest = 0
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        self.longest = max(self.longest, length)
+        return super().get_range(key, offset, length)
+
+
+def test_objects_in_work_together_share_what_one_may_read_ahead(stored: tuple[Path, str, int]) -> None:
+    root, key, size = stored
+    entry = ObjectEntry(key, size, "default", "2026-09-21", 0, 0, 0, 0, 0)
+    longest = {}
+    for at_once in (1, 2):
+        store = _Watched(root)
+        task = ScanTask("default", Query(parse("zq")), (entry,) * 2)
+        assert not run_task(store, task, objects_at_once=at_once).failed
+        longest[at_once] = store.longest
+    window = _Watched.coalesce_bytes * WINDOW_GAPS
+    assert longest[2] <= window // 2 < longest[1] <= window

@@ -308,7 +308,18 @@ def test_a_form_that_is_not_there_is_2(ess: Ess) -> None:
 def test_search_prints_rows_as_they_come(ess: Ess, server: Contract) -> None:
     server.pages = [page("running"), page("running", "one"), page("done", "two\x1b[31m"), page("done")]
     done = ess(
-        "search", "error", "--since", "15m", "--until", "2026-11-24T10:00:00Z", "--limit", "7", "--order", "oldest"
+        "search",
+        "error",
+        "--since",
+        "15m",
+        "--until",
+        "2026-11-24T10:00:00Z",
+        "--limit",
+        "7",
+        "--order",
+        "oldest",
+        "--executor",
+        "auto",
     )
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
@@ -317,7 +328,7 @@ def test_search_prints_rows_as_they_come(ess: Ess, server: Contract) -> None:
     ]
     assert server.queries == [
         {"query": "error", "start": "-15m", "end": "2026-11-24T10:00:00Z", "limit": 7}
-        | {"order": "oldest", "executor": "ray"}
+        | {"order": "oldest", "executor": "auto"}
     ]
 
 

@@ -91,6 +91,7 @@ def test_an_address_that_is_none_or_holds_a_password_is_refused(url: str) -> Non
 
 def test_every_setting_can_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     told = load().model_dump()
+    told["lambda"] = told.pop("lambda_")
     for name in set(known_variables()) - {"ESS_CONFIG"}:
         value = told
         for part in name.removeprefix("ESS_").lower().split("__"):
@@ -98,7 +99,9 @@ def test_every_setting_can_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> Non
         if value is None:  # not given, which no text says
             continue
         monkeypatch.setenv(name, str(value))
-    assert load().model_dump() == told
+    again = load().model_dump()
+    again["lambda"] = again.pop("lambda_")
+    assert again == told
 
 
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,8 @@ class ObjectReader:
         self.facts = self.footer.facts
         self._bytes = _Ranges(size, tail or b"", self._counted(fetch))
         self.gap_bytes = gap_bytes
+        self.sharers = 1
+        """Readers in work at the same time, which share what one may read ahead."""
         self._footers = footers
         self._files: dict[bool, pq.ParquetFile] = {}
 
@@ -139,7 +141,7 @@ class ObjectReader:
     @property
     def window_bytes(self) -> int:
         """How much a scan reads ahead."""
-        return self.gap_bytes * WINDOW_GAPS
+        return self.gap_bytes * WINDOW_GAPS // self.sharers
 
     @property
     def groups(self) -> int:

@@ -1,0 +1,178 @@
+"""Scan tasks and their results as JSON values: what goes to a Lambda invocation and comes back from it.
+
+A task is an object of JSON, since Lambda takes nothing else. Of a result the rows are an Arrow IPC stream: in the
+answer as base64, or in a store where the answer would be larger than Lambda hands over. Needs neither pickle nor
+pydantic, so that a function's package is small and an answer can run nothing. May live here: encoding, decoding, their
+limits. May not: who sends it where.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+from uuid import uuid4
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from ess_ray.core.errors import BadRequest, CorruptData
+from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.ports import ObjectEntry, ObjectStore, ScanResult, ScanTask
+
+FORMAT: Final = 1
+"""Of tasks and answers: a function of another format refuses the task, so that it is deployed anew."""
+MAX_PAYLOAD_BYTES: Final = 6_291_556
+"""Lambda's limit for a request, and for an answer, of a synchronous invocation."""
+MAX_INLINE_BYTES: Final = MAX_PAYLOAD_BYTES - 512 * 1024
+"""Of rows as base64: room is left for figures, and for the reasons of a task whose every object failed."""
+MAX_REASON_CHARS: Final = 1_000
+"""Of a failure: a task of 512 objects then stays within the room that is left."""
+_ENTRY: Final = ("key", "size", "tenant", "date", "hour", "rows", "min_us", "max_us", "modified_us")
+_FLAGS: Final = tuple(field.name for field in fields(ScanTask) if field.type == "bool")
+"""Of a task: those that it has are carried, without anything being added here."""
+_FIGURES: Final = ("rows_matched", "bytes_read", "gets", "duplicates_suppressed", "footer_hits", "footer_misses")
+_MATCHING: Final[dict[str, type[Contains | Regex | Equals]]] = {"contains": Contains, "regex": Regex, "equals": Equals}
+_NAMES: Final = {kind: name for name, kind in _MATCHING.items()}
+
+
+def encode_task(task: ScanTask) -> dict[str, Any]:
+    """Give a task as JSON values."""
+    query = task.query
+    return {
+        "format": FORMAT,
+        "tenant": task.tenant,
+        "query": {
+            "root": _encode_node(query.root),
+            "start_us": query.start_us,
+            "end_us": query.end_us,
+            "limit": query.limit,
+            "order": query.order,
+        },
+        "entries": [[getattr(entry, name) for name in _ENTRY] for entry in task.entries],
+        **{name: getattr(task, name) for name in _FLAGS},
+    }
+
+
+def decode_task(value: Any) -> ScanTask:
+    """Read what `encode_task` gave. Raises BadRequest for anything else."""
+    _check_format(value, "a scan task")
+    try:
+        query = value["query"]
+        if query["order"] not in ("newest", "oldest"):
+            raise ValueError(f"order {query['order']!r}")
+        return ScanTask(
+            value["tenant"],
+            Query(_decode_node(query["root"]), query["start_us"], query["end_us"], int(query["limit"]), query["order"]),
+            tuple(ObjectEntry(**dict(zip(_ENTRY, entry, strict=True))) for entry in value["entries"]),
+            **{name: bool(value[name]) for name in _FLAGS},
+        )
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        raise BadRequest(f"this is no scan task of format {FORMAT}: {type(error).__name__}: {error}") from None
+
+
+def encode_result(result: ScanResult, answers: ObjectStore) -> dict[str, Any]:
+    """Give a result as JSON values; rows that are too many for an answer are put into `answers`. Raises Unavailable."""
+    stream = _to_stream(result.rows)
+    answer: dict[str, Any] = {
+        "format": FORMAT,
+        **{name: getattr(result, name) for name in _FIGURES},
+        "failed": [[key, reason[:MAX_REASON_CHARS]] for key, reason in result.failed],
+    }
+    if stream.size * 4 // 3 <= MAX_INLINE_BYTES:
+        return {**answer, "rows": base64.b64encode(stream).decode("ascii")}
+    key = f"{uuid4().hex}.arrow"
+    answers.put(key, stream)
+    return {**answer, "rows_at": key}
+
+
+def decode_result(value: Any, answers: ObjectStore) -> ScanResult:
+    """Read what `encode_result` gave; rows that lie in `answers` are fetched, and deleted there.
+
+    Raises BadRequest for another format, CorruptData for what is none, NotFound and Unavailable as the store does.
+    """
+    _check_format(value, "an answer of the scan function")
+    try:
+        failed = tuple((str(key), str(reason)) for key, reason in value["failed"])
+        figures = {name: int(value[name]) for name in _FIGURES}
+        rows = _from_stream(_stream_of(value, answers))
+        if not rows.schema.equals(EVENT_SCHEMA):
+            raise ValueError("its rows have other columns")
+    except (KeyError, TypeError, ValueError, binascii.Error, pa.ArrowException) as error:
+        raise CorruptData(f"the scan function's answer cannot be read: {type(error).__name__}: {error}") from error
+    if "rows_at" in value:
+        answers.delete(value["rows_at"])
+    return ScanResult(rows, failed=failed, **figures)
+
+
+def _check_format(value: Any, what: str) -> None:
+    told = value.get("format") if isinstance(value, Mapping) else None
+    if told != FORMAT:
+        raise BadRequest(
+            f"{what} has format {told!r}, {FORMAT} is spoken here: system and function are of different versions; "
+            "deploy the function anew (ess lambda package)"
+        )
+
+
+def _stream_of(value: Mapping[str, Any], answers: ObjectStore) -> pa.Buffer:
+    if "rows_at" not in value:
+        return pa.py_buffer(base64.b64decode(value["rows"], validate=True))
+    key = value["rows_at"]
+    info = answers.head(key)
+    return pa.py_buffer(answers.get_range(key, 0, info.size if info is not None else 1))
+
+
+def _to_stream(rows: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, rows.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(rows)
+    return sink.getvalue()
+
+
+def _from_stream(stream: pa.Buffer) -> pa.Table:
+    with ipc.open_stream(stream) as reader:
+        return reader.read_all()
+
+
+def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)
+    match node:
+        case And(children):
+            return ["and", *map(_encode_node, children)]
+        case Or(children):
+            return ["or", *map(_encode_node, children)]
+        case Not(child):
+            return ["not", _encode_node(child)]
+        case All():
+            return ["all"]
+        case Exists(field):
+            return ["exists", *_of(field)]
+        case Compare(field, op, number):
+            return ["compare", *_of(field), op, repr(number)]  # as text: JSON knows no infinity
+        case Regex(field, text, ignore_case) | Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
+            return [_NAMES[type(node)], *_of(field), text, ignore_case]
+
+
+def _of(field: Field) -> tuple[str, bool]:
+    return field.name, field.attribute
+
+
+def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each kind)
+    match value:
+        case ["and", *children]:
+            return And(tuple(map(_decode_node, children)))
+        case ["or", *children]:
+            return Or(tuple(map(_decode_node, children)))
+        case ["not", child]:
+            return Not(_decode_node(child))
+        case ["all"]:
+            return All()
+        case ["exists", str(name), bool(attribute)]:
+            return Exists(Field(name, attribute))
+        case ["compare", str(name), bool(attribute), "<" | "<=" | ">" | ">=" as op, str(number)]:
+            return Compare(Field(name, attribute), op, float(number))
+        case [str(kind), str(name), bool(attribute), str(text), bool(ignore_case)]:
+            return _MATCHING[kind](Field(name, attribute), text, ignore_case)
+    raise ValueError(f"no test of a query: {str(value)[:80]}")

@@ -1,0 +1,70 @@
+"""The golden suite: the same queries over the same objects give the same rows, whoever scans and whatever breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ess_ray.core.query import Query
+from ess_ray.language import parse
+from ess_ray.ports import ObjectEntry, ScanTask
+from ess_ray.search.invocations import InvokeLimits
+from ess_ray.search.mixed import AutoExecutor
+from ess_ray.search.scan import run_task
+from tests.lambda_golden import OBJECTS, QUERIES, answer, store_objects
+from tests.lambda_rigs import LOADS_PYARROW_MB, Here, Rig, rig
+
+FAULTS = ("none", "crash", "error", "large", "throttled")
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    with rig(tmp_path_factory.mktemp("golden"), concurrency=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def entries(golden: Rig, make_events: Callable[..., pa.Table], t0_us: int) -> list[ObjectEntry]:
+    return store_objects(golden, make_events, t0_us)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[ObjectEntry], fault: str) -> None:
+    limits = InvokeLimits()
+    with golden.executor(cap=6 if fault == "throttled" else 2) as remote:
+        for text in QUERIES:
+            for query in (Query(parse(text), limit=10_000), Query(parse(text), limit=20, order="oldest")):
+                expected = await answer(Here(golden.store), query, entries)
+                if fault not in ("none", "throttled"):
+                    golden.order(fault)
+                assert (await answer(remote, query, entries)).equals(expected), (text, query.limit, "lambda")
+                auto = AutoExecutor(remote, Here(golden.store), LOADS_PYARROW_MB / 1024, limits, 1.0)
+                assert (await answer(auto, query, entries)).equals(expected), (text, query.limit, "auto")
+
+
+async def test_auto_without_a_budget_is_local(golden: Rig, entries: list[ObjectEntry]) -> None:
+    local = Here(golden.store)
+    with golden.executor() as remote:
+        await answer(AutoExecutor(remote, local, 1.0, InvokeLimits(), 0.0), Query(), entries)
+    assert local.ran == OBJECTS - 2
+
+
+async def test_auto_survives_a_function_that_is_not_there(golden: Rig, entries: list[ObjectEntry]) -> None:
+    query, local = Query(limit=10_000), Here(golden.store)
+    with golden.executor(name="nobody") as remote:
+        found = await answer(AutoExecutor(remote, local, 1.0, InvokeLimits(), 1.0), query, entries)
+    assert found.equals(await answer(Here(golden.store), query, entries))
+
+
+@pytest.mark.parametrize("objects_at_once", [2, 4])
+async def test_objects_in_work_together_give_the_same_rows(
+    golden: Rig, entries: list[ObjectEntry], objects_at_once: int, tmp_path: Path
+) -> None:
+    for text in QUERIES:
+        for limit in (5, 10_000):
+            task = ScanTask("default", Query(parse(text), limit=limit), tuple(entries))
+            one, many = run_task(golden.store, task), run_task(golden.store, task, objects_at_once=objects_at_once)
+            assert many.rows.equals(one.rows)
