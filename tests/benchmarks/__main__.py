@@ -110,7 +110,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, HTTP searches, the pool."""
+    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, HTTP searches, pool."""
     size = QUICK if quick else FULL
     texts = []
     for name in names:
