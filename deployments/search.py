@@ -5,6 +5,7 @@ May live here: translation between HTTP and `search.Searcher`. May not: Ray (see
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -185,6 +186,12 @@ class SearchApi:
         """Cancel a search; what it found stays. Idempotent."""
         return _json(_state_json(query_id, await self._searcher.cancel(await self._tenant(request), query_id)))
 
+    async def close(self) -> None:
+        """End what this replica still runs. Serve calls it when the replica goes, having let searches run on for the
+        30 s in which it takes the replica out of HAProxy: most have ended by then, and the others are told as failed.
+        """
+        await self._searcher.close()
+
     async def flush(self, request: Request) -> Response:
         """Store everything that is buffered; answers when it is durable."""
         await self._admin(request)
@@ -219,7 +226,13 @@ def _server_sent(kind: str, data: dict[str, Any], event_id: str | None = None) -
 
 def create_search_app(api: SearchApi) -> FastAPI:
     """Route the endpoints, below the prefix `/search` that Serve takes off."""
-    app = FastAPI(title="ess_ray search", version="1", docs_url="/docs", openapi_url="/openapi.json")
+
+    @contextlib.asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await api.close()
+
+    app = FastAPI(title="ess_ray search", version="1", docs_url="/docs", openapi_url="/openapi.json", lifespan=life)
     install_problem_handlers(app)
     app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
     app.get("/v1/queries/{query_id}")(api.page)

@@ -411,6 +411,14 @@ class ResultStore(Protocol):
         """Raises NotFound for an unknown or expired id, and for another tenant's."""
         ...
 
+    async def request_cancel(self, tenant: str, query_id: str) -> None:
+        """Ask whoever runs this query to end it; the answer itself stays as it is. Idempotent. Raises NotFound."""
+        ...
+
+    async def cancel_requested(self, answers: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Give those of these (tenant, query id) that were asked to end; unknown ones were not. One round trip."""
+        ...
+
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """Give rows [start, start + limit) that are there by now. Raises NotFound."""
         ...

@@ -144,7 +144,8 @@ class Persist(_Section):
 class Search(_Section):
     """What bounds one search; bytes are stored bytes.
 
-    `replicas` to `max_replicas` (absent: the same) answer queries, as many as their requests need; as yet only one can.
+    `replicas` to `max_replicas` (absent: the same) answer queries, as many as their requests need; more than one share
+    their answers in Redis (`results.redis_url`).
     """
 
     replicas: Replicas = 1
@@ -206,7 +207,7 @@ class Lambda(_Section):
 
 
 class Results(_Section):
-    """Where answers are kept (in memory, or in Redis at `redis_url`), for how long, and how much of one."""
+    """Where answers are kept (in memory of the one search replica, or in Redis at `redis_url`), how long, how much."""
 
     redis_url: SecretStr | None = None
     ttl_s: Seconds = 3600.0
@@ -315,10 +316,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_search_replicas(self) -> Settings:
-        if self.search.most_replicas > 1:
+        if self.search.most_replicas > 1 and self.results.redis_url is None:
             raise ValueError(
-                "search.replicas and search.max_replicas must be 1 as yet: only the replica that runs a query can "
-                "cancel it"
+                "search.replicas and search.max_replicas above 1 need results.redis_url: each replica answers for the "
+                "queries of all, which it can only where answers are in Redis; set it, or leave search.replicas at 1"
             )
         return self
 

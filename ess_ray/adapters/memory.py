@@ -188,6 +188,7 @@ class _Answer:
     ends: list[int] = field(default_factory=list)
     bytes: int = 0
     full: bool = False
+    cancel_requested: bool = False
 
     @property
     def rows(self) -> int:
@@ -253,6 +254,14 @@ class MemoryResultStore:
 
     async def state(self, tenant: str, query_id: str) -> AnswerState:
         return self._find(tenant, query_id).state
+
+    async def request_cancel(self, tenant: str, query_id: str) -> None:
+        """Keep the wish beside the answer. Raises NotFound."""
+        self._find(tenant, query_id).cancel_requested = True
+
+    async def cancel_requested(self, answers: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        self._expire()
+        return {key for key in answers if key in self._answers and self._answers[key].cancel_requested}
 
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""

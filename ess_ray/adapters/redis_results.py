@@ -2,7 +2,7 @@
 
 Keys of one answer, all with its time to live, `{}` keeping them on one node of a Redis cluster:
 
-    ess:{TENANT/ID}          hash: state (JSON), rows, bytes (Arrow's), full (0 or 1)
+    ess:{TENANT/ID}          hash: state (JSON), rows, bytes (Arrow's), full (0 or 1), cancel (1: asked to end)
     ess:{TENANT/ID}:chunks   list: Arrow IPC streams of at most CHUNK_ROWS rows
     ess:{TENANT/ID}:ends     list: the number of rows up to and with each chunk
     ess:{TENANT/ID}:alive    string, gone ALIVE_S after the writer's last sign of life
@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 from typing import Any, Final
@@ -78,6 +78,12 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[3])
 return 1
 """
+# Only where the answer is: HSET would make one that never expires.
+_CANCEL: Final = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'cancel', '1')
+return 1
+"""
 
 
 class RedisResultStore:
@@ -106,6 +112,7 @@ class RedisResultStore:
         self._create = self._redis.register_script(_CREATE)
         self._append = self._redis.register_script(_APPEND)
         self._update = self._redis.register_script(_UPDATE)
+        self._cancel = self._redis.register_script(_CANCEL)
         self._running: set[tuple[str, str]] = set()
         self._signs: asyncio.Task[None] | None = None
 
@@ -179,6 +186,24 @@ class RedisResultStore:
         if state.state == "running" and not lives:
             return replace(state, state="failed", complete=False, incomplete=(*state.incomplete, _LOST))
         return state
+
+    async def request_cancel(self, tenant: str, query_id: str) -> None:
+        """Keep the wish beside the answer, for the replica that runs it. Raises NotFound."""
+        with _answering():
+            there = await self._cancel(keys=_keys(tenant, query_id)[:1])
+        if not there:
+            raise not_found(query_id)
+
+    async def cancel_requested(self, answers: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """As the port says, in one pipeline."""
+        if not answers:
+            return set()
+        with _answering():
+            async with self._redis.pipeline(transaction=False) as together:
+                for tenant, query_id in answers:
+                    together.hexists(_keys(tenant, query_id)[0], "cancel")
+                asked = await together.execute()
+        return {answer for answer, wish in zip(answers, asked, strict=True) if wish}
 
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""

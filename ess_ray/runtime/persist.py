@@ -19,7 +19,7 @@ import orjson
 from ess_ray import metrics as m
 from ess_ray import telemetry
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.core.errors import BadRequest, EssError, Fenced, UnknownOutcome
+from ess_ray.core.errors import BadRequest, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
@@ -261,11 +261,14 @@ class PersistActor:
     async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
         """Give the hash of the body that this key came with, having read all that the log holds by now.
 
-        Another push replica may have taken the key a moment ago. Raises Unavailable when the log does not answer.
+        Another push replica may have taken the key a moment ago. Raises Unavailable when the log does not answer, or
+        the virtual node is not this actor's (any more): it cannot know, and must not say that nobody does.
         """
         if self._writer.known_body(vnode, tenant, key) is None:
             ends = await self._log.end_offsets()
             await self._reach({vnode: ends[vnode]}, KNOWN_BODY_TIMEOUT_S)
+        if vnode not in self._writer.positions:
+            raise Unavailable(f"{self._name} does not own virtual node {vnode}; ask its owner")
         return self._writer.known_body(vnode, tenant, key)
 
     async def ping(self) -> dict[str, Any]:

@@ -86,18 +86,22 @@ class PoolViews:
             return None
 
     async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
-        """Ask the owner which body an Idempotency-Key came with; None when unknown, or nobody can tell just now."""
-        try:
-            if not self._owners:
-                self._owners = await self.owners()
-            actor = self._owners.get(vnode)
-            if actor is None:
-                return None
-            handle = self._handles.get(actor) or self._system.actor(actor)
-            return await call(handle.known_body.remote(vnode, tenant, key), actor)
-        except Unavailable:
-            self._owners = {}
-            return None
+        """Ask the owner which body an Idempotency-Key came with; None when unknown, or nobody can tell just now.
+
+        An owner that is gone, or gave the virtual node away, is remembered from before: then the new one is asked.
+        """
+        for _ in range(2):
+            try:
+                if not self._owners:
+                    self._owners = await self.owners()
+                actor = self._owners.get(vnode)
+                if actor is None:
+                    return None
+                handle = self._handles.get(actor) or self._system.actor(actor)
+                return await call(handle.known_body.remote(vnode, tenant, key), actor)
+            except Unavailable:
+                self._owners = {}
+        return None
 
 
 def _only(view: View, ranges: Mapping[int, Any]) -> View:

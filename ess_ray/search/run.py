@@ -11,7 +11,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -36,6 +36,7 @@ from ess_ray.ports import (
     Snapshot,
     VnodeRange,
 )
+from ess_ray.search.elsewhere import AnswerKey, WishWatch, cancel_elsewhere, wait_elsewhere
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, uncovered
 from ess_ray.search.scan import run_task
@@ -44,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 CANCELLED: Final = "the search was cancelled"
+SHUT_DOWN: Final = "the search replica that ran this query was shut down: what it found is here, run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class _Search:
     incomplete: list[str] = field(default_factory=list)
     merged_repeats: int = 0
     """Of the progress' repeats, those that the merge found."""
+    stopped: tuple[str, str] | None = None
+    """The state and reason that it is to end with, once somebody has stopped it."""
 
     def state(self, state: str, *, finished: bool) -> AnswerState:
         progress = {name: getattr(self.progress, name) for name in _Progress.__dataclass_fields__}
@@ -112,6 +116,12 @@ class _Search:
 class _Running:
     task: asyncio.Task[None]
     search: _Search
+
+    def stop(self, state: str = "cancelled", reason: str = CANCELLED) -> None:
+        """Have it end so. Once: a second interruption would hit it while it tells its end."""
+        if self.search.stopped is None:
+            self.search.stopped = (state, reason)
+            self.task.cancel()
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,8 @@ class Searcher:
         self._lanes = dict(lanes or {})
         self._limits = limits
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
-        self._running: dict[tuple[str, str], _Running] = {}
+        self._running: dict[AnswerKey, _Running] = {}
+        self._wishes = WishWatch(results, self._running.keys, self._asked_to_stop)
 
     async def start(self, tenant: str, query: Query, executor: str | None = None) -> str:
         """Start a search and give its id at once. Raises BadRequest for a limit that cannot be.
@@ -162,28 +173,55 @@ class Searcher:
         with telemetry.context(query_id=search.query_id, tenant=tenant):
             task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
         self._running[(tenant, search.query_id)] = _Running(task, search)
-        self._meter.running(len(self._running))
+        self._count_running()
         task.add_done_callback(lambda _: self._forget(tenant, search.query_id))
         return search.query_id
 
     def _forget(self, tenant: str, query_id: str) -> None:
         self._running.pop((tenant, query_id), None)
+        self._count_running()
+
+    def _count_running(self) -> None:
         self._meter.running(len(self._running))
+        self._wishes.look(bool(self._running))
+
+    def _asked_to_stop(self, key: AnswerKey) -> None:
+        if key in self._running:
+            self._running[key].stop()
 
     async def cancel(self, tenant: str, query_id: str) -> AnswerState:
-        """Cancel a search and wait until its tasks are told; one that has ended stays as it is. Raises NotFound."""
+        """Cancel a search and wait until its tasks are told; one that has ended stays as it is.
+
+        It may run in another process. Raises NotFound, and Unavailable when that process does not end it.
+        """
         running = self._running.get((tenant, query_id))
-        if running is not None:
-            running.task.cancel()
-            await asyncio.wait([running.task])
-            if running.task.cancelled():  # before its first step, so that it could not tell its end itself
-                await self._end(running.search, "cancelled", CANCELLED)
+        if running is None:
+            return await cancel_elsewhere(self._results, tenant, query_id)
+        running.stop()
+        await self._stopped([running])
         return await self._results.state(tenant, query_id)
 
+    async def _stopped(self, stopped: Sequence[_Running]) -> None:
+        """Wait until searches that were told to stop have told their ends."""
+        if stopped:
+            await asyncio.wait([running.task for running in stopped])
+        for running in stopped:
+            if running.task.cancelled():  # before its first step, so that it could not tell its end itself
+                await self._end(running.search, *(running.search.stopped or ("cancelled", CANCELLED)))
+
+    async def close(self) -> None:
+        """End what still runs, as failed, saying what to do: this process is about to go. Idempotent."""
+        running = list(self._running.values())
+        for each in running:
+            each.stop("failed", SHUT_DOWN)
+        await self._stopped(running)
+
     async def wait(self, tenant: str, query_id: str, timeout_s: float) -> None:
-        """Wait until a search has ended, at most `timeout_s`."""
+        """Wait until a search has ended, at most `timeout_s`: as long as that where another process runs it."""
         running = self._running.get((tenant, query_id))
-        if running is not None:
+        if running is None:
+            await wait_elsewhere(self._results, tenant, query_id, timeout_s)
+        else:
             await asyncio.wait([running.task], timeout=timeout_s)
 
     # ------------------------------------------------------------------------------------------ the course of a search
@@ -192,7 +230,7 @@ class Searcher:
         try:
             await self._end(search, await self._run(search))
         except asyncio.CancelledError:
-            await self._end(search, "cancelled", CANCELLED)
+            await self._end(search, *(search.stopped or ("cancelled", CANCELLED)))
         except EssError as error:
             await self._end(search, "failed", error.message)
         except Exception as error:  # noqa: BLE001 (told in the answer, and logged)

@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import corpus, invocations, over_http, planning, push, scan, store, workers
+from tests.benchmarks import balance, corpus, invocations, over_http, planning, push, scan, store, workers
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -81,6 +81,10 @@ def _http(folder: Path, size: Size) -> str:
     return table(f"Search over HTTP, {size.http_events:,} events, embedded, the client's time included", rows)
 
 
+def _balance(folder: Path, size: Size) -> str:
+    return table("The pool", balance.measure(folder, size.push_s, size.rounds))
+
+
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
     "store": _store,
@@ -90,6 +94,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "workers": _workers,
     "http": _http,
     "lambda": _lambda,
+    "balance": _balance,
 }
 
 
@@ -110,7 +115,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines, planning, workers, searching over HTTP, invocations."""
+    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, HTTP, Lambda, the pool."""
     size = QUICK if quick else FULL
     texts = []
     for name in names:

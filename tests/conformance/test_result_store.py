@@ -72,6 +72,7 @@ async def expect_not_found(results: ResultStore, rows: Rows, tenant: str, query_
         lambda: results.rows(tenant, query_id, 0, 10),
         lambda: results.append(tenant, query_id, rows(0, 1)),
         lambda: results.update(tenant, query_id, DONE),
+        lambda: results.request_cancel(tenant, query_id),
     ):
         with pytest.raises(NotFound):
             await call()
@@ -153,6 +154,45 @@ async def test_negative_positions_are_refused(results: ResultStore) -> None:
     for start, limit in ((-1, 5), (0, -1)):
         with pytest.raises(BadRequest):
             await results.rows("t", "q", start, limit)
+
+
+async def test_who_was_asked_to_end_is_told_and_nobody_else(results: ResultStore) -> None:
+    asked = [("t", "one"), ("t", "two"), ("u", "one"), ("t", "nothing")]
+    assert await results.cancel_requested([]) == set()
+    for tenant, query_id in asked[:3]:
+        await results.create(tenant, query_id, RUNNING)
+    assert await results.cancel_requested(asked) == set()
+    for _ in range(2):  # asking again changes nothing
+        await results.request_cancel("t", "one")
+        assert await results.cancel_requested(asked) == {("t", "one")}
+    assert await results.cancel_requested(asked[1:]) == set()
+    await results.request_cancel("u", "one")
+    assert await results.cancel_requested(asked) == {("t", "one"), ("u", "one")}
+
+
+async def test_asking_an_answer_to_end_changes_nothing_of_it(results: ResultStore, rows: Rows) -> None:
+    await results.create("t", "q", RUNNING)
+    await results.append("t", "q", rows(0, 3))
+    await results.request_cancel("t", "q")
+    assert await results.state("t", "q") == RUNNING
+    assert await results.append("t", "q", rows(3, 2))
+    await results.update("t", "q", DONE)
+    assert await results.cancel_requested([("t", "q")]) == {("t", "q")}
+    await results.request_cancel("t", "q")
+    assert await results.state("t", "q") == DONE
+    assert numbers(await results.rows("t", "q", 0, 10)) == [0, 1, 2, 3, 4]
+
+
+async def test_a_wish_to_end_goes_with_its_answer(
+    results: ResultStore, let_pass: Callable[[float], Awaitable[None]]
+) -> None:
+    await results.create("t", "q", RUNNING)
+    await let_pass(TTL_S * 0.75)
+    await results.request_cancel("t", "q")  # no change of the answer: it does not live longer
+    await let_pass(TTL_S / 2)
+    assert await results.cancel_requested([("t", "q")]) == set()
+    await results.create("t", "q", RUNNING)
+    assert await results.cancel_requested([("t", "q")]) == set()
 
 
 async def test_an_answer_expires_a_while_after_its_last_change(

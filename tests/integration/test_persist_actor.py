@@ -6,16 +6,20 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.places import Places
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.ports import LogRead, Record
-from ess_ray.record import encode_records
+from ess_ray.record import RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
-from ess_ray.runtime.wiring import System
+from ess_ray.runtime.views import PoolViews
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System
 from tests.worlds import batch_of
 
 DEADLINE_S = 20.0
@@ -105,3 +109,44 @@ async def test_storing_goes_on_when_the_disk_comes_back(tmp_path: Path) -> None:
     await until(lambda: "flush" not in actor._trouble, "the trouble stayed")
     assert (await actor.ping())["failure"] is None
     await actor.close()
+
+
+class Pool:
+    """Persist actors of this process, found as those of a pool are: by the supervisor's word, through handles."""
+
+    def __init__(self, **actors: PersistActor) -> None:
+        self.owned: dict[int, str] = {}
+        self._parts: dict[str, Any] = {**actors, SUPERVISOR_ACTOR: self}
+
+    async def owners(self) -> dict[int, str]:
+        return dict(self.owned)
+
+    def find(self, name: str) -> Any:
+        part = self._parts[name]
+        return SimpleNamespace(
+            **{asked: SimpleNamespace(remote=getattr(part, asked, None)) for asked in ("owners", "known_body")}
+        )
+
+
+async def test_who_knows_a_key_is_asked_anew_when_the_virtual_node_went_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = MemoryLog(1)
+    old, new = actor_on(log, tmp_path), actor_on(log, tmp_path)
+    pool = Pool(old=old, new=new)
+    monkeypatch.setattr(System, "actor", pool.find)
+    views = PoolViews(System(Places(tmp_path), "test"))
+    await old.assign([0])
+    pool.owned = {0: "old"}
+    batch = batch_of(["a"], [None], 0, time.time_ns() // 1000)
+    await log.append(encode_records(batch, 0, "default", RequestKey("default", "key", "body", 0, 1)))
+    assert await views.known_body(0, "default", "key") == "body"
+    assert await views.known_body(0, "default", "another") is None
+    await new.assign([0])
+    pool.owned = {0: "new"}
+    await old.assign([])
+    assert await views.known_body(0, "default", "key") == "body"
+    await new.assign([])
+    assert await views.known_body(0, "default", "key") is None, "nobody can tell just now"
+    for actor in (old, new):
+        await actor.close()

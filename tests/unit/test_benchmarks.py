@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.event import to_json_rows
+from tests.benchmarks import balance, planning
 from tests.benchmarks import corpus as corpora
-from tests.benchmarks import planning
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.report import grid
 from tests.benchmarks.rivals.ours import Ours
@@ -92,6 +92,17 @@ def test_the_oracle_is_no_searcher_of_ours(corpus: Corpus) -> None:
 def test_planning_is_measured_without_a_scan(tmp_path: Path) -> None:
     rows = planning.measure(tmp_path / "table", 1_500, 1)
     assert [row.what.split(":")[0] for row in rows[:-1]] == ["cold", "warm", "warm", "warm"]
+
+
+def test_a_spread_is_of_what_was_done_between_two_looks() -> None:
+    assert balance.spread({"a": 1000, "b": 0}, {"a": 1030, "b": 10, "c": 20}) == 1.5
+    assert balance.spread({}, {"a": 5, "b": 5}) == 1
+
+
+def test_nine_events_in_ten_of_the_pools_load_are_one_services() -> None:
+    made = [event["service"] for body in balance.bodies() for event in orjson.loads(body)]
+    assert 0.9 <= made.count("hot") / len(made) < 0.91
+    assert len(made) == balance.BATCH * balance.BODIES
 
 
 def test_a_table_keeps_its_columns_whatever_its_cells_hold() -> None:

@@ -38,7 +38,7 @@ def test_what_does_not_read_as_a_size_is_named(tmp_path: Path, text: bytes) -> N
         PoolSize(store, 2).read()
 
 
-def test_replicas_of_settings_are_in_order_and_search_has_one_as_yet(
+def test_replicas_of_settings_are_in_order_and_several_for_search_need_redis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert (load().push.most_replicas, load().search.most_replicas) == (2, 1)
@@ -48,5 +48,10 @@ def test_replicas_of_settings_are_in_order_and_search_has_one_as_yet(
     monkeypatch.setenv("ESS_PUSH__MAX_REPLICAS", "8")
     assert load().push.most_replicas == 8
     monkeypatch.setenv("ESS_SEARCH__MAX_REPLICAS", "2")
-    with pytest.raises(BadRequest, match=r"search\.max_replicas"):
+    with pytest.raises(BadRequest, match=r"results\.redis_url"):
+        load()
+    monkeypatch.setenv("ESS_RESULTS__REDIS_URL", "redis://127.0.0.1:6379/0")
+    assert load().search.most_replicas == 2
+    monkeypatch.setenv("ESS_SEARCH__REPLICAS", "3")
+    with pytest.raises(BadRequest, match="at least replicas"):
         load()
