@@ -17,7 +17,7 @@ COPY ess_ray ess_ray
 COPY deployments deployments
 RUN pip install --no-deps --no-build-isolation . && rm -rf build ./*.egg-info
 
-RUN useradd --create-home --uid 1000 ess && install --directory --owner ess --group ess /data
+RUN useradd --create-home --uid 1000 ess && install --directory --owner ess --group ess /data /tmp/ray
 USER ess
 WORKDIR /home/ess
 ENV ESS_DATA_DIR=/data

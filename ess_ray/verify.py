@@ -3,8 +3,8 @@
 One pass over the objects of the table, by partition: each is there, is what its name, footer and statistics say, and
 shares no row with another. Offset ranges of live objects overlap legitimately (one flush makes an object for each
 tenant and hour, all with its ranges; compaction unites the ranges of what it merges), so of objects whose ranges meet
-the rows' identities are compared. Only within one partition: a row has one tenant and one time, wherever it was
-written from, and that each object's rows belong to its partition is a check of its own.
+the rows' identities are compared: within one partition always, since a row has one tenant and one time, wherever it was
+written from; over partitions only where all rows are read (`doubles`).
 
 May live here: what must be true, and looking. May not: repairing, Ray, printing.
 """
@@ -15,6 +15,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -30,6 +31,7 @@ from ess_ray.core.chunk import (
     read_identities,
 )
 from ess_ray.core.errors import CorruptData, NotFound
+from ess_ray.doubles import Doubles
 from ess_ray.maintenance import GARBAGE_AGE_US, PREFIX
 from ess_ray.ports import Catalog, ObjectEntry, ObjectInfo, ObjectStore, Snapshot
 
@@ -121,18 +123,20 @@ def verify(
     """Check the table. Changes nothing; safe beside a running system, whose work meanwhile is not taken for a fault.
 
     `deep` reads all rows; else footers and indexes are read, and the identities of rows where ranges overlap. `tenant`
-    and `since_us` (event time, inclusive) narrow what is checked. Raises Unavailable.
+    and `since_us` (event time, inclusive) narrow what is checked. Raises Unavailable, and OSError when the folder for
+    temporary files cannot take the 12 bytes a row that `deep` writes there.
     """
     # In this order: an object put and committed in between is then in the snapshot, and one that is not is an orphan.
     listed = {info.key: info for info in store.list(PREFIX if tenant is None else f"{PREFIX}{tenant}/")}
     snapshot = catalog.snapshot()
     entries = sorted(snapshot.objects(tenant, since_us, None), key=lambda e: (e.tenant, e.date, e.hour, e.key))
     report = Report(snapshot.version, deep, len(entries), sum(e.rows for e in entries), sum(e.size for e in entries))
-    check = _Check(store, snapshot, deep, {key: info.size for key, info in listed.items()})
     covered: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
     done = 0
-    with ThreadPoolExecutor(DEEP_WORKERS if deep else WORKERS) as pool:
-        looked = _in_order(pool, check.one, entries, (DEEP_WORKERS if deep else WORKERS) + AHEAD)
+    workers = DEEP_WORKERS if deep else WORKERS
+    with Doubles(report.rows if deep else 0) as doubles, ThreadPoolExecutor(workers) as pool:
+        check = _Check(store, snapshot, {key: info.size for key, info in listed.items()}, doubles if deep else None)
+        looked = _in_order(pool, check.one, entries, workers + AHEAD)
         for _, together in groupby(zip(entries, looked, strict=True), key=lambda pair: pair[0].key.rpartition("/")[0]):
             seen = []
             for entry, look in together:
@@ -146,6 +150,10 @@ def verify(
             for group in _meeting(seen):
                 report.rows_compared += sum(entry.rows for entry in group)
                 report.problems += _doubled_in(store, group)
+        for pair in doubles.pairs() if deep else ():
+            apart = [entries[number] for number in pair]
+            if len({(entry.tenant, entry.date, entry.hour) for entry in apart}) > 1:
+                report.problems += _doubled_in(store, apart)
     if tenant is None and since_us is None:
         report.uncovered = sorted(_uncovered(covered, snapshot))
     _count_unreferenced(report, catalog, store, listed.values())
@@ -174,10 +182,13 @@ class _Look:
 class _Check:
     """Looks at one object after the other; safe for many threads."""
 
-    def __init__(self, store: ObjectStore, snapshot: Snapshot, deep: bool, sizes: Mapping[str, int]) -> None:
-        self._store, self._snapshot, self._deep, self._sizes = store, snapshot, deep, sizes
+    def __init__(
+        self, store: ObjectStore, snapshot: Snapshot, sizes: Mapping[str, int], doubles: Doubles | None
+    ) -> None:
+        """With `doubles` all rows are read."""
+        self._store, self._snapshot, self._sizes, self._doubles = store, snapshot, sizes, doubles
 
-    def one(self, entry: ObjectEntry) -> _Look:
+    def one(self, number: int, entry: ObjectEntry) -> _Look:
         size = self._size(entry.key)
         if size is None:
             return _Look([_problem(Fault("missing", "the store has no such object"), entry.key)], None)
@@ -187,7 +198,9 @@ class _Check:
         try:
             reader = open_object(self._store, entry.key, entry.size)
             told = Told(entry.tenant, entry.date, entry.hour, entry.rows, entry.min_us, entry.max_us)
-            faults = [*check_tail(reader, told), *(check_rows(reader, told) if self._deep else ())]
+            faults = list(check_tail(reader, told))
+            if self._doubles is not None:
+                faults += check_rows(reader, told, partial(self._doubles.add, number))
         except NotFound:
             return _Look([_problem(Fault("missing", "the store has no such object"), entry.key)], None)
         except CorruptData as error:
@@ -212,12 +225,12 @@ class _Check:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[ObjectEntry], _Look], items: Iterable[ObjectEntry], window: int
+    pool: ThreadPoolExecutor, function: Callable[[int, ObjectEntry], _Look], items: Iterable[ObjectEntry], window: int
 ) -> Iterator[_Look]:
-    """Map in the pool, with at most `window` calls begun and not yet taken."""
+    """Map numbered items in the pool, with at most `window` calls begun and not yet taken."""
     begun: deque[Future[_Look]] = deque()
-    for item in items:
-        begun.append(pool.submit(function, item))
+    for number, item in enumerate(items):
+        begun.append(pool.submit(function, number, item))
         if len(begun) >= window:
             yield begun.popleft().result()
     while begun:

@@ -180,6 +180,19 @@ def test_an_object_doubled_under_another_key_is_found(world: World, monkeypatch:
     assert world.verify().problems[0].found.startswith("10 of its rows"), "counted over all parts"
 
 
+def test_rows_of_one_identity_in_two_hours_are_found_by_reading_them(world: World) -> None:
+    """In three hours the same ten rows: two pairs tell of all three."""
+    first = world.entries[0]
+    for hour in (5, 9):
+        world.tell(world.put(world.encode(hour, first=0)))
+    assert world.checks() == set()
+    problems = world.verify(deep=True).problems
+    assert [(problem.check, problem.found[:15]) for problem in problems] == [("doubled", "10 of its rows,")] * 2
+    told = " ".join(problem.where + problem.found for problem in problems)
+    assert first.key in told
+    assert all(f"hour={first.hour + hour:02d}" in told or hour + first.hour > 23 for hour in (5, 9))
+
+
 def test_a_row_twice_in_one_object_is_found_by_reading_it(world: World) -> None:
     rows = world.make([T0_US + 100, T0_US + 101], offset=[3, 3], vnode=0)
     world.tell(world.put(encode_object(rows, [OffsetRange("log", 0, 3, 4)])))
@@ -200,8 +213,10 @@ def test_offsets_beyond_the_catalogs_are_found(world: World) -> None:
 
 
 def test_rows_outside_their_ranges_are_found_by_reading_them(world: World) -> None:
-    world.tell(world.put(world.encode(2, first=0, ranges=[OffsetRange("log", 0, 0, 5)])))
-    assert world.checks(deep=True) == {"ranges"}
+    world.tell(world.put(world.encode(0, count=5, first=0, ranges=[OffsetRange("log", 1, 0, 5)])))
+    world.catalog.writer().commit("log", [], {1: Advance(0, 5)})
+    assert world.checks() == set()
+    assert "ranges" in world.checks(deep=True)
 
 
 def test_a_damaged_index_is_found(world: World) -> None:

@@ -6,7 +6,7 @@ be, or what to do about a fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,8 +77,13 @@ def check_tail(reader: ObjectReader, told: Told) -> Iterator[Fault]:
         yield Fault("index", error.message)
 
 
-def check_rows(reader: ObjectReader, told: Told) -> Iterator[Fault]:
-    """Read all rows and compare them with footer, catalog and skip index; one row group in memory at a time."""
+def check_rows(
+    reader: ObjectReader, told: Told, on_rows: Callable[[pa.Table], None] = lambda rows: None
+) -> Iterator[Fault]:
+    """Read all rows and compare them with footer, catalog and skip index; one row group in memory at a time.
+
+    `on_rows` gets each row group.
+    """
     digest, faults = ContentHash(), dict[str, Fault]()
     try:
         index = _index(reader)
@@ -94,6 +99,7 @@ def check_rows(reader: ObjectReader, told: Told) -> Iterator[Fault]:
             return
         reader.forget()
         digest.add(rows)
+        on_rows(rows)
         times = rows.column("timestamp").cast(pa.int64()).to_numpy()
         for fault in _faults_of(group, rows, times, last_us, told, ranges):
             faults.setdefault(fault.check, fault)
