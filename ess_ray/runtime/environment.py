@@ -27,7 +27,8 @@ for word in "$@"; do
   if [ "$previous" = "-f" ]; then
     sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
     for route in {routes}; do
-      grep -q " path_beg $route/" "$word" || sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
+      grep -q " path_beg $route/" "$word" ||
+        sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
     done
   fi
   previous="$word"
@@ -101,7 +102,7 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(dirs.haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(dirs.haproxy / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
-        # Serve notices at the third look that HAProxy is gone: 29 s without an answer at its default of 10 s (measured).
+        # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",

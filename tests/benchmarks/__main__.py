@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import corpus, over_http, planning, push, scan, store, workers
+from tests.benchmarks import cluster, corpus, over_http, planning, push, scan, store, workers
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -53,6 +53,11 @@ def _store(folder: Path, size: Size) -> str:
     return table("Store", store.measure(folder, size.events, size.rounds))
 
 
+def _cluster(folder: Path, size: Size) -> str:
+    rows = cluster.measure(folder, size.push_s, size.events, size.rounds)
+    return table("Kafka (one broker, replication 1), S3 and Redis on this machine, beside the embedded profile", rows)
+
+
 def _scan(folder: Path, size: Size) -> str:
     return table("Scan", scan.measure(folder, size.events, size.rounds))
 
@@ -80,6 +85,7 @@ def _http(folder: Path, size: Size) -> str:
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
     "store": _store,
+    "cluster": _cluster,
     "scan": _scan,
     "rivals": _rivals,
     "plan": _plan,
