@@ -5,6 +5,8 @@ Only a full run writes the results: one of all parts, at full size.
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -113,6 +115,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
     """Measure pushing, storing, scanning, other engines on the same data, planning, workers, searching over HTTP."""
     size = QUICK if quick else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # systems and servers are ended in order, as by Ctrl-C
     texts = []
     for name in names:
         _say(name)

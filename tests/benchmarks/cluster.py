@@ -1,4 +1,4 @@
-"""The cluster profile beside the embedded one: push over HTTP, and log to committed object, in turn in one run.
+"""The cluster profile beside the embedded one: push over HTTP, and log to committed object, in one run.
 
 One Kafka broker with replication 1, SeaweedFS and Redis, all on this machine: they take their share of its cores, which
 is told apart. May live here: both sides and their servers. May not: how load is made (`load`), or stored (`store`).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -45,6 +44,14 @@ class Servers:
     processes: dict[str, psutil.Process]
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """One round: what was pushed, and the cores that ours, each server and the generator used meanwhile."""
+
+    load: Load
+    cores: dict[str, float]
+
+
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
     """Run one broker, an S3 server and Redis. Raises KafkaMissing, ServerMissing."""
@@ -63,44 +70,49 @@ def servers(folder: Path) -> Iterator[Servers]:
 
 
 def measure(directory: Path, seconds: float, count: int, rounds: int) -> list[Row]:
-    """Measure both profiles in turn; gives medians."""
+    """Measure both profiles; gives medians."""
     with servers(directory / "servers") as cluster:
         return [*_push(directory, cluster, seconds, rounds), *_store(directory, cluster, count, rounds)]
 
 
 # ------------------------------------------------------------------------------------------------------------- push
 def _push(directory: Path, cluster: Servers, seconds: float, rounds: int) -> list[Row]:
+    settings = {
+        "ESS_LOG__BROKERS": cluster.brokers,
+        "ESS_LOG__VNODES": str(PARTITIONS),
+        "ESS_LOG__REPLICATION": "1",
+        "ESS_LOG__MIN_INSYNC_REPLICAS": "1",
+        "ESS_STORE__BUCKET": cluster.bucket.bucket,
+        "ESS_STORE__PREFIX": cluster.bucket.prefix,
+        "ESS_STORE__ENDPOINT": str(cluster.bucket.endpoint),
+        "ESS_STORE__ACCESS_KEY": ADMIN.access_key,
+        "ESS_STORE__SECRET_KEY": ADMIN.secret_key,
+        "ESS_RESULTS__REDIS_URL": cluster.redis_url,
+    }
+    sides = {"embedded": System(directory / "embedded"), "cluster": System(directory / "cluster", **settings)}
+    many = bodies(BATCH, BODIES)
+    # One after the other: a second system, though idle, would take a tenth of a core and its memory's share of caches.
+    pushed = {side: _push_to(system, cluster, many, seconds, rounds) for side, system in sides.items()}
+    return _push_rows(pushed)
+
+
+def _push_to(system: System, cluster: Servers, many: list[bytes], seconds: float, rounds: int) -> list[Pushed]:
+    """Start a system, load it `rounds` times, end it."""
+    groups: dict[str, Callable[[], list[psutil.Process]]] = {"ours": system.processes}
+    groups |= {name: lambda process=process: [process] for name, process in cluster.processes.items()}  # type: ignore[misc]
+    runs = []
     with ExitStack() as stack:
-        settings = {
-            "ESS_LOG__BROKERS": cluster.brokers,
-            "ESS_LOG__VNODES": str(PARTITIONS),
-            "ESS_LOG__REPLICATION": "1",
-            "ESS_LOG__MIN_INSYNC_REPLICAS": "1",
-            "ESS_STORE__BUCKET": cluster.bucket.bucket,
-            "ESS_STORE__PREFIX": cluster.bucket.prefix,
-            "ESS_STORE__ENDPOINT": str(cluster.bucket.endpoint),
-            "ESS_STORE__ACCESS_KEY": ADMIN.access_key,
-            "ESS_STORE__SECRET_KEY": ADMIN.secret_key,
-            "ESS_RESULTS__REDIS_URL": cluster.redis_url,
-        }
-        systems = {"embedded": System(directory / "embedded"), "cluster": System(directory / "cluster", **settings)}
-        for system in systems.values():
-            stack.callback(system.down)
-            system.up()
-        many = bodies(BATCH, BODIES)
-        loads: dict[str, list[Load]] = defaultdict(list)
-        cores: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for system in systems.values():
-            _load(system, many, WARM_S)
+        stack.callback(system.http.close)
+        stack.callback(system.down)  # also of what came up in part
+        system.up()
+        _load(system, many, WARM_S)
         for _ in range(rounds):
-            for side, system in systems.items():
-                groups = {"ours": system.processes, **{n: lambda p=p: [p] for n, p in cluster.processes.items()}}
-                before = {name: cpu_seconds(found()) for name, found in groups.items()}
-                loads[side].append(_load(system, many, seconds))
-                for name, found in groups.items():
-                    used_s = cpu_seconds(found()) - before[name]
-                    cores[side, name].append(used_s / loads[side][-1].wall_s)
-    return _push_rows(loads, cores)
+            before_s = {name: cpu_seconds(found()) for name, found in groups.items()}
+            load = _load(system, many, seconds)
+            used_s = {name: cpu_seconds(found()) - before_s[name] for name, found in groups.items()}
+            cores = {name: used / load.wall_s for name, used in {**used_s, "generator": load.cpu_s}.items()}
+            runs.append(Pushed(load, cores))
+    return runs
 
 
 def _load(system: System, many: list[bytes], seconds: float) -> Load:
@@ -109,17 +121,16 @@ def _load(system: System, many: list[bytes], seconds: float) -> Load:
     return load
 
 
-def _push_rows(loads: dict[str, list[Load]], cores: dict[tuple[str, str], list[float]]) -> list[Row]:
-    rate = {side: statistics.median(load.requests_per_s for load in each) * BATCH for side, each in loads.items()}
+def _push_rows(pushed: dict[str, list[Pushed]]) -> list[Row]:
+    rate = {side: statistics.median(run.load.requests_per_s for run in runs) * BATCH for side, runs in pushed.items()}
     ratio = f"ratio {rate['cluster'] / rate['embedded']:.2f}; to reach: {TARGET_PER_S:,}"
     notes = {"embedded": "", "cluster": ratio}
     rows = []
-    for side, each in loads.items():
+    for side, runs in pushed.items():
         rows.append(Row(f"push, 100-event batches, {side}", f"{rate[side]:,.0f} events/s", notes[side]))
-        used = {name: statistics.median(values) for (of, name), values in cores.items() if of == side}
-        used["generator"] = statistics.median(load.cpu_s / load.wall_s for load in each)
-        told = ", ".join(f"{name} {value:.2f}" for name, value in used.items())
-        rows.append(Row("  CPU in it, in cores", told, ""))
+        used = {name: statistics.median(run.cores[name] for run in runs) for name in runs[0].cores}
+        told = ", ".join(f"{name} {cores:.2f}" for name, cores in used.items())
+        rows.append(Row("  CPU in it, in cores", told, f"{rate[side] / used['ours']:,.0f} events/s per core of ours"))
     return rows
 
 
