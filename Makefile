@@ -8,12 +8,13 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup run test servers lint format bench lock clean
+.PHONY: help setup run test chaos servers lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run    start a system on this machine with some made-up events (Ctrl-C ends it)"
 	@echo "make test   lint, then all tests but chaos and benchmarks"
+	@echo "make chaos  break running systems under load, print what was lost (CHAOS='-k embedded' breaks some)"
 	@echo "make lint   ruff, mypy and the rules about imports"
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
@@ -44,6 +45,10 @@ run: setup
 
 test: lint servers
 	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks
+
+# Every fault under load, a quarter of an hour. Only a run of all rows writes the results.
+chaos: setup servers
+	$(BIN)/python -m pytest tests/chaos $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), and Redis. (The S3 server is a wheel.)
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.

@@ -5,8 +5,10 @@ May live here: translation between HTTP and `ess_ray.intake`. May not: Ray (see 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
@@ -34,12 +36,40 @@ from ess_ray.metrics import (
 )
 
 EVENTS_PATH: Final = "/v1/events"
+DEADLINE_S: Final = 10.0
+"""How long a push waits for others in all: keys, owner, its turn and the log, each of which has a limit of its own.
+Enough for an election of Kafka's, and well below the 15 s and more that clients wait: they hear that they may repeat.
+"""
 
 Health = Callable[[], Awaitable[list[str]]]
 
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+class _Patience:
+    """What one push may wait for others. Its own body does not count: a client may send as slowly as it likes."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = self._left_s = seconds
+
+    @asynccontextmanager
+    async def spent(self) -> AsyncIterator[None]:
+        """Run a part of the request in the time that is left. Raises Unavailable at its end."""
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        try:
+            async with asyncio.timeout(self._left_s) as limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise Unavailable(
+                f"the event log has not taken this within {self._seconds:g} s: nothing was acknowledged, send it again "
+                "in a few seconds"
+            ) from error
+        self._left_s -= loop.time() - begun_s
 
 
 class PushApi:
@@ -55,26 +85,31 @@ class PushApi:
         limits: IntakeLimits | None = None,
         clock_us: Callable[[], int] = _now_us,
         tally: Tally | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self._tally = tally if tally is not None else Tally()
         self._gatherer, self._tenant, self._health = gatherer, tenant, health
         self._keys = KeyGuard(known_body, clock_us)
         self._limits = limits or IntakeLimits()
         self._decoder = TurnDecoder(self._limits, clock_us)
+        self._deadline_s = deadline_s
 
     async def push(self, request: Request) -> Response:
         """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
-        tenant = await self._tenant(request)
+        patience = _Patience(self._deadline_s)
         key = request.headers.get("idempotency-key")
-        vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
+        async with patience.spent():
+            tenant = await self._tenant(request)
+            vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
         self._gatherer.refuse_when_full()
         body = await self._decoder.decompress(await self._read(request), request.headers.get("content-encoding"))
         self._tally.count(PUSH_BYTES, len(body))
         decoded = await self._decoder.decode(body, request.headers.get("content-type"))
-        if key is None or vnode is None:
-            await self._gatherer.submit(tenant, decoded.batch)
-        else:
-            await self._submit_keyed(tenant, decoded, vnode, key, body)
+        async with patience.spent():
+            if key is None or vnode is None:
+                await self._gatherer.submit(tenant, decoded.batch)
+            else:
+                await self._submit_keyed(tenant, decoded, vnode, key, body)
         rejected = decoded.rejected_json()
         self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
         self._count_rejected(rejected)
@@ -93,10 +128,10 @@ class PushApi:
 
     async def _submit_keyed(self, tenant: str, decoded: Decoded, vnode: int, key: str, body: bytes) -> None:
         digest = body_hash(body, decoded.rejected)
-        await self._keys.check(vnode, tenant, key, digest)
         try:
+            await self._keys.check(vnode, tenant, key, digest)
             await self._gatherer.submit(tenant, decoded.batch, key, digest)
-        except EssError:
+        except (EssError, asyncio.CancelledError):  # cancelled: at the deadline
             self._keys.forget(tenant, key, digest)
             raise
 

@@ -30,22 +30,35 @@ class RedisServer:
     """One server process, with a password, and a client of it."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
+        self._folder = folder
         self.port = free_port() if port is None else port
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
-        command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        command += ["--requirepass", PASSWORD, "--save", "", "--appendonly", "no", "--daemonize", "no"]
-        with (folder / "redis.log").open("w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.client = redis.Redis.from_url(self.url)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command += ["--requirepass", PASSWORD, "--save", "", "--appendonly", "no", "--daemonize", "no"]
+        with (self._folder / "redis.log").open("a") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 self.client.ping()
-                return
+                return process
             except redis.exceptions.ConnectionError:
-                assert self.process.poll() is None, (folder / "redis.log").read_text()
+                assert process.poll() is None, (self._folder / "redis.log").read_text()
                 assert time.monotonic() < deadline, "the Redis server does not answer"
                 time.sleep(0.02)
+
+    def restart(self, *, keep: bool) -> None:
+        """End the server as kill -9 does, and start it again, with what it held until then or with nothing."""
+        (self._folder / "dump.rdb").unlink(missing_ok=True)
+        if keep:
+            self.client.save()
+        self.process.kill()
+        self.process.wait()
+        self.process = self._start()
 
     def close(self) -> None:
         self.client.close()

@@ -20,13 +20,27 @@ _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _WRAPPER: Final = """#!/bin/sh
 # Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them.
+# It has no routes while Serve starts, or after HAProxy was killed, and answers 404 then, which tells a client to give
+# its events up: 503 until both applications are there.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
 for word in "$@"; do
-  [ "$previous" = "-f" ] && sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
+  if [ "$previous" = "-f" ]; then
+    sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
+    for route in {routes}; do
+      grep -q " path_beg $route/" "$word" ||
+        sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
+    done
+  fi
   previous="$word"
 done
 exec setpriv --pdeathsig KILL "{haproxy}" "$@"
 """
+_ROUTES: Final = "/push /search"
+_STARTING: Final = (
+    "status 503 content-type application/problem+json string "
+    '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
+    '"detail":"the system is starting; try again in a second"}\\x27 hdr Retry-After 1'
+)
 _PORT_VARIABLES: Final = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -68,7 +82,7 @@ def prepare(dirs: RunDirs) -> dict[str, str]:
     dirs.token.touch(mode=0o600)
     dirs.token.write_text(secrets.token_hex(32))
     wrapper = dirs.haproxy / "haproxy"
-    wrapper.write_text(_WRAPPER.format(haproxy=_haproxy_binary()))
+    wrapper.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=_ROUTES, starting=_STARTING))
     wrapper.chmod(0o700)
     ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
     return {**_fixed(dirs, wrapper), **ports}
@@ -88,6 +102,8 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(dirs.haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(dirs.haproxy / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
+        # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Workers would run at niceness 15: whatever else the machine does would come before taking events.

@@ -5,6 +5,8 @@ Only a full run writes the results: one of all parts, at full size.
 
 from __future__ import annotations
 
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import balance, corpus, invocations, over_http, planning, push, scan, store, workers
+from tests.benchmarks import balance, cluster, corpus, invocations, over_http, planning, push, scan, store, workers
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -53,6 +55,11 @@ def _store(folder: Path, size: Size) -> str:
     return table("Store", store.measure(folder, size.events, size.rounds))
 
 
+def _cluster(folder: Path, size: Size) -> str:
+    rows = cluster.measure(folder, size.push_s, size.events, size.rounds)
+    return table("Kafka (one broker, replication 1), S3 and Redis on this machine, beside the embedded profile", rows)
+
+
 def _scan(folder: Path, size: Size) -> str:
     return table("Scan", scan.measure(folder, size.events, size.rounds))
 
@@ -88,6 +95,7 @@ def _balance(folder: Path, size: Size) -> str:
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
     "store": _store,
+    "cluster": _cluster,
     "scan": _scan,
     "rivals": _rivals,
     "plan": _plan,
@@ -117,6 +125,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
     """Measure pushing, storing, scanning, other engines on the same data, planning, workers, HTTP, Lambda, the pool."""
     size = QUICK if quick else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # systems and servers are ended in order, as by Ctrl-C
     texts = []
     for name in names:
         _say(name)

@@ -14,7 +14,7 @@ from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.core.errors import EssError
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.ports import StoredRecord
+from ess_ray.ports import EventLog, ObjectStore, StoredRecord
 from ess_ray.record import decode_record
 from tests.benchmarks.report import Row
 
@@ -30,7 +30,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-async def _fill(log: SqliteLog, count: int) -> int:
+async def _fill(log: EventLog, count: int) -> int:
     """Append `count` events as the push side would; gives the bytes of the records."""
     from ess_ray.intake.decode import decode_events
     from ess_ray.record import encode_records
@@ -45,26 +45,33 @@ async def _fill(log: SqliteLog, count: int) -> int:
     return size
 
 
-async def _store(directory: Path, count: int) -> tuple[float, float, int, int]:
+async def store_in(directory: Path, count: int) -> tuple[float, float, int, int]:
+    """The same on the embedded adapters, in a directory."""
     log = SqliteLog(directory / "log.sqlite", VNODES)
     try:
-        log_bytes = await _fill(log, count)
-        store, catalog = LocalObjectStore(directory / "events"), DeltaCatalog(directory / "events")
-        writer = VnodeWriter(
-            log, catalog, store, decode=decode_record, dead_letter=_refuse, clock_us=now_us, limits=WriterLimits()
-        )
-        await writer.assign(range(VNODES))
-        cpu_s, wall_s = time.process_time(), time.perf_counter()
-        while await writer.poll():
-            if writer.due():
-                await writer.flush()
-        await writer.flush()
-        cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
-        assert writer.counts["rows_stored"] == count
-        entries = catalog.snapshot().objects(None, None, None)
-        return count / cpu_s, count / wall_s, log_bytes, sum(entry.size for entry in entries)
+        return await store_all(log, LocalObjectStore(directory / "events"), DeltaCatalog(directory / "events"), count)
     finally:
         log.close()
+
+
+async def store_all(
+    log: EventLog, store: ObjectStore, catalog: DeltaCatalog, count: int
+) -> tuple[float, float, int, int]:
+    """Fill a log, then store it all; gives events per CPU second of ours and per second, bytes in log and objects."""
+    log_bytes = await _fill(log, count)
+    writer = VnodeWriter(
+        log, catalog, store, decode=decode_record, dead_letter=_refuse, clock_us=now_us, limits=WriterLimits()
+    )
+    await writer.assign(range(VNODES))
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
+    while await writer.poll():
+        if writer.due():
+            await writer.flush()
+    await writer.flush()
+    cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
+    assert writer.counts["rows_stored"] == count
+    entries = catalog.snapshot().objects(None, None, None)
+    return count / cpu_s, count / wall_s, log_bytes, sum(entry.size for entry in entries)
 
 
 def measure(directory: Path, count: int, rounds: int) -> list[Row]:
@@ -73,7 +80,7 @@ def measure(directory: Path, count: int, rounds: int) -> list[Row]:
     for number in range(rounds):
         target = directory / f"store-{number}"
         target.mkdir(parents=True)
-        runs.append(asyncio.run(_store(target, count)))
+        runs.append(asyncio.run(store_in(target, count)))
     per_core, per_s = (statistics.median(run[i] for run in runs) for i in (0, 1))
     return [
         Row(

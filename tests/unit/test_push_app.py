@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -193,6 +193,82 @@ async def test_a_log_that_is_away_is_503_and_nothing_is_acknowledged(world: Worl
     world.log.error = None
     assert (await world.push([{"message": "m"}])).status_code == 202
     assert await world.messages() == ["m"]
+
+
+# -------------------------------------------------------------------------------------------------------- the deadline
+async def standstill(*_: object) -> NoReturn:
+    """Wait for what never comes."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def impatient(world: World, deadline_s: float = 0.02, **parts: Any) -> httpx.AsyncClient:
+    """Give a client of the same parts, with others in place of some, and little patience."""
+    made = {"tenant": world._tenant, "health": world._health, "known_body": world._known_body, **parts}
+    api = PushApi(world.gatherer, **made, clock_us=lambda: world.now_us, deadline_s=deadline_s)
+    transport = httpx.ASGITransport(create_push_app(api), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://push")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+async def test_a_log_that_stands_still_is_503_before_a_client_gives_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    over = asyncio.Event()
+
+    async def append(_: object) -> NoReturn:
+        await over.wait()
+        raise Unavailable("the log is away")
+
+    async with impatient(world, deadline_s=1.0) as http:
+        with monkeypatch.context() as stopped:
+            stopped.setattr(world.log, "append", append)
+            response = await http.post("/v1/events", json=[{"message": "one"}], headers=headers)
+            assert "nothing was acknowledged" in is_problem(response, 503)["detail"]
+            assert int(response.headers["retry-after"]) >= 1
+            over.set()
+        # Free for another body: the request that the key came with is over.
+        response = await http.post("/v1/events", json=[{"message": "two"}], headers=headers)
+    assert response.status_code == 202
+    assert await world.messages() == ["two"]
+    assert world.gatherer.held_bytes == 0
+
+
+async def test_an_owner_that_stands_still_is_503_and_frees_the_key(world: World) -> None:
+    calls = 0
+
+    async def known_body(vnode: int, tenant: str, key: str) -> str | None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await standstill()
+        return None
+
+    async with impatient(world, known_body=known_body) as http:
+        is_problem(await http.post("/v1/events", json=[{"message": "1"}], headers={"Idempotency-Key": "k"}), 503)
+        again = await http.post("/v1/events", json=[{"message": "2"}], headers={"Idempotency-Key": "k"})
+    assert again.status_code == 202
+    assert await world.messages() == ["2"]
+
+
+async def test_keys_that_cannot_be_read_are_503(world: World) -> None:
+    async with impatient(world, tenant=standstill) as http:
+        is_problem(await http.post("/v1/events", json=[{"message": "m"}]), 503)
+
+
+async def test_a_client_may_send_as_slowly_as_it_likes(world: World) -> None:
+    deadline_s = 0.2
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'[{"message":'
+        late = asyncio.Event()
+        asyncio.get_running_loop().call_later(1.5 * deadline_s, late.set)
+        await late.wait()
+        yield b'"m"}]'
+
+    async with impatient(world, deadline_s) as http:
+        response = await http.post("/v1/events", content=slow(), headers={"content-type": "application/json"})
+    assert response.status_code == 202, response.text
 
 
 async def test_too_fast_is_429(world: World) -> None:

@@ -1,0 +1,29 @@
+"""Every acknowledged event is found exactly once, whatever happens: each fault under a constant load."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.report import Outcome, outcome
+from tests.chaos.run import Run, carry_out
+from tests.chaos.world import Worlds
+
+
+@pytest.mark.timeout(600)  # with the start of a system, and of its servers, on a machine that does other things
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.label)
+def test_every_acknowledged_event_is_found_once(fault: Fault, worlds: Worlds, outcomes: list[Outcome]) -> None:
+    runs: list[Run] = []
+    passed = False
+    try:
+        run = carry_out(fault, worlds.get(fault.profile), runs)
+        assert run.clients.wrong == []
+        assert run.reader.wrong == []
+        assert run.lost == []
+        assert run.doubled == []
+        assert run.invented == []
+        passed = True
+    finally:
+        outcomes.append(outcome(fault.label, runs[0] if runs else None, passed))
+        if not passed:
+            worlds.discard(fault.profile)  # what is broken here would break the next row too

@@ -1,0 +1,77 @@
+"""What HAProxy answers through our wrapper, run as Ray Serve runs it: while Serve has no routes for it, and later."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ess_ray.runtime import environment
+from tests.systems import free_port, wait_until
+
+NOT_FOUND = r'http-request return status 404 content-type text/plain lf-string "Path \'%[path]\' not found."'
+"""As Serve's template has it."""
+
+
+@contextmanager
+def haproxy(folder: Path, *routes: str) -> Iterator[str]:
+    """Run HAProxy with a configuration like Serve's, each of whose routes is answered with 200."""
+    dirs = environment.RunDirs(folder / "run")
+    environment.prepare(dirs)
+    port = free_port()
+    lines = ["defaults", "    mode http", "    timeout connect 1s", "    timeout client 5s", "    timeout server 5s"]
+    lines += ["frontend all", f"    bind *:{port}"]
+    for number, route in enumerate(routes):
+        lines += [f"    acl is_{number} path_beg {route}/", f"    use_backend b{number} if is_{number}"]
+    lines += ["    default_backend default_backend", "backend default_backend", f"    {NOT_FOUND}"]
+    for number in range(len(routes)):
+        lines += [f"backend b{number}", "    http-request return status 200"]
+    config = folder / "haproxy.cfg"
+    config.write_text("\n".join([*lines, ""]))
+    process = subprocess.Popen([str(dirs.haproxy / "haproxy"), "-db", "-f", str(config)])
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(url) or process.poll() is not None, "HAProxy does not answer")
+        assert process.poll() is None, config.read_text()
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        httpx.get(url)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    with ExitStack() as stack:
+        yield lambda *routes: stack.enter_context(haproxy(tmp_path, *routes))
+
+
+@pytest.mark.parametrize("routes", [(), ("/push",), ("/search",)])
+def test_while_an_application_has_no_route_the_answer_is_to_try_again(
+    run: Callable[..., str], routes: tuple[str, ...]
+) -> None:
+    url = run(*routes)
+    missing = next(route for route in ("/push", "/search") if route not in routes)
+    answer = httpx.post(f"{url}{missing}/v1/events", json=[])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 503
+    for route in routes:
+        assert httpx.get(f"{url}{route}/healthz").status_code == 200
+
+
+def test_with_both_routes_an_unknown_path_is_not_found(run: Callable[..., str]) -> None:
+    url = run("/push", "/search")
+    assert httpx.get(f"{url}/push/healthz").status_code == 200
+    assert httpx.get(f"{url}/elsewhere").status_code == 404
