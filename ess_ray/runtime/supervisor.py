@@ -7,6 +7,7 @@ exactly-once does not rest on this (the catalog's fence makes an overlap of two 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from ess_ray.core.ring import place
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.persist import PersistActor
+from ess_ray.runtime.placement import on_head, spread
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,20 @@ ASSIGN_TIMEOUT_S: Final = 30.0
 """Taking over reads an hour's footers, and may find the machine busy."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """`ess down` allows 90 s in all."""
+START_TIMEOUT_S: Final = 120.0
+"""A pool is complete in 3 s; on nodes that are just coming up, workers take long to start."""
+POOL_SETTINGS: Final = (
+    "places",
+    "namespace",
+    "vnodes",
+    "persist_actors",
+    "writer",
+    "intake",
+    "compaction",
+    "kafka",
+    "foreign_tenant",
+)
+"""What of a System the pool reads: when a deployment changes it, the pool is made anew."""
 REPORT_DEATH_S: Final = 60.0
 """How long a death stays in the status after the replacement works: long enough for a person or a probe to see."""
 
@@ -69,20 +85,24 @@ class Supervisor:
         self._watch: asyncio.Task[None] | None = None
         self._maintenance = Maintenance(system)
         self._maintaining: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
+        self._adopted = False
         self._changing = asyncio.Lock()
+        # Whoever made us asks us to start, and waits for it. Whom Ray restarted nobody asks: it asks itself.
+        ray.get_runtime_context().current_actor.start.remote()
 
     async def start(self) -> None:
-        """Create or find the pool and begin to watch it; returns once every virtual node is owned.
+        """Create or find the pool and watch it from now on; returns once every virtual node is owned.
 
-        Idempotent. A supervisor that Ray restarted watches nothing until asked to, as the driver does each second.
+        Idempotent. Raises Unavailable when the pool cannot be completed just now: watching goes on, and tries again.
         """
-        async with self._starting:
-            if self._watch is None:
-                self._adopt()
-                await self._ensure()
-                self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
-                self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+            self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
+        await self._ensure()
+
+    async def system(self) -> System:
+        """Give the description that this pool was made from."""
+        return self._system
 
     def _adopt(self) -> None:
         """Find the actors of an earlier life of this supervisor: the newest of each slot stays, what is older goes."""
@@ -106,6 +126,9 @@ class Supervisor:
     async def _ensure(self) -> None:
         """Give every slot a living actor and every virtual node an owner."""
         async with self._changing:
+            if not self._adopted:
+                self._adopt()
+                self._adopted = True
             vnodes = range(await self._log.vnode_count())
             for slot in self._slots:
                 if slot.handle is None:
@@ -128,6 +151,7 @@ class Supervisor:
             max_restarts=0,
             max_concurrency=1000,
             lifetime="detached",
+            scheduling_strategy=spread(slot.number),
         ).remote(self._system, slot.name, partial(open_log, self._system))
 
     async def _watch_loop(self) -> None:
@@ -202,15 +226,55 @@ class Supervisor:
 
 
 def start_pool(system: System) -> Any:
-    """Start supervisor, pool and, without Kafka, the log; gives the supervisor's handle.
+    """Start supervisor, pool and, without Kafka, the log, or find them; gives the supervisor's handle.
 
-    Blocks until every virtual node is owned.
+    Blocks until every virtual node is owned. Idempotent, from several processes at once too. Raises Unavailable when
+    it is not complete in time, which the supervisor goes on trying.
     """
-    everlasting = {"namespace": system.namespace, "num_cpus": 0, "max_restarts": -1, "lifetime": "detached"}
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        supervisor = _find_or_make(system)
+        try:
+            running = ray.get(supervisor.system.remote(), timeout=max(0.0, deadline - time.monotonic()))
+            if _pool_settings(running) == _pool_settings(system):
+                ray.get(supervisor.start.remote(), timeout=max(0.0, deadline - time.monotonic()))
+                return supervisor
+            _log.warning("the settings of the pool have changed: it is made anew")
+            _end_pool(supervisor, system)
+        except ray.exceptions.GetTimeoutError as error:
+            raise Unavailable(f"the pool is not complete after {START_TIMEOUT_S:g} s; it goes on trying") from error
+        except ray.exceptions.RayActorError as error:
+            # It is being restarted, or somebody else ended it to make it anew.
+            if time.monotonic() > deadline:
+                raise Unavailable("the supervisor does not stay alive; look into its log") from error
+            time.sleep(PING_INTERVAL_S)
+
+
+def _find_or_make(system: System) -> Any:
+    everlasting = {
+        "namespace": system.namespace,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "lifetime": "detached",
+        "get_if_exists": True,
+    }
     if system.kafka is None:
         ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
-    supervisor = (
-        ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **everlasting).remote(system)
-    )
-    ray.get(supervisor.start.remote())
-    return supervisor
+    # Beside the control store: it outlives every worker node, and where it goes all goes.
+    options = {**everlasting, "scheduling_strategy": on_head()}
+    return ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **options).remote(system)
+
+
+def _pool_settings(system: System) -> System:
+    """Keep what supervisor and persist actors read: all else may change while they live."""
+    given = {name: getattr(system, name) for name in POOL_SETTINGS}
+    return System(**given)
+
+
+def _end_pool(supervisor: Any, system: System) -> None:
+    """End a pool for good. What it held in memory is in the log; the next one reads it again."""
+    ray.kill(supervisor)
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == system.namespace and actor["name"].startswith("persist-"):
+            with contextlib.suppress(ValueError):  # it ended meanwhile
+                ray.kill(ray.get_actor(actor["name"], namespace=system.namespace))

@@ -46,7 +46,8 @@ class System:
     vnodes: int = 8
     persist_actors: int = 2
     push_replicas: int = 2
-    scan_parallelism: int = 2
+    scan_parallelism: int | None = None
+    """Scan tasks of one search at a time; None: as many as the cluster has CPUs just then."""
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
