@@ -29,10 +29,10 @@ def server_program() -> str:
 class RedisServer:
     """One server process, with a password, and a client of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self.port = free_port()
-        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
-        command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self.url = f"redis://:{PASSWORD}@{host}:{self.port}/0"
+        command = [server_program(), "--port", str(self.port), "--bind", host, "--dir", str(folder)]
         command += ["--requirepass", PASSWORD, "--save", "", "--appendonly", "no", "--daemonize", "no"]
         with (folder / "redis.log").open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -63,8 +63,8 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
-    server = RedisServer(folder)
+def redis_server(folder: Path, host: str = "127.0.0.1") -> Iterator[RedisServer]:
+    server = RedisServer(folder, host)
     try:
         yield server
     finally:
