@@ -24,8 +24,8 @@ from tests.servers import or_skip
 
 REPOSITORY: Final = Path(__file__).parents[1]
 PROGRAMS: Final = ("ip", "unshare", "nsenter", "sshd", "ssh-keygen", "rsync", "setpriv")
-PRIVATE: Final = ("/dev/shm", "/tmp/ray", "/run/sshd")
-"""Folders of each host's own: shared memory, Ray's state, sshd's."""
+PRIVATE: Final = ("/dev/shm", "/tmp/ray", "/tmp/haproxy-serve", "/run/sshd")
+"""Folders of each host's own: shared memory, the state of Ray, HAProxy and sshd."""
 START_S: Final = 20.0
 COMMAND_S: Final = 180.0
 
@@ -113,7 +113,7 @@ def _host(
     config.write_text(
         f"ListenAddress {address}\nHostKey {key}\nPidFile none\nStrictModes no\nPermitRootLogin prohibit-password\n"
         f"AuthorizedKeysFile {home / 'authorized_keys'}\nPasswordAuthentication no\nUsePAM no\nUseDNS no\n"
-        f"SetEnv HOME={home}\nMaxStartups 100\nMaxSessions 100\n"
+        f"MaxStartups 100\nMaxSessions 100\n"
     )
     namespace, link = f"{bridge}-{name}", f"{bridge}{address.rpartition('.')[2]}"
     _root("ip", "netns", "add", namespace)
@@ -123,7 +123,11 @@ def _host(
     _root("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
     for device in ("lo", "eth0"):
         _root("ip", "-n", namespace, "link", "set", device, "up")
-    mounts = "".join(f"mount -t tmpfs tmpfs {path} && " for path in PRIVATE)
+    mounts = "".join(f"mount -t tmpfs -o mode=755 tmpfs {path} && " for path in PRIVATE)
+    # ssh asks the list of users for root's home, whatever HOME says: each host has a list of its own.
+    users = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("root:")]
+    (home / "passwd").write_text("\n".join([f"root:x:0:0:root:{home}:/bin/bash", *users, ""]))
+    mounts += f"mount --bind {home / 'passwd'} /etc/passwd && "
     inside = f"hostname {name} && {mounts}exec {shutil.which('sshd')} -D -e -f {config}"
     unshare = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
     with (home / "sshd.log").open("wb") as log:
@@ -135,7 +139,7 @@ def _host(
         )
     ending.callback(_end, launcher)
     deadline = time.monotonic() + START_S
-    while "listening" not in (home / "sshd.log").read_text():
+    while "Server listening" not in (home / "sshd.log").read_text():
         assert launcher.poll() is None and time.monotonic() < deadline, (home / "sshd.log").read_text()
         time.sleep(0.02)
     (init,) = psutil.Process(launcher.pid).children()
