@@ -53,7 +53,12 @@ class Host:
         """Run a shell script as root of this host; fails the test unless it ends with 0. Gives its output."""
         assert self.alone()
         done = subprocess.run(
-            self.command(script), capture_output=True, text=True, check=False, timeout=timeout_s, stdin=subprocess.DEVNULL
+            self.command(script),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
         )
         assert done.returncode == 0, f"{self.name}: {script}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -140,7 +145,8 @@ def _host(
     ending.callback(_end, launcher)
     deadline = time.monotonic() + START_S
     while "Server listening" not in (home / "sshd.log").read_text():
-        assert launcher.poll() is None and time.monotonic() < deadline, (home / "sshd.log").read_text()
+        assert launcher.poll() is None, (home / "sshd.log").read_text()
+        assert time.monotonic() < deadline, (home / "sshd.log").read_text()
         time.sleep(0.02)
     (init,) = psutil.Process(launcher.pid).children()
     return Host(name, address, home, launcher, init)

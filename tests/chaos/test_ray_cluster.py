@@ -191,14 +191,10 @@ def bring_up(cluster: Cluster, folder: Path) -> None:
 
 def test_a_lost_node_costs_no_event_and_no_answer(cluster: Cluster) -> None:
     os.environ.pop("ESS_CONFIG", None)
-    cluster.head.run(
-        f"RAY_AUTH_MODE=token serve deploy {REPOSITORY}/infra/ray/serve.yaml -a http://127.0.0.1:8265"
-    )
+    cluster.head.run(f"RAY_AUTH_MODE=token serve deploy {REPOSITORY}/infra/ray/serve.yaml -a http://127.0.0.1:8265")
     told = "RAY_AUTH_MODE=token serve status -a http://127.0.0.1:8265"
     until(lambda: cluster.healthy(cluster.head), "it does not come up", lambda: cluster.head.run(told))
-    serving = until(
-        lambda: [worker for worker in cluster.workers if cluster.healthy(worker)], "no worker serves HTTP"
-    )
+    serving = until(lambda: [worker for worker in cluster.workers if cluster.healthy(worker)], "no worker serves HTTP")
     lost = serving[0]
 
     cluster.push(lost)
