@@ -46,7 +46,7 @@ def test_one_missing_place_is_enough(missing: str) -> None:
 
 
 def test_without_a_key_nobody_is_let_in() -> None:
-    book = KeyBook(MemoryObjectStore())
+    book = KeyBook(MemoryObjectStore(lambda: 0))
     with pytest.raises(BadRequest, match="ess keys create"):
         cluster.check_keys(book)
     book.create("default", ("push",), "")
