@@ -25,7 +25,7 @@ from tests.redis_server import redis_server
 from tests.servers import ADMIN, s3_server
 
 PORT = 8000
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 """For what a cluster does by itself: starting nodes, replacing what a lost one ran."""
 NODE = "--num-cpus=1 --object-store-memory=134217728 "
 COUNT_NODES = (
