@@ -1,6 +1,6 @@
 """Hosts on this machine: network, process, mount and IPC namespaces with an sshd each, on a bridge of their own.
 
-They reach each other and this machine's end of the bridge, and nothing else: they have no other route. May live here:
+They reach each other and this machine's end of the bridge, and nothing else: nobody forwards. May live here:
 making and ending hosts, and running commands on them. May not: what runs on them. Needs root.
 """
 
@@ -128,6 +128,9 @@ def _host(
     _root("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
     for device in ("lo", "eth0"):
         _root("ip", "-n", namespace, "link", "set", device, "up")
+    # Ray takes the address towards the internet for its own, and loopback without such a route. This one ends on the
+    # bridge, where nobody answers for addresses outside.
+    _root("ip", "-n", namespace, "route", "add", "default", "dev", "eth0")
     mounts = "".join(f"mount -t tmpfs -o mode=755 tmpfs {path} && " for path in PRIVATE)
     # ssh asks the list of users for root's home, whatever HOME says: each host has a list of its own.
     users = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith("root:")]
