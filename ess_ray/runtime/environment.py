@@ -20,10 +20,12 @@ from typing import Final
 _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _WRAPPER: Final = """#!/bin/sh
-# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them.
+# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them, and
+# nothing else, since HTTP itself may be meant for all.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
+close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
 for word in "$@"; do
-  [ "$previous" = "-f" ] && sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
+  [ "$previous" = "-f" ] && sed -i -E "$close" "$word"
   previous="$word"
 done
 exec setpriv --pdeathsig KILL "{haproxy}" "$@"

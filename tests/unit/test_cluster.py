@@ -74,6 +74,19 @@ def test_a_shell_reads_the_variables_of_a_node(tmp_path: Path) -> None:
     assert os.access(wrapper, os.X_OK)
 
 
+def test_haproxy_tells_its_figures_on_loopback_alone_and_serves_where_it_is_told(tmp_path: Path) -> None:
+    wrapper = node_variables(tmp_path)["RAY_SERVE_HAPROXY_BINARY_PATH"]
+    config = tmp_path / "haproxy.cfg"
+    binds = {"frontend prometheus": ":9101", "frontend http_frontend": "*:8000", "listen stats": "*:8404"}
+    waits = "".join(f"    timeout {what} 1s\n" for what in ("connect", "client", "server"))
+    sections = "".join(f"{section}\n  bind {bind}\n" for section, bind in binds.items())
+    config.write_text(f"defaults\n    mode http\n{waits}{sections}")
+    done = subprocess.run([wrapper, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[1] for line in config.read_text().splitlines() if "bind" in line]
+    assert found == ["127.0.0.1:9101", "*:8000", "127.0.0.1:8404"]
+
+
 @pytest.mark.parametrize("file", ["cluster.yaml", "infra/ray/local.yaml"])
 def test_every_node_is_started_with_them(file: str) -> None:
     config = yaml.safe_load((ROOT / file).read_text())
