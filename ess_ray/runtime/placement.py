@@ -5,27 +5,25 @@ May live here: reading the nodes of the cluster, and scheduling strategies made 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+HEAD: Final = {"node:__internal_head__": 0.001}
+"""Resources that the head node alone has, as Ray names them. Softer ways were passed on by a busy head."""
 
 
 def spread(number: int) -> Any:
     """Place the actor of this number: actors of different numbers on different nodes as far as there are enough.
 
-    Soft: another node takes it when that one goes. Ray's own SPREAD chooses at random for actors without resources.
+    Soft: another node takes it when that one has gone, or passes it on while it is busy. Ray's own SPREAD chooses at
+    random for actors without resources.
     """
     nodes = _alive()
     workers = [node for node in nodes if node["Resources"].get("CPU", 0) > 0] or nodes
-    return _on(sorted(node["NodeID"] for node in workers)[number % len(workers)])
-
-
-def on_head() -> Any:
-    """Place an actor on the head node. Soft, too."""
-    nodes = _alive()
-    heads = [node for node in nodes if "node:__internal_head__" in node["Resources"]] or nodes
-    return _on(heads[0]["NodeID"])
+    node_id = sorted(node["NodeID"] for node in workers)[number % len(workers)]
+    return NodeAffinitySchedulingStrategy(node_id, soft=True)
 
 
 def cluster_cpus() -> int:
@@ -35,7 +33,3 @@ def cluster_cpus() -> int:
 
 def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _on(node_id: str) -> Any:
-    return NodeAffinitySchedulingStrategy(node_id, soft=True)

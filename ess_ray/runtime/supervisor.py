@@ -21,7 +21,7 @@ from ess_ray.core.ring import place
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.persist import PersistActor
-from ess_ray.runtime.placement import on_head, spread
+from ess_ray.runtime.placement import HEAD, spread
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
 _log = logging.getLogger(__name__)
@@ -261,7 +261,7 @@ def _find_or_make(system: System) -> Any:
     if system.kafka is None:
         ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
     # Beside the control store: it outlives every worker node, and where it goes all goes.
-    options = {**everlasting, "scheduling_strategy": on_head()}
+    options = {**everlasting, "resources": HEAD}
     return ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **options).remote(system)
 
 

@@ -27,11 +27,16 @@ from tests.servers import ADMIN, s3_server
 PORT = 8000
 DEADLINE_S = 240.0
 """For what a cluster does by itself: starting nodes, replacing what a lost one ran."""
+PERSIST_ACTORS = 3
 NODE = "--num-cpus=1 --object-store-memory=134217728 "
-COUNT_NODES = (
-    "python3 -c \"import ray; ray.init(address='auto', logging_level='ERROR', log_to_driver=False); "
-    "print(sum(n['Alive'] for n in ray.nodes()))\""
-)
+AUTHENTICATED = "RAY_AUTH_MODE=token"
+DASHBOARD = "-a http://127.0.0.1:8265"
+CONNECT = "import ray; ray.init(address='auto', logging_level='ERROR', log_to_driver=False)"
+COUNT_NODES = f"{CONNECT}; print(sum(n['Alive'] for n in ray.nodes()))"
+LIST_POOL = f"""{CONNECT}; from ray.util.state import list_actors
+addresses = {{n['NodeID']: n['NodeManagerAddress'] for n in ray.nodes()}}
+for a in list_actors(filters=[('state', '=', 'ALIVE'), ('ray_namespace', '=', 'ess')]):
+    if not a.name.startswith('SERVE'): print(a.name, a.actor_id, addresses[a.node_id])"""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -105,12 +110,21 @@ class Cluster:
             if page["state"] != "running" and not page["events"]:
                 return names, page
 
-    def deploy(self) -> None:
-        self.head.run(f"serve deploy {REPOSITORY}/infra/ray/serve.yaml -a http://127.0.0.1:8265")
+    def on_ray(self, program: str) -> str:
+        """Run Python lines that end with printing on the head; gives what they print."""
+        return self.head.run(f'{AUTHENTICATED} python3 -c "{program}"').strip()
 
-    def status(self, host: Host) -> dict[str, Any]:
-        found: dict[str, Any] = self._send(host, "GET", "/search/v1/status").raise_for_status().json()
-        return found
+    def deploy(self) -> None:
+        self.head.run(f"{AUTHENTICATED} serve deploy {REPOSITORY}/infra/ray/serve.yaml {DASHBOARD}")
+        until(lambda: self.healthy(self.head), "it does not come up", self.told)
+
+    def told(self) -> str:
+        return self.head.run(f"{AUTHENTICATED} serve status {DASHBOARD}")
+
+    def pool(self) -> dict[str, tuple[str, str]]:
+        """Give of each actor of the pool: Ray's id, and the address of its node."""
+        rows = [line.split() for line in self.on_ray(LIST_POOL).splitlines()]
+        return {name: (actor, address) for name, actor, address in rows}
 
 
 def until(condition: Any, what: str, told: Any = lambda: "") -> Any:
@@ -156,7 +170,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
                     "secret_key": ADMIN.secret_key,
                 },
                 "results": {"redis_url": redis.url},
-                "persist": {"seal_age_s": 5},
+                "persist": {"actors": PERSIST_ACTORS, "seal_age_s": 5},
             }
             (tmp_path / "ess.yaml").write_text(yaml.safe_dump(settings))
             key = make_key({"ESS_CONFIG": str(tmp_path / "ess.yaml")})
@@ -185,29 +199,37 @@ def bring_up(cluster: Cluster, folder: Path) -> None:
     assert all(host.alone() for host in everyone), "`ray up` runs `ray stop`"
     up = f"RAY_enable_autoscaler_v2=0 ray up --yes --no-config-cache --disable-usage-stats {folder / 'cluster.yaml'}"
     cluster.admin.run(up)
-    authenticated = f"RAY_AUTH_MODE=token {COUNT_NODES}"
-    until(lambda: cluster.head.run(authenticated).strip().endswith("3"), "the workers did not join")
+    until(lambda: cluster.on_ray(COUNT_NODES).endswith("3"), "the workers did not join")
 
 
 def test_a_lost_node_costs_no_event_and_no_answer(cluster: Cluster) -> None:
-    os.environ.pop("ESS_CONFIG", None)
-    cluster.head.run(f"RAY_AUTH_MODE=token serve deploy {REPOSITORY}/infra/ray/serve.yaml -a http://127.0.0.1:8265")
-    told = "RAY_AUTH_MODE=token serve status -a http://127.0.0.1:8265"
-    until(lambda: cluster.healthy(cluster.head), "it does not come up", lambda: cluster.head.run(told))
+    cluster.deploy()
     serving = until(lambda: [worker for worker in cluster.workers if cluster.healthy(worker)], "no worker serves HTTP")
-    lost = serving[0]
-
-    cluster.push(lost)
+    cluster.push(serving[0])
     assert sorted(cluster.search(cluster.head)) == sorted(cluster.acknowledged)
     for _ in range(5):
         cluster.push(cluster.head)
-    assert sorted(cluster.search(lost)) == sorted(cluster.acknowledged)
+    assert sorted(cluster.search(serving[0])) == sorted(cluster.acknowledged)
 
+    pool = cluster.pool()
+    assert len(pool) == 1 + PERSIST_ACTORS, pool
+    assert pool["supervisor"][1] == cluster.head.address
+    places = {address for name, (_, address) in pool.items() if name.startswith("persist-")}
+    assert len(places) > 1, pool
+    cluster.deploy()
+    assert cluster.pool() == pool, "deploying again has made the pool anew"
+
+    # Of those that serve, one with a persist actor.
+    lost = sorted(serving, key=lambda worker: worker.address in places)[-1]
     lost.kill()
     for _ in range(10):
         cluster.push(cluster.head)
     assert sorted(cluster.search(cluster.head)) == sorted(cluster.acknowledged)
-    until(lambda: cluster.healthy(cluster.head), "the pool was not completed", lambda: cluster.head.run(told))
+    until(lambda: cluster.healthy(cluster.head), "the pool was not completed", cluster.told)
+    healed = cluster.pool()
+    assert len(healed) == 1 + PERSIST_ACTORS, healed
+    assert lost.address not in {address for _, address in healed.values()}
+    assert healed["supervisor"] == pool["supervisor"]
     for _ in range(5):
         cluster.push(cluster.head)
     assert sorted(cluster.search(cluster.head)) == sorted(cluster.acknowledged)
