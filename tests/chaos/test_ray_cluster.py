@@ -32,7 +32,8 @@ NODE = "--num-cpus=1 --object-store-memory=134217728 "
 AUTHENTICATED = "RAY_AUTH_MODE=token"
 DASHBOARD = "-a http://127.0.0.1:8265"
 CONNECT = "import ray; ray.init(address='auto', logging_level='ERROR', log_to_driver=False)"
-COUNT_NODES = f"{CONNECT}; print(sum(n['Alive'] for n in ray.nodes()))"
+AWAIT_NODES = f"""{CONNECT}; import time
+while sum(n['Alive'] for n in ray.nodes()) < 3: time.sleep(0.5)"""
 LIST_POOL = f"""{CONNECT}; from ray.util.state import list_actors
 addresses = {{n['NodeID']: n['NodeManagerAddress'] for n in ray.nodes()}}
 for a in list_actors(filters=[('state', '=', 'ALIVE'), ('ray_namespace', '=', 'ess')]):
@@ -112,7 +113,7 @@ class Cluster:
 
     def on_ray(self, program: str) -> str:
         """Run Python lines that end with printing on the head; gives what they print."""
-        return self.head.run(f'{AUTHENTICATED} python3 -c "{program}"').strip()
+        return self.head.run(f'{AUTHENTICATED} python3 -c "{program}"', DEADLINE_S).strip()
 
     def deploy(self) -> None:
         self.head.run(f"{AUTHENTICATED} serve deploy {REPOSITORY}/infra/ray/serve.yaml {DASHBOARD}")
@@ -180,7 +181,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def bring_up(cluster: Cluster, folder: Path) -> None:
-    """Run `ray up` with infra/ray/local.yaml on these hosts, and wait until all nodes are there."""
+    """Run `ray up` with infra/ray/local.yaml on these hosts, and wait until all three nodes are there."""
     config = yaml.safe_load((REPOSITORY / "infra/ray/local.yaml").read_text())
     config["provider"] |= {
         "head_ip": cluster.head.address,
@@ -199,7 +200,7 @@ def bring_up(cluster: Cluster, folder: Path) -> None:
     assert all(host.alone() for host in everyone), "`ray up` runs `ray stop`"
     up = f"RAY_enable_autoscaler_v2=0 ray up --yes --no-config-cache --disable-usage-stats {folder / 'cluster.yaml'}"
     cluster.admin.run(up)
-    until(lambda: cluster.on_ray(COUNT_NODES).endswith("3"), "the workers did not join")
+    cluster.on_ray(AWAIT_NODES)
 
 
 def test_a_lost_node_costs_no_event_and_no_answer(cluster: Cluster) -> None:
