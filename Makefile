@@ -50,9 +50,10 @@ test: lint servers
 chaos: setup servers
 	$(BIN)/python -m pytest tests/chaos $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 
-# Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), and Redis. (The S3 server is a wheel.)
+# Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
+# on hosts in network namespaces. (The S3 server is a wheel.)
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
-SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server
+SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync
 servers:
 	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -z "$$missing" || { \

@@ -47,8 +47,6 @@ from ess_ray.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-WATCH_INTERVAL_S: Final = 1.0
-"""How often the driver makes sure that the supervisor watches: it does not by itself after Ray restarted it."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """What is not stored by then stays in the log, and is stored after the next start."""
 LOOK_TIMEOUT_S: Final = 5.0
@@ -112,10 +110,6 @@ class Running:
     def __init__(self, supervisor: Any) -> None:
         self._supervisor = supervisor
 
-    def watch(self) -> None:
-        """Make sure that the supervisor watches. Idempotent, and no error while it is being restarted."""
-        self._supervisor.start.remote()
-
     def flush(self) -> None:
         """Store what is buffered; what cannot be stored now stays in the log."""
         try:
@@ -127,15 +121,23 @@ class Running:
 def start(system: System) -> Running:
     """Start the pool and both applications; returns once they answer."""
     supervisor = start_pool(system)
-    push = _deployment("push", _push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
-    search = _deployment("search", _search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
     serve.run_many(
         [
-            serve.RunTarget(push, name="push", route_prefix="/push"),
-            serve.RunTarget(search, name="search", route_prefix="/search"),
+            serve.RunTarget(push_application(system), name="push", route_prefix="/push"),
+            serve.RunTarget(search_application(system), name="search", route_prefix="/search"),
         ]
     )
     return Running(supervisor)
+
+
+def push_application(system: System) -> Any:
+    """Give the Serve application that takes events."""
+    return _deployment("push", _push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
+
+
+def search_application(system: System) -> Any:
+    """Give the Serve application that answers queries."""
+    return _deployment("search", _search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
 
 
 def _deployment(name: str, build: Callable[[], FastAPI], replicas: Replicas, target_requests: float) -> Any:

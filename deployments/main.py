@@ -115,8 +115,7 @@ def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: thr
         running = app.start(system)
         replace(me, dashboard_url=dashboard_url).write(settings.data_dir.resolve())
         _log.info("ready at %s, dashboard at %s (token in %s)", me.url, dashboard_url, dirs.token)
-        while not stop.wait(app.WATCH_INTERVAL_S):
-            running.watch()
+        stop.wait()
         _log.info("stopping: storing what is buffered")
         running.flush()
     finally:

@@ -17,14 +17,17 @@ from tests.servers import or_skip
 
 @contextmanager
 def kafka_cluster(
-    folder: Path, brokers: int = 1, properties: Callable[[Broker], dict[str, str]] = lambda _: {}
+    folder: Path,
+    brokers: int = 1,
+    properties: Callable[[Broker], dict[str, str]] = lambda _: {},
+    host: str = "127.0.0.1",
 ) -> Iterator[KafkaCluster]:
     """Run brokers in a folder, with more `properties` (made of the first, for all).
 
     Where Java or Maven are missing the test is skipped, and fails under CI=true.
     """
     try:
-        cluster = KafkaCluster(folder, brokers)
+        cluster = KafkaCluster(folder, brokers, host)
     except KafkaMissing as missing:
         or_skip(f"no Kafka to test with: {missing}")
     cluster.properties |= properties(cluster.brokers[0])

@@ -29,15 +29,15 @@ def server_program() -> str:
 class RedisServer:
     """One server process, with a password, and a client of it."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, port: int | None = None, host: str = "127.0.0.1") -> None:
+        self._folder, self._host = folder, host
         self.port = free_port() if port is None else port
-        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+        self.url = f"redis://:{PASSWORD}@{host}:{self.port}/0"
         self.client = redis.Redis.from_url(self.url)
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [server_program(), "--port", str(self.port), "--bind", self._host, "--dir", str(self._folder)]
         command += ["--requirepass", PASSWORD, "--save", "", "--appendonly", "no", "--daemonize", "no"]
         with (self._folder / "redis.log").open("a") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -76,8 +76,8 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[RedisServer]:
-    server = RedisServer(folder)
+def redis_server(folder: Path, host: str = "127.0.0.1") -> Iterator[RedisServer]:
+    server = RedisServer(folder, host)
     try:
         yield server
     finally:

@@ -53,14 +53,15 @@ class S3Server:
 
     port: int
     process: subprocess.Popen[bytes]
+    host: str = "127.0.0.1"
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
+def s3_server(folder: Path, host: str = "127.0.0.1") -> Iterator[S3Server]:
     """Run SeaweedFS with its data in `folder` until the context ends. Raises ServerMissing."""
     program = _program("weed")
     identities = [_identity("admin", ADMIN, ["Admin"]), _identity("reader", READER, ["Read", "List"])]
@@ -69,7 +70,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         data = folder / f"data-{attempt}"
         data.mkdir()
         master, volume, filer, s3, *grpc = free_ports(8)
-        command = [program, f"-logdir={data}", "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command = [program, f"-logdir={data}", "server", f"-dir={data}", f"-ip={host}", f"-ip.bind={host}"]
         command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"]
         parts = ("master", "volume", "filer", "s3")
         command += [f"-{part}.port.grpc={port}" for part, port in zip(parts, grpc, strict=True)]
@@ -82,8 +83,8 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=data)
         try:
-            if _until_ready(process, s3):
-                yield S3Server(s3, process)
+            if _until_ready(process, host, s3):
+                yield S3Server(s3, process, host)
                 return
         finally:
             _stop(process)
@@ -109,13 +110,13 @@ def _identity(name: str, keys: Keys, actions: list[str]) -> dict[str, object]:
     return {"name": name, "credentials": credentials, "actions": actions}
 
 
-def _until_ready(process: subprocess.Popen[bytes], port: int) -> bool:
+def _until_ready(process: subprocess.Popen[bytes], host: str, port: int) -> bool:
     """Wait until the server answers; False when it ended. Raises TimeoutError."""
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             return False
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection(host, port, timeout=5)
         try:
             connection.request("GET", "/status")
             if connection.getresponse().status == 200:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import socket
 from collections.abc import Mapping
@@ -19,13 +20,15 @@ from typing import Final
 _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _WRAPPER: Final = """#!/bin/sh
-# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them.
+# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them, and
+# nothing else, since HTTP itself may be meant for all.
 # It has no routes while Serve starts, or after HAProxy was killed, and answers 404 then, which tells a client to give
 # its events up: 503 until both applications are there.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
+close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
 for word in "$@"; do
   if [ "$previous" = "-f" ]; then
-    sed -i -E 's/^( *bind )\\*?:/\\1127.0.0.1:/' "$word"
+    sed -i -E "$close" "$word"
     for route in {routes}; do
       grep -q " path_beg $route/" "$word" ||
         sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
@@ -49,6 +52,28 @@ _PORT_VARIABLES: Final = (
     "DASHBOARD_METRIC_PORT",
     "AUTOSCALER_METRIC_PORT",
 )
+
+_EVERYWHERE: Final = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Workers would run at niceness 15: whatever else the machine does would come before taking events.
+    "RAY_worker_niceness": "0",
+    # Records travel inside the call: by way of the shared object store the raylet takes part in every append
+    # (measured: 64k to 78k events/s). Reads of a backlog, up to 8 MiB, still go there.
+    "RAY_max_direct_call_object_size": str(2 * 1024 * 1024),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "PYTHONUNBUFFERED": "1",
+}
+"""Of one machine and of every node of a cluster alike."""
+_NODE: Final = {
+    # Ray looks at each node every 3 s and takes it for lost after five failures: actors of a lost node would be missed
+    # for 15 s and more. The time that one look may take stays Ray's, 10 s: busy is not lost.
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""Of a cluster's nodes only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +106,33 @@ def prepare(dirs: RunDirs) -> dict[str, str]:
     dirs.haproxy.mkdir(parents=True, mode=0o700)
     dirs.token.touch(mode=0o600)
     dirs.token.write_text(secrets.token_hex(32))
-    wrapper = dirs.haproxy / "haproxy"
-    wrapper.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=_ROUTES, starting=_STARTING))
-    wrapper.chmod(0o700)
+    wrapper = _write_wrapper(dirs.haproxy)
     ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
     return {**_fixed(dirs, wrapper), **ports}
+
+
+def node_variables(folder: Path) -> dict[str, str]:
+    """Give the variables of a node of a cluster, to set before `ray start`. Writes HAProxy's wrapper to `folder`.
+
+    Idempotent. Ray's token is read from its usual place, `~/.ray/auth_token`.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return {**_EVERYWHERE, **_NODE, "RAY_SERVE_HAPROXY_BINARY_PATH": str(_write_wrapper(folder))}
+
+
+def _write_wrapper(folder: Path) -> Path:
+    wrapper = folder / "haproxy"
+    fresh = folder / f"haproxy.{os.getpid()}"
+    fresh.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=_ROUTES, starting=_STARTING))
+    fresh.chmod(0o700)
+    return fresh.replace(wrapper)
 
 
 def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
     return {
         # Despite its name this is what puts every socket of Ray on 127.0.0.1.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(dirs.token),
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(dirs.haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(dirs.haproxy / "admin.sock"),
@@ -106,14 +143,7 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        # Workers would run at niceness 15: whatever else the machine does would come before taking events.
-        "RAY_worker_niceness": "0",
-        # Records travel inside the call: by way of the shared object store the raylet takes part in every append
-        # (measured: 64k to 78k events/s). Reads of a backlog, up to 8 MiB, still go there.
-        "RAY_max_direct_call_object_size": str(2 * 1024 * 1024),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "PYTHONUNBUFFERED": "1",
+        **_EVERYWHERE,
     }
 
 
@@ -144,3 +174,13 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def main() -> None:
+    """Print a cluster node's variables for a shell: `v=$(python3 -m ess_ray.runtime.environment) && eval "$v"`."""
+    for name, value in node_variables(Path.home() / ".ess").items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    main()

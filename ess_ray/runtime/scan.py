@@ -19,6 +19,7 @@ from ray import exceptions as ray_errors
 from ess_ray import telemetry
 from ess_ray.core.merge import EMPTY
 from ess_ray.ports import ScanResult, ScanTask
+from ess_ray.runtime.placement import cluster_cpus
 from ess_ray.runtime.wiring import System
 from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
 from ess_ray.search.scan import run_task
@@ -32,6 +33,9 @@ CANCEL_GRACE_S: Final = 0.5
 inside such a call for longer is ended with its worker, so that its CPU is free within a second."""
 CPU_INTERVAL_S: Final = 0.25
 """How often a straggler's search looks whether a CPU is free for a second copy."""
+
+CPUS_AGE_S: Final = 2.0
+"""How old the count of the cluster's CPUs may be: a node takes longer to come, and counting costs a millisecond."""
 
 
 def _scan(system: System, task: ScanTask, context: Mapping[str, Any]) -> ScanResult:
@@ -48,10 +52,12 @@ class RayScanExecutor:
         self._system, self._hedge = system, hedge
         self._remote = ray.remote(_scan)
         self._ending: set[asyncio.Task[None]] = set()
+        self._cpus, self._counted_s = 1, -CPUS_AGE_S
 
     async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """See the port. A task that Ray gives up on becomes a result that names its objects as failed."""
-        run = _Run(self._system, self._remote, tasks, Hedge(time.monotonic, self._hedge))
+        room = self._system.scan_parallelism or await self._count_cpus()
+        run = _Run(self._system, room, self._remote, tasks, Hedge(time.monotonic, self._hedge))
         try:
             while run.fill():
                 for index, result in await run.step():
@@ -59,6 +65,13 @@ class RayScanExecutor:
                 self._end(run.losers())
         finally:
             self._end(run.leftover())
+
+    async def _count_cpus(self) -> int:
+        """Count the cluster's CPUs, as they were a moment ago: nodes come and go."""
+        if time.monotonic() - self._counted_s >= CPUS_AGE_S:
+            self._cpus = await asyncio.to_thread(cluster_cpus)
+            self._counted_s = time.monotonic()
+        return self._cpus
 
     def _end(self, copies: Iterable[_Copy]) -> None:
         """Cancel copies without waiting for their end: an answer that is proven is told at once."""
@@ -91,8 +104,8 @@ class _Copy:
 class _Run:
     """The scan tasks of one search: which are running, in one copy or two, and what came of them."""
 
-    def __init__(self, system: System, remote: Any, tasks: Iterable[ScanTask], hedge: Hedge) -> None:
-        self._system, self._remote, self._hedge = system, remote, hedge
+    def __init__(self, system: System, room: int, remote: Any, tasks: Iterable[ScanTask], hedge: Hedge) -> None:
+        self._system, self._room, self._remote, self._hedge = system, room, remote, hedge
         self._tasks = enumerate(tasks)
         self._waiting = True  # whether `tasks` may still have more
         self._running: dict[int, ScanTask] = {}
@@ -101,7 +114,7 @@ class _Run:
 
     def fill(self) -> bool:
         """Start tasks as far as there is room. False when nothing is running."""
-        while self._waiting and len(self._copies) < self._system.scan_parallelism:
+        while self._waiting and len(self._copies) < self._room:
             following = next(self._tasks, None)
             if following is None:
                 self._waiting = False
@@ -141,7 +154,7 @@ class _Run:
 
     def _patience_s(self) -> float | None:
         """Tell how long to wait before a straggler is looked for; None while there is other work for its CPU."""
-        if self._waiting or len(self._copies) >= self._system.scan_parallelism:
+        if self._waiting or len(self._copies) >= self._room:
             return None
         wait_s = self._hedge.wait_s()
         return None if wait_s is None else max(wait_s, CPU_INTERVAL_S)

@@ -7,6 +7,7 @@ exactly-once does not rest on this (the catalog's fence makes an overlap of two 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.metrics import published_tally
 from ess_ray.runtime.persist import PersistActor
+from ess_ray.runtime.placement import HEAD, spread
 from ess_ray.runtime.slots import Slot, hand_over, read_actor_name
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
@@ -33,6 +35,20 @@ START_TIMEOUT_S: Final = 30.0
 """A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
 FLUSH_TIMEOUT_S: Final = 60.0
 """`ess down` allows 90 s in all."""
+POOL_TIMEOUT_S: Final = 120.0
+"""A pool is complete in 3 s; on nodes that are just coming up, workers take long to start."""
+POOL_SETTINGS: Final = (
+    "places",
+    "namespace",
+    "vnodes",
+    "persist_actors",
+    "writer",
+    "intake",
+    "compaction",
+    "kafka",
+    "foreign_tenant",
+)
+"""What of a System the pool reads: when a deployment changes it, the pool is made anew."""
 REPORT_DEATH_S: Final = 60.0
 """How long a death stays in the status after the replacement works: long enough for a person or a probe to see."""
 
@@ -52,22 +68,25 @@ class Supervisor:
         self._watch: asyncio.Task[None] | None = None
         self._maintenance = Maintenance(system, tally=published_tally())
         self._maintaining: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
+        self._adopted = False
         self._changing = asyncio.Lock()
         self._resizing = asyncio.Lock()
+        # Whoever made us asks us to start, and waits for it. Whom Ray restarted nobody asks: it asks itself.
+        ray.get_runtime_context().current_actor.start.remote()
 
     async def start(self) -> None:
-        """Create or find the pool and begin to watch it; returns once every virtual node is owned.
+        """Create or find the pool and watch it from now on; returns once every virtual node is owned.
 
-        Idempotent. A supervisor that Ray restarted watches nothing until asked to, as the driver does each second.
+        Idempotent. Raises Unavailable when the pool cannot be completed just now: watching goes on, and tries again.
         """
-        async with self._starting:
-            if self._watch is None:
-                self._actors = await asyncio.to_thread(self._size.read)
-                self._adopt()
-                await self._ensure()
-                self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
-                self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+            self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
+        await self._ensure()
+
+    async def system(self) -> System:
+        """Give the description that this pool was made from."""
+        return self._system
 
     def _adopt(self) -> None:
         """Find the actors of an earlier life of this supervisor: the newest of each slot stays, what is older goes."""
@@ -92,6 +111,10 @@ class Supervisor:
         Gives how many virtual nodes changed their slot.
         """
         async with self._changing:
+            if not self._adopted:
+                self._actors = await asyncio.to_thread(self._size.read)
+                self._adopt()
+                self._adopted = True
             vnodes = range(await self._log.vnode_count())
             there = {slot.number: slot for slot in self._slots}
             staying = [there.get(number) or Slot(number) for number in range(self._actors)]
@@ -119,6 +142,7 @@ class Supervisor:
             max_restarts=0,
             max_concurrency=1000,
             lifetime="detached",
+            scheduling_strategy=spread(slot.number),
         ).remote(self._system, slot.name, partial(open_log, self._system), published_tally, mine)
 
     async def resize(self, actors: int) -> dict[str, Any]:
@@ -218,15 +242,55 @@ class Supervisor:
 
 
 def start_pool(system: System) -> Any:
-    """Start supervisor, pool and, without Kafka, the log; gives the supervisor's handle.
+    """Start supervisor, pool and, without Kafka, the log, or find them; gives the supervisor's handle.
 
-    Blocks until every virtual node is owned.
+    Blocks until every virtual node is owned. Idempotent, from several processes at once too. Raises Unavailable when
+    it is not complete in time, which the supervisor goes on trying.
     """
-    everlasting = {"namespace": system.namespace, "num_cpus": 0, "max_restarts": -1, "lifetime": "detached"}
+    deadline = time.monotonic() + POOL_TIMEOUT_S
+    while True:
+        supervisor = _find_or_make(system)
+        try:
+            running = ray.get(supervisor.system.remote(), timeout=max(0.0, deadline - time.monotonic()))
+            if _pool_settings(running) == _pool_settings(system):
+                ray.get(supervisor.start.remote(), timeout=max(0.0, deadline - time.monotonic()))
+                return supervisor
+            _log.warning("the settings of the pool have changed: it is made anew")
+            _end_pool(supervisor, system)
+        except ray.exceptions.GetTimeoutError as error:
+            raise Unavailable(f"the pool is not complete after {POOL_TIMEOUT_S:g} s; it goes on trying") from error
+        except ray.exceptions.RayActorError as error:
+            # It is being restarted, or somebody else ended it to make it anew.
+            if time.monotonic() > deadline:
+                raise Unavailable("the supervisor does not stay alive; look into its log") from error
+            time.sleep(PING_INTERVAL_S)
+
+
+def _find_or_make(system: System) -> Any:
+    everlasting = {
+        "namespace": system.namespace,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "lifetime": "detached",
+        "get_if_exists": True,
+    }
     if system.kafka is None:
         ray.remote(LogActor).options(name=LOG_ACTOR, max_concurrency=1000, **everlasting).remote(system)
-    supervisor = (
-        ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **everlasting).remote(system)
-    )
-    ray.get(supervisor.start.remote())
-    return supervisor
+    # Beside the control store: it outlives every worker node, and where it goes all goes.
+    options = {**everlasting, "resources": HEAD}
+    return ray.remote(Supervisor).options(name=SUPERVISOR_ACTOR, max_concurrency=100, **options).remote(system)
+
+
+def _pool_settings(system: System) -> System:
+    """Keep what supervisor and persist actors read: all else may change while they live."""
+    given = {name: getattr(system, name) for name in POOL_SETTINGS}
+    return System(**given)
+
+
+def _end_pool(supervisor: Any, system: System) -> None:
+    """End a pool for good. What it held in memory is in the log; the next one reads it again."""
+    ray.kill(supervisor)
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == system.namespace and actor["name"].startswith("persist-"):
+            with contextlib.suppress(ValueError):  # it ended meanwhile
+                ray.kill(ray.get_actor(actor["name"], namespace=system.namespace))

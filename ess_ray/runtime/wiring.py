@@ -65,7 +65,8 @@ class System:
     """What the settings say; how many are wanted now is `pool_size`'s to tell."""
     push_replicas: Replicas = Replicas(2, 2)
     search_replicas: Replicas = Replicas(1, 1)
-    scan_parallelism: int = 2
+    scan_parallelism: int | None = None
+    """Scan tasks of one search at a time; None: as many as the cluster has CPUs just then."""
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)

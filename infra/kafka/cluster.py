@@ -115,7 +115,8 @@ class Broker:
 class KafkaCluster:
     """`brokers` brokers in KRaft combined mode. Use as a context manager, or call `start` and `stop`."""
 
-    def __init__(self, folder: Path, brokers: int = 1) -> None:
+    def __init__(self, folder: Path, brokers: int = 1, host: str = "127.0.0.1") -> None:
+        self._host = host
         self._jars = jars()
         self._java = java()
         ports = free_ports(2 * brokers)
@@ -126,7 +127,7 @@ class KafkaCluster:
 
     @property
     def bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{broker.port}" for broker in self.brokers)
+        return ",".join(f"{self._host}:{broker.port}" for broker in self.brokers)
 
     def __enter__(self) -> KafkaCluster:
         self.start()
@@ -190,14 +191,14 @@ class KafkaCluster:
                 raise RuntimeError(f"formatting {broker.folder} failed:\n{broker.log.read_text()}")
 
     def _properties(self, broker: Broker) -> str:
-        voters = ",".join(f"{each.node_id}@127.0.0.1:{each.controller_port}" for each in self.brokers)
+        voters = ",".join(f"{each.node_id}@{self._host}:{each.controller_port}" for each in self.brokers)
         copies = min(len(self.brokers), 3)
         return "\n".join(
             [
                 "process.roles=broker,controller",
                 f"node.id={broker.node_id}",
                 f"controller.quorum.voters={voters}",
-                f"listeners=PLAINTEXT://127.0.0.1:{broker.port},CONTROLLER://127.0.0.1:{broker.controller_port}",
+                f"listeners=PLAINTEXT://{self._host}:{broker.port},CONTROLLER://{self._host}:{broker.controller_port}",
                 "controller.listener.names=CONTROLLER",
                 f"log.dirs={broker.folder / 'data'}",
                 "auto.create.topics.enable=false",

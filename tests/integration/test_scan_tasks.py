@@ -45,7 +45,7 @@ class Stored:
     """A system's objects, one event each."""
 
     def __init__(self, folder: Path, make_events: Callable[..., pa.Table], t0_us: int) -> None:
-        self.system = System(Places(folder), "test")
+        self.system = System(Places(folder), "test", scan_parallelism=2)
         self._make_events, self._t0_us = make_events, t0_us
 
     def task(self, *numbers: int) -> ScanTask:

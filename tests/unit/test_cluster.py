@@ -1,0 +1,95 @@
+"""What a cluster of several nodes is refused, and what its nodes are started with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.core.errors import BadRequest
+from ess_ray.keys import KeyBook
+from ess_ray.runtime.environment import node_variables
+from ess_ray.settings import load
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # Ray's own, at import
+    from ray.serve.schema import ServeDeploySchema
+
+    from deployments import cluster
+
+ROOT = Path(__file__).parents[2]
+SHARED = {
+    "log": {"brokers": "kafka:9092"},
+    "store": {"bucket": "events"},
+    "results": {"redis_url": "redis://redis:6379/0"},
+}
+
+
+def test_everything_that_lies_on_one_machine_is_named() -> None:
+    with pytest.raises(BadRequest) as refused:
+        cluster.check_shared(load())
+    for name in ("log.brokers", "store.bucket", "results.redis_url", "ESS_RESULTS__REDIS_URL"):
+        assert name in refused.value.message
+
+
+@pytest.mark.parametrize("missing", SHARED)
+def test_one_missing_place_is_enough(missing: str) -> None:
+    with pytest.raises(BadRequest, match=missing):
+        cluster.check_shared(load(**{name: given for name, given in SHARED.items() if name != missing}))
+    cluster.check_shared(load(**SHARED))
+
+
+def test_without_a_key_nobody_is_let_in() -> None:
+    book = KeyBook(MemoryObjectStore(lambda: 0))
+    with pytest.raises(BadRequest, match="ess keys create"):
+        cluster.check_keys(book)
+    book.create("default", ("push",), "")
+    cluster.check_keys(book)
+
+
+def test_serve_accepts_the_config_and_finds_the_builders() -> None:
+    config = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "infra/ray/serve.yaml").read_text()))
+    assert [application.name for application in config.applications] == ["push", "search"]
+    for application in config.applications:
+        module, _, name = application.import_path.partition(":")
+        assert module == cluster.__name__
+        assert callable(getattr(cluster, name))
+        assert application.route_prefix == f"/{application.name}"
+
+
+def test_a_shell_reads_the_variables_of_a_node(tmp_path: Path) -> None:
+    script = f'v=$("{sys.executable}" -m ess_ray.runtime.environment) && eval "$v" && env'
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    variables = node_variables(tmp_path / ".ess")
+    assert variables["RAY_AUTH_MODE"] == "token"
+    assert {f"{name}={value}" for name, value in variables.items()} <= set(done.stdout.splitlines())
+    wrapper = Path(variables["RAY_SERVE_HAPROXY_BINARY_PATH"])
+    assert os.access(wrapper, os.X_OK)
+
+
+def test_haproxy_tells_its_figures_on_loopback_alone_and_serves_where_it_is_told(tmp_path: Path) -> None:
+    wrapper = node_variables(tmp_path)["RAY_SERVE_HAPROXY_BINARY_PATH"]
+    config = tmp_path / "haproxy.cfg"
+    binds = {"frontend prometheus": ":9101", "frontend http_frontend": "*:8000", "listen stats": "*:8404"}
+    waits = "".join(f"    timeout {what} 1s\n" for what in ("connect", "client", "server"))
+    sections = "".join(f"{section}\n  bind {bind}\n" for section, bind in binds.items())
+    config.write_text(f"defaults\n    mode http\n{waits}{sections}")
+    done = subprocess.run([wrapper, "-c", "-f", str(config)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[1] for line in config.read_text().splitlines() if "bind" in line]
+    assert found == ["127.0.0.1:9101", "*:8000", "127.0.0.1:8404"]
+
+
+@pytest.mark.parametrize("file", ["cluster.yaml", "infra/ray/local.yaml"])
+def test_every_node_is_started_with_them(file: str) -> None:
+    config = yaml.safe_load((ROOT / file).read_text())
+    for part in ("head_start_ray_commands", "worker_start_ray_commands"):
+        (start,) = [command for command in config[part] if "ray start" in command]
+        assert 'v=$(python3 -m ess_ray.runtime.environment) && eval "$v" &&' in start
