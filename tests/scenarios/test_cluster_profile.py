@@ -6,12 +6,9 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
 import polars
-import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -56,7 +53,6 @@ def system(
         ESS_STORE__ACCESS_KEY=ADMIN.access_key,
         ESS_STORE__SECRET_KEY=ADMIN.secret_key,
         ESS_RESULTS__REDIS_URL=redis.url,
-        ESS_SEARCH__REPLICAS="2",
     )
     made.up()
     try:
@@ -105,61 +101,6 @@ def test_answers_are_in_redis(system: System, redis: RedisServer) -> None:
     system.push([{"message": "kept in Redis"}])
     assert len(system.search('"kept in Redis"')) == 1
     assert any(key.startswith(b"ess:{default/") for key in redis.client.scan_iter())
-
-
-@contextmanager
-def search_replicas(system: System) -> Iterator[list[httpx.Client]]:
-    """Give a client for the own port of each search replica, past HAProxy, which chooses one by itself."""
-    found: list[httpx.Client] = []
-    for process in system.processes():
-        if "ServeReplica:search" not in " ".join(process.cmdline()):
-            continue
-        for port in {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}:
-            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-            with suppress(httpx.TransportError):  # a port of Ray's own
-                if client.get("/search/openapi.json").status_code == 200:
-                    found.append(client)
-    try:
-        yield found
-    finally:
-        for client in found:
-            client.close()
-
-
-def test_each_search_replica_answers_for_all(system: System) -> None:
-    names = [f"paged {number:03}" for number in range(200)]
-    system.push([{"message": name, "service": "paged"} for name in names])
-    with search_replicas(system) as replicas:
-        assert len(replicas) == 2
-        body = {"query": "service:paged", "start": 0, "order": "oldest"}
-        query_id = replicas[0].post("/search/v1/queries", json=body).json()["id"]
-        found, cursor, asked = [], "", 0
-        while len(found) < len(names):
-            page = replicas[asked % 2].get(f"/search/v1/queries/{query_id}", params={"cursor": cursor, "limit": 30})
-            found += [event["message"] for event in page.json()["events"]]
-            assert page.json()["state"] == "running" or page.json()["complete"]
-            cursor, asked = page.json()["cursor"], asked + 1
-            assert asked < 10_000
-        assert sorted(found) == names
-        streams = [replica.get(f"/search/v1/queries/{query_id}/stream").text for replica in replicas]
-        assert streams[0] == streams[1]
-        assert streams[0].count("event: event\n") == len(names)
-
-
-def test_a_search_is_cancelled_through_the_replica_that_does_not_run_it(system: System) -> None:
-    with search_replicas(system) as replicas:
-        owner = persist_actors(system)[0]
-        owner.suspend()  # a search waits for its view, until the supervisor replaces it three seconds later
-        try:
-            query_id = replicas[0].post("/search/v1/queries", json={"query": "", "start": 0}).json()["id"]
-            assert replicas[1].get(f"/search/v1/queries/{query_id}").json()["state"] == "running"
-            cancelled = replicas[1].delete(f"/search/v1/queries/{query_id}").json()
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                owner.resume()
-        assert cancelled["state"] == "cancelled", cancelled
-        assert replicas[0].get(f"/search/v1/queries/{query_id}").json()["state"] == "cancelled"
-        print(f"cancelled after {cancelled['elapsed_ms']} ms")
 
 
 def test_a_repeat_with_a_key_is_one_request(system: System) -> None:
