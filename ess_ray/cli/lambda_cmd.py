@@ -5,8 +5,9 @@ May live here: starting `lambda_compat`'s programs, which stand above the comman
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -32,5 +33,6 @@ def serve(arguments: tuple[str, ...]) -> None:
     _run("lambda_compat.local", arguments)
 
 
-def _run(module: str, arguments: tuple[str, ...]) -> None:
-    sys.exit(subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode)
+def _run(module: str, arguments: tuple[str, ...]) -> NoReturn:
+    """Become that program, so that signals reach it and nothing stays behind."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
