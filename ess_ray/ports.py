@@ -307,6 +307,8 @@ class ScanTask:
     tenant: str
     query: Query
     entries: tuple[ObjectEntry, ...]
+    probe: bool = False
+    """Whether it comes first: a limit of few rows is often filled by it, so that no skip index need be read."""
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class Tasks:
         fits = int(np.searchsorted(ends, before + budget, side="right"))
         self._next = min(max(fits, start + 1), self._needed)
         self._budget = min(max(2 * self._budget, RAMP_BYTES), self._task_bytes)
-        task = ScanTask(self._plan.tenant, self._query, self._plan.entries(start, self._next))
+        task = ScanTask(self._plan.tenant, self._query, self._plan.entries(start, self._next), probe=not self._made)
         self._unfinished[self._made] = (start, task)
         self._made += 1
         return task

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from ess_ray.core.chunk import FOOTERS, GAP_BYTES, ObjectMatches, is_selective, open_object, scan_object
+from ess_ray.core.chunk import FOOTERS, GAP_BYTES, ObjectMatches, index_first, open_object, scan_object
 from ess_ray.core.errors import EssError
 from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import Query
@@ -71,14 +71,15 @@ class _Run:
         self._merge = OrderedMerge(task.query.order, task.query.limit)
         self._failed: list[tuple[str, str]] = []
         self._matched = self._bytes_read = self._gets = self._repeats = 0
-        self._with_index = is_selective(task.query)
+        self._with_index, self._probe = index_first(task.query, task.probe), task.probe
 
     def scan_of(self, entry: ObjectEntry) -> Callable[[], _Scanned] | None:
         """Give the scan of an object by what is known by now, for any thread; None when nothing is to be done."""
         query = self._query.bounded(self._merge.bound_us)
         if self._cancelled() or not query.overlaps(entry.min_us, entry.max_us):
             return None
-        return partial(_scan, self._store, entry, query, self._with_index, self._cancelled, self._at_once)
+        how = (self._with_index, self._probe, self._cancelled, self._at_once)
+        return partial(_scan, self._store, entry, query, *how)
 
     def take(self, scanned: _Scanned) -> None:
         """Add what an object gave."""
@@ -102,6 +103,7 @@ def _scan(
     entry: ObjectEntry,
     query: Query,
     with_index: bool,
+    probe: bool,
     cancelled: Callable[[], bool],
     at_once: int,
 ) -> _Scanned:
@@ -109,7 +111,7 @@ def _scan(
     try:
         reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
         reader.sharers = at_once
-        matches = scan_object(reader, query, cancelled)
+        matches = scan_object(reader, query, cancelled, probe)
     except (EssError, OSError) as error:
         return _Scanned(entry.key, reason=str(error))
     return _Scanned(entry.key, matches, reader.bytes_read, reader.gets)

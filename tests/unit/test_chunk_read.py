@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core import chunk
-from ess_ray.core.chunk import read, write
+from ess_ray.core.chunk import read, scan, write
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import And, Contains, Equals, Field, Order, Query
@@ -69,7 +69,10 @@ def test_a_scanned_object_takes_at_most_three_requests(stored: Requests, limit: 
 @pytest.fixture(scope="module")
 def many_groups(make_events: Make, t0_us: int) -> Requests:
     """An object of 120 row groups: "common" is in every row, "seldom" in one of each group, "needle-42" in three."""
-    texts = [f"common {sha256(b'%d' % i).hexdigest()}{' seldom' if i % 500 == 250 else ''}" for i in range(COUNT)]
+    texts = [
+        f"common phrase everywhere {sha256(b'%d' % i).hexdigest()}{' seldom' if i % 500 == 250 else ''}"
+        for i in range(COUNT)
+    ]
     for i in (700, 30_000, 59_000):
         texts[i] = "here is needle-42"
     with pytest.MonkeyPatch.context() as patch:
@@ -81,12 +84,43 @@ def many_groups(make_events: Make, t0_us: int) -> Requests:
 @pytest.mark.parametrize("gap_bytes", [0, 32 * 1024, read.GAP_BYTES])
 def test_the_newest_of_a_common_term_read_little(many_groups: Requests, order: Order, gap_bytes: int) -> None:
     query = Query(Contains(MESSAGE, "common", True), limit=100, order=order)
-    reader = many_groups.open(gap_bytes=gap_bytes, with_index=chunk.is_selective(query))
+    reader = many_groups.open(gap_bytes=gap_bytes, with_index=chunk.index_first(query))
     found = chunk.scan_object(reader, query)
     assert len(found.rows) == 100
     footer_and_index = many_groups.tail_bytes if reader.knows_index else many_groups.footer_bytes
     assert reader.bytes_read - footer_and_index <= len(many_groups.data) / 100
     assert reader.knows_index == (gap_bytes == read.GAP_BYTES), "a small index comes with the footer"
+
+
+@pytest.mark.parametrize("limit", [100, 1000])
+def test_a_probe_for_few_rows_of_a_phrase_reads_no_index(many_groups: Requests, limit: int) -> None:
+    phrase = Query(Contains(MESSAGE, "phrase everywhere", True), limit=limit)
+    few = limit <= scan.PROBE_LIMIT
+    assert chunk.index_first(phrase)
+    assert chunk.index_first(phrase, probe=True) != few
+    trace = Query(Equals(Field("trace_id"), "ab" * 16, False), limit=limit)
+    assert chunk.index_first(trace, probe=True), "an id is rare"
+    reader = many_groups.open(gap_bytes=32 * 1024, with_index=chunk.index_first(phrase, probe=True))
+    found = chunk.scan_object(reader, phrase, probe=True)
+    assert len(found.rows) == limit
+    assert reader.knows_index != few
+
+
+def test_an_index_larger_than_what_is_left_to_read_is_not_read(many_groups: Requests) -> None:
+    query = Query(Contains(MESSAGE, "seldom", True), limit=3)
+    reader = many_groups.open(gap_bytes=16 * 1024, with_index=False)
+    assert len(chunk.scan_object(reader, query, probe=True).rows) == 3
+    assert not reader.knows_index, "two more row groups have fewer bytes than the index"
+    absent = Query(Contains(MESSAGE, "zzyyxxww-42", True), limit=3)
+    reader = many_groups.open(gap_bytes=16 * 1024, with_index=False)
+    assert not chunk.scan_object(reader, absent, probe=True).rows_matched
+    assert reader.knows_index
+
+
+def test_an_index_that_cannot_tell_is_not_read(many_groups: Requests) -> None:
+    reader = many_groups.open(gap_bytes=32 * 1024, with_index=False)
+    chunk.scan_object(reader, Query(Contains(MESSAGE, "zq~", False)))
+    assert not reader.knows_index
 
 
 def test_what_is_read_ahead_grows_with_what_the_limit_still_wants(many_groups: Requests) -> None:
@@ -101,7 +135,7 @@ def test_what_is_read_ahead_grows_with_what_the_limit_still_wants(many_groups: R
 def test_scattered_row_groups_take_few_requests_where_requests_are_dear(many_groups: Requests) -> None:
     for limit in (1000, 2):
         query = Query(Contains(MESSAGE, "needle-42", False), limit=limit)
-        reader = many_groups.open(with_index=chunk.is_selective(query))
+        reader = many_groups.open(with_index=chunk.index_first(query))
         found = chunk.scan_object(reader, query)
         assert found.rows.column("offset").to_pylist() == [59_000, 30_000, 700][:limit]
         assert reader.gets <= 3

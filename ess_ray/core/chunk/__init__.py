@@ -30,7 +30,7 @@ from ess_ray.core.chunk.layout import (
 )
 from ess_ray.core.chunk.merge import merged, open_bytes
 from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, open_object
-from ess_ray.core.chunk.scan import ObjectMatches, is_selective, scan_object
+from ess_ray.core.chunk.scan import ObjectMatches, index_first, scan_object
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
     "content_hash",
     "encode_object",
     "encode_stream",
-    "is_selective",
+    "index_first",
     "merged",
     "object_key",
     "open_bytes",

@@ -21,8 +21,8 @@ from ess_ray.core.chunk.page import NotInPlace, TextBlock
 from ess_ray.core.chunk.read import ObjectReader
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.index import Index
-from ess_ray.core.literals import ANYTHING, AllOf, AnyOf, Formula, Holds, Text, needs
+from ess_ray.core.index import Index, can_tell
+from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text, needs
 from ess_ray.core.merge import EMPTY, first_copies
 from ess_ray.core.prefilter import Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
@@ -34,6 +34,8 @@ SMALL_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp", "level", "s
 ID_COLUMNS: Final = frozenset({"trace_id", "span_id", "event_id"})
 MIN_SELECTIVE_BYTES: Final = 8
 """Of a text: shorter ones are mostly words, which are everywhere."""
+PROBE_LIMIT: Final = 256
+"""Rows: so few are in the newest row group, if one row in 64 matches. Then looking there costs less than the index."""
 RAMP_MARGIN: Final = 1.25
 """Rows read ahead for each that a limit is expected to need: hits are not spread evenly."""
 MIN_FEW_GROUPS: Final = 4
@@ -59,32 +61,36 @@ class _Found:
     columns: dict[str, pa.ChunkedArray]
 
 
-def is_selective(query: Query) -> bool:
-    """Guess whether few row groups hold what a query seeks: an id, or a text of MIN_SELECTIVE_BYTES. Only costs depend
-    on it: whether the skip index is read before anything else."""
-    return _is_selective(_needs(query))
+def index_first(query: Query, probe: bool = False) -> bool:
+    """Guess whether few row groups hold what a query seeks: an id, or a text of MIN_SELECTIVE_BYTES; only costs depend
+    on it: then the skip index is read before anything else. Where a `probe` for few rows begins, only for an id: a text
+    may be a phrase that is everywhere."""
+    return _is_selective(_needs(query), texts=not (probe and query.limit <= PROBE_LIMIT))
 
 
-def _is_selective(formula: Formula) -> bool:
+def _is_selective(formula: Formula, texts: bool) -> bool:
     match formula:
         case AllOf(parts):
-            return any(map(_is_selective, parts))
+            return any(_is_selective(part, texts) for part in parts)
         case AnyOf(parts):
-            return all(map(_is_selective, parts))
+            return all(_is_selective(part, texts) for part in parts)
         case Text(folded):
-            return len(folded) >= MIN_SELECTIVE_BYTES
+            return texts and len(folded) >= MIN_SELECTIVE_BYTES
         case Holds(field, folded):
             return folded is not None and (field.attribute or field.name in ID_COLUMNS)
 
 
-def scan_object(reader: ObjectReader, query: Query, cancelled: Callable[[], bool] = lambda: False) -> ObjectMatches:
+def scan_object(
+    reader: ObjectReader, query: Query, cancelled: Callable[[], bool] = lambda: False, probe: bool = False
+) -> ObjectMatches:
     """Find a query's rows in one object, newest or oldest row group first, until the limit is proven.
 
     Columns that the query does not test are read only where rows matched. What is read grows with what the limit still
     wants. `cancelled` is asked between row groups, since nothing can interrupt the native code that matches one.
+    `probe`: see `index_first`.
     """
     plan, answer = _Plan(query), _Answer(query)
-    groups = _Groups(reader, query)
+    groups = _Groups(reader, query, probe)
     # Row groups follow each other in time, so that a row of one yet unread can precede no row found.
     while not answer.reached(0) and (window := groups.next(answer.kept)):
         reader.fetch(window, plan.tested or EVENT_SCHEMA.names)
@@ -116,11 +122,12 @@ class _Groups:
     """The row groups left to scan, in answer order, cut into windows: what is fetched at once.
 
     The first window has as many as could fill the limit; each further one as many as the rows found so far make likely
-    to fill it, at least as many as all before, so that there are few. Reading the index waits until a first window has
-    not filled the limit, where the index is a request of its own and unlikely to rule much out.
+    to fill it, at least as many as all before, so that there are few. Where the index is a request of its own and
+    unlikely to rule much out, it is not read before a first window has left the limit unfilled, and only if what is
+    then likely to be read has more bytes than the index.
     """
 
-    def __init__(self, reader: ObjectReader, query: Query) -> None:
+    def __init__(self, reader: ObjectReader, query: Query, probe: bool) -> None:
         self._reader, self._query = reader, query
         groups = list(range(reader.groups))
         if query.start_us is not None or query.end_us is not None:
@@ -129,13 +136,13 @@ class _Groups:
         self._scanned = 0
         self._few = False
         self._pruned = False
-        if reader.knows_index or is_selective(query):
+        if reader.knows_index or index_first(query, probe):
             self._prune()
 
     def _prune(self) -> None:
         self._pruned = True
         sought = _needs(self._query)
-        if not self._left or sought == ANYTHING or not self._reader.index:
+        if not self._left or not can_tell(sought) or not self._reader.index:
             return
         kept = set(Index(self._reader.index, self._reader.groups).keep(sought))
         few = max(min(MIN_FEW_GROUPS, len(self._left) // 2), self._reader.groups * FEW_GROUPS_SHARE)
@@ -153,9 +160,11 @@ class _Groups:
 
     def next(self, found: int) -> list[int]:
         """Give the next window, with so many rows of the answer found so far; empty at the end."""
-        if self._scanned and not self._pruned:
-            self._prune()
         wanted = self._wanted(self._query.limit - found)
+        unfilled = bool(self._scanned) and not self._pruned
+        if unfilled and (not found or self._bytes_of(wanted) > self._reader.facts.index_bytes):
+            self._prune()
+            wanted = self._wanted(self._query.limit - found)
         least_bytes = (
             self._reader.gap_bytes if self._scanned else 0
         )  # fewer would cost as much, where requests are dear
@@ -172,6 +181,14 @@ class _Groups:
         self._left = self._left[len(window) :]
         self._scanned += rows
         return window
+
+    def _bytes_of(self, rows: float) -> float:
+        """Estimate what so many of the rows left take in the store."""
+        if not self._left:
+            return 0
+        left = [self._reader.group_span(group) for group in (self._left[0], self._left[-1])]
+        size = max(end for _, end in left) - min(start for start, _ in left)
+        return min(1.0, rows / sum(map(self._reader.group_rows, self._left))) * size
 
     def _wanted(self, missing: int) -> float:
         """Give how many rows are likely to hold as many matches as are missing."""

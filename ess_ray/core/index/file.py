@@ -178,6 +178,19 @@ class _Probes:
         return self._found[gram] / self._asked[gram] if self._asked[gram] else _UNKNOWN_SHARE
 
 
+def can_tell(needs: Formula) -> bool:
+    """Say whether an index as we build it may rule a row group out for `needs`; only costs depend on it."""
+    match needs:
+        case AllOf(parts):
+            return any(map(can_tell, parts))
+        case AnyOf(parts):
+            return all(map(can_tell, parts))
+        case Text(folded):
+            return len(folded) >= grams.CHOSEN.gram_bytes
+        case Holds():
+            return True
+
+
 class Index:
     """A stored index, opened. Unpacks only what it is asked for, and keeps that; not for several threads at once."""
 
