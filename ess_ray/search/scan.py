@@ -82,7 +82,8 @@ class _Run:
         query = self._query.bounded(self._merge.bound_us)
         if self._cancelled() or not query.overlaps(entry.min_us, entry.max_us):
             return None
-        return partial(_scan, self._store, entry, query, self._with_index, self._cancelled, self._at_once, self._probe)
+        how = (self._with_index, self._probe, self._cancelled, self._at_once)
+        return partial(_scan, self._store, entry, query, *how)
 
     def take(self, scanned: _Scanned) -> None:
         """Add what an object gave."""
@@ -109,9 +110,9 @@ def _scan(
     entry: ObjectEntry,
     query: Query,
     with_index: bool,
+    probe: bool,
     cancelled: Callable[[], bool],
     at_once: int,
-    probe: bool,
 ) -> _Scanned:
     gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
     try:

@@ -38,9 +38,12 @@ def main() -> None:
         given.timeout_s,
         given.concurrency,
     )
+    # Blocked, for all threads and processes from here on: they are waited for.
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with local_lambda(function, port=given.port) as service:
         print(f"ESS_LAMBDA__FUNCTION={given.name} ESS_LAMBDA__ENDPOINT={service.endpoint}", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
     sys.exit(0)
 
 
