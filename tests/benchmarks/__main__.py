@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import corpus, over_http, planning, push, scan, store, workers
+from tests.benchmarks import corpus, over_http, over_s3, planning, push, scan, store, workers
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -35,10 +35,12 @@ class Size:
     objects: int
     http_events: int
     http_rounds: int
+    s3_events: int
+    s3_rounds: int
 
 
-FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 3, 100_000, 200_000, 50)
-QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5)
+FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 3, 100_000, 200_000, 50, 1_000_000, 3)
+QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5, 100_000, 1)
 
 
 def _say(text: str) -> None:
@@ -77,6 +79,11 @@ def _http(folder: Path, size: Size) -> str:
     return table(f"Search over HTTP, {size.http_events:,} events, embedded, the client's time included", rows)
 
 
+def _s3(folder: Path, size: Size) -> str:
+    rows = over_s3.measure(folder, size.s3_events, size.s3_rounds)
+    return table("Search over S3, from a process that knows nothing yet", rows)
+
+
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
     "store": _store,
@@ -85,6 +92,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "plan": _plan,
     "workers": _workers,
     "http": _http,
+    "s3": _s3,
 }
 
 
@@ -105,7 +113,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, searching over HTTP."""
+    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, search over HTTP and S3."""
     size = QUICK if quick else FULL
     texts = []
     for name in names:
