@@ -113,7 +113,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, search over HTTP and S3."""
+    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, search over HTTP, S3."""
     size = QUICK if quick else FULL
     texts = []
     for name in names:
