@@ -81,7 +81,7 @@ def _http(folder: Path, size: Size) -> str:
 
 def _s3(folder: Path, size: Size) -> str:
     rows = over_s3.measure(folder, size.s3_events, size.s3_rounds)
-    return table("Search over S3, from a process that knows nothing yet", rows)
+    return table(f"Search over S3, from a process that knows nothing yet; of {size.s3_rounds} rounds", rows)
 
 
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
