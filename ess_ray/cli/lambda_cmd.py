@@ -40,7 +40,7 @@ def package(chosen: Chosen, output: Path) -> None:
 @click.option("--timeout-s", type=float, help="Of one invocation [60].")
 @click.option("--concurrency", type=int, help="Invocations at a time; more are refused as AWS does [10].")
 @with_settings
-def serve(chosen: Chosen, **given: Any) -> None:
+def serve(chosen: Chosen, /, **given: Any) -> None:
     """Run the function in a Lambda service on this machine (needs awslambdaric)."""
     usual = {"table_url": _url(chosen.settings, EVENTS), "answers_url": _url(chosen.settings, LAMBDA_ANSWERS)}
     _run("lambda_compat.local", {name: usual.get(name) if value is None else value for name, value in given.items()})

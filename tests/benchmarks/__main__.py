@@ -16,7 +16,19 @@ from typing import Final
 
 import click
 
-from tests.benchmarks import balance, cluster, corpus, invocations, over_http, planning, push, scan, store, workers
+from tests.benchmarks import (
+    balance,
+    cluster,
+    corpus,
+    invocations,
+    over_http,
+    over_s3,
+    planning,
+    push,
+    scan,
+    store,
+    workers,
+)
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -37,10 +49,12 @@ class Size:
     objects: int
     http_events: int
     http_rounds: int
+    s3_events: int
+    s3_rounds: int
 
 
-FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 3, 100_000, 200_000, 50)
-QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5)
+FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 3, 100_000, 200_000, 50, 1_000_000, 3)
+QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5, 100_000, 1)
 
 
 def _say(text: str) -> None:
@@ -92,6 +106,11 @@ def _balance(folder: Path, size: Size) -> str:
     return table("The pool", balance.measure(folder, size.push_s, size.rounds))
 
 
+def _s3(folder: Path, size: Size) -> str:
+    rows = over_s3.measure(folder, size.s3_events, size.s3_rounds)
+    return table(f"Search over S3, from a process that knows nothing yet; of {size.s3_rounds} rounds", rows)
+
+
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
     "store": _store,
@@ -103,6 +122,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "http": _http,
     "lambda": _lambda,
     "balance": _balance,
+    "s3": _s3,
 }
 
 
@@ -123,7 +143,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines on the same data, planning, workers, HTTP, Lambda, the pool."""
+    """Measure pushing, storing, scanning, other engines, planning, workers, HTTP, Lambda, the pool, S3, the cluster."""
     size = QUICK if quick else FULL
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # systems and servers are ended in order, as by Ctrl-C
     texts = []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +26,7 @@ from ess_ray.adapters.s3_location import S3Location
 from infra.kafka.cluster import Broker, KafkaCluster, KafkaMissing, free_ports
 from tests.compose import GIVEN, interpolated, kafka_properties, script
 from tests.redis_server import server_program
-from tests.servers import or_skip
+from tests.servers import ADMIN, S3Server, or_skip
 
 SERVICES = interpolated()["services"]
 DEADLINE_S = 60.0
@@ -167,3 +171,32 @@ def test_redis_takes_its_flags_and_password(tmp_path: Path) -> None:
             assert {name: client.config_get(name)[name] for name in wanted} == wanted
         with redis.Redis(port=port) as client, pytest.raises(redis.exceptions.AuthenticationError):
             client.ping()
+
+
+# ----------------------------------------------------------------------------------------------------------- deploy
+def test_the_first_deployment_makes_bucket_and_key_and_the_next_one_nothing(tmp_path: Path, s3: S3Server) -> None:
+    """All of it but `serve deploy` itself."""
+    command = _with(script(SERVICES["deploy"]), "serve deploy /etc/ess/serve.yaml", "echo deploying")
+    given = {
+        **SERVICES["deploy"]["environment"],
+        "ESS_STORE__ENDPOINT": s3.endpoint,
+        "ESS_STORE__BUCKET": f"composed-{uuid.uuid4().hex[:8]}",
+        "ESS_STORE__ACCESS_KEY": ADMIN.access_key,
+        "ESS_STORE__SECRET_KEY": ADMIN.secret_key,
+        "ESS_DATA_DIR": str(tmp_path),
+        "PATH": f"{sysconfig.get_path('scripts')}:/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "HOME": str(tmp_path),
+    }
+
+    def deploy() -> str:
+        done = subprocess.run(["sh", "-c", command], env=given, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("deploying --address http://ray-head:8265\n")
+        return done.stdout
+
+    first, again = deploy(), deploy()
+    assert len(first.splitlines()) > len(again.splitlines()) == 1
+    listed = subprocess.run(["ess", "keys", "list", "--json"], env=given, check=True, capture_output=True, text=True)
+    (key,) = json.loads(listed.stdout)
+    assert (key["name"], sorted(key["scopes"])) == ("first", ["admin", "push", "search"])

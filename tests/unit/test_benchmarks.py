@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.event import to_json_rows
-from tests.benchmarks import balance, planning
+from tests.benchmarks import balance, over_s3, planning
 from tests.benchmarks import corpus as corpora
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.report import grid
 from tests.benchmarks.rivals.ours import Ours
 from tests.benchmarks.rivals.shapes import Shape, oracle, shapes
+from tests.proxy import Seen
 
 COUNT = 20_000
 
@@ -108,3 +109,12 @@ def test_nine_events_in_ten_of_the_pools_load_are_one_services() -> None:
 def test_a_table_keeps_its_columns_whatever_its_cells_hold() -> None:
     lines = grid("Title", ("a", "b"), [("x|y", "1")]).splitlines()
     assert lines[-1] == r"| x\|y | 1 |"
+
+
+def test_a_request_is_as_long_as_its_range_says() -> None:
+    def length(method: str, range_: str) -> int:
+        return over_s3._length(Seen(method, "/b/k", range_), 1_000)
+
+    asked = ("bytes=0-99", "bytes=900-1999", "bytes=-300", "bytes=-3000", "")
+    assert [length("GET", range_) for range_ in asked] == [100, 100, 300, 1_000, 1_000]
+    assert length("HEAD", "") == 0

@@ -28,7 +28,17 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Segment, segment_of
 from ess_ray.ingest.seal import entry_of, seal
 from ess_ray.language import parse
-from ess_ray.ports import Advance, ObjectEntry, ObjectInfo, ObjectStore, ScanResult, ScanTask, View
+from ess_ray.ports import (
+    Advance,
+    Catalog,
+    ObjectEntry,
+    ObjectInfo,
+    ObjectStore,
+    ResultStore,
+    ScanResult,
+    ScanTask,
+    View,
+)
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.scan import run_task
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
@@ -97,6 +107,25 @@ class _HereExecutor:
             yield index, run_task(self._store, task)
 
 
+def searcher_over(catalog: Catalog, store: ObjectStore, results: ResultStore) -> Searcher:
+    """Wire up a search of everything stored, in this process."""
+    log, executor = MemoryLog(VNODES), _HereExecutor(store)
+    return Searcher(log, catalog, store, _NoOwners(), executor, results, SearchLimits())
+
+
+async def answer(searcher: Searcher, results: ResultStore, shape: Shape) -> list[int]:
+    """Ask, and give the timestamps of the whole answer. Raises AssertionError when it is not complete."""
+    query = Query(parse(shape.ours), shape.start_us, shape.end_us, shape.limit)
+    query_id = await searcher.start(DEFAULT_TENANT, query)
+    await searcher.wait(DEFAULT_TENANT, query_id, WAIT_S)
+    state = await results.state(DEFAULT_TENANT, query_id)
+    if state.state != "done" or not state.complete:
+        raise AssertionError(f"{shape.ours}: {state}")
+    rows = await results.rows(DEFAULT_TENANT, query_id, 0, shape.limit)
+    times_us: list[int] = rows.column("timestamp").cast(pa.int64()).to_pylist()
+    return times_us
+
+
 class Ours(Side):
     """Objects of one message codec, as compaction leaves them."""
 
@@ -109,8 +138,7 @@ class Ours(Side):
         self._searcher = self._over(self._store)
 
     def _over(self, store: ObjectStore) -> Searcher:
-        log, executor = MemoryLog(VNODES), _HereExecutor(store)
-        return Searcher(log, self._catalog, store, _NoOwners(), executor, self._results, SearchLimits())
+        return searcher_over(self._catalog, store, self._results)
 
     def version(self) -> str:
         return f"ess_ray {importlib.metadata.version('ess_ray')}, messages as {self._codec}"
@@ -148,28 +176,17 @@ class Ours(Side):
         return self._catalog.snapshot().objects(DEFAULT_TENANT, None, None)
 
     def query(self, shape: Shape) -> Found:
-        return Found(self._loop.run_until_complete(self._search(self._searcher, shape)))
+        return Found(self._loop.run_until_complete(answer(self._searcher, self._results, shape)))
 
     def check(self, shape: Shape) -> Found:
         """Answer as from a store far away and by a process that has just begun: no footer or index is known."""
         task_scan.FOOTERS, known = FooterCache(), task_scan.FOOTERS
         try:
             store = _Counted(self._store)
-            times_us = self._loop.run_until_complete(self._search(self._over(store), shape))
+            times_us = self._loop.run_until_complete(answer(self._over(store), self._results, shape))
         finally:
             task_scan.FOOTERS = known
         return Found(times_us, store.bytes, store.requests)
-
-    async def _search(self, searcher: Searcher, shape: Shape) -> list[int]:
-        query = Query(parse(shape.ours), shape.start_us, shape.end_us, shape.limit)
-        query_id = await searcher.start(DEFAULT_TENANT, query)
-        await searcher.wait(DEFAULT_TENANT, query_id, WAIT_S)
-        state = await self._results.state(DEFAULT_TENANT, query_id)
-        if state.state != "done" or not state.complete:
-            raise AssertionError(f"{shape.ours}: {state}")
-        rows = await self._results.rows(DEFAULT_TENANT, query_id, 0, shape.limit)
-        times_us: list[int] = rows.column("timestamp").cast(pa.int64()).to_pylist()
-        return times_us
 
     def close(self) -> None:
         """End the loop and its threads."""
