@@ -29,9 +29,9 @@ def server_program() -> str:
 class RedisServer:
     """One server process, with a password, and a client of it."""
 
-    def __init__(self, folder: Path, port: int | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self._folder, self._host = folder, host
-        self.port = free_port() if port is None else port
+        self.port = free_port()
         self.url = f"redis://:{PASSWORD}@{host}:{self.port}/0"
         self.client = redis.Redis.from_url(self.url)
         self.process = self._start()

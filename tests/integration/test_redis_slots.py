@@ -41,17 +41,15 @@ async def test_a_request_whose_answer_was_lost_takes_its_slot_once(server: Redis
     await slots.close()
 
 
-async def test_a_restart_of_redis_is_waited_out(server: RedisServer, tmp_path: Path) -> None:
+async def test_a_restart_of_redis_is_waited_out(server: RedisServer) -> None:
     slots = RedisSlots(server.url, "scan", 1, lease_s=600, retry_s=60.0)
     assert await slots.take() is not None
-    await asyncio.to_thread(server.close)
+    server.process.kill()
+    server.process.wait()
     taking = asyncio.create_task(slots.take())
-    restarted = await asyncio.to_thread(RedisServer, tmp_path, server.port)
-    try:
-        assert await taking is not None, "nothing outlives a restart of this server, so the slot is free"
-    finally:
-        await slots.close()
-        await asyncio.to_thread(restarted.close)
+    await asyncio.to_thread(server.restart, keep=False)
+    assert await taking is not None, "nothing outlives a restart of this server, so the slot is free"
+    await slots.close()
 
 
 async def test_a_redis_that_stays_away_is_told(server: RedisServer) -> None:
