@@ -43,8 +43,11 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
+# These start no servers and no systems, so that several run at a time.
+ALONE := tests/unit tests/property
 test: lint servers
-	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks
+	$(BIN)/python -m pytest $(ALONE) -n auto
+	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks $(addprefix --ignore=,$(ALONE))
 
 # Every fault under load, a quarter of an hour. Only a run of all rows writes the results.
 chaos: setup servers
