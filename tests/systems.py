@@ -148,8 +148,20 @@ class Reader:
                 assert page["incomplete"]
 
 
+def title(process: psutil.Process) -> str:
+    """What a process calls itself; nothing of one that ended a moment ago, as Ray's spare workers do at any time."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def titled(system: System, text: str) -> list[psutil.Process]:
+    return [process for process in system.processes() if text in title(process)]
+
+
 def persist_actors(system: System) -> list[psutil.Process]:
-    return [p for p in system.processes() if "PersistActor" in " ".join(p.cmdline())]
+    return titled(system, "PersistActor")
 
 
 def wait_until(condition: Callable[[], Any], what: str) -> Any:

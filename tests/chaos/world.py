@@ -23,7 +23,7 @@ from tests.kafka_server import kafka_cluster
 from tests.proxy import Proxy, http_proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.servers import ADMIN, ServerMissing, or_skip, s3_server
-from tests.systems import System
+from tests.systems import System, titled
 
 Profile = Literal["embedded", "cluster"]
 
@@ -57,14 +57,7 @@ class World:
 
     def processes(self, title: str) -> list[psutil.Process]:
         """Find processes of the system by what stands in their command line, such as an actor's class."""
-        found = []
-        for process in self.system.processes():
-            try:
-                if title in " ".join(process.cmdline()):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        return titled(self.system, title)
 
     def stored(self, service: str) -> Counter[str]:
         """Count the messages in the table itself, read as any Delta reader does: nothing merges repeats there."""

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.systems import DEADLINE_S, System, persist_actors, wait_until
+from tests.systems import DEADLINE_S, System, persist_actors, titled, wait_until
 
 Make = Callable[..., System]
 
@@ -165,7 +165,7 @@ def test_a_killed_supervisor_comes_back_and_keeps_the_pool(new_system: Make) -> 
     system = new_system()
     system.push([{"message": "before the supervisor died"}])
     pool = {p.pid for p in persist_actors(system)}
-    (supervisor,) = [p for p in system.processes() if "Supervisor" in " ".join(p.cmdline())]
+    (supervisor,) = titled(system, "Supervisor")
     supervisor.kill()
     wait_until(lambda: not supervisor.is_running(), "the supervisor did not die")
     wait_until(lambda: healthy(system), "the supervisor did not come back")
@@ -181,7 +181,7 @@ def test_a_killed_supervisor_comes_back_and_keeps_the_pool(new_system: Make) -> 
 
 def test_a_killed_log_comes_back_and_nothing_acknowledged_is_lost(new_system: Make) -> None:
     system = new_system()
-    (log,) = [p for p in system.processes() if "LogActor" in " ".join(p.cmdline())]
+    (log,) = titled(system, "LogActor")
     system.push([{"message": "number 0"}])
     log.kill()
     acknowledged = ["number 0"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.systems import Reader, System, persist_actors, wait_until
+from tests.systems import Reader, System, persist_actors, titled, wait_until
 
 Make = Callable[..., System]
 
@@ -47,7 +47,7 @@ def test_a_pool_is_resized_under_load_and_keeps_its_size(new_system: Make) -> No
     assert sorted(e["message"] for e in system.search("service:polled")) == expected
     system.ess("flush")
     assert sorted(e["message"] for e in system.search("service:polled")) == expected
-    (supervisor,) = [p for p in system.processes() if "Supervisor" in " ".join(p.cmdline())]
+    (supervisor,) = titled(system, "Supervisor")
     supervisor.kill()
     wait_until(lambda: not supervisor.is_running(), "the supervisor did not die")
     wait_until(lambda: system.http.get("/search/healthz").status_code == 200, "the supervisor did not come back")

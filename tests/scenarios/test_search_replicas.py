@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.redis_server import redis_server
-from tests.systems import System, persist_actors
+from tests.systems import System, persist_actors, titled
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def search_replicas(system: System) -> Iterator[list[httpx.Client]]:
     """Give a client for the own port of each search replica, past HAProxy, which chooses one by itself."""
     found: list[httpx.Client] = []
-    for process in system.processes():
-        if "ServeReplica:search" not in " ".join(process.cmdline()):
-            continue
+    for process in titled(system, "ServeReplica:search"):
         for port in {c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}:
             client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
             with suppress(httpx.TransportError):  # a port of Ray's own
