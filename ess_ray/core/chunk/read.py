@@ -28,9 +28,10 @@ anyway. Ranges no further apart are fetched as one."""
 MAX_RANGES: Final = 2
 """Requests for one window: gaps of up to WIDE_GAPS times the usual are read over rather than making more."""
 WIDE_GAPS: Final = 8
-WINDOW_GAPS: Final = 128
-"""A scan reads ahead this many times what a request costs: 128 MiB of S3, as large as compaction makes an object, so
-that its tail, its first row groups and all others are three requests; and it bounds memory."""
+WINDOW_GAPS: Final = 64
+"""A scan reads ahead this many times what a request costs: requests then add little, and 64 MiB of S3 bound memory.
+(Twice as much, a whole object as compaction makes it, was measured to take a task beyond 256 MiB.)
+"""
 WHOLE_BYTES: Final = 128 * 1024
 """An object of no more is fetched whole by the first request: less than what a request costs."""
 MAX_SPARSE_SHARE: Final = 0.25
