@@ -129,7 +129,8 @@ class Environment:
         error = self._init() if cold else None
         begun_s = time.monotonic()
         if error is None:
-            deadline_ms = round((time.time() + self._function.timeout_s) * 1000)
+            # Rounded down, as the function rounds its clock: it is never told more than its time.
+            deadline_ms = int((time.time() + self._function.timeout_s) * 1000)
             invocation = _Invocation(request_id, payload, deadline_ms)
             with self._changed:
                 self._waiting = self._running = invocation
