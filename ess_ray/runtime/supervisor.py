@@ -91,10 +91,8 @@ class Supervisor:
     def _adopt(self) -> None:
         """Find the actors of an earlier life of this supervisor: the newest of each slot stays, what is older goes."""
         living: dict[int, list[int]] = {}
-        for actor in ray.util.list_named_actors(all_namespaces=True):
-            found = read_actor_name(actor["name"]) if actor["namespace"] == self._system.namespace else None
-            if found is not None:
-                living.setdefault(found[0], []).append(found[1])
+        for number, incarnation in _persist_actors(self._system):
+            living.setdefault(number, []).append(incarnation)
         for number, incarnations in sorted(living.items()):
             for incarnation in sorted(incarnations):
                 slot = Slot(number, incarnation)
@@ -290,7 +288,13 @@ def _pool_settings(system: System) -> System:
 def _end_pool(supervisor: Any, system: System) -> None:
     """End a pool for good. What it held in memory is in the log; the next one reads it again."""
     ray.kill(supervisor)
-    for actor in ray.util.list_named_actors(all_namespaces=True):
-        if actor["namespace"] == system.namespace and actor["name"].startswith("persist-"):
-            with contextlib.suppress(ValueError):  # it ended meanwhile
-                ray.kill(ray.get_actor(actor["name"], namespace=system.namespace))
+    for number, incarnation in _persist_actors(system):
+        with contextlib.suppress(Unavailable):  # it ended meanwhile
+            ray.kill(system.actor(Slot(number, incarnation).actor_name))
+
+
+def _persist_actors(system: System) -> list[tuple[int, int]]:
+    """Find the system's persist actors, whoever made them: (slot's number, incarnation)."""
+    named = ray.util.list_named_actors(all_namespaces=True)
+    found = [read_actor_name(actor["name"]) for actor in named if actor["namespace"] == system.namespace]
+    return [each for each in found if each is not None]

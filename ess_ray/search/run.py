@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import uuid4
 
@@ -317,18 +317,16 @@ class Searcher:
             keys = {key for key, _ in result.failed}
             rest = ScanTask(task.tenant, task.query, tuple(e for e in task.entries if e.key in keys))
             more = await _run_here(self._store, rest)
-            result = ScanResult(
-                pa.concat_tables([result.rows, more.rows]),
-                result.rows_matched + more.rows_matched,
-                result.bytes_read + more.bytes_read,
-                result.gets + more.gets,
-                result.duplicates_suppressed + more.duplicates_suppressed,
-                more.failed,
-                result.footer_hits + more.footer_hits,
-                result.footer_misses + more.footer_misses,
-                result.invocations,
-                result.gb_seconds,
-                result.cost_usd,
+            result = replace(
+                result,
+                rows=pa.concat_tables([result.rows, more.rows]),
+                rows_matched=result.rows_matched + more.rows_matched,
+                bytes_read=result.bytes_read + more.bytes_read,
+                gets=result.gets + more.gets,
+                duplicates_suppressed=result.duplicates_suppressed + more.duplicates_suppressed,
+                failed=more.failed,
+                footer_hits=result.footer_hits + more.footer_hits,
+                footer_misses=result.footer_misses + more.footer_misses,
             )
         return result
 
