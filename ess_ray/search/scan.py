@@ -43,7 +43,7 @@ def run_task(
     As soon as `limit` rows are found, the objects that follow are asked only for rows that can still be among them,
     and those that can hold none are not opened. With `objects_at_once` above 1 as many are in work, each in a thread:
     requests of some run while the pages of others are scanned, and more may be read than the limit needs. Together they
-    read ahead as much as one alone would, so that memory stays bounded alike.
+    read ahead as much as one alone would; each holds a decompressed row group of its own.
     """
     objects_at_once = min(objects_at_once, len(task.entries))
     run = _Run(store, task, cancelled, objects_at_once)
