@@ -22,6 +22,7 @@ from deployments.inside import FLUSH_TIMEOUT_S, Inside
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
+from deployments.tail import TailApi, route_tail
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
@@ -38,6 +39,7 @@ from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System
 from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.tail import EndsReader, Parts
 from ess_ray.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -194,18 +196,18 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
 
 def _search_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
-        log, catalog, results = open_log(system), system.catalog(), system.result_store()
-        usual = RayScanExecutor(system)
+        log, catalog, store, results = open_log(system), system.catalog(), system.store(), system.result_store()
+        usual, views, meter = RayScanExecutor(system), PoolViews(system), RaySearchMeter()
         lanes = system.lanes(usual)
         searcher = Searcher(
             log,
             catalog,
-            system.store(),
-            PoolViews(system),
+            store,
+            views,
             usual,
             results,
             system.search,
-            RaySearchMeter(),
+            meter,
             lanes,
         )
         inside = Inside(system, log, catalog, results)
@@ -226,6 +228,8 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
             )
         )
         route_pool(app, admin, inside.pool, inside.resize)
+        looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
+        route_tail(app, TailApi(looked_at, tenant, inside.leaving, meter))
         return app
 
     return build

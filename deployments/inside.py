@@ -101,6 +101,14 @@ class Inside:
         """Merge small objects and apply retention now; gives what was done. See `runtime.maintain.Maintenance`."""
         return dict(await call(self._supervisor().compact.remote(before_us), "the supervisor", COMPACT_TIMEOUT_S))
 
+    async def leaving(self) -> bool:
+        """Tell whether Serve is about to end this very replica; False when nobody can say just now."""
+        try:
+            return await asyncio.to_thread(_is_stopping)
+        except Exception:  # noqa: BLE001 (whatever Serve raises: who asks, asks again)
+            _log.exception("Serve does not say whether this replica is to end")
+            return False
+
     async def status(self) -> dict[str, Any]:
         """Give the figures of log, pool and table."""
         ends, starts = await self._log.end_offsets(), await self._log.start_offsets()
@@ -163,6 +171,15 @@ def _nodes() -> list[dict[str, Any]]:
         }
         for node in ray.nodes()
     ]
+
+
+def _is_stopping() -> bool:
+    """Look for this replica in what the controller tells: nothing tells the replica itself, until it is killed."""
+    mine = serve.get_replica_context()
+    details = serve.context._get_global_client().get_serve_details()
+    deployment = details["applications"][mine.app_name]["deployments"][mine.deployment]
+    states = {replica["replica_id"]: replica["state"] for replica in deployment["replicas"]}
+    return bool(states.get(mine.replica_tag) == "STOPPING")
 
 
 def _replica_states() -> dict[str, dict[str, int]]:

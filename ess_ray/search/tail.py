@@ -113,7 +113,7 @@ class EndsReader:
         """Give ends that are no older than `max_age_s` now. Raises Unavailable."""
         oldest_s = self._clock_s() - max_age_s
         async with self._reading:
-            if self._last is None or self._last[0] < oldest_s:
+            if self._last is None or self._last[0] <= oldest_s:
                 started_s = self._clock_s()
                 at_us = await asyncio.to_thread(self._store.now_us)
                 log_id = await self._log.log_id()
