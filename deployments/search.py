@@ -17,8 +17,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from deployments import sse
 from deployments.access import Tenant
 from deployments.problem import install_problem_handlers
+from deployments.sse import server_sent
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import MAX_LIMIT, Query
@@ -157,8 +159,8 @@ class SearchApi:
         """Follow a search as server-sent events: `event` per row, `progress`, and `done` at the end."""
         tenant, start = await self._tenant(request), read_cursor(cursor)
         await self._results.state(tenant, query_id)  # 404 before the stream begins
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._events(tenant, query_id, start), media_type="text/event-stream", headers=headers)
+        events = self._events(tenant, query_id, start)
+        return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
 
     async def _events(self, tenant: str, query_id: str, at: int) -> AsyncIterator[bytes]:
         told: AnswerState | None = None
@@ -166,18 +168,18 @@ class SearchApi:
             try:
                 state, events = await self._read(tenant, query_id, at, PAGE_ROWS)
             except NotFound as error:
-                yield _server_sent("error", {"detail": error.message})
+                yield server_sent("error", {"detail": error.message})
                 return
             for event in events:
                 at += 1
-                yield _server_sent("event", event, f"r{at}")
+                yield server_sent("event", event, f"r{at}")
             if events:
                 continue
             finished = state.state != "running"
             if finished or told is None or state.progress != told.progress:
                 told = state
                 kind = "done" if finished else "progress"
-                yield _server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})
+                yield server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})
             if finished:
                 return
             await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S)
@@ -217,11 +219,6 @@ class SearchApi:
 
 def _page_json(query_id: str, state: AnswerState, events: list[dict[str, Any]], start: int) -> dict[str, Any]:
     return {**_state_json(query_id, state), "events": events, "cursor": f"r{start + len(events)}"}
-
-
-def _server_sent(kind: str, data: dict[str, Any], event_id: str | None = None) -> bytes:
-    head = f"event: {kind}\n" + (f"id: {event_id}\n" if event_id else "")
-    return head.encode() + b"data: " + orjson.dumps(data) + b"\n\n"
 
 
 def create_search_app(api: SearchApi) -> FastAPI:

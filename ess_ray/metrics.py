@@ -93,6 +93,7 @@ INGEST_PUT_AGAIN: Final = _counter("ess_ingest_objects_put_again", "Committed ob
 
 SEARCH_SECONDS: Final = _histogram("ess_search_seconds", "Duration of searches; its count is queries", _WORK_S, "state")
 SEARCH_RUNNING: Final = _gauge("ess_search_running", "Searches under way")
+SEARCH_TAILS: Final = _gauge("ess_search_tails", "Live tails under way")
 SEARCH_TASKS: Final = _counter("ess_search_tasks", "Scan tasks that gave a result")
 SEARCH_SCANNED: Final = _counter("ess_search_objects_scanned", "Objects that searches looked into")
 SEARCH_PRUNED: Final = _counter("ess_search_objects_pruned", "Objects ruled out by tenant and time")

@@ -179,6 +179,9 @@ class ObjectColumns(Protocol):
     @property
     def max_us(self) -> Ints: ...
 
+    @property
+    def modified_us(self) -> Ints: ...
+
 
 class Selection(ObjectColumns, Protocol):
     """Objects of a snapshot as columns: entries are made where asked for."""
@@ -286,15 +289,26 @@ class View:
     rows: pa.Table
     scanned_rows: int = 0
     duplicates_suppressed: int = 0
+    matched: Mapping[int, int] = field(default_factory=dict)
+    """Rows that match, by virtual node, before repeats and the limit took some out."""
 
 
 class InFlight(Protocol):
     """The owners of the virtual nodes, asked for views of what is not stored yet."""
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        since: Mapping[int, int] | None = None,
+    ) -> list[View]:
         """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
 
         A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.
+        `since`: look only at rows of these virtual nodes, from these offsets on; the ranges are told as ever.
         """
         ...
 

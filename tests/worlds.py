@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 import pyarrow as pa
 import pytest
@@ -13,7 +13,7 @@ from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
-from ess_ray.ports import ScanTask
+from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.record import decode_record
 from ess_ray.search.scan import run_task
 
@@ -70,3 +70,14 @@ class World:
             clock_us=lambda: self.now_us,
             limits=limits,
         )
+
+
+class HereExecutor:
+    """ScanExecutor in this process, one task after the other."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        for index, task in enumerate(tasks):
+            yield index, run_task(self._world.store, task)

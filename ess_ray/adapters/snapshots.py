@@ -30,6 +30,7 @@ class Choice:
     sizes: Ints
     min_us: Ints
     max_us: Ints
+    modified_us: Ints
     _block: Block | None
     _rows: npt.NDArray[np.intp]
     _beside: Sequence[ObjectEntry]
@@ -58,6 +59,7 @@ def choose(block: Block | None, rows: npt.NDArray[np.intp], beside: Sequence[Obj
         column(block.sizes if block else None, lambda entry: entry.size),
         column(block.min_us if block else None, lambda entry: entry.min_us),
         column(block.max_us if block else None, lambda entry: entry.max_us),
+        column(block.modified_us if block else None, lambda entry: entry.modified_us),
         block,
         rows,
         beside,

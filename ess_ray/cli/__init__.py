@@ -19,6 +19,7 @@ from ess_ray.cli.push_cmd import push
 from ess_ray.cli.search_cmd import search
 from ess_ray.cli.status_cmd import flush, status
 from ess_ray.cli.system import down, up
+from ess_ray.cli.tail_cmd import tail
 from ess_ray.cli.verify_cmd import verify_cmd
 
 
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 for _command in (
-    *(up, down, push, search, status, flush, compact, pool, generate),
+    *(up, down, push, search, tail, status, flush, compact, pool, generate),
     *(verify_cmd, copy, keys, lambda_group, doctor),
 ):
     main.add_command(_command)

@@ -6,6 +6,8 @@ May live here: addresses, requests, retries, problem documents as errors. May no
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -127,9 +129,23 @@ class Client:
         )
         return _json(retrying(self._send, method, path, **arguments))
 
-    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    @contextmanager
+    def stream(self, path: str, **arguments: Any) -> Iterator[Iterator[str]]:
+        """GET, and give the answer's lines as they come, cut at newlines alone: JSON may hold what else ends a line.
+
+        Raises the EssError of the answer's status, Unavailable when it breaks.
+        """
+        with self._reached(), self._http.stream("GET", path, **arguments) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise problem_of(answer)
+            yield _lines(answer.iter_text())
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn a connection that cannot be had, or breaks, into Unavailable."""
         try:
-            return self._http.request(method, path, **arguments)
+            yield
         except httpx.InvalidURL as error:
             raise BadRequest(f"{self._target.url} is no address: {error}") from error
         except httpx.TransportError as error:
@@ -137,6 +153,21 @@ class Client:
                 f"nothing answers at {self._target.url} (from {self._target.known_by}): "
                 f"{error or type(error).__name__}. Is the system up? See `ess doctor`"
             ) from error
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        with self._reached():
+            return self._http.request(method, path, **arguments)
+
+
+def _lines(parts: Iterable[str]) -> Iterator[str]:
+    rest: list[str] = []
+    for part in parts:
+        *whole, last = part.split("\n")
+        if whole:
+            yield "".join([*rest, whole[0]])
+            yield from whole[1:]
+            rest = []
+        rest.append(last)
 
 
 _backing_off: Final = tenacity.wait_random_exponential(multiplier=0.1, max=5.0)

@@ -5,7 +5,6 @@ May live here: the command and its polling. May not: the query language, or how 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import threading
@@ -17,7 +16,7 @@ import click
 
 from ess_ray.cli.client import Client, Refused, Target
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import event_text, json_line, progress, tell, write
+from ess_ray.cli.output import end_without_reader, event_text, json_line, progress, tell, write
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.query import MAX_LIMIT
 
@@ -74,7 +73,7 @@ def search(
         try:
             query_id = str(client.call("POST", "/search/v1/queries", json=body)["id"])
         except BadRequest as error:
-            raise _pointed_out(query, error) from error
+            raise pointed_out(query, error) from error
         page = _follow(client, query_id, as_json)
     reasons = _missing(page)
     for reason in reasons:
@@ -92,7 +91,8 @@ def _moment(text: str) -> str | int:
     return text if ago is None else f"-{ago[1]}"
 
 
-def _pointed_out(query: str, error: BadRequest) -> EssError | Refused:
+def pointed_out(query: str, error: BadRequest) -> EssError | Refused:
+    """Show where in the query an error lies, if it tells."""
     position = error.details.get("position")
     if not isinstance(position, int) or not 0 <= position <= len(query):
         return error
@@ -111,15 +111,14 @@ def _follow(client: Client, query_id: str, as_json: bool) -> dict[str, Any]:
                 told = page.get("progress", {})
                 done = told.get("objects_done", 0) + told.get("objects_pruned", 0)
                 bar(done, f"{told.get('rows_matched', 0):,} found", told.get("objects_total") or None)
-                _print(page["events"], as_json=as_json, terminal=terminal)
+                print_events(page["events"], as_json=as_json, terminal=terminal)
     except KeyboardInterrupt:
         client.call("DELETE", path)
         tell("incomplete: the query was cancelled")
         sys.exit(INCOMPLETE)
     except BrokenPipeError:  # `ess search ... | head`
         client.call("DELETE", path)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds a reader
-        sys.exit(0)
+        end_without_reader()
     return page
 
 
@@ -141,7 +140,8 @@ def _pages(client: Client, path: str) -> Iterator[dict[str, Any]]:
             wait_s = min(wait_s * 2, POLL_MOST_S)
 
 
-def _print(events: list[dict[str, Any]], *, as_json: bool, terminal: bool) -> None:
+def print_events(events: list[dict[str, Any]], *, as_json: bool, terminal: bool) -> None:
+    """Print events as lines: JSON, or for people."""
     if not events:
         return
     if as_json:

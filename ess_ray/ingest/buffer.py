@@ -6,7 +6,8 @@ May live here: segments, nodes, views. May not: I/O, or the protocol that moves 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -67,11 +68,21 @@ class Frozen:
     batches: tuple[pa.RecordBatch, ...]
 
 
-def freeze(nodes: dict[int, Node], tenant: str) -> Frozen:
-    """Picture all nodes at this moment. Call on the thread that changes them."""
+def freeze(nodes: dict[int, Node], tenant: str, since: Mapping[int, int] | None = None) -> Frozen:
+    """Picture all nodes at this moment. Call on the thread that changes them.
+
+    `since`: only batches of these nodes, from these offsets on; the ranges stay those of all nodes.
+    """
+    wanted = dict.fromkeys(nodes, 0) if since is None else since
     return Frozen(
         {vnode: VnodeRange(node.first, node.position) for vnode, node in nodes.items()},
-        tuple(s.batch for node in nodes.values() for s in node.segments if s.tenant == tenant),
+        tuple(
+            segment.batch
+            for vnode, node in nodes.items()
+            if vnode in wanted
+            for segment in node.segments
+            if segment.tenant == tenant and segment.offset >= wanted[vnode]
+        ),
     )
 
 
@@ -80,9 +91,13 @@ def filter_frozen(frozen: Frozen, query: Query) -> View:
     batches = [batch for batch in frozen.batches if _may_match(batch, query)]
     scanned = sum(len(batch) for batch in batches)
     found = [batch.take(filter_batch(batch, query)) for batch in batches]
+    matched: Counter[int] = Counter()
+    for batch in found:
+        if len(batch):
+            matched[batch.column("vnode")[0].as_py()] += len(batch)  # a batch is a record's: of one virtual node
     rows = pa.Table.from_batches([batch for batch in found if len(batch)], EVENT_SCHEMA) if found else EMPTY
     kept, repeats = top(rows, query.order, query.limit)
-    return View(frozen.ranges, kept, scanned, repeats)
+    return View(frozen.ranges, kept, scanned, repeats, matched)
 
 
 def _may_match(batch: pa.RecordBatch, query: Query) -> bool:

@@ -258,9 +258,9 @@ class VnodeWriter:
         """Give (first, position) of every owned virtual node."""
         return {vnode: (node.first, node.position) for vnode, node in self._nodes.items()}
 
-    def freeze(self, tenant: str) -> Frozen:
+    def freeze(self, tenant: str, *, since: Mapping[int, int] | None = None) -> Frozen:
         """Picture what is buffered for a search (see `buffer.filter_frozen`)."""
-        return freeze(self._nodes, tenant)
+        return freeze(self._nodes, tenant, since)
 
     def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
         """Give the body hash that this Idempotency-Key came with before, if this writer knows it."""

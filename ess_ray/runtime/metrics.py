@@ -89,6 +89,10 @@ class RaySearchMeter:
         """See the protocol."""
         self._tally.set(m.SEARCH_RUNNING, searches)
 
+    def tailing(self, tails: int) -> None:
+        """See the protocol."""
+        self._tally.set(m.SEARCH_TAILS, tails)
+
     def planned(self, objects_pruned: int) -> None:
         """See the protocol."""
         self._tally.count(m.SEARCH_PRUNED, objects_pruned)

@@ -238,10 +238,18 @@ class PersistActor:
                 return rows
         raise UnknownOutcome(f"{self._name} could not store everything: {self._trouble.get('flush', 'fenced')}")
 
-    async def view(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> View:
+    async def view(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        since: Mapping[int, int] | None = None,
+    ) -> View:
         """Give one frozen view, reaching `min_ends` of the owned virtual nodes if that comes within `timeout_s`."""
         await self._reach(min_ends, timeout_s)
-        frozen = self._writer.freeze(tenant)
+        frozen = self._writer.freeze(tenant, since=since)
         return await asyncio.to_thread(filter_frozen, frozen, query)
 
     async def _reach(self, min_ends: Mapping[int, int], timeout_s: float) -> None:

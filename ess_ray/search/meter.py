@@ -17,6 +17,10 @@ class SearchMeter(Protocol):
         """So many searches are under way now."""
         ...
 
+    def tailing(self, tails: int) -> None:
+        """So many live tails are under way now."""
+        ...
+
     def planned(self, objects_pruned: int) -> None:
         """A search knows its objects; so many of the tenant's it does not have to look at."""
         ...
@@ -34,6 +38,9 @@ class Unmetered:
     """Counts nothing: for a searcher of which nobody wants figures."""
 
     def running(self, searches: int) -> None:
+        """See the protocol."""
+
+    def tailing(self, tails: int) -> None:
         """See the protocol."""
 
     def planned(self, objects_pruned: int) -> None:

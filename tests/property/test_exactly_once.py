@@ -38,14 +38,23 @@ class Owners:
     def __init__(self, writers: Mapping[int, VnodeWriter], then: Callable[[], None]) -> None:
         self._writers, self._then = writers, then
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        since: Mapping[int, int] | None = None,
+    ) -> list[View]:
         found: list[View] = []
         taken: set[int] = set()
         for writer in {id(w): w for w in self._writers.values()}.values():
             mine = {v for v, w in self._writers.items() if w is writer} & writer.positions.keys()
-            view = filter_frozen(writer.freeze(tenant), query)
+            view = filter_frozen(writer.freeze(tenant, since=since), query)
             rows = view.rows.filter(pa.array([v in mine for v in view.rows.column("vnode").to_pylist()], pa.bool_()))
-            found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows))
+            matched = {vnode: count for vnode, count in view.matched.items() if vnode in mine}
+            found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows, matched=matched))
             taken |= mine
         await asyncio.to_thread(self._then)
         return found

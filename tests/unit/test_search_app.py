@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -16,11 +16,10 @@ from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
-from ess_ray.ports import ScanResult, ScanTask, View
+from ess_ray.ports import View
 from ess_ray.record import encode_records
 from ess_ray.search.run import Searcher, SearchLimits
-from ess_ray.search.scan import run_task
-from tests.worlds import T0_US, World, batch_of
+from tests.worlds import T0_US, HereExecutor, World, batch_of
 
 
 class OneWriter:
@@ -31,20 +30,17 @@ class OneWriter:
         self.hold = asyncio.Event()
         self.hold.set()
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        since: Mapping[int, int] | None = None,
+    ) -> list[View]:
         await self.hold.wait()
-        return [filter_frozen(self.writer.freeze(tenant), query)]
-
-
-class HereExecutor:
-    """ScanExecutor in this process, one task after the other."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def run(self, tasks: Sequence[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
-        for index, task in enumerate(tasks):
-            yield index, run_task(self._world.store, task)
+        return [filter_frozen(self.writer.freeze(tenant, since=since), query)]
 
 
 class Rig:

@@ -1,0 +1,133 @@
+"""The live tail over HTTP: server-sent events for as long as the client listens.
+
+May live here: translation between HTTP and `search.follow`, and how many tails a replica runs. May not: Ray (see
+`app`), or what a tail shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Header, Request, Response
+
+from deployments.access import Tenant
+from deployments.sse import MEDIA_TYPE, EndlessStream, server_sent
+from ess_ray.core.errors import EssError, TooFast
+from ess_ray.core.event import to_json_rows
+from ess_ray.core.query import Query
+from ess_ray.language import parse
+from ess_ray.search.follow import Shown, Sleep, follow
+from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.tail import Parts, Tail, read_cursor
+
+_log = logging.getLogger(__name__)
+
+MAX_TAILS: Final = 100
+"""Tails of one replica: each asks the owners up to four times a second, and a replica answers searches as well."""
+CHUNK_ROWS: Final = 200
+"""Rows written at once: they become JSON in a thread, and wait in memory until the client has read them."""
+LEAVING_AGE_S: Final = 2.0
+"""How long "this replica stays" counts. Serve gives one that goes 30 s, and waits for no stream beyond."""
+LEAVING: Final = "this search replica is about to end: connect again with the last id, and nothing is missed"
+
+Leaving = Callable[[], Awaitable[bool]]
+"""Whether this process is about to end."""
+
+
+class TailApi:
+    """The tails of one replica, on one event loop."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        tenant: Tenant,
+        leaving: Leaving,
+        meter: SearchMeter | None = None,
+        max_tails: int = MAX_TAILS,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._parts, self._tenant, self._ask_leaving, self._max_tails = parts, tenant, leaving, max_tails
+        self._meter: SearchMeter = meter if meter is not None else Unmetered()
+        self._sleep, self._running = sleep, 0
+        self._leaving, self._asked_s = False, float("-inf")
+
+    async def tail(
+        self,
+        request: Request,
+        query: str = "",
+        cursor: str | None = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Show what is pushed from now on and matches, as it comes: `event` per row, `progress` every second.
+
+        An `id` is a cursor: sent as `cursor` or `Last-Event-ID` within an hour, the tail goes on behind it without a
+        gap. Ends with `error` when it cannot go on; `reconnect` tells whether connecting again helps.
+        """
+        tenant = await self._tenant(request)
+        # A browser that reconnects repeats the address it was given, with the cursor of then.
+        text = last_event_id or cursor
+        asked = Query(parse(query))
+        at = read_cursor(text) if text else None
+        self._count(1)
+        try:
+            tail = await Tail.begin(self._parts, tenant, asked, at)
+        except BaseException:
+            self._count(-1)
+            raise
+        return EndlessStream(self._events(tail), lambda: self._count(-1))
+
+    def _count(self, more: int) -> None:
+        if self._running + more > self._max_tails:
+            raise TooFast(
+                f"this replica runs {self._max_tails} tails already: close one, or try again later",
+                limit=self._max_tails,
+            )
+        self._running += more
+        self._meter.tailing(self._running)
+
+    async def _events(self, tail: Tail) -> AsyncGenerator[bytes, None]:
+        try:
+            async with contextlib.aclosing(follow(tail, self._parts.clock_s, self._sleep)) as steps:
+                async for step in steps:
+                    if isinstance(step, Shown):
+                        for start in range(0, len(step.rows), CHUNK_ROWS):
+                            yield await asyncio.to_thread(_written, step, start)
+                        continue
+                    told = asdict(step)
+                    cursor = told.pop("cursor")
+                    yield server_sent("progress", told, cursor)
+                    if await self._is_leaving():
+                        yield server_sent("error", {"detail": LEAVING, "reconnect": True})
+                        return
+        except EssError as error:
+            yield server_sent("error", {"detail": error.message, "reconnect": error.retryable})
+        except Exception:  # noqa: BLE001 (logged, and told)
+            _log.exception("a tail failed")
+            detail = "something failed that should not; the server's log says what"
+            yield server_sent("error", {"detail": detail, "reconnect": True})
+
+    async def _is_leaving(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._asked_s >= LEAVING_AGE_S:
+            self._asked_s = now_s  # first, so that one tail asks for all
+            self._leaving = await self._ask_leaving()
+        return self._leaving
+
+
+def _written(shown: Shown, start: int) -> bytes:
+    """Write a part of a look. Its cursor stands with the last row alone: whoever was cut off before, starts it over."""
+    events = to_json_rows(shown.rows.slice(start, CHUNK_ROWS))
+    last = len(shown.rows) - start - 1
+    return b"".join(server_sent("event", row, shown.cursor if at == last else None) for at, row in enumerate(events))
+
+
+def route_tail(app: FastAPI, api: TailApi) -> None:
+    """Add `GET /v1/tail`, for keys of scope search."""
+    described = {"description": "Events until the client goes", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    app.get("/v1/tail", response_class=Response, responses={200: described})(api.tail)
