@@ -123,6 +123,7 @@ class S3ObjectStore:
         may need longer than that, so what brought bytes before it broke is asked for anew, MAX_RESUMED times.
         """
         check_range(key, offset, length)
+        check_key(key)
         if not length:
             self._get(key, length, {})
             return

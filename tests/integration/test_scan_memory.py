@@ -14,6 +14,7 @@ import pytest
 
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core import chunk
+from ess_ray.core.chunk import read
 from ess_ray.core.chunk.read import WINDOW_GAPS
 from ess_ray.core.query import Query
 from ess_ray.language import parse
@@ -106,7 +107,10 @@ class _Watched(LocalObjectStore):
         return super().get_range(key, offset, length)
 
 
-def test_objects_in_work_together_share_what_one_may_read_ahead(stored: tuple[Path, str, int]) -> None:
+def test_objects_in_work_together_share_what_one_may_read_ahead(
+    stored: tuple[Path, str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "MIN_STREAM_GAP_BYTES", 2 * _Watched.coalesce_bytes)  # a stream reads nothing ahead
     root, key, size = stored
     entry = ObjectEntry(key, size, "default", "2026-09-21", 0, 0, 0, 0, 0)
     longest = {}

@@ -114,20 +114,30 @@ class Arriving:
 
     def take(self, start: int, end: int) -> pa.Buffer:
         """Give [start, end), or what of it came; what lies between the range before it and this one is let go of."""
-        parts: list[memoryview] = []
-        while self._at < end:
-            if not self._rest and not self._next_piece():
-                break
-            step = min(len(self._rest), (start if self._at < start else end) - self._at)
-            if self._at >= start:
-                parts.append(self._rest[:step])
-            self._rest = self._rest[step:]
-            self._at += step
-        return pa.py_buffer(parts[0] if len(parts) == 1 else b"".join(parts))
+        while self._at < start and self._more():
+            self._cut(start)
+        if self._at + len(self._rest) >= end:
+            return pa.py_buffer(self._cut(end))
+        data = pa.allocate_buffer(end - start)  # joining pieces would hold all of them twice
+        room, filled = memoryview(data).cast("B"), 0
+        while self._at < end and self._more():
+            part = self._cut(end)
+            room[filled : filled + len(part)] = part
+            filled += len(part)
+        return data.slice(0, filled)
 
-    def _next_piece(self) -> bool:
-        for piece in self._pieces:
-            if piece:
-                self._rest = memoryview(piece)
-                return True
-        return False
+    def _cut(self, end: int) -> memoryview:
+        """Take what is there of the bytes up to `end`."""
+        part = self._rest[: end - self._at]
+        self._rest = self._rest[len(part) :]
+        self._at += len(part)
+        return part
+
+    def _more(self) -> bool:
+        """Get the next piece if there is nothing left of the one before it."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return False
+            self._rest = memoryview(piece)
+        return True
