@@ -255,7 +255,10 @@ def test_a_streamed_scan_finds_what_windows_find(streamed: Requests, sought: str
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
-def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(streamed: Requests, order: Order) -> None:
+def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(
+    streamed: Requests, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "WINDOW_GAPS", 2)  # the object would be five windows
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
     query = Query(SEEKS["one of each row group"], limit=400, order=order)
     assert len(chunk.scan_object(reader, query).rows) == 120
