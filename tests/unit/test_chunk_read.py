@@ -241,6 +241,14 @@ SEEKS = {
 }
 
 
+STRETCHES: list[tuple[Order, int, list[int]]] = [
+    ("newest", 1, [59_000]),
+    ("newest", 3, [59_000, 30_000, 700]),
+    ("oldest", 1, [700]),
+    ("oldest", 3, [700, 30_000, 59_000]),
+]
+
+
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("limit", [1, 7, 90, 3_000, COUNT])
 @pytest.mark.parametrize("sought", SEEKS)
@@ -310,6 +318,17 @@ def test_a_stream_ends_where_the_limit_is_reached(streamed: Requests) -> None:
     ((start, end),) = streamed.streamed
     assert reader.group_span(11)[1] <= start + streamed.given < end
     assert streamed.ends == 1
+
+
+@pytest.mark.parametrize(("order", "limit", "expected"), STRETCHES)
+def test_row_groups_far_apart_are_streams_of_which_the_last_is_left_out(
+    streamed: Requests, order: Order, limit: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "STREAM_GAPS", 0)
+    query = Query(Contains(MESSAGE, "needle-42", False), limit=limit, order=order)
+    found = chunk.scan_object(streamed.open(gap_bytes=STREAM_GAP_BYTES), query)
+    assert found.rows.column("offset").to_pylist() == expected
+    assert len(streamed.streamed) == (1 if limit == 1 else 2), "of three row groups two are read by one request"
 
 
 def test_what_only_a_small_column_decides_is_not_streamed_over_large_ones(
