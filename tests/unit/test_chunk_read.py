@@ -241,11 +241,11 @@ SEEKS = {
 }
 
 
-STRETCHES: list[tuple[Order, int, list[int]]] = [
-    ("newest", 1, [59_000]),
-    ("newest", 3, [59_000, 30_000, 700]),
-    ("oldest", 1, [700]),
-    ("oldest", 3, [700, 30_000, 59_000]),
+STRETCHES: list[tuple[Order, int, list[int], int]] = [
+    ("newest", 1, [11_650], 1),
+    ("newest", 3, [11_650, 2_050, 250], 2),
+    ("oldest", 1, [250], 1),
+    ("oldest", 3, [250, 2_050, 11_650], 2),
 ]
 
 
@@ -320,15 +320,29 @@ def test_a_stream_ends_where_the_limit_is_reached(streamed: Requests) -> None:
     assert streamed.ends == 1
 
 
-@pytest.mark.parametrize(("order", "limit", "expected"), STRETCHES)
-def test_row_groups_far_apart_are_streams_of_which_the_last_is_left_out(
-    streamed: Requests, order: Order, limit: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("order", "limit", "expected", "requests"), STRETCHES)
+def test_of_row_groups_far_apart_no_more_is_streamed_than_the_limit_needs(
+    make_events: Make,
+    t0_us: int,
+    order: Order,
+    limit: int,
+    expected: list[int],
+    requests: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(read, "MIN_STREAM_GAP_BYTES", 0)
     monkeypatch.setattr(read, "STREAM_GAPS", 0)
-    query = Query(Contains(MESSAGE, "needle-42", False), limit=limit, order=order)
-    found = chunk.scan_object(streamed.open(gap_bytes=STREAM_GAP_BYTES), query)
+    monkeypatch.setattr(write, "ROWS_PER_GROUP", 200)
+    texts = [sha256(b"%d" % i).hexdigest() for i in range(12_000)]
+    sought = sha256(b"sought").hexdigest()
+    for i in (250, 2_050, 11_650):
+        texts[i] = sought
+    blob = Requests(make_events([t0_us + i for i in range(12_000)], texts))
+    found = chunk.scan_object(
+        blob.open(gap_bytes=16 * 1024), Query(Contains(MESSAGE, sought, False), limit=limit, order=order)
+    )
     assert found.rows.column("offset").to_pylist() == expected
-    assert len(streamed.streamed) == (1 if limit == 1 else 2), "of three row groups two are read by one request"
+    assert len(blob.streamed) == blob.ends == requests
 
 
 def test_what_only_a_small_column_decides_is_not_streamed_over_large_ones(
