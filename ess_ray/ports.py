@@ -7,7 +7,7 @@ and async callers run them in threads. May live here: Protocols and their value 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -116,6 +116,13 @@ class ObjectStore(Protocol):
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Read `length` bytes from `offset` (fewer at the end). Raises NotFound."""
+        ...
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        """Read the same bytes in pieces as they arrive, by one request; closing it early ends the request.
+
+        What breaks is taken up where it broke. Raises NotFound, when the first piece is asked for.
+        """
         ...
 
     def get_suffix(self, key: str, length: int) -> bytes:

@@ -20,11 +20,14 @@ from multiprocessing.managers import BaseManager
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-Fault = Literal["503", "403", "reset", "cut", "drop", "short"]
+Fault = Literal["503", "403", "reset", "cut", "end", "drop", "short"]
 """503, 403: refused without forwarding. reset: the connection breaks before forwarding. cut: after half of the answer's
-body. drop: forwarded, and the connection breaks instead of an answer. short: half of the body, told to be all of it."""
+body. end: it is closed there in order, so that what was sent arrives. drop: forwarded, and the connection breaks
+instead of an answer. short: half of the body, told to be all of it."""
 
 UPSTREAM_TIMEOUT_S: Final = 60.0
+HOLD_TIMEOUT_S: Final = 60.0
+"""Until an answer that is held back is broken off: the test that forgot it fails."""
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "expect"})
 
 
@@ -54,7 +57,9 @@ class _Engine:
         self._seen: list[Seen] = []
         self._orders: list[_Order] = []
         self._latency: tuple[random.Random, float, float] | None = None
-        self._ended = threading.Event()
+        self._hold_after: int | None = None
+        self._released, self._ended = threading.Event(), threading.Event()
+        self._left = 0
         self._server = _Server(upstream_port, self)
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -77,6 +82,35 @@ class _Engine:
         with self._lock:
             self._latency = (random.Random(seed), least_s, most_s)
 
+    def hold(self, after_bytes: int) -> None:
+        with self._lock:
+            self._hold_after = after_bytes
+            self._released.clear()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def held_from(self, length: int) -> int | None:
+        """Tell from which byte on an answer is held back, the first that is long enough."""
+        with self._lock:
+            after = self._hold_after
+            if after is None or length <= after:
+                return None
+            self._hold_after = None
+            return after
+
+    def wait_for_release(self) -> None:
+        if not self._released.wait(HOLD_TIMEOUT_S):
+            raise TimeoutError("nobody released an answer that was held back")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._left += 1
+
+    def left(self) -> int:
+        with self._lock:
+            return self._left
+
     def meet(self, method: str, path: str, range_: str) -> Fault | None:
         """Count a request and let it wait; gives the fault it meets."""
         with self._lock:
@@ -94,6 +128,7 @@ class _Engine:
 
     def end(self) -> None:
         self._ended.set()
+        self._released.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -102,7 +137,8 @@ class _Manager(BaseManager):
     """Runs an engine in a process of its own: a client that holds the GIL while it waits would wait for ever."""
 
 
-_Manager.register("Engine", _Engine, exposed=("port", "seen", "forget", "order", "delay", "end"))
+_EXPOSED: Final = ("port", "seen", "forget", "order", "delay", "hold", "release", "left", "end")
+_Manager.register("Engine", _Engine, exposed=_EXPOSED)
 
 
 class Proxy:
@@ -132,6 +168,19 @@ class Proxy:
     def delay(self, least_ms: float, most_ms: float, seed: int = 1) -> None:
         """Delay every request from now on by a random time in between."""
         self._engine.delay(least_ms / 1000, most_ms / 1000, seed)
+
+    def hold(self, after_bytes: int) -> None:
+        """Send the next answer with a longer body up to there, and the rest when `release` is called."""
+        self._engine.hold(after_bytes)
+
+    def release(self) -> None:
+        """Let an answer that is held back go on."""
+        self._engine.release()
+
+    def left(self) -> int:
+        """Tell how many answers the client did not wait for the end of."""
+        count: int = self._engine.left()
+        return count
 
 
 @contextmanager
@@ -191,6 +240,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "cut":
             self._answer(status, headers, answer, len(answer) // 2)
             self._break()
+        elif fault == "end":
+            self._answer(status, headers, answer, len(answer) // 2)
+            self.close_connection = True
         else:
             self._answer(status, headers, answer)
 
@@ -229,8 +281,15 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 204:
             self.send_header("Content-Length", length)
         self.end_headers()
-        self.wfile.write(body[:send])
-        self.wfile.flush()
+        held_from = self.server.engine.held_from(len(body))
+        try:
+            self.wfile.write(body[: send if held_from is None else held_from])
+            if held_from is not None:
+                self.server.engine.wait_for_release()
+                self.wfile.write(body[held_from:send])
+        except ConnectionError:
+            self.server.engine.leave()
+            raise
 
     def _break(self) -> None:
         """Send a reset instead of a proper end."""

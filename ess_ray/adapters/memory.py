@@ -12,7 +12,7 @@ import re
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -113,6 +113,8 @@ def _up_to(records: Iterator[StoredRecord], max_bytes: int) -> Iterator[StoredRe
 # -------------------------------------------------------------------------------------------------------- store
 _KEY = re.compile(r"[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*", re.ASCII)
 _PREFIX = re.compile(r"(?:[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*/?)?", re.ASCII)
+PIECE_BYTES: Final = 64 * 1024
+"""Of what is streamed: small, so that readers meet the borders of pieces."""
 
 
 class MemoryObjectStore:
@@ -141,6 +143,12 @@ class MemoryObjectStore:
         if offset < 0 or length < 0:
             raise BadRequest(f"offset {offset} and length {length} must not be negative")
         return self._get(key)[offset : offset + length]
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        """As the port says. Raises BadRequest for a negative offset or length."""
+        data = self.get_range(key, offset, length)
+        for at in range(0, len(data), PIECE_BYTES):
+            yield data[at : at + PIECE_BYTES]
 
     def get_suffix(self, key: str, length: int) -> bytes:
         """As the port says. Raises BadRequest for a negative length."""

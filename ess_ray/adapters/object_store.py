@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,8 @@ MAX_KEY_BYTES: Final = 1024
 """S3's limit for a key: what is stored here can be moved there."""
 COALESCE_BYTES: Final = 32 * 1024
 """Of a file: a request opens it and seeks, which takes as long as reading this much more."""
+PIECE_BYTES: Final = 1024 * 1024
+"""Of a streamed file: reading it in more pieces takes more calls, and fewer are more memory."""
 PARTIAL_MAX_AGE_S: Final = 24 * 3_600
 """A partial write so old belongs to a process that died: writers give up on an object after minutes."""
 _KEY: Final = re.compile(r"[A-Za-z0-9._=/-]*", re.ASCII)
@@ -42,6 +44,12 @@ def check_key(key: str) -> str:
             "without '.' or '..' parts"
         )
     return key
+
+
+def check_range(key: str, offset: int, length: int) -> None:
+    """Raise BadRequest for bytes that cannot be."""
+    if offset < 0 or length < 0:
+        raise BadRequest(f"bytes {offset} to {offset + length} of {key} cannot be: offset and length start at 0")
 
 
 class LocalObjectStore:
@@ -84,10 +92,18 @@ class LocalObjectStore:
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """Read `length` bytes from `offset` (fewer at the end). Raises NotFound, Unavailable."""
-        if offset < 0 or length < 0:
-            raise BadRequest(f"bytes {offset} to {offset + length} of {key} cannot be: offset and length start at 0")
+        check_range(key, offset, length)
         with self._open(key) as (descriptor, _):
             return _read(descriptor, offset, length)
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        """Read the same bytes in pieces; the file is open meanwhile. Raises NotFound, Unavailable."""
+        check_range(key, offset, length)
+        with self._open(key) as (descriptor, _):
+            end = offset + length
+            while piece := _read(descriptor, offset, min(PIECE_BYTES, end - offset)):
+                yield piece
+                offset += len(piece)
 
     def get_suffix(self, key: str, length: int) -> bytes:
         """Read the last `length` bytes (the whole object if it is smaller). Raises NotFound, Unavailable."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +61,9 @@ class Files:
         with self.path(key).open("rb", buffering=0) as file:
             file.seek(offset)
             return file.read(length)
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        yield self.get_range(key, offset, length)
 
     def get_suffix(self, key: str, length: int) -> bytes:
         return self.get_range(key, self.path(key).stat().st_size - length, length)

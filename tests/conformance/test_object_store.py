@@ -5,9 +5,11 @@ Another store joins with one more line in `STORES`.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +24,8 @@ from ess_ray.ports import ObjectStore
 MINUTE_US = 60_000_000
 MAX_COALESCE_BYTES = 16 * 1024 * 1024
 """More than any store needs: readers keep a multiple of it in memory."""
+MAX_PIECE_BYTES = 4 * 1024 * 1024
+"""Of a stream: readers keep one or two besides what they want."""
 
 
 def _local(request: pytest.FixtureRequest) -> ObjectStore:
@@ -87,6 +91,48 @@ def test_ranges(store: ObjectStore, offset: int, length: int, expected: bytes) -
     assert store.get_range("k", offset, length) == expected
 
 
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [(0, 4, b"0123"), (3, 2, b"34"), (8, 10, b"89"), (10, 5, b""), (50, 5, b""), (2, 0, b"")],
+)
+def test_streams(store: ObjectStore, offset: int, length: int, expected: bytes) -> None:
+    store.put("k", b"0123456789")
+    pieces = list(store.stream_range("k", offset, length))
+    assert b"".join(pieces) == expected
+    assert all(isinstance(piece, bytes) and piece for piece in pieces)
+
+
+def test_a_large_range_comes_in_pieces(store: ObjectStore) -> None:
+    data = os.urandom(5_000_000)
+    store.put("k", data)
+    pieces = list(store.stream_range("k", 1_000, len(data)))
+    assert b"".join(pieces) == data[1_000:]
+    assert max(map(len, pieces)) <= MAX_PIECE_BYTES
+
+
+def test_a_stream_may_be_left_and_others_go_on(store: ObjectStore) -> None:
+    data = os.urandom(5_000_000)
+    store.put("k", data)
+    left, other = store.stream_range("k", 0, len(data)), store.stream_range("k", 0, len(data))
+    begin, rest = next(left), [next(other)]
+    left.close()
+    assert data.startswith(begin)
+    assert next(left, None) is None
+    assert b"".join([*rest, *other]) == data
+    store.stream_range("k", 0, 1).close()
+
+
+def test_streams_of_many_threads(store: ObjectStore) -> None:
+    data = os.urandom(3_000_000)
+    store.put("k", data)
+
+    def whole(offset: int) -> bool:
+        return b"".join(store.stream_range("k", offset, len(data))) == data[offset:]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(whole, range(0, 24_000, 1_000)))
+
+
 @pytest.mark.parametrize(("length", "expected"), [(3, b"789"), (10, b"0123456789"), (11, b"0123456789"), (0, b"")])
 def test_suffixes(store: ObjectStore, length: int, expected: bytes) -> None:
     store.put("k", b"0123456789")
@@ -101,6 +147,9 @@ def test_what_is_not_there_is_told(store: ObjectStore) -> None:
             store.get_range(key, 0, 1)
         with pytest.raises(NotFound):
             store.get_suffix(key, 1)
+        for length in (0, 1):
+            with pytest.raises(NotFound):
+                next(store.stream_range(key, 0, length))
         store.delete(key)
     assert keys(store, "") == ["folder/k"]
 
@@ -140,6 +189,15 @@ def test_a_deleted_object_is_gone_and_may_be_deleted_again(store: ObjectStore) -
     assert keys(store, "") == []
 
 
+@pytest.mark.parametrize(("offset", "length"), [(-1, 5), (0, -1)])
+def test_ranges_that_cannot_be_are_refused(store: ObjectStore, offset: int, length: int) -> None:
+    store.put("k", b"x")
+    with pytest.raises(BadRequest):
+        store.get_range("k", offset, length)
+    with pytest.raises(BadRequest):
+        next(store.stream_range("k", offset, length))
+
+
 @pytest.mark.parametrize("key", ["../x", "a/../x", "..", "/x", "a b", "a\\b", "a~b", "\u00e9", "a\0b", "a\nb"])
 def test_keys_that_are_none_are_refused(store: ObjectStore, key: str) -> None:
     for call in (lambda: store.put(key, b"x"), lambda: store.head(key), lambda: store.get_range(key, 0, 1)):
@@ -147,6 +205,8 @@ def test_keys_that_are_none_are_refused(store: ObjectStore, key: str) -> None:
             call()
     with pytest.raises(BadRequest):
         store.delete(key)
+    with pytest.raises(BadRequest):
+        next(store.stream_range(key, 0, 1))
 
 
 def test_a_reader_never_meets_half_an_object(store: ObjectStore) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
+from random import Random
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -20,12 +22,15 @@ from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.adapters.s3_store import S3ObjectStore
 from ess_ray.core import chunk
+from ess_ray.core.chunk import write
+from ess_ray.core.chunk.read import STREAM_GAPS
 from ess_ray.core.errors import BadRequest, CorruptData, Unavailable
-from ess_ray.core.query import Contains, Equals, Field, Query
+from ess_ray.core.query import Contains, Equals, Field, Order, Query
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from tests.proxy import Fault, Proxy
 from tests.servers import READER, S3Server, free_ports
+from tests.systems import wait_until
 
 Make = Callable[..., pa.Table]
 ROWS = 60_000
@@ -128,6 +133,66 @@ def test_a_task_counts_what_it_asked_for(store: S3ObjectStore, stored: ObjectEnt
     assert len(s3_proxy.requests()) == again.gets == first.gets - 1  # the process knows the footer
 
 
+@pytest.fixture
+def large(store: S3ObjectStore, make_events: Make, t0_us: int, s3_proxy: Proxy) -> ObjectEntry:
+    """An object of ten row groups, over 8 MiB: more than is read without a stream."""
+    random = Random(7)
+    messages = [random.randbytes(200).hex() for _ in range(ROWS)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "ROWS_PER_GROUP", 6_000)
+        made = chunk.encode_object(make_events([t0_us + i for i in range(ROWS)], messages), ())
+    key = chunk.object_key("default", made.min_us, made.max_us, uuid4().hex, made.footer_bytes, made.index_bytes)
+    store.put(key, made.data)
+    s3_proxy.forget()
+    assert made.data.size > (STREAM_GAPS + 2) * store.coalesce_bytes
+    return ObjectEntry(key, made.data.size, "default", "2026-09-21", 13, ROWS, made.min_us, made.max_us, 0)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_large_scanned_object_takes_three_requests(
+    store: S3ObjectStore, large: ObjectEntry, s3_proxy: Proxy, order: Order
+) -> None:
+    query = Query(Contains(MESSAGE, "zq~", ignore_case=True), order=order)
+    result = run_task(store, ScanTask("default", query, (large,)))
+    assert result.failed == ()
+    assert len(s3_proxy.requests()) == result.gets == 3
+    assert result.bytes_read == large.size - len(b"PAR1")
+
+
+def test_row_groups_are_scanned_while_others_are_still_to_come(
+    store: S3ObjectStore, large: ObjectEntry, s3_proxy: Proxy
+) -> None:
+    asked = 0
+
+    def cancelled() -> bool:
+        # It is asked before each row group: at the sixth, the bytes of the last ones have not left the server.
+        nonlocal asked
+        asked += 1
+        if asked == 6:
+            s3_proxy.release()
+        return False
+
+    s3_proxy.hold(after_bytes=large.size * 3 // 4)
+    query = Query(Contains(MESSAGE, "zq~", ignore_case=True))
+    result = run_task(store, ScanTask("default", query, (large,)), cancelled)
+    assert (result.failed, result.gets, s3_proxy.left()) == ((), 3, 0)
+
+
+def test_a_cancelled_scan_ends_its_request(store: S3ObjectStore, large: ObjectEntry, s3_proxy: Proxy) -> None:
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 4
+
+    s3_proxy.hold(after_bytes=large.size // 2)
+    query = Query(Contains(MESSAGE, "zq~", ignore_case=True))
+    run_task(store, ScanTask("default", query, (large,)), cancelled)
+    s3_proxy.release()
+    wait_until(lambda: s3_proxy.left() == 1, "the answer is left")
+
+
 def test_a_missing_object_is_named_by_the_task(store: S3ObjectStore, stored: ObjectEntry) -> None:
     store.delete(stored.key)
     gone = replace(stored, key=stored.key.replace("0" * 32, "1" * 32))
@@ -145,6 +210,51 @@ def test_what_breaks_once_is_asked_again(store: S3ObjectStore, s3_proxy: Proxy, 
     s3_proxy.order(fault)
     assert store.get_suffix("k", 8) == b"23456789"
     assert [each.fault for each in s3_proxy.requests()] == [fault, None, fault, None]
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "cut", "drop"])
+def test_a_stream_that_breaks_once_is_taken_up(store: S3ObjectStore, s3_proxy: Proxy, fault: Fault) -> None:
+    data = os.urandom(5_000_000)
+    store.put("k", data)
+    s3_proxy.forget()
+    s3_proxy.order(fault)
+    assert b"".join(store.stream_range("k", 1_000, len(data))) == data[1_000:]
+    assert [each.fault for each in s3_proxy.requests()] == [fault, None]
+
+
+@pytest.fixture
+def giving_up(s3_location: S3Location, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> S3ObjectStore:
+    """A store whose client takes nothing up by itself."""
+    monkeypatch.setattr("ess_ray.adapters.s3_location.MAX_RETRIES", 0)
+    return replace(s3_location, endpoint=s3_proxy.endpoint).open()
+
+
+def test_a_stream_that_the_client_gives_up_is_asked_for_anew(giving_up: S3ObjectStore, s3_proxy: Proxy) -> None:
+    data = os.urandom(20_000_000)
+    giving_up.put("k", data)
+    s3_proxy.forget()
+    s3_proxy.order("end", times=3)
+    assert b"".join(giving_up.stream_range("k", 0, len(data))) == data
+    starts = [int(each.range.removeprefix("bytes=").partition("-")[0]) for each in s3_proxy.requests()]
+    assert len(starts) == 4
+    assert starts == sorted(set(starts)), "each goes on where the one before it broke"
+
+
+def test_a_stream_is_not_asked_for_anew_for_ever(
+    giving_up: S3ObjectStore, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_store, "MAX_RESUMED", 2)
+    giving_up.put("k", os.urandom(20_000_000))
+    s3_proxy.forget()
+    s3_proxy.order("end", times=1_000)
+    with pytest.raises(Unavailable):
+        list(giving_up.stream_range("k", 0, 20_000_000))
+    assert len(s3_proxy.requests()) == 3
+    s3_proxy.forget()
+    s3_proxy.order("reset", times=1_000)
+    with pytest.raises(Unavailable):
+        list(giving_up.stream_range("k", 0, 20_000_000))
+    assert len(s3_proxy.requests()) == 1, "what brought nothing is not asked for anew"
 
 
 @pytest.mark.parametrize("fault", ["503", "reset", "drop"])
@@ -174,7 +284,14 @@ def test_an_endpoint_where_nobody_listens_is_unavailable(
             call()
 
 
-@pytest.mark.parametrize("read", [lambda store: store.get_range("k", 0, 10), lambda store: store.get_suffix("k", 10)])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.get_range("k", 0, 10),
+        lambda store: store.get_suffix("k", 10),
+        lambda store: b"".join(store.stream_range("k", 0, 10)),
+    ],
+)
 def test_an_answer_that_is_not_what_was_asked_for_is_corrupt(
     store: S3ObjectStore, s3_proxy: Proxy, read: Callable[[S3ObjectStore], bytes]
 ) -> None:

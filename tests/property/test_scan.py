@@ -7,7 +7,7 @@ end, or in no row at all; row groups hold a few rows, so that every query meets 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core import chunk, prefilter
-from ess_ray.core.chunk import write
+from ess_ray.core.chunk import read, write
 from ess_ray.core.chunk.layout import Facts, facts_to_metadata
 from ess_ray.core.chunk.page import NotInPlace, TextBlock, unpack_deltas
 from ess_ray.core.event import EVENT_SCHEMA
@@ -41,14 +41,16 @@ from tests.property.test_filter import (
 )
 
 MESSAGE = Field("message")
+PIECE_BYTES = 997
+"""Of a stream: a row group has several, and few borders of the two meet."""
 MANY = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
-@pytest.fixture(autouse=True, scope="module", params=["few hits", "many hits"])
+@pytest.fixture(autouse=True, scope="module", params=["few hits", "many hits", "streamed"])
 def _small_limits(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Make row groups of three rows; and once take every search to be of no use after its first hit."""
+    """Make row groups of three rows; once take every search to be of no use after its first hit, once stream all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "ROWS_PER_GROUP", 3)
         patch.setattr(write, "INDEX_MIN_ROWS", 0)
@@ -57,6 +59,9 @@ def _small_limits(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(prefilter, "FEW_SHARE", 1.0)
         else:
             patch.setattr(prefilter, "FEW_SHARE", 0.0)
+        if request.param == "streamed":
+            patch.setattr(read, "MIN_STREAM_GAP_BYTES", 0)
+            patch.setattr(read, "STREAM_GAPS", 0)
         yield
 
 
@@ -67,6 +72,10 @@ class Bytes:
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         return self.data[offset : offset + length]
 
+    def stream_range(self, offset: int, length: int) -> Generator[bytes, None, None]:
+        for at in range(offset, offset + length, PIECE_BYTES):
+            yield self.data[at : min(at + PIECE_BYTES, offset + length)]
+
     def get_suffix(self, key: str, length: int) -> bytes:
         return self.data[len(self.data) - length :]
 
@@ -76,7 +85,14 @@ def opened(rows: pa.Table, gap_bytes: int, message_codec: write.MessageCodec = "
     data = encoded.data.to_pybytes()
     tail = data[-encoded.footer_bytes :]
     blob = Bytes(data)
-    return chunk.ObjectReader("k", len(data), tail, lambda at, size: blob.get_range("k", at, size), None, gap_bytes)
+    return chunk.ObjectReader(
+        "k",
+        len(data),
+        tail,
+        lambda at, size: blob.get_range("k", at, size),
+        gap_bytes=gap_bytes,
+        stream=blob.stream_range,
+    )
 
 
 def scanned(rows: pa.Table, query: Query, gap_bytes: int = 0) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.core.chunk import encode_object
+from ess_ray.core.chunk import encode_object, read, write
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Order, Query
 from ess_ray.ingest.seal import Sealed, entry_of
@@ -137,7 +137,20 @@ events = st.lists(
 )
 
 
+@pytest.fixture(params=["windows", "streams"])
+def _reading(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take requests to be dear, once, and stream row groups of two rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "streams":
+            patch.setattr(MemoryObjectStore, "coalesce_bytes", 1 << 20)
+            patch.setattr(write, "ROWS_PER_GROUP", 2)
+            patch.setattr(read, "WHOLE_BYTES", 0)
+            patch.setattr(read, "STREAM_GAPS", 0)
+        yield
+
+
 @settings(max_examples=150, deadline=None)
+@pytest.mark.usefixtures("_reading")
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @given(
     objects=st.lists(events, max_size=7),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from hashlib import sha256
 from typing import Any
 
@@ -28,6 +28,9 @@ class Bytes:
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         self.reads += 1
         return self.data[offset : offset + length]
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        yield self.get_range(key, offset, length)
 
     def get_suffix(self, key: str, length: int) -> bytes:
         self.reads += 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from copy import copy
 from hashlib import sha256
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core import chunk
-from ess_ray.core.chunk import read, scan, write
+from ess_ray.core.chunk import ranges, read, windows, write
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import And, Contains, Equals, Field, Order, Query
@@ -19,6 +20,9 @@ Make = Callable[..., pa.Table]
 MESSAGE = Field("message")
 COUNT = 60_000
 """Rows: four row groups."""
+PIECE_BYTES = 5_000
+"""Of a stream."""
+STREAM_GAP_BYTES = read.MIN_STREAM_GAP_BYTES
 
 
 class Requests:
@@ -33,10 +37,25 @@ class Requests:
         self.footer_bytes, self.index_bytes = encoded.footer_bytes, encoded.index_bytes
         self.tail_bytes = encoded.footer_bytes + encoded.index_bytes
         self.ranges: list[tuple[int, int]] = []
+        self.streamed: list[tuple[int, int]] = []
+        self.given = 0
+        """Bytes of streams."""
+        self.ends = 0
+        """Of streams that were ended."""
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         self.ranges.append((offset, offset + length))
         return self.data[offset : offset + length]
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        data = self.get_range(key, offset, length)
+        self.streamed.append((offset, offset + length))
+        try:
+            for at in range(0, length, PIECE_BYTES):
+                self.given += len(data[at : at + PIECE_BYTES])
+                yield data[at : at + PIECE_BYTES]
+        finally:
+            self.ends += 1
 
     def get_suffix(self, key: str, length: int) -> bytes:
         return self.get_range(key, len(self.data) - length, length)
@@ -95,7 +114,7 @@ def test_the_newest_of_a_common_term_read_little(many_groups: Requests, order: O
 @pytest.mark.parametrize("limit", [100, 1000])
 def test_a_probe_for_few_rows_of_a_phrase_reads_no_index(many_groups: Requests, limit: int) -> None:
     phrase = Query(Contains(MESSAGE, "phrase everywhere", True), limit=limit)
-    few = limit <= scan.PROBE_LIMIT
+    few = limit <= windows.PROBE_LIMIT
     assert chunk.index_first(phrase)
     assert chunk.index_first(phrase, probe=True) != few
     trace = Query(Equals(Field("trace_id"), "ab" * 16, False), limit=limit)
@@ -202,3 +221,164 @@ def test_rows_taken_from_dictionaries_are_the_rows(make_events: Make, t0_us: int
         indices = pa.array(chosen, pa.int64())
         taken = reader.read_rows(0, EVENT_SCHEMA.names, indices)
         assert pa.table(taken, schema=EVENT_SCHEMA).equals(rows.take(indices))
+
+
+# ------------------------------------------------------------------------------------------------------------- streams
+@pytest.fixture
+def streamed(many_groups: Requests, monkeypatch: pytest.MonkeyPatch) -> Requests:
+    """The object of 120 row groups; opened with STREAM_GAP_BYTES, more than 14 of them are streamed."""
+    monkeypatch.setattr(read, "STREAM_GAPS", 1)
+    fresh = copy(many_groups)
+    fresh.ranges, fresh.streamed, fresh.given, fresh.ends = [], [], 0, 0
+    return fresh
+
+
+SEEKS = {
+    "nothing": Contains(MESSAGE, "zq~", False),
+    "a few": Contains(MESSAGE, "needle", False),
+    "one of each row group": Contains(MESSAGE, "seldom", False),
+    "all": Contains(MESSAGE, "common", False),
+}
+
+
+STRETCHES: list[tuple[Order, int, list[int], int]] = [
+    ("newest", 1, [11_650], 1),
+    ("newest", 3, [11_650, 2_050, 250], 2),
+    ("oldest", 1, [250], 1),
+    ("oldest", 3, [250, 2_050, 11_650], 2),
+]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("limit", [1, 7, 90, 3_000, COUNT])
+@pytest.mark.parametrize("sought", SEEKS)
+def test_a_streamed_scan_finds_what_windows_find(streamed: Requests, sought: str, limit: int, order: Order) -> None:
+    query = Query(SEEKS[sought], limit=limit, order=order)
+    in_windows = chunk.scan_object(streamed.open(gap_bytes=32 * 1024), query)
+    assert not streamed.streamed
+    reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
+    found = chunk.scan_object(reader, query)
+    assert found.rows.equals(in_windows.rows)
+    assert streamed.ends == len(streamed.streamed)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(
+    streamed: Requests, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "WINDOW_GAPS", 2)  # the object would be five windows
+    reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
+    query = Query(SEEKS["one of each row group"], limit=400, order=order)
+    assert len(chunk.scan_object(reader, query).rows) == 120
+    assert reader.gets == len(streamed.ranges) == 3
+    assert len(streamed.streamed) == 1
+    assert reader.bytes_read == sum(end - start for start, end in streamed.ranges) == len(streamed.data) - len(b"PAR1")
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_row_groups_are_scanned_before_more_is_asked_of_the_stream(streamed: Requests, order: Order) -> None:
+    given: list[int] = []
+    reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
+
+    def note() -> bool:
+        given.append(streamed.given)
+        return False
+
+    chunk.scan_object(reader, Query(SEEKS["nothing"], order=order), note)
+    (start, end) = streamed.streamed[0]
+    spans = [reader.group_span(group) for group in range(reader.groups)]
+    asked = [last - start for first, last in spans if start <= first and last <= end]
+    assert len(asked) > 100
+    for bytes_given, bytes_needed in zip(given[-len(asked) :], asked, strict=True):
+        assert bytes_needed <= bytes_given < bytes_needed + PIECE_BYTES
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_cancelled_stream_is_ended_at_once(streamed: Requests, order: Order) -> None:
+    def cancelled() -> bool:
+        return streamed.given > len(streamed.data) / 3
+
+    found = chunk.scan_object(
+        streamed.open(gap_bytes=STREAM_GAP_BYTES), Query(SEEKS["all"], limit=COUNT, order=order), cancelled
+    )
+    assert len(streamed.streamed) == streamed.ends == 1
+    assert streamed.given < len(streamed.data) / 2
+    offsets = found.rows.column("offset").to_pylist()
+    assert offsets == [i for i in _in_order(order) if i not in (700, 30_000, 59_000)][: len(offsets)]
+
+
+def _in_order(order: Order) -> range:
+    return range(COUNT) if order == "oldest" else range(COUNT - 1, -1, -1)
+
+
+def test_a_stream_ends_where_the_limit_is_reached(streamed: Requests) -> None:
+    query = Query(SEEKS["one of each row group"], limit=12, order="oldest")
+    reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
+    assert len(chunk.scan_object(reader, query).rows) == 12
+    ((start, end),) = streamed.streamed
+    assert reader.group_span(11)[1] <= start + streamed.given < end
+    assert streamed.ends == 1
+
+
+@pytest.mark.parametrize(("order", "limit", "expected", "requests"), STRETCHES)
+def test_of_row_groups_far_apart_no_more_is_streamed_than_the_limit_needs(
+    make_events: Make,
+    t0_us: int,
+    order: Order,
+    limit: int,
+    expected: list[int],
+    requests: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(read, "MIN_STREAM_GAP_BYTES", 0)
+    monkeypatch.setattr(read, "STREAM_GAPS", 0)
+    monkeypatch.setattr(write, "ROWS_PER_GROUP", 200)
+    texts = [sha256(b"%d" % i).hexdigest() for i in range(12_000)]
+    sought = sha256(b"sought").hexdigest()
+    for i in (250, 2_050, 11_650):
+        texts[i] = sought
+    blob = Requests(make_events([t0_us + i for i in range(12_000)], texts))
+    found = chunk.scan_object(
+        blob.open(gap_bytes=16 * 1024), Query(Contains(MESSAGE, sought, False), limit=limit, order=order)
+    )
+    assert found.rows.column("offset").to_pylist() == expected
+    assert len(blob.streamed) == blob.ends == requests
+
+
+def test_what_only_a_small_column_decides_is_not_streamed_over_large_ones(
+    make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "STREAM_GAPS", 0)
+    monkeypatch.setattr(read, "MIN_STREAM_GAP_BYTES", 0)
+    monkeypatch.setattr(write, "ROWS_PER_GROUP", 500)
+    texts = [sha256(b"%d" % i).hexdigest() for i in range(10_000)]
+    hosts = [f"host-{i % 5}" for i in range(10_000)]
+    blob = Requests(make_events([t0_us + i for i in range(10_000)], texts, host=hosts))
+    reader = blob.open(gap_bytes=1024)
+    chunk.scan_object(reader, Query(Equals(Field("host"), "nowhere", False)))
+    assert not blob.streamed
+    assert reader.bytes_read < blob.tail_bytes + len(blob.data) / 2
+    chunk.scan_object(blob.open(gap_bytes=1024), Query(Contains(MESSAGE, "zq~", False)))
+    assert blob.streamed
+
+
+def test_a_stream_that_ends_early_is_corrupt(streamed: Requests) -> None:
+    whole = streamed.data
+    reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
+    streamed.data = whole[: len(whole) // 2]
+    with pytest.raises(CorruptData, match=f"{streamed.key} ends early"):
+        chunk.scan_object(reader, Query(SEEKS["nothing"], order="oldest"))
+    assert streamed.ends == len(streamed.streamed) == 1
+
+
+def test_a_range_is_cut_out_of_pieces_wherever_they_end() -> None:
+    data = bytes(range(200))
+    for piece_bytes in (1, 7, 64, 500):
+        pieces = [data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes)]
+        arriving = ranges.Arriving(iter([b"", *pieces, b""]), 1_000)
+        found = [
+            arriving.take(start, end).to_pybytes() for start, end in ((1_000, 1_003), (1_010, 1_010), (1_070, 1_150))
+        ]
+        assert found == [data[:3], b"", data[70:150]]
+        assert arriving.take(1_190, 1_300).to_pybytes() == data[190:]
+        assert arriving.take(1_300, 1_301).to_pybytes() == b""

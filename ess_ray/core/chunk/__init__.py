@@ -8,10 +8,12 @@ the footer and the skip index before it.
 - `layout`: names and facts: the key, what the footer tells.
 - `write`: rows to bytes.
 - `footer`: the tail, parsed and kept.
+- `ranges`: the bytes of an object that are in memory, and how few requests bring others.
 - `read`: bytes to rows: the ranges fetched, a row group's columns.
 - `page`: a column chunk's pages, decoded by ourselves so that their text is searched where it lies.
 - `hash`: the hash of rows that the footer tells.
 - `merge`: the rows of many objects in one order, for compaction.
+- `windows`: which row groups a scan reads next, and how many at once.
 - `scan`: a query's rows in one object.
 - `identity`: who an object's rows are, to compare objects by.
 - `check`: whether an object is what is told of it.
@@ -34,7 +36,8 @@ from ess_ray.core.chunk.layout import (
 )
 from ess_ray.core.chunk.merge import merged, open_bytes
 from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, open_object
-from ess_ray.core.chunk.scan import ObjectMatches, index_first, scan_object
+from ess_ray.core.chunk.scan import ObjectMatches, scan_object
+from ess_ray.core.chunk.windows import index_first
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [

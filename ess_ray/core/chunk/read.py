@@ -7,11 +7,10 @@ them. May not: where bytes lie, queries, matching.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from itertools import pairwise
-from typing import Any, Final, Protocol
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,28 +18,26 @@ import pyarrow.parquet as pq
 from ess_ray.core.chunk.footer import MAGIC_BYTES, Footer, FooterCache, parse_footer
 from ess_ray.core.chunk.layout import tail_parts
 from ess_ray.core.chunk.page import NotInPlace, TextBlock, text_blocks
+from ess_ray.core.chunk.ranges import WIDE_GAPS, Arriving, Fetch, Ranges, Stream, coalesced, in_few
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 
 GAP_BYTES: Final = 1024 * 1024
 """What a request costs, in bytes, where the store does not say: one to S3 takes 20 to 50 ms, in which 1 to 4 MiB arrive
 anyway. Ranges no further apart are fetched as one."""
-MAX_RANGES: Final = 2
-"""Requests for one window: gaps of up to WIDE_GAPS times the usual are read over rather than making more."""
-WIDE_GAPS: Final = 8
 WINDOW_GAPS: Final = 64
-"""A scan reads ahead this many times what a request costs: requests then add little, and 64 MiB of S3 bound memory.
-(Twice as much, a whole object as compaction makes it, was measured to take a task beyond 256 MiB.)
-"""
+"""What is not streamed is read ahead at most this many times what a request costs: requests then add little, and 64 MiB
+of S3 bound memory. (Twice as much was measured to take a task beyond 256 MiB.)"""
+MIN_STREAM_GAP_BYTES: Final = 256 * 1024
+"""Where a request costs less than so many bytes, only the columns that are wanted are read, in windows."""
+STREAM_GAPS: Final = 8
+"""Row groups of more bytes than this many times what a request costs are streamed: scanned while the next arrive. Of
+fewer, all are there by the time that scanning them takes, and then it can begin with the newest."""
 WHOLE_BYTES: Final = 128 * 1024
 """An object of no more is fetched whole by the first request: less than what a request costs."""
 MAX_SPARSE_SHARE: Final = 0.25
 """Of a row group's rows: for more, texts are decoded once for all instead of for each row taken."""
 _DICTIONARIES: Final = ["level", "service", "host", "log_id", "attributes.key_value.key", "attributes.key_value.value"]
-
-
-Fetch = Callable[[int, int], bytes]
-"""(offset, length) -> bytes of the object."""
 
 
 class Blobs(Protocol):
@@ -49,6 +46,17 @@ class Blobs(Protocol):
     def get_range(self, key: str, offset: int, length: int) -> bytes: ...
 
     def get_suffix(self, key: str, length: int) -> bytes: ...
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]: ...
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Row groups that one request streams, in the object's order, and the bytes from the first to the last of them."""
+
+    groups: tuple[int, ...]
+    start: int
+    end: int
 
 
 def open_object(
@@ -67,6 +75,9 @@ def open_object(
     def fetch(offset: int, length: int) -> bytes:
         return blobs.get_range(key, offset, length)
 
+    def stream(offset: int, length: int) -> Generator[bytes, None, None]:
+        return blobs.stream_range(key, offset, length)
+
     footer = footers.get(key, size) if footers is not None else None
     tail = None
     if footer is None:
@@ -74,7 +85,7 @@ def open_object(
         if with_index or index_bytes <= gap_bytes:
             footer_bytes += index_bytes
         tail = blobs.get_suffix(key, min(size, max(footer_bytes, WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
-    reader = ObjectReader(key, size, tail, fetch, footer, gap_bytes, footers)
+    reader = ObjectReader(key, size, tail, fetch, footer, gap_bytes, footers, stream)
     if footers is not None:
         footers.put(key, size, reader.footer)
     return reader
@@ -83,7 +94,7 @@ def open_object(
 class ObjectReader:
     """One object opened by its tail (or its known footer). Counts what it fetched; not for several threads at once.
 
-    `gap_bytes`: what a request costs, in bytes that could be read instead.
+    `gap_bytes`: what a request costs, in bytes that could be read instead. Without `stream`, nothing is streamed.
     """
 
     def __init__(
@@ -95,6 +106,7 @@ class ObjectReader:
         footer: Footer | None = None,
         gap_bytes: int = GAP_BYTES,
         footers: FooterCache | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self.key = key
         self.size = size
@@ -103,11 +115,13 @@ class ObjectReader:
         self.footer = footer if footer is not None else parse_footer(key, tail or b"")
         self.metadata = self.footer.metadata
         self.facts = self.footer.facts
-        self._bytes = _Ranges(size, tail or b"", self._counted(fetch))
+        self._bytes = Ranges(size, tail or b"", self._counted(fetch))
+        self._stream = stream
         self.gap_bytes = gap_bytes
         self.sharers = 1
         """Readers in work at the same time, which share what one may read ahead."""
         self._footers = footers
+        self._spans: dict[int, tuple[int, int]] = {}
         self._files: dict[bool, pq.ParquetFile] = {}
 
     def _counted(self, fetch: Fetch) -> Fetch:
@@ -115,11 +129,14 @@ class ObjectReader:
             data = fetch(offset, length)
             self.gets += 1
             self.bytes_read += len(data)
-            if len(data) != length:
-                raise CorruptData(f"{self.key} ends early: {len(data)} of {length} bytes at {offset}")
+            self._check_length(len(data), length, offset)
             return data
 
         return counted
+
+    def _check_length(self, length: int, wanted: int, offset: int) -> None:
+        if length != wanted:
+            raise CorruptData(f"{self.key} ends early: {length} of {wanted} bytes at {offset}")
 
     @property
     def knows_index(self) -> bool:
@@ -141,7 +158,7 @@ class ObjectReader:
 
     @property
     def window_bytes(self) -> int:
-        """How much a scan reads ahead."""
+        """How much a scan reads ahead of what it does not stream."""
         return self.gap_bytes * WINDOW_GAPS // self.sharers
 
     @property
@@ -159,8 +176,10 @@ class ObjectReader:
 
     def group_span(self, group: int) -> tuple[int, int]:
         """Give where a row group's bytes stand: [start, end)."""
-        ranges = self._chunk_ranges(group, self.footer.leaves)
-        return ranges[0][0], ranges[-1][1]
+        if group not in self._spans:
+            ranges = self._chunk_ranges(group, self.footer.leaves)
+            self._spans[group] = ranges[0][0], ranges[-1][1]
+        return self._spans[group]
 
     def _chunk_ranges(self, group: int, columns: Iterable[str]) -> list[tuple[int, int]]:
         row_group = self.metadata.row_group(group)
@@ -180,17 +199,68 @@ class ObjectReader:
         When what lies around them is small, the row groups are fetched whole: then their other columns cost no request
         later.
         """
+        for start, end in self._requests(groups, columns):
+            self._bytes.fetch(start, end)
+
+    def _requests(self, groups: Sequence[int], columns: Iterable[str]) -> list[tuple[int, int]]:
         names = list(columns)
-        wanted = [span for group in groups for span in self._chunk_ranges(group, names) if not self._bytes.holds(*span)]
-        if not wanted:
-            return
-        ranges = _in_few(_coalesced(wanted, self.gap_bytes), self.gap_bytes * WIDE_GAPS)
+        chunks = (span for group in groups for span in self._chunk_ranges(group, names))
+        wanted = [span for span in chunks if not self._bytes.holds(*span)]
         spans = [self.group_span(group) for group in groups]
-        for start, end in ranges:
+        requests = []
+        for start, end in in_few(coalesced(wanted, self.gap_bytes), self.gap_bytes * WIDE_GAPS):
             first = min(span[0] for span in spans if span[1] > start)
             last = max(span[1] for span in spans if span[0] < end)
             whole = start - first <= self.gap_bytes and last - end <= self.gap_bytes
-            self._bytes.hold(*((first, last) if whole else (start, end)))
+            requests.append((first, last) if whole else (start, end))
+        return requests
+
+    @property
+    def streams(self) -> bool:
+        """Whether requests are so dear that a scan of many row groups is one."""
+        return self._stream is not None and self.gap_bytes >= MIN_STREAM_GAP_BYTES
+
+    def stretches(self, groups: Sequence[int], columns: Iterable[str]) -> list[Stretch]:
+        """Cut row groups into what a request each should stream, in the object's order.
+
+        Into none if they are few, or if the columns are so much less that row groups should not be read whole.
+        """
+        size = sum(end - start for start, end in map(self.group_span, groups))
+        if not self.streams or size <= self.gap_bytes * STREAM_GAPS:
+            return []
+        spans = [(group, *self.group_span(group)) for group in sorted(groups)]
+        stretches = []
+        for start, end in self._requests(groups, columns):
+            inside = tuple(group for group, first, last in spans if start <= first and last <= end)
+            stretches.append(Stretch(inside, start, end))
+        return stretches if sum(len(stretch.groups) for stretch in stretches) == len(groups) else []
+
+    def stream(self, stretch: Stretch) -> Generator[int, None, None]:
+        """Give a stretch's row groups as their bytes arrive, each held until the next is asked for; one request.
+
+        To be closed, which ends the request. No thread reads ahead: what arrives while a row group is scanned waits in
+        the connection's buffers.
+        """
+        assert self._stream is not None
+        self.gets += 1
+        with closing(self._stream(stretch.start, stretch.end - stretch.start)) as pieces:
+            arriving = Arriving(self._counted_pieces(pieces), stretch.start)
+            try:
+                for group in stretch.groups:
+                    start, end = self.group_span(group)
+                    data = arriving.take(start, end)
+                    self._check_length(len(data), end - start, start)
+                    self._bytes.hold(start, data)
+                    del data  # else it would be there until all of the next row group is
+                    yield group
+                    self._bytes.forget()
+            finally:
+                self._bytes.forget()
+
+    def _counted_pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.bytes_read += len(piece)
+            yield piece
 
     def forget(self) -> None:
         """Let go of all fetched bytes but the tail."""
@@ -287,81 +357,3 @@ def _plain_map(array: pa.MapArray) -> pa.MapArray:
 
 def _typed(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     return column if column.type.equals(wanted) else column.cast(wanted)
-
-
-def _coalesced(ranges: Iterable[tuple[int, int]], gap_bytes: int) -> list[tuple[int, int]]:
-    """Join ranges [start, end) that lie no more than `gap_bytes` apart."""
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if joined and start - joined[-1][1] <= gap_bytes:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _in_few(ranges: list[tuple[int, int]], max_gap_bytes: int) -> list[tuple[int, int]]:
-    """Join ascending ranges over their smallest gaps until there are MAX_RANGES, as far as no gap is larger."""
-    while len(ranges) > MAX_RANGES:
-        gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
-        at = min(range(len(gaps)), key=gaps.__getitem__)
-        if gaps[at] > max_gap_bytes:
-            break
-        ranges = [*ranges[:at], (ranges[at][0], ranges[at + 1][1]), *ranges[at + 2 :]]
-    return ranges
-
-
-class _Ranges(io.RawIOBase):
-    """A seekable file over ranges of an object: the tail, what is held, and, for anything else, a request."""
-
-    def __init__(self, size: int, tail: bytes, fetch: Fetch) -> None:
-        super().__init__()
-        self._size, self._fetch = size, fetch
-        self._at = 0
-        self._tail = (size - len(tail), pa.py_buffer(tail))
-        self.forget()
-
-    def forget(self) -> None:
-        self._held: list[tuple[int, pa.Buffer]] = [self._tail]
-
-    def hold(self, start: int, end: int) -> None:
-        self._held.append((start, pa.py_buffer(self._fetch(start, end - start))))
-
-    def _find(self, start: int, end: int) -> tuple[int, pa.Buffer] | None:
-        for at, data in reversed(self._held):
-            if at <= start and end <= at + len(data):
-                return start - at, data
-        return None
-
-    def holds(self, start: int, end: int) -> bool:
-        return self._find(start, end) is not None
-
-    def view(self, start: int, end: int) -> pa.Buffer:
-        """Give [start, end) without a copy if it is held in one piece."""
-        found = self._find(start, end)
-        return found[1].slice(found[0], end - start) if found else pa.py_buffer(self._fetch(start, end - start))
-
-    def read_range(self, start: int, end: int) -> bytes:
-        """Read [start, end), which is not held afterwards."""
-        return self._fetch(start, end - start)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def read(self, size: int = -1) -> Any:
-        size = self._size - self._at if size is None or size < 0 else min(size, self._size - self._at)
-        if size <= 0:
-            return b""
-        data = self.view(self._at, self._at + size)
-        self._at += size
-        return data

@@ -2,28 +2,26 @@
 
 Row groups that the skip index rules out are never read. For each other: tests of small columns first; then the
 messages are searched as one text (`core/prefilter`) for rows that can match; then `filter_batch` decides those; then
-the other columns are read, where rows matched. May live here: in which order columns are looked at, and how much is
-read ahead. May not: matching, pages, merging of objects.
+the other columns are read, where rows matched. May live here: in which order columns are looked at, and rows put into
+answer order. May not: matching, pages, what is read next (windows), merging of objects.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from ess_ray.core.chunk.page import NotInPlace, TextBlock
-from ess_ray.core.chunk.read import ObjectReader
+from ess_ray.core.chunk.read import ObjectReader, Stretch
+from ess_ray.core.chunk.windows import Windows
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.index import Index, can_tell
-from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text, needs
-from ess_ray.core.merge import EMPTY, first_copies
+from ess_ray.core.merge import CUT_SHARE, EMPTY, first_copies
 from ess_ray.core.prefilter import Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
 
@@ -31,16 +29,6 @@ SMALL_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp", "level", "s
     *("log_id", "vnode", "offset", "row")
 }
 """Columns of under one stored byte a row: tested before any larger one is looked at."""
-ID_COLUMNS: Final = frozenset({"trace_id", "span_id", "event_id"})
-MIN_SELECTIVE_BYTES: Final = 8
-"""Of a text: shorter ones are mostly words, which are everywhere."""
-PROBE_LIMIT: Final = 256
-"""Rows: so few are in the newest row group, if one row in 64 matches. Then looking there costs less than the index."""
-RAMP_MARGIN: Final = 1.25
-"""Rows read ahead for each that a limit is expected to need: hits are not spread evenly."""
-MIN_FEW_GROUPS: Final = 4
-FEW_GROUPS_SHARE: Final = 1 / 16
-"""Of an object's row groups: when the index leaves so few, what is sought is rare, and they are read at once."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +49,6 @@ class _Found:
     columns: dict[str, pa.ChunkedArray]
 
 
-def index_first(query: Query, probe: bool = False) -> bool:
-    """Guess whether few row groups hold what a query seeks: an id, or a text of MIN_SELECTIVE_BYTES; only costs depend
-    on it: then the skip index is read before anything else. Where a `probe` for few rows begins, only for an id: a text
-    may be a phrase that is everywhere."""
-    return _is_selective(_needs(query), texts=not (probe and query.limit <= PROBE_LIMIT))
-
-
-def _is_selective(formula: Formula, texts: bool) -> bool:
-    match formula:
-        case AllOf(parts):
-            return any(_is_selective(part, texts) for part in parts)
-        case AnyOf(parts):
-            return all(_is_selective(part, texts) for part in parts)
-        case Text(folded):
-            return texts and len(folded) >= MIN_SELECTIVE_BYTES
-        case Holds(field, folded):
-            return folded is not None and (field.attribute or field.name in ID_COLUMNS)
-
-
 def scan_object(
     reader: ObjectReader, query: Query, cancelled: Callable[[], bool] = lambda: False, probe: bool = False
 ) -> ObjectMatches:
@@ -89,115 +58,67 @@ def scan_object(
     wants. `cancelled` is asked between row groups, since nothing can interrupt the native code that matches one.
     `probe`: see `index_first`.
     """
-    plan, answer = _Plan(query), _Answer(query)
-    groups = _Groups(reader, query, probe)
+    scan = _Scan(reader, query, cancelled, probe)
     # Row groups follow each other in time, so that a row of one yet unread can precede no row found.
-    while not answer.reached(0) and (window := groups.next(answer.kept)):
-        reader.fetch(window, plan.tested or EVENT_SCHEMA.names)
+    while not scan.answer.reached(0) and (window := scan.windows.next(scan.answer.kept)):
+        if window.stretches:
+            scan.streamed(window.stretches)
+        else:
+            scan.held(window.groups)
+    return scan.answer.matches()
+
+
+class _Scan:
+    """A scan under way: what is sought, what is left to read, what was found."""
+
+    def __init__(self, reader: ObjectReader, query: Query, cancelled: Callable[[], bool], probe: bool) -> None:
+        self._reader, self._cancelled = reader, cancelled
+        self._newest = query.order == "newest"
+        self._plan = _Plan(query)
+        self._tested = self._plan.tested or EVENT_SCHEMA.names
+        self.windows = Windows(reader, query, self._tested, probe)
+        self.answer = _Answer(query)
+
+    def held(self, groups: list[int]) -> None:
+        """Scan row groups that are fetched together, in answer order, as far as the limit needs them."""
+        reader, answer = self._reader, self.answer
+        reader.fetch(groups, self._tested)
         found: list[_Found] = []
-        for place, group in enumerate(window):
+        for place, group in enumerate(groups):
             if answer.reached(sum(len(part.rows) for part in found)):
-                groups.give_back(window[place:])  # they are wanted after all if some of the rows found are repeats
+                self.windows.give_back(groups[place:])  # they are wanted after all if some of the rows are repeats
                 break
-            if cancelled():
-                groups.end()
+            if self._cancelled():
+                self.windows.end()
                 break
-            part = plan.find(reader, group)
+            part = self._plan.find(reader, group)
             if len(part.rows):
                 found.append(part)
-        reader.fetch([part.group for part in found], (name for name in EVENT_SCHEMA.names if name not in plan.tested))
+        others = (name for name in EVENT_SCHEMA.names if name not in self._plan.tested)
+        reader.fetch([part.group for part in found], others)
         for part in found:
             answer.add(reader, part)
         reader.forget()
-    return answer.matches()
 
-
-@lru_cache(maxsize=16)
-def _needs(query: Query) -> Formula:
-    """Give what the skip index is asked for, once a query: a task scans many objects."""
-    return needs(query)
-
-
-class _Groups:
-    """The row groups left to scan, in answer order, cut into windows: what is fetched at once.
-
-    The first window has as many as could fill the limit; each further one as many as the rows found so far make likely
-    to fill it, at least as many as all before, so that there are few. Where the index is a request of its own and
-    unlikely to rule much out, it is not read before a first window has left the limit unfilled, and only if what is
-    then likely to be read has more bytes than the index.
-    """
-
-    def __init__(self, reader: ObjectReader, query: Query, probe: bool) -> None:
-        self._reader, self._query = reader, query
-        groups = list(range(reader.groups))
-        if query.start_us is not None or query.end_us is not None:
-            groups = [group for group in groups if query.overlaps(*reader.group_times(group))]
-        self._left = groups[::-1] if query.order == "newest" else groups
-        self._scanned = 0
-        self._few = False
-        self._pruned = False
-        if reader.knows_index or index_first(query, probe):
-            self._prune()
-
-    def _prune(self) -> None:
-        self._pruned = True
-        sought = _needs(self._query)
-        if not self._left or not can_tell(sought) or not self._reader.index:
-            return
-        kept = set(Index(self._reader.index, self._reader.groups).keep(sought))
-        few = max(min(MIN_FEW_GROUPS, len(self._left) // 2), self._reader.groups * FEW_GROUPS_SHARE)
-        self._left = [group for group in self._left if group in kept]
-        self._few = len(self._left) <= few
-
-    def end(self) -> None:
-        """Leave out all that is left."""
-        self._left = []
-
-    def give_back(self, groups: list[int]) -> None:
-        """Take back the end of the window given last, which was not scanned."""
-        self._left = [*groups, *self._left]
-        self._scanned -= sum(map(self._reader.group_rows, groups))
-
-    def next(self, found: int) -> list[int]:
-        """Give the next window, with so many rows of the answer found so far; empty at the end."""
-        wanted = self._wanted(self._query.limit - found)
-        unfilled = bool(self._scanned) and not self._pruned
-        if unfilled and (not found or self._bytes_of(wanted) > self._reader.facts.index_bytes):
-            self._prune()
-            wanted = self._wanted(self._query.limit - found)
-        least_bytes = (
-            self._reader.gap_bytes if self._scanned else 0
-        )  # fewer would cost as much, where requests are dear
-        window: list[int] = []
-        rows = size = 0
-        for group in self._left:
-            start, end = self._reader.group_span(group)
-            enough = rows >= wanted and size >= least_bytes
-            if window and (enough or size + end - start > self._reader.window_bytes):
-                break
-            window.append(group)
-            size += end - start
-            rows += self._reader.group_rows(group)
-        self._left = self._left[len(window) :]
-        self._scanned += rows
-        return window
-
-    def _bytes_of(self, rows: float) -> float:
-        """Estimate what so many of the rows left take in the store."""
-        if not self._left:
-            return 0
-        left = [self._reader.group_span(group) for group in (self._left[0], self._left[-1])]
-        size = max(end for _, end in left) - min(start for start, _ in left)
-        return min(1.0, rows / sum(map(self._reader.group_rows, self._left))) * size
-
-    def _wanted(self, missing: int) -> float:
-        """Give how many rows are likely to hold as many matches as are missing."""
-        if self._few:
-            return math.inf
-        if not self._scanned:
-            return missing
-        found = self._query.limit - missing
-        return max(self._scanned, RAMP_MARGIN * missing * self._scanned / max(1, found))
+    def streamed(self, stretches: list[Stretch]) -> None:
+        """Scan row groups as they arrive, each with all its columns. A stream runs forwards: for the newest, what it
+        brings is put in front of what it brought, and the limit can end the scan only after a stretch."""
+        for stretch in stretches[::-1] if self._newest else stretches:
+            with closing(self._reader.stream(stretch)) as arriving:
+                for group in arriving:
+                    if self._cancelled():
+                        self.windows.end()
+                        return  # without what waits, since newer rows may be missing before it
+                    part = self._plan.find(self._reader, group)
+                    if len(part.rows) and self._newest:
+                        self.answer.add_before(self._reader, part)
+                    elif len(part.rows):
+                        self.answer.add(self._reader, part)
+                        if self.answer.reached(0):
+                            return
+            self.answer.settle()
+            if self.answer.reached(0):
+                return
 
 
 class _Answer:
@@ -207,7 +128,8 @@ class _Answer:
         self._query = query
         self._rows: list[pa.Table] = []
         self._seen: set[str] = set()
-        self._matched = self._repeats = self._kept = 0
+        self._before: list[pa.Table] = []
+        self._matched = self._repeats = self._kept = self._waiting = 0
 
     @property
     def kept(self) -> int:
@@ -221,20 +143,48 @@ class _Answer:
     def add(self, reader: ObjectReader, found: _Found) -> None:
         """Read the other columns of the rows found and append them in answer order."""
         self._matched += len(found.rows)
-        if self.reached(0):
-            return
+        if not self.reached(0):
+            self._append(self._rows_of(reader, found))
+
+    def add_before(self, reader: ObjectReader, found: _Found) -> None:
+        """Do so with rows that precede those given before, since `settle`: a stream brings the newest last.
+
+        Rows that so many others precede by now that they cannot be in the answer are let go of.
+        """
+        self._matched += len(found.rows)
+        rows = self._rows_of(reader, found)
+        self._before.append(rows)
+        self._waiting += len(rows)
+        if self._waiting >= (1 + CUT_SHARE) * self._missing:
+            waiting, repeats = first_copies(pa.concat_tables(self._before[::-1]), set(), self._seen)
+            self._repeats += repeats
+            self._before = [waiting.slice(0, self._missing)]
+            self._waiting = len(self._before[0])
+
+    def settle(self) -> None:
+        """Append what `add_before` was given."""
+        for rows in self._before[::-1]:
+            self._append(rows)
+        self._before, self._waiting = [], 0
+
+    @property
+    def _missing(self) -> int:
+        return self._query.limit - self._kept
+
+    def _rows_of(self, reader: ObjectReader, found: _Found) -> pa.Table:
         indices, columns = found.rows, found.columns
         if self._query.order == "newest":
             indices = indices[::-1]
             columns = {name: column[::-1] for name, column in columns.items()}
         if not reader.facts.ids:  # then none of the rows can be a repeat, and more than are missing are of no use
-            missing = self._query.limit - self._kept
-            indices = indices[:missing]
-            columns = {name: column[:missing] for name, column in columns.items()}
+            indices = indices[: self._missing]
+            columns = {name: column[: self._missing] for name, column in columns.items()}
         others = [name for name in EVENT_SCHEMA.names if name not in columns]
         columns = {**columns, **reader.read_rows(found.group, others, indices)}
-        arrays = [columns[name] for name in EVENT_SCHEMA.names]
-        rows, repeats = first_copies(pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA), self._seen)
+        return pa.Table.from_arrays([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)
+
+    def _append(self, rows: pa.Table) -> None:
+        rows, repeats = first_copies(rows, self._seen)
         self._repeats += repeats
         self._kept += len(rows)
         self._rows.append(rows)

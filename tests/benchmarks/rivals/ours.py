@@ -9,7 +9,8 @@ import asyncio
 import importlib.metadata
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +77,13 @@ class _Counted:
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         return self._got(self._store.get_range(key, offset, length))
+
+    def stream_range(self, key: str, offset: int, length: int) -> Generator[bytes, None, None]:
+        self.requests += 1
+        with closing(self._store.stream_range(key, offset, length)) as pieces:
+            for piece in pieces:
+                self.bytes += len(piece)
+                yield piece
 
     def get_suffix(self, key: str, length: int) -> bytes:
         return self._got(self._store.get_suffix(key, length))
