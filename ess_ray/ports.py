@@ -400,7 +400,7 @@ class ResultStore(Protocol):
     """Answers under (tenant, query id), appended in final order, read by position, expiring after a while."""
 
     async def create(self, tenant: str, query_id: str, state: AnswerState, question: str = "") -> None:
-        """Begin an answer. `question` is kept beside it as it is: text from which it can be asked again, if there is any."""
+        """Begin an answer. `question` is kept beside it: text from which it can be asked again, empty if it cannot."""
         ...
 
     async def question(self, tenant: str, query_id: str) -> str:

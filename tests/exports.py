@@ -1,0 +1,95 @@
+"""Exports over stored and buffered events in memory, with slices as small as a test wants them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+
+import pyarrow as pa
+
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.core.chunk import encode_object
+from ess_ray.core.query import Query
+from ess_ray.ingest.buffer import Frozen, filter_frozen
+from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.ports import Advance, ObjectEntry, ScanExecutor, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
+from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.scan import run_task
+from ess_ray.search.slices import SliceLimits
+
+
+class Counted:
+    """ScanExecutor in this process, one task after the other, remembering them."""
+
+    def __init__(self, store: MemoryObjectStore) -> None:
+        self._store = store
+        self.tasks: list[ScanTask] = []
+        self.most_rows = 0
+        """Of one task's result."""
+
+    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        for index, task in enumerate(tasks):
+            self.tasks.append(task)
+            result = run_task(self._store, task)
+            self.most_rows = max(self.most_rows, len(result.rows))
+            yield index, result
+
+
+class Buffers:
+    """InFlight of one owner, which filters as a persist actor does."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows
+        self.covers = True
+
+    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+        ranges = {vnode: VnodeRange(0, end) for vnode, end in min_ends.items()} if self.covers else {}
+        return [filter_frozen(Frozen(ranges, tuple(self._rows.to_batches())), query)]
+
+
+class World:
+    """One tenant's objects and buffered rows, with a searcher over them."""
+
+    def __init__(
+        self,
+        objects: Sequence[pa.Table],
+        buffered: pa.Table,
+        *,
+        limits: SearchLimits = SearchLimits(in_place_bytes=0),  # noqa: B008
+        slices: SliceLimits = SliceLimits(),  # noqa: B008
+        most: int = MAX_EXPORTS,
+    ) -> None:
+        self.store, self.catalog = MemoryObjectStore(lambda: 0), MemoryCatalog()
+        self.results = MemoryResultStore(lambda: 0)
+        self.log, self.buffers = MemoryLog(1), Buffers(buffered)
+        self.entries = [self._put(rows.sort_by("timestamp")) for rows in objects]
+        self.catalog.writer().commit("elsewhere", self.entries, {0: Advance(0, 1)})
+        self.counted = Counted(self.store)
+        executor: ScanExecutor = self.counted
+        self.searcher = Searcher(self.log, self.catalog, self.store, self.buffers, executor, self.results, limits)
+        self.exporter = Exporter(self.searcher, self.results, most=most, limits=slices)
+
+    def _put(self, rows: pa.Table) -> ObjectEntry:
+        entry = entry_of(Sealed("default", encoded := encode_object(rows, [])), 0)
+        self.store.put(entry.key, encoded.data)
+        return entry
+
+    async def asked(self, query: Query) -> str:
+        """Ask a query and give its id, once it has ended."""
+        query_id = await self.searcher.start("default", query)
+        await self.searcher.wait("default", query_id, 60)
+        self.counted.tasks.clear()
+        self.counted.most_rows = 0
+        return query_id
+
+    async def open(self, query: Query) -> Export:
+        return await self.exporter.open("default", await self.asked(query))
+
+    async def exported(self, query: Query) -> list[pa.Table]:
+        """Export a query's answer: the pieces, in the order in which they came."""
+        export = await self.open(query)
+        try:
+            return [piece async for piece in export.tables()]
+        finally:
+            export.close()
