@@ -12,9 +12,9 @@ from ess_ray.core.chunk import encode_object
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Frozen, filter_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance, ObjectEntry, ScanExecutor, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View, VnodeRange
 from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.run import Lane, Searcher, SearchLimits
 from ess_ray.search.scan import run_task
 from ess_ray.search.slices import SliceLimits
 
@@ -63,12 +63,29 @@ class World:
         self.store, self.catalog = MemoryObjectStore(lambda: 0), MemoryCatalog()
         self.results = MemoryResultStore(lambda: 0)
         self.log, self.buffers = MemoryLog(1), Buffers(buffered)
-        self.entries = [self._put(rows.sort_by("timestamp")) for rows in objects]
-        self.catalog.writer().commit("elsewhere", self.entries, {0: Advance(0, 1)})
+        self.entries: list[ObjectEntry] = []
+        self._commits = 0
+        self.commit(*objects)
         self.counted = Counted(self.store)
-        executor: ScanExecutor = self.counted
-        self.searcher = Searcher(self.log, self.catalog, self.store, self.buffers, executor, self.results, limits)
-        self.exporter = Exporter(self.searcher, self.results, most=most, limits=slices)
+        self._slices, self._most = slices, most
+        self._search_by(limits, {})
+
+    def limited(self, limits: SearchLimits, lanes: Mapping[str, Lane] | None = None) -> World:
+        """Have searches run within other limits, or on more lanes."""
+        self._search_by(limits, lanes or {})
+        return self
+
+    def _search_by(self, limits: SearchLimits, lanes: Mapping[str, Lane]) -> None:
+        parts = (self.log, self.catalog, self.store, self.buffers, self.counted, self.results)
+        self.searcher = Searcher(*parts, limits, lanes=lanes)
+        self.exporter = Exporter(self.searcher, self.results, most=self._most, limits=self._slices)
+
+    def commit(self, *objects: pa.Table) -> None:
+        """Store more objects, all in one commit."""
+        entries = [self._put(rows.sort_by("timestamp")) for rows in objects]
+        self.catalog.writer().commit("elsewhere", entries, {0: Advance(self._commits, self._commits + 1)})
+        self.entries += entries
+        self._commits += 1
 
     def _put(self, rows: pa.Table) -> ObjectEntry:
         entry = entry_of(Sealed("default", encoded := encode_object(rows, [])), 0)

@@ -105,6 +105,11 @@ class Plan:
     def objects_pruned(self) -> int:
         return self.objects_total - len(self)
 
+    @property
+    def sizes(self) -> Ints:
+        """Stored bytes of each object, in scan order."""
+        return self._chosen.sizes[self._at]
+
     def entries(self, start: int, end: int) -> tuple[ObjectEntry, ...]:
         """Make the entries at places [start, end) of the scan order."""
         return tuple(self._chosen.entries(self._at[start:end]))

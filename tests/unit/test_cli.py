@@ -19,7 +19,6 @@ from typing import Any
 import click
 import orjson
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -30,6 +29,7 @@ from ess_ray.cli import main
 from ess_ray.cli.checks import Listener
 from ess_ray.core.event import format_timestamp
 from ess_ray.runtime.processes import RunFile, boot_id
+from tests.http_server import served
 
 DEADLINE_S = 30.0
 
@@ -134,19 +134,8 @@ def page(state: str, *messages: str, incomplete: tuple[str, ...] = (), complete:
 def contract() -> Iterator[tuple[Contract, str]]:
     """A server on a free loopback port, and its address."""
     contract = Contract()
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(contract.app, log_level="error", ws="none", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    deadline = time.monotonic() + DEADLINE_S
-    while not server.started:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-    yield contract, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(DEADLINE_S)
-    listener.close()
+    with served(contract.app) as url:
+        yield contract, url
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ from ess_ray.core.chunk.layout import (
     tail_bytes,
 )
 from ess_ray.core.chunk.merge import merged, open_bytes
-from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, open_object
-from ess_ray.core.chunk.scan import ObjectMatches, index_first, scan_object
+from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, expected_gets, open_object
+from ess_ray.core.chunk.scan import ObjectMatches, index_first, scan_object, sought_first
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "doubled",
     "encode_object",
     "encode_stream",
+    "expected_gets",
     "index_first",
     "merged",
     "object_key",
@@ -68,5 +69,6 @@ __all__ = [
     "parts_for",
     "read_identities",
     "scan_object",
+    "sought_first",
     "tail_bytes",
 ]

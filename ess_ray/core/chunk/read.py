@@ -13,6 +13,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,6 +40,8 @@ MAX_SPARSE_SHARE: Final = 0.25
 """Of a row group's rows: for more, texts are decoded once for all instead of for each row taken."""
 _DICTIONARIES: Final = ["level", "service", "host", "log_id", "attributes.key_value.key", "attributes.key_value.value"]
 
+
+Ints = npt.NDArray[np.int64]
 
 Fetch = Callable[[int, int], bytes]
 """(offset, length) -> bytes of the object."""
@@ -78,6 +82,13 @@ def open_object(
     if footers is not None:
         footers.put(key, size, reader.footer)
     return reader
+
+
+def expected_gets(sizes: Ints, left: Ints, gap_bytes: int) -> Ints:
+    """Estimate the requests for objects of these sizes with so many bytes left to read: the tail, the first row groups,
+    and then windows. What is known already, or ruled out, makes fewer; matches far apart make up to twice as many."""
+    windows = -(-left // max(1, gap_bytes * WINDOW_GAPS))
+    return np.where(sizes <= WHOLE_BYTES, 1, 2 + windows)
 
 
 class ObjectReader:
