@@ -261,6 +261,7 @@ def test_a_client_that_takes_nothing_loses_its_place(
             until(lambda: "broken off" in caplog.text, "it is waited for without end")
             with pytest.raises(httpx.RemoteProtocolError):
                 answer.read()
+        monkeypatch.setattr(deployed, "STALLED_S", DEADLINE_S)
         assert len(httpx.get(where).text.splitlines()) == 20_000
 
 
