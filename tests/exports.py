@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
+from fastapi import FastAPI, Request
 
+from deployments.explain import route_explain
+from deployments.export import route_export
+from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import encode_object
@@ -13,6 +18,7 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Frozen, filter_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.search.explain import Explainer
 from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
 from ess_ray.search.run import Lane, Searcher, SearchLimits
 from ess_ray.search.scan import run_task
@@ -110,3 +116,24 @@ class World:
             return [piece async for piece in export.tables()]
         finally:
             export.close()
+
+
+async def _tenant(request: Request) -> str:
+    return request.headers.get("x-test-tenant", "default")
+
+
+async def _well() -> list[str]:
+    return []
+
+
+async def _nothing(*_: object) -> dict[str, Any]:
+    return {}
+
+
+def app_of(world: World) -> FastAPI:
+    """Give the search application over a world; the tenant is the request's x-test-tenant."""
+    api = SearchApi(world.searcher, world.results, _tenant, _tenant, _well, _nothing, _nothing, _nothing)
+    app = create_search_app(api)
+    route_export(app, _tenant, world.exporter)
+    route_explain(app, _tenant, api.executor, Explainer(world.searcher, 0, 1 << 20))
+    return app

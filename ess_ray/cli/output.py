@@ -5,11 +5,12 @@ May live here: how things look. May not: what is shown.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import click
 import orjson
@@ -48,6 +49,12 @@ def write(data: bytes) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def leave_unread() -> NoReturn:
+    """End well, as who read standard output has left (`ess ... | head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds a reader
+    sys.exit(0)
 
 
 def tell(text: str) -> None:

@@ -15,42 +15,17 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fastapi import FastAPI, Request
 
 from deployments import export as deployed
-from deployments.explain import route_explain
-from deployments.export import route_export
-from deployments.search import SearchApi, create_search_app
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Record, ScanResult, ScanTask
-from ess_ray.search.explain import Explainer
 from ess_ray.search.run import Lane, SearchLimits
 from ess_ray.search.slices import SliceLimits
-from tests.exports import World
+from tests.exports import World, app_of
 from tests.http_server import served
 
 Tables = Callable[..., pa.Table]
 DEADLINE_S = 30.0
-
-
-async def tenant(request: Request) -> str:
-    return request.headers.get("x-test-tenant", "default")
-
-
-async def well() -> list[str]:
-    return []
-
-
-async def nothing(*_: object) -> dict[str, Any]:
-    return {}
-
-
-def app_of(world: World) -> FastAPI:
-    api = SearchApi(world.searcher, world.results, tenant, tenant, well, nothing, nothing, nothing)
-    app = create_search_app(api)
-    route_export(app, tenant, world.exporter)
-    route_explain(app, tenant, api.executor, Explainer(world.searcher, 0, 1 << 20))
-    return app
 
 
 class Slow:
