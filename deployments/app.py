@@ -18,6 +18,8 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
+from deployments.explain import route_explain
+from deployments.export import route_export
 from deployments.inside import FLUSH_TIMEOUT_S, Inside
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
@@ -37,6 +39,8 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System
+from ess_ray.search.explain import Explainer, Pricing
+from ess_ray.search.export import Exporter
 from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.run import Searcher, SearchLimits
 from ess_ray.search.tail import EndsReader, Parts
@@ -196,40 +200,39 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
 
 def _search_builder(system: System) -> Callable[[], FastAPI]:
     def build() -> FastAPI:
-        log, catalog, store, results = open_log(system), system.catalog(), system.store(), system.result_store()
-        usual, views, meter = RayScanExecutor(system), PoolViews(system), RaySearchMeter()
+        log, catalog, results = open_log(system), system.catalog(), system.result_store()
+        usual, store, meter = RayScanExecutor(system), system.store(), RaySearchMeter()
         lanes = system.lanes(usual)
-        searcher = Searcher(
-            log,
-            catalog,
-            store,
-            views,
-            usual,
-            results,
-            system.search,
-            meter,
-            lanes,
-        )
+        views = PoolViews(system)
+        searcher = Searcher(log, catalog, store, views, usual, results, system.search, meter, lanes)
         inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
-        app = create_search_app(
-            SearchApi(
-                searcher,
-                results,
-                tenant,
-                admin,
-                inside.health,
-                inside.status,
-                inside.flush,
-                inside.compact,
-                lanes,
-                system.executor,
-            )
+        api = SearchApi(
+            searcher,
+            results,
+            tenant,
+            admin,
+            inside.health,
+            inside.status,
+            inside.flush,
+            inside.compact,
+            lanes,
+            system.executor,
         )
+        app = create_search_app(api)
+        route_export(app, tenant, Exporter(searcher, results, meter))
+        explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
+        route_explain(app, tenant, api.executor, explainer)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         route_tail(app, TailApi(looked_at, tenant, inside.leaving, meter))
         return app
 
     return build
+
+
+def _pricing(system: System) -> Pricing | None:
+    if system.function is None:
+        return None
+    return Pricing(system.function.memory_gb, system.invoke, system.max_cost_usd)

@@ -123,11 +123,12 @@ class SearchApi:
     async def create(self, request: Request, body: QueryBody) -> Response:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
         tenant = await self._tenant(request)
-        executor = self._executor(body.executor)
+        executor = self.executor(body.executor)
         query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000), executor)
         return _json({"id": query_id, "state": "running"}, 201)
 
-    def _executor(self, asked: str | None) -> str:
+    def executor(self, asked: str | None) -> str:
+        """Give the executor asked for, or the usual one. Raises BadRequest for one that is not there."""
         executor = self._usual_executor if asked is None else asked
         if executor not in self._executors:
             raise BadRequest(

@@ -420,7 +420,13 @@ class AnswerState:
 class ResultStore(Protocol):
     """Answers under (tenant, query id), appended in final order, read by position, expiring after a while."""
 
-    async def create(self, tenant: str, query_id: str, state: AnswerState) -> None: ...
+    async def create(self, tenant: str, query_id: str, state: AnswerState, question: str = "") -> None:
+        """Begin an answer. `question` is kept beside it: text from which it can be asked again, empty if it cannot."""
+        ...
+
+    async def question(self, tenant: str, query_id: str) -> str:
+        """Give the question of an answer, whoever asked it and whatever became of them. Raises NotFound."""
+        ...
 
     async def append(self, tenant: str, query_id: str, rows: pa.Table) -> bool:
         """Add rows at the end. False when the answer's cap is reached: rows were kept up to the cap."""

@@ -51,6 +51,11 @@ class FunctionLocation:
     timeout_s: float = 60.0
     memory_mb: int = 1_769
 
+    @property
+    def memory_gb(self) -> float:
+        """What a second of it is billed for."""
+        return self.memory_mb / 1024
+
     def client(self, connections: int) -> Any:
         """Give a boto3 client with so many connections (import and all: a third of a second)."""
         import boto3
@@ -86,7 +91,7 @@ class LambdaFunction:
     @property
     def memory_gb(self) -> float:
         """See the port."""
-        return self._at.memory_mb / 1024
+        return self._at.memory_gb
 
     def start(self, task: ScanTask) -> Future[Invoked]:
         """See the port."""

@@ -191,6 +191,7 @@ class _Answer:
     """One answer: its pages as they were appended, and for each the position of the row after its last."""
 
     state: AnswerState
+    question: str
     written_us: int
     tables: list[pa.Table] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -232,14 +233,17 @@ class MemoryResultStore:
         self._answers: OrderedDict[tuple[str, str], _Answer] = OrderedDict()  # the longest untouched first
         self._total_bytes = 0
 
-    async def create(self, tenant: str, query_id: str, state: AnswerState) -> None:
+    async def create(self, tenant: str, query_id: str, state: AnswerState, question: str = "") -> None:
         """Begin an answer. Raises Conflict when the tenant has one under this id already."""
         self._expire()
         key = (tenant, query_id)
         if key in self._answers:
             raise conflict(query_id)
-        self._answers[key] = _Answer(state, self._clock_us())
+        self._answers[key] = _Answer(state, question, self._clock_us())
         self._make_room(0)
+
+    async def question(self, tenant: str, query_id: str) -> str:
+        return self._find(tenant, query_id).question
 
     async def append(self, tenant: str, query_id: str, rows: pa.Table) -> bool:
         """Add rows at the end, each once. False when some were not kept; then no later row is kept either."""

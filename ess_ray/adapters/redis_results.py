@@ -2,7 +2,8 @@
 
 Keys of one answer, all with its time to live, `{}` keeping them on one node of a Redis cluster:
 
-    ess:{TENANT/ID}          hash: state (JSON), rows, bytes (Arrow's), full (0 or 1), cancel (1: asked to end)
+    ess:{TENANT/ID}          hash: state (JSON), rows, bytes (Arrow's), full (0 or 1), cancel (1: asked to end),
+                             question (text)
     ess:{TENANT/ID}:chunks   list: Arrow IPC streams of at most CHUNK_ROWS rows
     ess:{TENANT/ID}:ends     list: the number of rows up to and with each chunk
     ess:{TENANT/ID}:alive    string, gone ALIVE_S after the writer's last sign of life
@@ -73,7 +74,7 @@ return 1
 """
 _CREATE: Final = """
 if redis.call('HSETNX', KEYS[1], 'state', ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'rows', 0, 'bytes', 0, 'full', 0)
+redis.call('HSET', KEYS[1], 'rows', 0, 'bytes', 0, 'full', 0, 'question', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[3])
 return 1
@@ -125,17 +126,26 @@ class RedisResultStore:
         await self._redis.aclose()
 
     # ------------------------------------------------------------------------------------------------------ the port
-    async def create(self, tenant: str, query_id: str, state: AnswerState) -> None:
+    async def create(self, tenant: str, query_id: str, state: AnswerState, question: str = "") -> None:
         """Begin an answer. Raises Conflict when the tenant has one under this id already."""
         with _answering():
             made = await self._create(
-                keys=_keys(tenant, query_id), args=[_to_json(state), self._ttl_ms, self._alive_ms]
+                keys=_keys(tenant, query_id), args=[_to_json(state), self._ttl_ms, self._alive_ms, question]
             )
         if not made:
             raise conflict(query_id)
         self._running.add((tenant, query_id))
         if self._signs is None:
             self._signs = asyncio.create_task(self._give_signs(), name="signs of life of running searches")
+
+    async def question(self, tenant: str, query_id: str) -> str:
+        """As the port says; its replica need not live."""
+        with _answering():
+            text = await self._redis.hget(_keys(tenant, query_id)[0], "question")
+        if text is None:
+            raise not_found(query_id)
+        question: str = text.decode()
+        return question
 
     async def append(self, tenant: str, query_id: str, rows: pa.Table) -> bool:
         """Add rows at the end, each once. False when some were not kept; then no later row is kept either."""

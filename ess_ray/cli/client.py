@@ -33,6 +33,8 @@ from ess_ray.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 """A flush of full buffers takes tens of seconds; a connection on one machine takes none."""
+UNHURRIED: Final = httpx.Timeout(None, connect=5.0)
+"""For a body that may be silent for as long as rare hits take to be found."""
 RETRY_FOR_S: Final = 60.0
 """Twice what a restart of a system takes: after that, a person should look."""
 MAX_RETRY_AFTER_S: Final = 30.0
@@ -112,6 +114,16 @@ class Client:
         """Send one request and give its JSON. Raises the EssError of the answer's status, Unavailable without one."""
         return _json(self._send(method, path, **arguments))
 
+    @contextmanager
+    def download(self, path: str, **arguments: Any) -> Iterator[Iterator[bytes]]:
+        """Get a body as it comes, however long that takes. Raises the EssError of the answer's status, Unavailable when
+        there is none, and also in the midst of a body that ends before it is whole."""
+        with self._reached(), self._http.stream("GET", path, timeout=UNHURRIED, **arguments) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise problem_of(answer)
+            yield answer.iter_bytes()
+
     def call_patiently(
         self, method: str, path: str, *, stop: threading.Event, for_s: float = RETRY_FOR_S, **arguments: Any
     ) -> Any:
@@ -148,6 +160,8 @@ class Client:
             yield
         except httpx.InvalidURL as error:
             raise BadRequest(f"{self._target.url} is no address: {error}") from error
+        except httpx.RemoteProtocolError as error:
+            raise Unavailable(f"{self._target.url} broke its answer off: {error}; the server's log says why") from error
         except httpx.TransportError as error:
             raise Unavailable(
                 f"nothing answers at {self._target.url} (from {self._target.known_by}): "

@@ -5,7 +5,6 @@ May live here: the command and its polling. May not: the query language, or how 
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -14,10 +13,10 @@ from typing import Any, Final
 
 import click
 
-from ess_ray.cli.client import Client, Refused, Target
+from ess_ray.cli.client import Client, Target
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, event_text, json_line, progress, tell, write
-from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.cli.question import Asked, pointed_out, with_question
 from ess_ray.core.query import MAX_LIMIT
 
 PAGE_ROWS: Final = 10_000
@@ -28,32 +27,14 @@ POLL_MOST_S: Final = 0.25
 RETRY_PAGE_S: Final = 5.0
 """A stored answer does not outlive its owner: what is not back by then is gone."""
 INCOMPLETE: Final = 3
-_AGO = re.compile(r"-?(\d+(?:\.\d+)?(?:ms|[smhdw]))")
 
 
 @click.command()
-@click.argument("query", default="*")
-@click.option(
-    "--since", default="1h", show_default=True, metavar="TIME", help="From: 15m, 2h, 7d ago, RFC 3339, or all."
-)
-@click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out.")
+@with_question
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True, help="Rows at the most.")
-@click.option("--order", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True)
-@click.option("--executor", type=click.Choice(["ray", "lambda", "auto"]), help="Who scans; else as the system is set.")
 @json_option
 @with_target
-def search(
-    target: Target,
-    /,
-    *,
-    query: str,
-    since: str,
-    until: str | None,
-    limit: int,
-    order: str,
-    executor: str | None,
-    as_json: bool,
-) -> None:
+def search(target: Target, asked: Asked, /, *, limit: int, as_json: bool) -> None:
     """Search for QUERY and print what matches as it is found (--json: one JSON object a line).
 
     \b
@@ -64,16 +45,9 @@ def search(
     Times without an offset are UTC. Exit codes: 0 all is there, 1 failed, 2 the query is wrong, 3 the answer is
     incomplete (what is missing is told on standard error). Ctrl-C cancels the query.
     """
-    body = {"query": query, "start": _moment(since), "limit": limit, "order": order}
-    if executor is not None:
-        body["executor"] = executor
-    if until is not None:
-        body["end"] = _moment(until)
     with Client(target) as client:
-        try:
-            query_id = str(client.call("POST", "/search/v1/queries", json=body)["id"])
-        except BadRequest as error:
-            raise pointed_out(query, error) from error
+        with pointed_out(asked.query):
+            query_id = str(client.call("POST", "/search/v1/queries", json=asked.body(limit=limit))["id"])
         page = _follow(client, query_id, as_json)
     reasons = _missing(page)
     for reason in reasons:
@@ -82,23 +56,6 @@ def search(
         sys.exit(1)
     if reasons:
         sys.exit(INCOMPLETE)
-
-
-def _moment(text: str) -> str | int:
-    if text == "all":
-        return 0
-    ago = _AGO.fullmatch(text)
-    return text if ago is None else f"-{ago[1]}"
-
-
-def pointed_out(query: str, error: BadRequest) -> EssError | Refused:
-    """Show where in the query an error lies, if it tells."""
-    position = error.details.get("position")
-    if not isinstance(position, int) or not 0 <= position <= len(query):
-        return error
-    line_start = query.rfind("\n", 0, position) + 1
-    line = query[line_start:].partition("\n")[0]
-    return Refused(BadRequest(f"{error.message}\n  {line}\n  {' ' * (position - line_start)}^"))
 
 
 def _follow(client: Client, query_id: str, as_json: bool) -> dict[str, Any]:

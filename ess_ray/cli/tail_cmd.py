@@ -17,7 +17,8 @@ import orjson
 from ess_ray.cli.client import RETRY_FOR_S, Client, Target
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, tell
-from ess_ray.cli.search_cmd import INCOMPLETE, pointed_out, print_events
+from ess_ray.cli.question import pointed_out
+from ess_ray.cli.search_cmd import INCOMPLETE, print_events
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, Unauthenticated, Unavailable
 
 SILENCE_S: Final = 15.0
@@ -72,7 +73,8 @@ class _Tail:
                 raise Unavailable("the connection was closed")
             except BadRequest as error:
                 if not self._cursor:
-                    raise pointed_out(self._query, error) from error
+                    with pointed_out(self._query):
+                        raise
                 tell(f"incomplete: {error.message}")
                 sys.exit(INCOMPLETE)
             except (Unauthenticated, Forbidden):

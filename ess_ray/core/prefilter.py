@@ -127,13 +127,13 @@ class Prefilter:
     """One scan's searches. It remembers which of them were of no use, so make one for each scan; not for threads."""
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
-        self._conditions = tuple(conditions)
-        self._skip = [0] * len(self._conditions)
+        self.conditions = tuple(conditions)
+        self._skip = [0] * len(self.conditions)
 
     def candidates(self, block: Block) -> Rows | None:
         """Give the rows that can match, or None: any may. Raises what asking for `offsets` raises."""
         found: Rows | None = None
-        for place, condition in enumerate(self._conditions):
+        for place, condition in enumerate(self.conditions):
             if self._skip[place]:
                 self._skip[place] -= 1
                 continue

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.query import Query
-from ess_ray.ports import Ints, ObjectEntry, ScanTask, Selection, Snapshot, VnodeRange
+from ess_ray.ports import Ints, ObjectColumns, ObjectEntry, ScanTask, Selection, Snapshot, VnodeRange
 
 OBJECT_COST_BYTES: Final = 128 * 1024
 """What opening an object costs, in bytes scanned: the least that it counts for, so that no task opens thousands."""
@@ -90,7 +90,7 @@ class Plan:
     bytes_total: int
     """Stored bytes of the objects chosen."""
     bytes_left: int
-    """What is left to read of them, as `_left_to_read` estimates it."""
+    """What is left to read of them, as `left_to_read` estimates it."""
     _chosen: Selection
     _at: Ints  # positions in `_chosen`, in scan order
     ranks: Ints
@@ -105,6 +105,11 @@ class Plan:
     def objects_pruned(self) -> int:
         return self.objects_total - len(self)
 
+    @property
+    def sizes(self) -> Ints:
+        """Stored bytes of each object, in scan order."""
+        return self._chosen.sizes[self._at]
+
     def entries(self, start: int, end: int) -> tuple[ObjectEntry, ...]:
         """Make the entries at places [start, end) of the scan order."""
         return tuple(self._chosen.entries(self._at[start:end]))
@@ -115,19 +120,33 @@ def make_plan(tenant: str, query: Query, snapshot: Snapshot) -> Plan:
     chosen = snapshot.select(tenant, query.start_us, query.end_us)
     ranks = -chosen.max_us if query.order == "newest" else chosen.min_us
     at = np.argsort(ranks, kind="stable")
-    left = _left_to_read(chosen, query)[at]
+    left = left_to_read(chosen, query.start_us, query.end_us)[at]
     bytes_left, bytes_total = int(left.sum()), int(chosen.sizes.sum())
     return Plan(tenant, query, snapshot.count(tenant), bytes_total, bytes_left, chosen, at, ranks[at], np.cumsum(left))
 
 
-def _left_to_read(chosen: Selection, query: Query) -> Ints:
-    """Estimate the bytes that each object costs: the share of it that lies in the query's time, and its opening."""
-    start, end = chosen.min_us, chosen.max_us + 1
-    inside_start = start if query.start_us is None else np.maximum(start, query.start_us)
-    inside_end = end if query.end_us is None else np.minimum(end, query.end_us)
+def left_to_read(objects: ObjectColumns, start_us: int | None, end_us: int | None) -> Ints:
+    """Estimate the bytes that each object costs: the share of it that lies in [start_us, end_us), and its opening."""
+    start, end = objects.min_us, objects.max_us + 1
+    inside_start = start if start_us is None else np.maximum(start, start_us)
+    inside_end = end if end_us is None else np.minimum(end, end_us)
     share = (inside_end - inside_start) / (end - start)
-    left: Ints = np.maximum(chosen.sizes * share, OBJECT_COST_BYTES).astype(np.int64)
+    left: Ints = np.maximum(objects.sizes * share, OBJECT_COST_BYTES).astype(np.int64)
     return left
+
+
+def tasks_in_place(plan: Plan, in_place_bytes: int) -> int | None:
+    """Tell how many of a plan's first tasks are done where it was made; None: all of them."""
+    if plan.bytes_left <= in_place_bytes:
+        return None
+    # The first object may be all that the answer needs: then nothing is started for it.
+    return int(plan.ends[0] <= in_place_bytes)
+
+
+def count_tasks(plan: Plan, task_bytes: int) -> int:
+    """Count the tasks that a plan is cut into when all of it must be read."""
+    tasks = Tasks(plan, task_bytes)
+    return sum(1 for _ in iter(tasks.cut, None))
 
 
 class Tasks:
@@ -152,9 +171,20 @@ class Tasks:
         return self
 
     def __next__(self) -> ScanTask:
+        places = self.cut()
+        if places is None:
+            raise StopIteration
+        entries = self._plan.entries(*places)
+        task = ScanTask(self._plan.tenant, self._query, entries, probe=not self._made)
+        self._unfinished[self._made] = (places[0], task)
+        self._made += 1
+        return task
+
+    def cut(self) -> tuple[int, int] | None:
+        """Go on by what belongs into one task, and give its places in scan order; None at the end."""
         start = self._next
         if start >= self._needed:
-            raise StopIteration
+            return None
         ends = self._plan.ends
         before = int(ends[start - 1]) if start else 0
         # The last tasks are small again, so that no executor waits long for the one that ends last.
@@ -162,10 +192,7 @@ class Tasks:
         fits = int(np.searchsorted(ends, before + budget, side="right"))
         self._next = min(max(fits, start + 1), self._needed)
         self._budget = min(max(2 * self._budget, RAMP_BYTES), self._task_bytes)
-        task = ScanTask(self._plan.tenant, self._query, self._plan.entries(start, self._next), probe=not self._made)
-        self._unfinished[self._made] = (start, task)
-        self._made += 1
-        return task
+        return start, self._next
 
     @property
     def made(self) -> int:

@@ -38,7 +38,8 @@ from ess_ray.ports import (
 )
 from ess_ray.search.elsewhere import AnswerKey, WishWatch, cancel_elsewhere, wait_elsewhere
 from ess_ray.search.meter import SearchMeter, Unmetered
-from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, uncovered
+from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, tasks_in_place, uncovered
+from ess_ray.search.question import Question, encode_question
 from ess_ray.search.scan import run_task
 
 _log = logging.getLogger(__name__)
@@ -167,15 +168,19 @@ class Searcher:
         """
         if not 1 <= query.limit <= MAX_LIMIT:
             raise BadRequest(f"limit must lie between 1 and {MAX_LIMIT}; use export for more rows")
-        lane = self._usual if executor is None else self._lanes.get(executor, self._usual)
-        search = _Search(tenant, uuid4().hex, query, time.monotonic(), lane)
-        await self._results.create(tenant, search.query_id, search.state("running", finished=False))
+        question = encode_question(Question(query, executor))
+        search = _Search(tenant, uuid4().hex, query, time.monotonic(), self.lane(executor))
+        await self._results.create(tenant, search.query_id, search.state("running", finished=False), question)
         with telemetry.context(query_id=search.query_id, tenant=tenant):
             task = asyncio.create_task(self._guarded(search), name=f"search {search.query_id}")
         self._running[(tenant, search.query_id)] = _Running(task, search)
         self._count_running()
         task.add_done_callback(lambda _: self._forget(tenant, search.query_id))
         return search.query_id
+
+    def lane(self, executor: str | None) -> Lane:
+        """Give the lane of this name; the usual one for None, or a name that is not there."""
+        return self._usual if executor is None else self._lanes.get(executor, self._usual)
 
     def _forget(self, tenant: str, query_id: str) -> None:
         self._running.pop((tenant, query_id), None)
@@ -259,7 +264,7 @@ class Searcher:
         search.progress.bytes_total = plan.bytes_total
         self._meter.planned(plan.objects_pruned)
         tasks = Tasks(plan, search.lane.task_bytes)
-        results = self._results_of(plan, tasks, search.lane)
+        results = self.results_of(plan, tasks, search.lane)
         try:
             fits = await self._emit(search, merge, tasks)
             while tasks.unfinished and fits and not merge.done:
@@ -287,18 +292,11 @@ class Searcher:
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         return Cut(rows, snapshot, missing, scanned, repeats)
 
-    async def _results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
-        executor = lane.executor
-        if not lane.in_place:
-            sources = [executor.run(tasks)]
-        elif plan.bytes_left <= self._limits.in_place_bytes:
-            sources = [self._in_place(tasks)]
-        elif plan.ends[0] <= self._limits.in_place_bytes:
-            # The first object may be all that the answer needs: then nothing is started for it.
-            sources = [self._in_place(itertools.islice(tasks, 1)), executor.run(tasks)]
-        else:
-            sources = [executor.run(tasks)]
+        here = tasks_in_place(plan, self._limits.in_place_bytes) if lane.in_place else 0
+        sources = [self._in_place(itertools.islice(tasks, here))] if here != 0 else []
+        sources += [lane.executor.run(tasks)] if here is not None else []
         for source in sources:
             first = tasks.made
             async with contextlib.aclosing(source):

@@ -41,17 +41,10 @@ _NAMES: Final = {kind: name for name, kind in _MATCHING.items()}
 
 def encode_task(task: ScanTask) -> dict[str, Any]:
     """Give a task as JSON values."""
-    query = task.query
     return {
         "format": FORMAT,
         "tenant": task.tenant,
-        "query": {
-            "root": _encode_node(query.root),
-            "start_us": query.start_us,
-            "end_us": query.end_us,
-            "limit": query.limit,
-            "order": query.order,
-        },
+        "query": encode_query(task.query),
         "entries": [[getattr(entry, name) for name in _ENTRY] for entry in task.entries],
         **{name: getattr(task, name) for name in _FLAGS},
     }
@@ -61,17 +54,33 @@ def decode_task(value: Any) -> ScanTask:
     """Read what `encode_task` gave. Raises BadRequest for anything else."""
     _check_format(value, "a scan task")
     try:
-        query = value["query"]
-        if query["order"] not in ("newest", "oldest"):
-            raise ValueError(f"order {query['order']!r}")
         return ScanTask(
             value["tenant"],
-            Query(_decode_node(query["root"]), query["start_us"], query["end_us"], int(query["limit"]), query["order"]),
+            decode_query(value["query"]),
             tuple(ObjectEntry(**dict(zip(_ENTRY, entry, strict=True))) for entry in value["entries"]),
             **{name: bool(value[name]) for name in _FLAGS},
         )
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise BadRequest(f"this is no scan task of format {FORMAT}: {type(error).__name__}: {error}") from None
+
+
+def encode_query(query: Query) -> dict[str, Any]:
+    """Give a query as JSON values."""
+    return {
+        "root": _encode_node(query.root),
+        "start_us": query.start_us,
+        "end_us": query.end_us,
+        "limit": query.limit,
+        "order": query.order,
+    }
+
+
+def decode_query(value: Any) -> Query:
+    """Read what `encode_query` gave. Raises KeyError, TypeError, ValueError, IndexError or RecursionError."""
+    if value["order"] not in ("newest", "oldest"):
+        raise ValueError(f"order {value['order']!r}")
+    root = _decode_node(value["root"])
+    return Query(root, value["start_us"], value["end_us"], int(value["limit"]), value["order"])
 
 
 def encode_result(result: ScanResult, answers: ObjectStore) -> dict[str, Any]:

@@ -52,6 +52,26 @@ async def test_an_id_is_created_once(results: ResultStore, rows: Rows) -> None:
     assert numbers(await results.rows("t", "q", 0, 10)) == [0, 1, 2]
 
 
+async def test_a_question_is_kept_as_long_as_its_answer(
+    results: ResultStore, rows: Rows, let_pass: Callable[[float], Awaitable[None]]
+) -> None:
+    asked = '{"root":["contains","message","\u00e4\u2028\\\\ud800\\n"]}'
+    await results.create("t", "q", RUNNING, asked)
+    await results.create("t", "without", RUNNING)
+    assert await results.question("t", "q") == asked
+    assert await results.question("t", "without") == ""
+    await results.append("t", "q", rows(0, 3))
+    await results.request_cancel("t", "q")
+    await let_pass(TTL_S * 0.75)
+    await results.update("t", "q", DONE)
+    await let_pass(TTL_S * 0.75)
+    assert await results.question("t", "q") == asked
+    await let_pass(TTL_S)
+    await expect_not_found(results, rows, "t", "q")
+    await results.create("t", "q", RUNNING, "another")
+    assert await results.question("t", "q") == "another"
+
+
 async def test_an_unknown_id_is_not_found(results: ResultStore, rows: Rows) -> None:
     await expect_not_found(results, rows, "t", "nothing")
 
@@ -73,6 +93,7 @@ async def expect_not_found(results: ResultStore, rows: Rows, tenant: str, query_
         lambda: results.append(tenant, query_id, rows(0, 1)),
         lambda: results.update(tenant, query_id, DONE),
         lambda: results.request_cancel(tenant, query_id),
+        lambda: results.question(tenant, query_id),
     ):
         with pytest.raises(NotFound):
             await call()

@@ -69,7 +69,7 @@ async def test_any_replica_reads_what_one_writes(make: Any, rows: Any) -> None:
 
 async def test_an_answer_whose_replica_is_gone_has_failed_and_keeps_what_was_found(make: Any, rows: Any) -> None:
     writer, reader = make(alive_s=0.2), make()
-    await writer.create("t", "q", RUNNING)
+    await writer.create("t", "q", RUNNING, "what was asked")
     await writer.append("t", "q", rows(0, 3))
     await writer.close()
 
@@ -82,6 +82,7 @@ async def test_an_answer_whose_replica_is_gone_has_failed_and_keeps_what_was_fou
     assert state.incomplete[0] == "one object is missing"
     assert "has ended before its answer" in state.incomplete[1]
     assert len(await reader.rows("t", "q", 0, 10)) == 3
+    assert await reader.question("t", "q") == "what was asked"
 
 
 async def test_a_replica_that_lives_keeps_a_slow_search_running(

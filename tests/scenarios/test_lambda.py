@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,22 @@ def test_progress_tells_what_invocations_cost(system: System, deployed: tuple[st
 def test_the_command_line_chooses_it_too(system: System) -> None:
     found = system.ess("search", "turn", "--limit", "1000", "--executor", "lambda", "--json")
     assert len(found.stdout.splitlines()) == 4 * 40
+
+
+def test_an_export_runs_as_invocations_too(
+    system: System, deployed: tuple[str, Deployed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke, invoked = deployed[1].invoke, []
+
+    def counted(payload: bytes) -> Any:
+        invoked.append(payload)
+        return invoke(payload)
+
+    monkeypatch.setattr(deployed[1], "invoke", counted)
+    told = json.loads(system.ess("explain", "turn", "--executor", "lambda", "--since", "all", "--json").stdout)
+    assert told["lambda"]["invocations"] == told["tasks"] >= 1
+    assert told["lambda"]["estimated_cost_usd"] > 0
+    done = system.ess("export", "turn", "--executor", "lambda", "--since", "all")
+    assert invoked
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert _rows(found) == _rows(system.search("turn"))

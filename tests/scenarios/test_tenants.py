@@ -40,9 +40,14 @@ def test_a_key_is_needed_and_opens_its_own_tenant_only(new_system: Callable[[], 
             assert searched(clients[name], "*") == found
     assert searched(clients["admin"], "*") == ["before there were keys"]
     made_by_red = clients["red"].post("/search/v1/queries", json={"query": "secret", "start": 0}).json()["id"]
-    for path in ("", "/stream", "?cursor=r0"):
+    for path in ("", "/stream", "?cursor=r0", "/export"):
         assert clients["red"].get(f"/search/v1/queries/{made_by_red}{path}").status_code == 200
         assert clients["blue"].get(f"/search/v1/queries/{made_by_red}{path}").status_code == 404
+    assert "blue" not in clients["red"].get(f"/search/v1/queries/{made_by_red}/export").text
+    plans = {name: clients[name].post("/search/v1/explain", json={"start": 0}).json() for name in ("red", "admin")}
+    assert plans["red"]["objects_total"] >= 1
+    assert plans["admin"]["objects_total"] >= 1
+    assert clients["push only"].post("/search/v1/explain", json={}).status_code == 403
     assert clients["blue"].delete(f"/search/v1/queries/{made_by_red}").status_code == 404
     assert clients["push only"].post("/search/v1/queries", json={"query": "*"}).status_code == 403
     assert clients["red"].post("/search/v1/flush").status_code == 403

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from ess_ray.adapters.memory_catalog import MemorySnapshot
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import ObjectEntry, ScanTask, VnodeRange
-from ess_ray.search.plan import OBJECT_COST_BYTES, Plan, Tasks, make_plan, not_stored, uncovered
+from ess_ray.search.plan import (
+    OBJECT_COST_BYTES,
+    Plan,
+    Tasks,
+    count_tasks,
+    make_plan,
+    not_stored,
+    tasks_in_place,
+    uncovered,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +95,22 @@ def test_tasks_are_cut_by_bytes_are_small_at_both_ends_and_never_split_an_object
     entries = [entry(n, size * MIB, -n, -n) for n, size in enumerate([9, 1, 1, 1, 1, 1, 9, 2, 2, 2])]
     made = [keys(task) for task in Tasks(plan_of(entries), 4 * MIB)]
     assert made == [["k0"], ["k1"], ["k2", "k3"], ["k4", "k5"], ["k6"], ["k7"], ["k8"], ["k9"]]
+
+
+@given(sizes=st.lists(st.integers(1, 9 * MIB), max_size=40), task_bytes=st.sampled_from([1, MIB, 4 * MIB, 1 << 40]))
+def test_tasks_are_counted_without_being_made(sizes: list[int], task_bytes: int) -> None:
+    plan = plan_of([entry(n, size, -n, -n) for n, size in enumerate(sizes)])
+    assert count_tasks(plan, task_bytes) == len(list(Tasks(plan, task_bytes)))
+    assert plan.sizes.tolist() == sizes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "in_place_mib", "expected"),
+    [([], 0, None), ([1, 2], 4, None), ([1, 2], 3, None), ([1, 2], 2, 1), ([2, 1], 2, 1), ([3, 1], 2, 0), ([1], 0, 0)],
+)
+def test_what_is_small_is_done_in_place(sizes: list[int], in_place_mib: int, expected: int | None) -> None:
+    plan = plan_of([entry(n, size * MIB, -n, -n) for n, size in enumerate(sizes)])
+    assert tasks_in_place(plan, in_place_mib * MIB) == expected
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])

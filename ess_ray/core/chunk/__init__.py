@@ -35,8 +35,8 @@ from ess_ray.core.chunk.layout import (
     tail_bytes,
 )
 from ess_ray.core.chunk.merge import merged, open_bytes
-from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, open_object
-from ess_ray.core.chunk.scan import ObjectMatches, scan_object
+from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, expected_gets, open_object
+from ess_ray.core.chunk.scan import ObjectMatches, scan_object, sought_first
 from ess_ray.core.chunk.windows import index_first
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
@@ -63,6 +63,7 @@ __all__ = [
     "doubled",
     "encode_object",
     "encode_stream",
+    "expected_gets",
     "index_first",
     "merged",
     "object_key",
@@ -71,5 +72,6 @@ __all__ = [
     "parts_for",
     "read_identities",
     "scan_object",
+    "sought_first",
     "tail_bytes",
 ]

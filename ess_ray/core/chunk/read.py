@@ -12,6 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,6 +40,9 @@ WHOLE_BYTES: Final = 128 * 1024
 MAX_SPARSE_SHARE: Final = 0.25
 """Of a row group's rows: for more, texts are decoded once for all instead of for each row taken."""
 _DICTIONARIES: Final = ["level", "service", "host", "log_id", "attributes.key_value.key", "attributes.key_value.value"]
+
+
+Ints = npt.NDArray[np.int64]
 
 
 class Blobs(Protocol):
@@ -89,6 +94,14 @@ def open_object(
     if footers is not None:
         footers.put(key, size, reader.footer)
     return reader
+
+
+def expected_gets(sizes: Ints, left: Ints, gap_bytes: int) -> Ints:
+    """Estimate the requests for objects of these sizes with so many bytes left to read: the tail, the first row groups,
+    and then one stream, or windows. What is known already, or ruled out, makes fewer; matches far apart make up to
+    twice as many."""
+    rest = (left > 0) * 1 if gap_bytes >= MIN_STREAM_GAP_BYTES else -(-left // max(1, gap_bytes * WINDOW_GAPS))
+    return np.where(sizes <= WHOLE_BYTES, 1, 2 + rest)
 
 
 class ObjectReader:

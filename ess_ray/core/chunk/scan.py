@@ -22,7 +22,7 @@ from ess_ray.core.chunk.windows import Windows
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.merge import CUT_SHARE, EMPTY, first_copies
-from ess_ray.core.prefilter import Prefilter, Rows, prefilter
+from ess_ray.core.prefilter import Condition, Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
 
 SMALL_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp", "level", "severity_number", "service", "host"}) | {
@@ -47,6 +47,12 @@ class _Found:
     group: int
     rows: pa.Int64Array
     columns: dict[str, pa.ChunkedArray]
+
+
+def sought_first(query: Query) -> tuple[Condition, ...]:
+    """Give what is sought in a block's messages, all of which a row must hold to be tested at all."""
+    search = _Plan(query).search
+    return search.conditions if search is not None else ()
 
 
 def scan_object(
@@ -204,7 +210,7 @@ class _Plan:
         self._small = replace(query, root=_all_of(small))
         self._others = Query(_all_of(others))
         self._other_names = _in_order(self._others.columns())
-        self._search: Prefilter | None = prefilter(others)
+        self.search: Prefilter | None = prefilter(others)
         self.tested = query.columns()
         """The columns that deciding a row may need."""
 
@@ -236,8 +242,8 @@ class _Plan:
         columns: dict[str, pa.ChunkedArray] = {}
         if "message" in names:
             blocks = reader.message_blocks(group)
-            if self._search is not None:
-                rows = _both(rows, _candidates(self._search, blocks))
+            if self.search is not None:
+                rows = _both(rows, _candidates(self.search, blocks))
             if rows is not None and not len(rows):
                 return _Found(group, pa.array([], pa.int64()), {})
             columns["message"] = reader.messages(group, blocks)

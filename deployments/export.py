@@ -1,0 +1,111 @@
+"""The endpoint of exports: a whole answer as one file, streamed.
+
+May live here: translation between HTTP and `search.export`: headers, the body, when a connection is broken off. May
+not: Ray (see `app`), how an export runs, what a format looks like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from deployments.access import Tenant
+from ess_ray.search.export import Export, Exporter
+from ess_ray.search.formats import FORMATS
+
+_log = logging.getLogger(__name__)
+
+STALLED_S: Final = 300.0
+"""How long a client may take nothing: then its export makes room for others."""
+MOST_S: Final = 12 * 3600.0
+"""How long an export may take: objects that compaction replaced are there for a day, and are deleted then."""
+
+FormatName = Literal["ndjson", "csv", "parquet"]
+_DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The whole answer. A body that does not end properly (a chunked body without its last chunk) "
+        "is an export that was broken off.",
+        "content": {one.media_type.partition(";")[0]: {"schema": {"type": "string"}} for one in FORMATS.values()},
+    },
+    400: {"description": "No such format, or the id of something else than a search."},
+    401: {"description": "A key is needed."},
+    403: {"description": "The key is not for searching."},
+    404: {"description": "There is no such query, or its answer has expired."},
+    429: {"description": "Too many exports are under way: see Retry-After."},
+    503: {"description": "Something acknowledged cannot be searched just now (it is named): see Retry-After."},
+}
+
+
+def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter) -> None:
+    """Add `GET /v1/queries/{query_id}/export`."""
+
+    async def export(
+        request: Request,
+        query_id: str,
+        file_format: Annotated[FormatName, Query(alias="format", description="Of the file.")] = "ndjson",
+    ) -> Response:
+        """Give all rows of a query as one file, in its order and without a cap on rows.
+
+        The search is done afresh, with the times that were resolved when it was started, over everything acknowledged
+        by now; it may be running, done, cancelled or truncated. An export is whole or broken off. NDJSON: one event a
+        line, as in answers. CSV: a header, the same fields, `attributes` as JSON text; values are what was stored, also
+        where a spreadsheet would take them for formulas. Parquet: the table's own columns.
+        """
+        return _ExportResponse(await exporter.open(await tenant(request), query_id), file_format)
+
+    app.get("/v1/queries/{query_id}/export", response_class=Response, responses=_DESCRIBED)(export)
+
+
+class _ExportResponse(StreamingResponse):
+    """Streams an export. Whatever goes wrong once it has begun leaves the body without its end, so that the client sees
+    that it has not everything; a client that goes ends it at once."""
+
+    def __init__(self, export: Export, file_format: str) -> None:
+        kind = FORMATS[file_format]
+        headers = {
+            "Content-Disposition": f'attachment; filename="ess-{export.query_id}.{file_format}"',
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+        self._export, self._body = export, _encoded(export, file_format)
+        super().__init__(self._body, media_type=kind.media_type, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALLED_S):
+                await send(message)
+
+        try:
+            async with contextlib.aclosing(self._body), asyncio.timeout(MOST_S):
+                await super().__call__(scope, receive, send_in_time)
+            if not self._export.whole:
+                _log.info(
+                    "the client of query %s's export went after %d rows", self._export.query_id, self._export.rows
+                )
+        except BaseException as error:
+            _log.error(
+                "the export of query %s is broken off after %d rows: %s",
+                self._export.query_id,
+                self._export.rows,
+                str(error) or type(error).__name__,
+            )
+            raise
+        finally:
+            self._export.close()
+
+
+async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, None]:
+    encoder = FORMATS[file_format].make()
+    async with contextlib.aclosing(export.tables()) as tables:
+        async for rows in tables:
+            if data := await asyncio.to_thread(encoder.add, rows):
+                yield data
+    if data := await asyncio.to_thread(encoder.finish):
+        yield data

@@ -1,0 +1,94 @@
+"""`ess export`: the whole answer of a query as a file, or on standard output.
+
+May live here: the command and where its bytes go. May not: what is in the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ess_ray.cli.client import Client, Target
+from ess_ray.cli.options import with_target
+from ess_ray.cli.output import end_without_reader, progress, tell, write
+from ess_ray.cli.question import Asked, pointed_out, with_question
+
+FORMATS: Final = ("ndjson", "csv", "parquet")
+STDOUT: Final = "-"
+PART: Final = ".part"
+"""What a file is called until it is whole."""
+
+
+@click.command()
+@with_question
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="Of the file [its suffix; ndjson].")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default=STDOUT,
+    metavar="FILE",
+    help="Where to; - is standard output.  [default: -]",
+)
+@with_target
+def export(target: Target, asked: Asked, /, *, file_format: str | None, output: str) -> None:
+    """Write all events that QUERY matches to a file, however many they are, in the order asked for.
+
+    \b
+    ess export level:ERROR --since 7d --output errors.parquet
+    ess export '*' --since all --order oldest | gzip > all.ndjson.gz
+
+    The file is called FILE.part until it is whole. Exit codes: 0 all is there, 1 failed or broken off, 2 the query is
+    wrong. CSV holds what was stored, also where a spreadsheet would take it for a formula.
+    """
+    chosen = file_format or _format_of(output)
+    with Client(target) as client:
+        with pointed_out(asked.query):
+            created = client.call("POST", "/search/v1/queries", json=asked.body(limit=1))
+        path = f"/search/v1/queries/{created['id']}"
+        client.call("DELETE", path)  # an export asks afresh: its own answer is not wanted
+        with (
+            progress("exporting", None, enabled=not (output == STDOUT and sys.stdout.isatty())) as bar,
+            client.download(f"{path}/export", params={"format": chosen}) as body,
+        ):
+            size = rows = 0
+            with _written_to(output) as put:
+                for data in body:
+                    put(data)
+                    size += len(data)
+                    rows += data.count(b"\n") if chosen == "ndjson" else 0
+                    bar(size, f"{size:,} bytes" + (f", {rows:,} events" if rows else ""))
+    tell(f"{size:,} bytes" + (f", {rows:,} events" if chosen == "ndjson" else "") + f" to {output}")
+
+
+def _format_of(output: str) -> str:
+    if output == STDOUT:
+        return "ndjson"
+    suffix = Path(output).suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        raise click.UsageError(f"{output} does not tell its format by a suffix: say --format {'|'.join(FORMATS)}")
+    return suffix
+
+
+@contextmanager
+def _written_to(output: str) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes to standard output, or to a file that has its name only when all went well."""
+    if output == STDOUT:
+        try:
+            yield write
+        except BrokenPipeError:
+            end_without_reader()
+        return
+    part = Path(output + PART)
+    with part.open("wb") as file:
+        try:
+            yield file.write
+        except BaseException:
+            tell(f"what came is in {part}")
+            raise
+    os.replace(part, output)

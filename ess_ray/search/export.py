@@ -1,0 +1,250 @@
+"""Export: the whole answer of a query, done afresh, without a cap on rows, in memory that is bounded whatever its size.
+
+The cut of section 4.8 is made once. Then the answer is cut in time into slices (`slices`), each scanned by the query's
+executor and merged as a search's answer is; the next one is prepared while the client reads, and nothing beyond it. A
+slice that has more rows than it may hold is given up to the last timestamp that is whole: the next one begins there.
+
+Memory of one export: two or three slices of 64 MiB; what matches of the owners' buffers (at most what they may hold,
+twice for a moment); and about 100 bytes for each `id` in the answer, since repeats are merged over all of it: 10
+million events with ids take 1 GB, events without any nothing. Events of one microsecond are held together.
+
+May live here: the course of an export, and the book of those under way. May not: HTTP, formats, how a row is matched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray import telemetry
+from ess_ray.core.errors import BadRequest, TooFast, Unavailable
+from ess_ray.core.merge import EMPTY, OrderedMerge, sort_rows
+from ess_ray.core.query import Order, Query
+from ess_ray.ports import Ints, ResultStore
+from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.plan import Plan, Tasks, make_plan
+from ess_ray.search.question import decode_question
+from ess_ray.search.run import Cut, Lane, Searcher
+from ess_ray.search.slices import Appetite, SliceLimits, rest_behind, rest_from, slice_end
+
+_log = logging.getLogger(__name__)
+
+MAX_EXPORTS: Final = 4
+"""Exports under way in one replica: each holds some 200 MB, and keeps all CPUs at work as long as its client reads."""
+PIECE_ROWS: Final = 8_192
+"""Rows handed out at once: about 4 MB of JSON, which is encoded in a tenth of a second."""
+ALL_ROWS: Final = 2**62
+"""A limit that no answer reaches."""
+ID_BYTES: Final = 16
+"""Of the hash that an id is remembered by: two of a billion ids are alike with a chance of 1 in 10^20."""
+
+
+class Exporter:
+    """Starts the exports of one replica, at most `most` at a time. Lives on one event loop."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        results: ResultStore,
+        meter: SearchMeter | None = None,
+        most: int = MAX_EXPORTS,
+        limits: SliceLimits = SliceLimits(),  # noqa: B008
+    ) -> None:
+        self._searcher, self._results, self._most, self._limits = searcher, results, most, limits
+        self._meter: SearchMeter = meter if meter is not None else Unmetered()
+        self._under_way: set[Export] = set()
+
+    async def open(self, tenant: str, query_id: str) -> Export:
+        """Make the cut of a query's export; whoever gets it closes it. The state of the query does not matter.
+
+        Raises NotFound, BadRequest for what is no search's id, TooFast when too many are under way, and Unavailable
+        when something acknowledged cannot be searched now: an export is whole, or there is none.
+        """
+        text = await self._results.question(tenant, query_id)
+        if not text:
+            raise BadRequest("only the events of a search can be exported, and this is the id of something else")
+        question = decode_question(text)
+        if len(self._under_way) >= self._most:
+            raise TooFast(f"{self._most} exports are under way here, which is the most: try again when one has ended")
+        lane = self._searcher.lane(question.executor)
+        parts = (self._searcher, lane, self._meter, self._limits)
+        export = Export(*parts, tenant, query_id, question.query, self._under_way.discard)
+        self._under_way.add(export)
+        try:
+            await export.start()
+        except BaseException:
+            export.close()
+            raise
+        return export
+
+
+class Export:
+    """One export under way. `close` gives its place free; idempotent."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        lane: Lane,
+        meter: SearchMeter,
+        limits: SliceLimits,
+        tenant: str,
+        query_id: str,
+        query: Query,
+        ended: Callable[[Export], None],
+    ) -> None:
+        self._searcher, self._lane, self._meter = searcher, lane, meter
+        self._tenant, self.query_id, self._ended = tenant, query_id, ended
+        self._rest: Query | None = query
+        self._order = query.order
+        self._appetite = Appetite(limits)
+        self._shown: set[bytes] = set()
+        self._started_s = time.monotonic()
+        self.rows = 0
+        """Handed out so far."""
+        self.whole = False
+        """Whether those were all."""
+
+    async def start(self) -> None:
+        """Make the cut. Raises Unavailable, naming what it does not cover."""
+        assert self._rest is not None
+        self._cut = await self._searcher.cut(self._tenant, replace(self._rest, limit=ALL_ROWS))
+        if self._cut.missing:
+            raise Unavailable("; ".join(self._cut.missing), incomplete=self._cut.missing)
+        self._in_flight = await asyncio.to_thread(_Sorted, self._cut, self._order)
+
+    def close(self) -> None:
+        self._ended(self)
+
+    async def tables(self) -> AsyncGenerator[pa.Table, None]:
+        """Give the answer's rows in its order, piece by piece. Closing it ends what is scanned ahead.
+
+        Raises Unavailable, in the midst of it, for an object that cannot be read.
+        """
+        ahead = self._prepare()
+        try:
+            while (rows := await ahead) is not None:
+                ahead = self._prepare()
+                for at in range(0, len(rows), PIECE_ROWS):
+                    piece = rows.slice(at, PIECE_ROWS)
+                    self.rows += len(piece)
+                    yield piece
+            self.whole = True
+            _log.info(
+                "export of %d rows in %.3f s",
+                self.rows,
+                time.monotonic() - self._started_s,
+                extra={"query_id": self.query_id, "tenant": self._tenant, "rows": self.rows},
+            )
+        finally:
+            ahead.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # so that nobody complains
+            ahead.cancel()
+            await asyncio.wait([ahead])
+
+    def _prepare(self) -> asyncio.Task[pa.Table | None]:
+        with telemetry.context(query_id=self.query_id, tenant=self._tenant):
+            return asyncio.create_task(self._next(), name=f"a slice of the export of {self.query_id}")
+
+    async def _next(self) -> pa.Table | None:
+        """Scan the next slice; None when nothing is left."""
+        if self._rest is None:
+            return None
+        query = replace(self._rest, limit=self._appetite.rows)
+        while True:
+            plan, in_flight, end_us = await asyncio.to_thread(self._plan, query)
+            rows, bound_us = await self._scan(plan, in_flight)
+            if bound_us is None:
+                self._rest = None if end_us is None else rest_behind(self._rest, end_us)
+                break
+            rows = await asyncio.to_thread(_before, rows, bound_us, self._order)
+            if len(rows):
+                self._rest = rest_from(self._rest, bound_us)
+                break
+            query = replace(query, limit=2 * query.limit)  # all of one microsecond, which cannot be cut
+        self._appetite.fed(rows, bound_us is not None)
+        return await asyncio.to_thread(self._first_copies, rows)
+
+    def _plan(self, query: Query) -> tuple[Plan, pa.Table, int | None]:
+        """Plan a slice; gives its rows in flight, and its last timestamp (None: it ends where the query does)."""
+        chosen = self._cut.snapshot.select(self._tenant, query.start_us, query.end_us)
+        end_us = slice_end(chosen, query, self._appetite.read_bytes)
+        end_us = self._in_flight.nearer(query, end_us)
+        query = query.bounded(end_us)
+        return make_plan(self._tenant, query, self._cut.snapshot), self._in_flight.of(query), end_us
+
+    async def _scan(self, plan: Plan, in_flight: pa.Table) -> tuple[pa.Table, int | None]:
+        """Read and merge a slice; gives its rows, and the timestamp of the last one if there may be more behind it."""
+        merge, tasks = OrderedMerge(self._order, plan.query.limit), Tasks(plan, self._lane.task_bytes)
+        await asyncio.to_thread(merge.add, in_flight)
+        tasks.tighten(merge.bound_us)
+        async with contextlib.aclosing(self._searcher.results_of(plan, tasks, self._lane)) as results:
+            async for index, result in results:
+                self._meter.scanned(len(tasks.finish(index).entries), result)
+                if result.failed:
+                    raise Unavailable("; ".join(f"object {key} cannot be read: {why}" for key, why in result.failed))
+                await asyncio.to_thread(merge.add, result.rows)
+                tasks.tighten(merge.bound_us)
+        rows = await asyncio.to_thread(merge.release, None)
+        return rows, merge.bound_us if merge.done else None
+
+    def _first_copies(self, rows: pa.Table) -> pa.Table:
+        """Leave out what an earlier slice has shown, by id; within a slice it is done."""
+        ids = rows.column("event_id")
+        if ids.null_count == len(ids):
+            return rows
+        keep = []
+        for event_id in ids.to_pylist():
+            short = None if event_id is None else hashlib.blake2b(event_id.encode(), digest_size=ID_BYTES).digest()
+            keep.append(short is None or short not in self._shown)
+            if short is not None:
+                self._shown.add(short)
+        return rows.filter(pa.array(keep, pa.bool_()))
+
+
+class _Sorted:
+    """The rows of a cut that were in flight, in answer order."""
+
+    def __init__(self, cut: Cut, order: Order) -> None:
+        rows = [rows for rows in cut.rows if len(rows)]
+        self._rows = sort_rows(pa.concat_tables(rows), order) if rows else EMPTY
+        self._sign = -1 if order == "newest" else 1
+        times = self._rows.column("timestamp").cast(pa.int64()).combine_chunks()
+        self._ranks: Ints = self._sign * times.to_numpy()
+
+    def nearer(self, query: Query, end_us: int | None) -> int | None:
+        """Give the end of a slice that has no more rows in flight than the query's limit, or those of one timestamp."""
+        first = self._places(query)[0]
+        last = first + query.limit - 1
+        if last >= len(self._ranks):
+            return end_us
+        rank = int(self._ranks[last])
+        return self._sign * (rank if end_us is None else min(rank, self._sign * end_us))
+
+    def of(self, query: Query) -> pa.Table:
+        """Give the rows within a query's time."""
+        first, last = self._places(query)
+        return self._rows.slice(first, last - first)
+
+    def _places(self, query: Query) -> tuple[int, int]:
+        bounds = (query.start_us, None if query.end_us is None else query.end_us - 1)
+        best, worst = bounds if self._sign > 0 else bounds[::-1]
+        first = 0 if best is None else int(np.searchsorted(self._ranks, self._sign * best, side="left"))
+        last = len(self._ranks)
+        if worst is not None:
+            last = int(np.searchsorted(self._ranks, self._sign * worst, side="right"))
+        return first, max(first, last)
+
+
+def _before(rows: pa.Table, us: int, order: Order) -> pa.Table:
+    """Give the rows that answer order puts strictly before a timestamp."""
+    before = pc.greater if order == "newest" else pc.less
+    return rows.filter(before(rows.column("timestamp").cast(pa.int64()), us))

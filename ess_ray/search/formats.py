@@ -1,0 +1,150 @@
+"""Rows as the bytes of a file, piece by piece: NDJSON, CSV, Parquet.
+
+May live here: encoders, each of one file, fed rows of EVENT_SCHEMA in order. May not: where rows come from or bytes go.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
+
+GROUP_ROWS: Final = 65_536
+"""Rows gathered for a row group of Parquet: enough that its columns compress well."""
+GROUP_BYTES: Final = 32 * 1024 * 1024
+"""Arrow bytes that close a row group before: what an encoder holds."""
+
+
+class Encoder(Protocol):
+    """Makes one file. Calls may come from different threads, one at a time."""
+
+    def add(self, rows: pa.Table) -> bytes:
+        """Take rows; gives the bytes that are final by now."""
+        ...
+
+    def finish(self) -> bytes:
+        """Give the file's last bytes."""
+        ...
+
+
+class NdjsonEncoder:
+    """One event a line, as answers show it."""
+
+    def add(self, rows: pa.Table) -> bytes:
+        """See the protocol."""
+        return b"".join(orjson.dumps(event) + b"\n" for event in to_json_rows(rows))
+
+    def finish(self) -> bytes:
+        """See the protocol."""
+        return b""
+
+
+class CsvEncoder:
+    """A header, then one event a record, with the fields that answers show, `attributes` as JSON text.
+
+    Text stands in quotes, quotes in it are doubled; what is absent is empty without quotes. Values are what was stored:
+    one that a spreadsheet would take for a formula is not changed.
+    """
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def add(self, rows: pa.Table) -> bytes:
+        """See the protocol."""
+        events = to_json_rows(rows)
+        columns = {name: _cells(name, [event[name] for event in events]) for name in _CSV_FIELDS}
+        sink = pa.BufferOutputStream()
+        csv.write_csv(pa.table(columns), sink, csv.WriteOptions(include_header=not self._begun))
+        self._begun = True
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
+
+    def finish(self) -> bytes:
+        """See the protocol."""
+        return b"" if self._begun else self.add(EVENT_SCHEMA.empty_table())
+
+
+_CSV_FIELDS: Final = [*(name for name in EVENT_SCHEMA.names if name != "event_id"), "id"]
+_NUMBERS: Final = {field.name: field.type for field in EVENT_SCHEMA if pa.types.is_integer(field.type)}
+
+
+def _cells(name: str, values: list[Any]) -> pa.Array:
+    if name == "attributes":
+        return pa.array([orjson.dumps(value).decode() for value in values], pa.string())
+    return pa.array(values, _NUMBERS.get(name, pa.string()))
+
+
+class ParquetEncoder:
+    """A Parquet file of EVENT_SCHEMA, zstd. Row groups are written as they fill; the footer comes last."""
+
+    def __init__(self) -> None:
+        self._out = _Drained()
+        self._writer = pq.ParquetWriter(self._out, EVENT_SCHEMA, compression="zstd")
+        self._waiting: list[pa.Table] = []
+
+    def add(self, rows: pa.Table) -> bytes:
+        """See the protocol."""
+        self._waiting.append(rows)
+        size = sum(table.nbytes for table in self._waiting)
+        if size >= GROUP_BYTES or sum(map(len, self._waiting)) >= GROUP_ROWS:
+            self._write()
+        return self._out.drain()
+
+    def finish(self) -> bytes:
+        """See the protocol."""
+        self._write()
+        self._writer.close()
+        return self._out.drain()
+
+    def _write(self) -> None:
+        rows, self._waiting = self._waiting, []
+        if rows:
+            self._writer.write_table(pa.concat_tables(rows), row_group_size=GROUP_ROWS)
+
+
+class _Drained(io.RawIOBase):
+    """A file that is only written to, and emptied as it grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+        self._at = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        self._at += len(self._parts[-1])
+        return len(self._parts[-1])
+
+    def drain(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of exports: what makes it, and what it is called on the web."""
+
+    make: Callable[[], Encoder]
+    media_type: str
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "ndjson": Format(NdjsonEncoder, "application/x-ndjson"),
+    "csv": Format(CsvEncoder, "text/csv; charset=utf-8"),
+    "parquet": Format(ParquetEncoder, "application/vnd.apache.parquet"),
+}
+"""By name, which is also a file's suffix."""

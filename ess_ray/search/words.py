@@ -1,0 +1,108 @@
+"""Queries, and what is sought for them, in words: for people who want to know what a search will do.
+
+May live here: frozen values -> text. May not: reading such text again (`language` does that for the query language).
+"""
+
+from __future__ import annotations
+
+from ess_ray.core.chunk import index_first, sought_first
+from ess_ray.core.index import can_tell
+from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text, needs
+from ess_ray.core.prefilter import CASE_BIT, Condition, Literal
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+
+
+def query_in_words(node: Node) -> str:  # noqa: PLR0911 (one for each kind)
+    """Write a query's tree as a sentence."""
+    match node:
+        case And(children):
+            return " AND ".join(map(_nested, children))
+        case Or(children):
+            return " OR ".join(map(_nested, children))
+        case Not(child):
+            return f"NOT {_nested(child)}"
+        case All():
+            return "everything"
+        case Exists(field):
+            return f"{_name(field)} is there"
+        case Compare(field, op, number):
+            return f"{_name(field)} {op} {number:.17g}"
+        case Contains(field, text, ignore_case):
+            return f"{_name(field)} contains {_quoted(text)}{_case(ignore_case)}"
+        case Equals(field, text, ignore_case):
+            return f"{_name(field)} is {_quoted(text)}{_case(ignore_case)}"
+        case Regex(field, pattern, ignore_case):
+            return f"{_name(field)} matches /{pattern}/{_case(ignore_case)}"
+
+
+def prefilter_in_words(query: Query) -> list[str]:
+    """Tell what lets a search leave out row groups, and rows, without testing them."""
+    sought = _tellable(needs(query))
+    if sought is None:
+        told = ["skip index: of no use, as the query requires nothing that it knows"]
+    else:
+        when = "read first" if index_first(query) else "read when the first row groups do not fill the limit"
+        told = [f"skip index ({when}): row groups must hold {_formula_in_words(sought)}"]
+    conditions = sought_first(query)
+    if not conditions:
+        return [*told, "messages: no text is sought in them before rows are tested"]
+    return [*told, *(f"messages: rows must hold {_condition_in_words(condition)}" for condition in conditions)]
+
+
+def _nested(node: Node) -> str:
+    words = query_in_words(node)
+    return f"({words})" if isinstance(node, And | Or) and len(node.children) > 1 else words
+
+
+def _name(field: Field) -> str:
+    return f"attributes.{field.name}" if field.attribute else field.name
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _case(ignore_case: bool) -> str:
+    return " (any case)" if ignore_case else ""
+
+
+def _tellable(formula: Formula) -> Formula | None:
+    """Give the parts of a formula that an index can tell anything of."""
+    if isinstance(formula, AllOf):
+        parts = tuple(part for part in map(_tellable, formula.parts) if part is not None)
+        return AllOf(parts) if parts else None
+    return formula if can_tell(formula) else None
+
+
+def _formula_in_words(formula: Formula) -> str:
+    match formula:
+        case Text(folded):
+            return f"the text {_quoted(_shown(folded))}"
+        case Holds(field, None):
+            return f"a value of {_name(field)}"
+        case Holds(field, folded):
+            return f"{_name(field)} {_quoted(_shown(folded or b''))}"
+        case AllOf(parts):
+            return " and ".join(_in_brackets(part) for part in parts)
+        case AnyOf(parts):
+            return " or ".join(_in_brackets(part) for part in parts) or "what no row holds"
+
+
+def _in_brackets(part: Formula) -> str:
+    words = _formula_in_words(part)
+    return f"({words})" if isinstance(part, AllOf | AnyOf) and len(part.parts) > 1 else words
+
+
+def _condition_in_words(condition: Condition) -> str:
+    choices = [_literal_in_words(choice) for choice in condition.choices]
+    return " or ".join([*choices, *(["a character beyond ASCII"] if condition.or_beyond_ascii else [])])
+
+
+def _literal_in_words(literal: Literal) -> str:
+    # Sought with CASE_BIT set in all of it, which makes an underscore unreadable, and no other common character.
+    text = literal.text.replace(bytes([ord("_") | CASE_BIT]), b"_") if literal.any_case else literal.text
+    return _quoted(_shown(text)) + _case(literal.any_case)
+
+
+def _shown(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")

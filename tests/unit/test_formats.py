@@ -1,0 +1,121 @@
+"""Exported files read again by other readers: whatever the text, and however it was cut into pieces."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import csv as arrow_csv
+
+from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
+from ess_ray.search import formats
+from ess_ray.search.formats import FORMATS
+
+NASTY = ["", " ", '"', '""', "a,b;c\td", "two\nlines", "two\r\nlines\r", "=1+2", "@x", "\x00nul", "\u2028\u0085", "ä€𝄞"]
+Tables = Callable[..., pa.Table]
+
+
+def encoded(name: str, pieces: Sequence[pa.Table]) -> bytes:
+    encoder = FORMATS[name].make()
+    return b"".join([*map(encoder.add, pieces), encoder.finish()])
+
+
+def table(make_events: Tables, texts: Sequence[str]) -> pa.Table:
+    count = len(texts)
+    return make_events(
+        [1_790_000_000_000_000 + i * 1_000_001 for i in range(count)],
+        list(texts),
+        level=[None if i % 3 else "WARN" for i in range(count)],
+        severity_number=[None if i % 3 else 13 for i in range(count)],
+        service=[None if i % 2 else text for i, text in enumerate(texts)],
+        event_id=[None if i % 2 else text for i, text in enumerate(texts)],
+        attributes=[None if i % 4 == 3 else [(f"k{text}", text), ("n", "1")] for i, text in enumerate(texts)],
+    )
+
+
+def cut(rows: pa.Table, size: int) -> list[pa.Table]:
+    return [rows.slice(at, size) for at in range(0, len(rows), size)]
+
+
+def check(name: str, rows: pa.Table, size: int) -> None:
+    data = encoded(name, cut(rows, size))
+    expected = to_json_rows(rows)
+    if name == "ndjson":
+        assert data.endswith(b"\n") or not expected
+        assert [json.loads(line) for line in data.split(b"\n")[:-1]] == expected
+    elif name == "parquet":
+        assert pq.read_table(io.BytesIO(data)).equals(rows)
+    else:
+        check_csv(data, expected)
+
+
+def check_csv(data: bytes, expected: list[dict[str, object]]) -> None:
+    names = [*(name for name in EVENT_SCHEMA.names if name != "event_id"), "id"]
+    header, *records = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
+    assert header == names
+    assert [dict(zip(names, record, strict=True)) for record in records] == [
+        {
+            n: json.dumps(e[n], ensure_ascii=False, separators=(",", ":")) if n == "attributes" else _text(e[n])
+            for n in e
+        }
+        for e in expected
+    ]
+    # Arrow's reader tells what is absent from what is empty, by the quotes.
+    options = arrow_csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""])
+    if expected:
+        parse = arrow_csv.ParseOptions(newlines_in_values=True)
+        read = arrow_csv.read_csv(io.BytesIO(data), parse_options=parse, convert_options=options)
+        for name in ("service", "level", "id"):
+            assert read.column(name).is_null().to_pylist() == [event[name] is None for event in expected]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+@pytest.mark.parametrize("name", FORMATS)
+def test_nasty_text_comes_back(make_events: Tables, name: str, size: int) -> None:
+    check(name, table(make_events, NASTY * 3), size)
+
+
+@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("name", FORMATS)
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=8),
+    size=st.integers(1, 9),
+)
+def test_any_text_comes_back(make_events: Tables, name: str, texts: list[str], size: int) -> None:
+    check(name, table(make_events, texts), size)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_answer_without_events_is_a_file_too(make_events: Tables, name: str) -> None:
+    check(name, make_events([]), 1)
+    assert (encoded(name, []) == b"") == (name == "ndjson")
+
+
+def test_values_that_look_like_formulas_are_what_was_stored(make_events: Tables) -> None:
+    assert b'"=HYPERLINK(""x"")"' in encoded("csv", [table(make_events, ['=HYPERLINK("x")'])])
+
+
+def test_parquet_comes_out_as_its_row_groups_fill(make_events: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "GROUP_ROWS", 100)
+    rows = make_events(range(1_000), [f"{i * 2654435761 % 2**64:x}" * 20 for i in range(1_000)])
+    encoder = FORMATS["parquet"].make()
+    parts = [encoder.add(piece) for piece in cut(rows, 40)]
+    last = encoder.finish()
+    # 40 rows a piece, 100 rows and more a group: each third piece fills one.
+    assert [bool(part) for part in parts] == [True, *(n % 3 == 2 for n in range(1, 25))]
+    file = pq.ParquetFile(io.BytesIO(b"".join([*parts, last])))
+    assert file.metadata.num_row_groups >= 8
+    assert {file.metadata.row_group(0).column(c).compression for c in range(file.metadata.num_columns)} == {"ZSTD"}
+    assert file.read().equals(rows)
+    assert len(last) < sum(map(len, parts)), "it is not kept for the end"
