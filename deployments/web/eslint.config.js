@@ -11,7 +11,10 @@ export default ts.config(
     files: ['src/**/*.{ts,tsx}'],
     extends: [ts.configs.strictTypeChecked, ts.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { 'react-hooks': hooks },
     rules: {
+      ...hooks.configs.recommended.rules,
+      'react-hooks/exhaustive-deps': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       // Braces would make three lines of the handlers that are one.
@@ -21,11 +24,8 @@ export default ts.config(
   {
     files: ['src/**/*.tsx'],
     extends: [a11y.flatConfigs.strict],
-    plugins: { 'react-hooks': hooks },
     languageOptions: { globals: globals.browser },
     rules: {
-      ...hooks.configs.recommended.rules,
-      'react-hooks/exhaustive-deps': 'error',
       // Text of strangers is text: nothing here may make markup of it.
       'no-restricted-syntax': [
         'error',

@@ -11,12 +11,12 @@ export interface FieldScope {
   end?: string
 }
 
-export function createQuery(body: QueryBody, signal: AbortSignal): Promise<Created> {
-  return sendJson(`${ROOT}/queries`, { method: 'POST', body, signal })
+export function createQuery(body: QueryBody): Promise<Created> {
+  return sendJson(`${ROOT}/queries`, { method: 'POST', body })
 }
 
-export function createAggregation(body: AggregationBody, signal: AbortSignal): Promise<Created> {
-  return sendJson(`${ROOT}/aggregations`, { method: 'POST', body, signal })
+export function createAggregation(body: AggregationBody): Promise<Created> {
+  return sendJson(`${ROOT}/aggregations`, { method: 'POST', body })
 }
 
 /** End a search or an aggregation; what it found stays. Also while the page is being left. */

@@ -161,3 +161,11 @@ export function shiftRange(range: Range, steps: -1 | 1, nowMs: number): Range | 
   const length = bounds[1] - bounds[0]
   return { start: toRfc3339(bounds[0] + steps * length), end: toRfc3339(bounds[1] + steps * length) }
 }
+
+/** The next time that a stored timestamp can have: a microsecond later. */
+export function nextMicrosecond(timestamp: string): string {
+  const micros = Number((fractionOf(timestamp) + '000000').slice(0, 6)) + 1
+  const second = Math.floor(Date.parse(timestamp) / 1_000) * 1_000
+  const whole = new Date(micros === 1_000_000 ? second + 1_000 : second).toISOString().slice(0, 19)
+  return `${whole}.${String(micros % 1_000_000).padStart(6, '0')}Z`
+}
