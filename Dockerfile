@@ -3,6 +3,15 @@
 #
 # One system on this machine, listening on its loopback only, as everywhere:
 #   docker run --rm --init --network host --shm-size 2g -v ess-data:/data ess_ray
+
+# The web page: what comes out is files, the same for every platform.
+FROM --platform=$BUILDPLATFORM node:20-slim AS web
+WORKDIR /web
+COPY deployments/web/package.json deployments/web/package-lock.json deployments/web/.npmrc ./
+RUN npm ci
+COPY deployments/web ./
+RUN npm run build
+
 FROM python:3.11-slim
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -15,6 +24,7 @@ RUN pip install --require-hashes -r requirements.image.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ess_ray ess_ray
 COPY deployments deployments
+COPY --from=web /web/dist deployments/web/dist
 RUN pip install --no-deps --no-build-isolation . && rm -rf build ./*.egg-info
 
 RUN useradd --create-home --uid 1000 ess && install --directory --owner ess --group ess /data /tmp/ray

@@ -8,16 +8,17 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup run test chaos servers lint format bench lock clean
+.PHONY: help setup web npm run test chaos servers lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run    start a system on this machine with some made-up events (Ctrl-C ends it)"
 	@echo "make test   lint, then all tests but chaos and benchmarks"
 	@echo "make chaos  break running systems under load, print what was lost (CHAOS='-k embedded' breaks some)"
-	@echo "make lint   ruff, mypy and the rules about imports"
+	@echo "make lint   ruff, mypy and the rules about imports; eslint, prettier and tsc"
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
+	@echo "make web    build the web page (needs npm; make run does it where npm is there)"
 	@echo "make setup  make $(VENV) (the others do it too)"
 
 setup: $(STAMP)
@@ -40,12 +41,39 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The web page. npm is asked for nothing that the lock does not name.
+WEB := deployments/web
+WEB_MODULES := $(WEB)/node_modules/.installed
+WEB_DIST := $(WEB)/dist/index.html
+WEB_SOURCES := $(shell find $(WEB)/src -type f) $(wildcard $(WEB)/*.json $(WEB)/*.ts $(WEB)/*.js $(WEB)/*.html)
+web: $(WEB_DIST)
+
+$(WEB_MODULES): $(WEB)/package-lock.json $(WEB)/package.json $(WEB)/.npmrc | npm
+	cd $(WEB) && npm ci --silent
+	@touch $@
+
+$(WEB_DIST): $(WEB_MODULES) $(WEB_SOURCES)
+	cd $(WEB) && npm run --silent build
+	@touch $@
+
+# Debian's npm comes with Node.js 18, which is enough. Nothing else here needs it.
+npm:
+	@command -v npm >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends npm; \
+	  else \
+	    echo "npm is missing: sudo apt-get install npm" >&2; exit 1; \
+	  fi; }
+
 run: setup
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "npm is missing."; false; fi \
+	  || echo "The web page is not built; everything else works. make web tries again."
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
 # These start no servers and no systems, so that several run at a time.
 ALONE := tests/unit tests/property
-test: lint servers
+test: lint servers web
+	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
 	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks $(addprefix --ignore=,$(ALONE))
 
@@ -66,11 +94,12 @@ servers:
 	    echo "Some tests are skipped, for want of servers: sudo apt-get install$$missing" >&2; test "$$CI" != true; \
 	  fi; }
 
-lint: setup
+lint: setup $(WEB_MODULES)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd $(WEB) && npm run --silent typecheck && npm run --silent lint
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -91,4 +120,4 @@ lock: setup
 	$(BIN)/$(COMPILE) --extra bench --constraint requirements.lock pyproject.toml --output-file requirements.bench.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

@@ -1,7 +1,7 @@
-"""The composition root: which parts make up a running system, and the two Serve applications over them.
+"""The composition root: which parts make up a running system, and the Serve applications over them.
 
-May live here: building parts from settings and handing them to each other. May not: HTTP details (`push`, `search`),
-policy.
+May live here: building parts from settings and handing them to each other. May not: HTTP details (`push`, `search`,
+`ui`), policy.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from deployments.tail import TailApi, route_tail
+from deployments.ui import create_ui_app
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
@@ -54,6 +55,8 @@ PUSH_TARGET_REQUESTS: Final = 24.0
 """Pushes under way in one replica: 64 keep two of them wholly at work, so that with 24 there is some room left."""
 SEARCH_TARGET_REQUESTS: Final = 16.0
 """Pages and streams under way in one replica; a stream is one for as long as it lasts, and mostly waits."""
+UI_REPLICAS: Final = Replicas(1, 1)
+"""A few files from memory: browsers keep them for a year."""
 LOOK_BACK_S: Final = 10.0
 UPSCALE_DELAY_S: Final = 5.0
 """A replica takes two seconds to start: a burst shorter than both together is over before it would help."""
@@ -110,12 +113,14 @@ class Running:
 
 
 def start(system: System) -> Running:
-    """Start the pool and both applications; returns once they answer."""
+    """Start the pool and all applications; returns once they answer."""
     supervisor = start_pool(system)
     serve.run_many(
         [
             serve.RunTarget(push_application(system), name="push", route_prefix="/push"),
             serve.RunTarget(search_application(system), name="search", route_prefix="/search"),
+            # Last: the prefix of everything, of which the longer ones above take their own.
+            serve.RunTarget(ui_application(), name="ui", route_prefix="/"),
         ]
     )
     return Running(supervisor)
@@ -129,6 +134,11 @@ def push_application(system: System) -> Any:
 def search_application(system: System) -> Any:
     """Give the Serve application that answers queries."""
     return _deployment("search", _search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
+
+
+def ui_application() -> Any:
+    """Give the Serve application of the web page."""
+    return _deployment("ui", create_ui_app, UI_REPLICAS, SEARCH_TARGET_REQUESTS)
 
 
 def _deployment(name: str, build: Callable[[], FastAPI], replicas: Replicas, target_requests: float) -> Any:

@@ -32,6 +32,11 @@ def search(args: dict[str, Any]) -> Any:
     return app.search_application(_system(args))
 
 
+def ui(args: dict[str, Any]) -> Any:
+    """Build the application `ui`. It is files alone, so that no settings matter; Serve gives every builder some."""
+    return app.ui_application()
+
+
 def _system(args: dict[str, Any]) -> System:
     settings = load(**args)
     telemetry.setup(settings.log_level)

@@ -55,12 +55,12 @@ def test_without_a_key_nobody_is_let_in() -> None:
 
 def test_serve_accepts_the_config_and_finds_the_builders() -> None:
     config = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "infra/ray/serve.yaml").read_text()))
-    assert [application.name for application in config.applications] == ["push", "search"]
+    assert [application.name for application in config.applications] == ["push", "search", "ui"]
     for application in config.applications:
         module, _, name = application.import_path.partition(":")
         assert module == cluster.__name__
         assert callable(getattr(cluster, name))
-        assert application.route_prefix == f"/{application.name}"
+        assert application.route_prefix == ("/" if application.name == "ui" else f"/{application.name}")
 
 
 def test_a_shell_reads_the_variables_of_a_node(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""The application `ui`: the built web page at `/`.
+
+All files are read once, when the replica starts: what is not among them cannot be asked for, however the path is
+written. May live here: files, how long browsers keep them, what the page may do. May not: data (the page gets it from
+`/search`, as any client does), or how the page is built (`web/`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+
+from deployments.problem import install_problem_handlers
+from ess_ray.core.errors import NotFound
+
+DIST: Final = Path(__file__).parent / "web" / "dist"
+INDEX: Final = "index.html"
+_ASSETS: Final = "assets/"
+_NONCE: Final = b"__NONCE__"
+"""What index.html holds in the place of a fresh value."""
+_ENCODINGS: Final = {".br": "br", ".gz": "gzip"}
+"""Endings that the build gives to compressed copies, best first."""
+
+_MEDIA_TYPES: Final = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+}
+"""What a build is made of. Not `mimetypes`, which says what the machine's own list does."""
+
+FOREVER: Final = "public, max-age=31536000, immutable"
+"""A year: names of assets hold a hash of their content."""
+ASK_AGAIN: Final = "no-cache"
+
+_POLICY: Final = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; connect-src 'self'; "
+    "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""No script and no style that was not loaded from here, but for the editor's one style sheet, known by the nonce."""
+_SAFE: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+_NOT_BUILT: Final = b"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>ess_ray</title>
+<h1>The web page is not built</h1>
+<p>Everything else works: <code>ess search</code>, and HTTP as <a href="/search/docs">/search/docs</a> and
+<a href="/push/docs">/push/docs</a> tell.</p>
+<p>From a checkout of the repository, with Node.js and npm there, <code>make web</code> builds it; the next
+<code>ess up</code> serves it.</p>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file, with its compressed copies by encoding."""
+
+    body: bytes
+    media_type: str
+    etag: str
+    copies: Mapping[str, bytes]
+
+
+def read_assets(folder: Path) -> dict[str, Asset]:
+    """Read a build, by path below `folder`. Empty where there is none."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: Asset(
+            body,
+            _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream"),
+            f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+            {encoding: files[name + ending] for ending, encoding in _ENCODINGS.items() if name + ending in files},
+        )
+        for name, body in files.items()
+        if Path(name).suffix not in _ENCODINGS
+    }
+
+
+class Pages:
+    """Answers for one build."""
+
+    def __init__(self, assets: Mapping[str, Asset]) -> None:
+        self._assets = assets
+
+    async def get(self, request: Request, path: str) -> Response:
+        """Give a file, or the page itself for the address of a page: whatever has no dot."""
+        asset = self._assets.get(path)
+        if asset is not None and path != INDEX:
+            return _file(request, asset, FOREVER if path.startswith(_ASSETS) else ASK_AGAIN)
+        if path != INDEX and "." in path.rsplit("/", 1)[-1]:
+            raise NotFound(f"there is no file /{path}")
+        return self._page()
+
+    def _page(self) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        index = self._assets.get(INDEX)
+        body = _NOT_BUILT if index is None else index.body.replace(_NONCE, nonce.encode())
+        headers = {**_SAFE, "Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": ASK_AGAIN}
+        return Response(body, headers=headers, media_type="text/html")
+
+
+def _file(request: Request, asset: Asset, caching: str) -> Response:
+    headers = {**_SAFE, "Cache-Control": caching, "ETag": asset.etag, "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == asset.etag:
+        return Response(status_code=304, headers=headers)
+    accepted = _accepted(request.headers.get("accept-encoding", ""))
+    for encoding, body in asset.copies.items():
+        if encoding in accepted:
+            headers["Content-Encoding"] = encoding
+            return Response(body, headers=headers, media_type=asset.media_type)
+    return Response(asset.body, headers=headers, media_type=asset.media_type)
+
+
+def _accepted(header: str) -> set[str]:
+    """Give the encodings that a client names and does not refuse (`br;q=0`)."""
+    accepted = set()
+    for one in header.split(","):
+        name, _, parameters = one.strip().partition(";")
+        quality = parameters.replace(" ", "").removeprefix("q=")
+        if quality.strip("0.") or not quality:
+            accepted.add(name.strip().lower())
+    return accepted
+
+
+def create_ui_app(folder: Path = DIST) -> FastAPI:
+    """Route everything that is not `/push` or `/search`, which Serve sends elsewhere."""
+    app = FastAPI(title="ess_ray ui", docs_url=None, redoc_url=None, openapi_url=None)
+    install_problem_handlers(app)
+    app.api_route("/{path:path}", methods=["GET", "HEAD"])(Pages(read_assets(folder)).get)
+    return app

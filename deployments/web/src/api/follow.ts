@@ -1,0 +1,101 @@
+// Following a search or an aggregation to its end: by its stream, and by polling where streams do not get through.
+import { isAbort, Problem, sendJson, withParameters } from './http'
+import { readStream, type ServerEvent } from './stream'
+import type { AnswerPage, AnswerState, LogEvent } from './types'
+
+/** Rows in one polled page: about half a megabyte. */
+const PAGE_ROWS = 1_000
+/** Between polls of an answer that has nothing new: below what a person notices. */
+const POLL_MS = 250
+/** Attempts that may fail one after the other, with no answer or with 5xx, before the failure is told. */
+const ATTEMPTS = 5
+
+export interface Follower<S extends AnswerState> {
+  onRows?: (rows: LogEvent[]) => void
+  onState: (state: S) => void
+}
+
+/** Follow `id` until it is no longer running. Raises Problem, and AbortError when `signal` says so. */
+export async function follow<S extends AnswerState>(
+  id: string,
+  follower: Follower<S>,
+  signal: AbortSignal,
+): Promise<void> {
+  const at = { cursor: '', finished: false }
+  const take = (events: ServerEvent[]) => {
+    const rows: LogEvent[] = []
+    const tellRows = () => {
+      if (rows.length > 0) follower.onRows?.(rows.splice(0))
+    }
+    for (const event of events) {
+      if (event.event === 'event') {
+        rows.push(JSON.parse(event.data) as LogEvent)
+        if (event.id !== undefined) at.cursor = event.id
+      } else if (event.event === 'progress' || event.event === 'done') {
+        tellRows() // a state counts for the rows before it
+        follower.onState(JSON.parse(event.data) as S)
+        at.finished ||= event.event === 'done'
+      } else if (event.event === 'error') {
+        const { detail } = JSON.parse(event.data) as { detail: string }
+        throw new Problem(404, 'The answer is gone', detail)
+      }
+    }
+    tellRows()
+  }
+  try {
+    await readStream(streamPath(id), take, signal)
+  } catch (error) {
+    if (isAbort(error) || (error instanceof Problem && error.status !== 0 && error.status < 500)) throw error
+  }
+  // A stream that broke, or that somebody on the way cut short: what is missing is polled from where it stopped.
+  if (!at.finished) await poll(id, at.cursor, follower, signal)
+}
+
+function streamPath(id: string): string {
+  return `/search/v1/queries/${encodeURIComponent(id)}/stream`
+}
+
+async function poll<S extends AnswerState>(
+  id: string,
+  from: string,
+  follower: Follower<S>,
+  signal: AbortSignal,
+): Promise<void> {
+  let cursor = from
+  let failures = 0
+  for (;;) {
+    try {
+      const path = withParameters(`/search/v1/queries/${encodeURIComponent(id)}`, {
+        cursor: cursor || undefined,
+        limit: PAGE_ROWS,
+      })
+      const { events, ...state } = await sendJson<AnswerPage>(path, { signal })
+      failures = 0
+      cursor = state.cursor
+      if (events.length > 0) follower.onRows?.(events)
+      if (events.length < PAGE_ROWS) {
+        follower.onState(state as unknown as S)
+        if (state.state !== 'running') return
+        await pause(POLL_MS, signal)
+      }
+    } catch (error) {
+      const passing = error instanceof Problem && (error.status === 0 || error.status >= 500)
+      if (!passing || ++failures >= ATTEMPTS) throw error
+      await pause(POLL_MS * 2 ** failures, signal)
+    }
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        reject(new DOMException('aborted', 'AbortError'))
+      },
+      { once: true },
+    )
+  })
+}

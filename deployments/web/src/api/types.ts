@@ -1,0 +1,121 @@
+// What the HTTP interface says, member by member. May live here: shapes. May not: requests, or what is shown of them.
+
+export type Executor = 'ray' | 'lambda' | 'auto'
+export type Order = 'newest' | 'oldest'
+
+/** A time as the interface takes it: RFC 3339, epoch, or relative (`-15m`). */
+export type TimeText = string
+
+/** One stored event. `log_id`, `vnode`, `offset` and `row` are its identity. */
+export interface LogEvent {
+  timestamp: string
+  observed_timestamp: string | null
+  level: string | null
+  severity_number: number | null
+  service: string | null
+  host: string | null
+  message: string
+  trace_id: string | null
+  span_id: string | null
+  attributes: Record<string, string | null>
+  id: string | null
+  log_id: string
+  vnode: number
+  offset: number
+  row: number
+}
+
+export type RunState = 'running' | 'done' | 'truncated' | 'failed' | 'cancelled'
+
+export interface Progress {
+  objects_total: number
+  objects_pruned: number
+  objects_done: number
+  objects_failed: number
+  bytes_total: number
+  bytes_read: number
+  gets?: number
+  rows_matched: number
+  duplicates_suppressed: number
+  in_flight_rows: number
+  invocations?: number
+  gb_seconds?: number
+  estimated_cost_usd?: number
+  /** Newest first: nothing from here on can be added any more. Oldest first: nothing up to here. */
+  complete_from: string | null
+}
+
+/** Where a search or an aggregation stands. */
+export interface AnswerState {
+  id: string
+  state: RunState
+  progress: Progress
+  complete: boolean
+  incomplete: string[]
+  elapsed_ms: number
+}
+
+export interface AnswerPage extends AnswerState {
+  events: LogEvent[]
+  cursor: string
+}
+
+/** What is looked at: shared by searches, aggregations and plans. */
+export interface Scope {
+  query: string
+  start: TimeText
+  /** Absent: no upper bound. */
+  end?: TimeText
+  executor: Executor
+}
+
+export interface QueryBody extends Scope {
+  limit: number
+  order: Order
+}
+
+export interface AggregationBody extends Scope {
+  interval: string | null
+  by: string[]
+  top: number
+}
+
+export interface Bucket {
+  start: string | null
+  by: Record<string, string | null>
+  count: number
+  /** The groups beyond `top`, together. */
+  other?: boolean
+}
+
+export interface AggregationState extends AnswerState {
+  buckets: Bucket[]
+  interval_s: number | null
+}
+
+export interface Created {
+  id: string
+  state: RunState
+}
+
+export interface FieldCount {
+  name: string
+  kind: 'column' | 'attribute'
+  count: number
+}
+
+/** `rows`: how many events these counts were taken from. */
+export interface FieldsAnswer {
+  fields: FieldCount[]
+  rows: number
+  complete: boolean
+  incomplete: string[]
+}
+
+export interface ValuesAnswer {
+  field: string
+  values: { value: string; count: number }[]
+  rows: number
+  complete: boolean
+  incomplete: string[]
+}

@@ -1,0 +1,98 @@
+// What has to be said of an answer beside its rows: that it is incomplete, that it failed, that there is nothing.
+import { wantKey } from '../../api/key'
+import { Button } from '../../ui/Button'
+import { formatCount } from '../../ui/format'
+import { Empty, Notice } from '../../ui/Notice'
+import { PRESETS } from '../../view/time'
+import type { View } from '../../view/view'
+import styles from './AnswerEnd.module.css'
+import { MAX_ROWS, type RunView } from './run'
+
+export function AnswerNotices({ run, onAgain }: { run: RunView; onAgain: () => void }) {
+  const { problem, running, state } = run
+  const again = (
+    <Button small onClick={onAgain}>
+      Search again
+    </Button>
+  )
+  if (problem?.status === 401) {
+    return (
+      <Notice kind="bad">
+        This system wants a key. <Button onClick={() => wantKey(true)}>Enter a key</Button>
+      </Notice>
+    )
+  }
+  // A bad query is told where it is written.
+  if (problem && problem.status !== 400) {
+    return (
+      <Notice kind="bad">
+        <strong>{problem.title}.</strong> {problem.detail} {again}
+      </Notice>
+    )
+  }
+  if (running || state === null || problem || (run.incomplete.length === 0 && state.complete)) return null
+  return (
+    <Notice kind={state.state === 'failed' ? 'bad' : 'warn'}>
+      <strong>{state.state === 'failed' ? 'The search failed.' : 'This answer is not complete.'}</strong>
+      {run.incomplete.length > 0 && (
+        <ul>
+          {run.incomplete.map((why) => (
+            <li key={why}>{why}</li>
+          ))}
+        </ul>
+      )}
+      {again}
+    </Notice>
+  )
+}
+
+interface AnswerEndProps {
+  run: RunView
+  view: View
+  onChange: (part: Partial<View>) => void
+}
+
+export function AnswerEnd({ run, view, onChange }: AnswerEndProps) {
+  if (run.problem) return null
+  if (run.running) {
+    return run.count === 0 ? <Waiting /> : <p className={styles.end}>More may follow …</p>
+  }
+  if (run.hasMore) return <p className={styles.end}>Getting more …</p>
+  if (run.count >= MAX_ROWS) {
+    return (
+      <p className={styles.end}>
+        {formatCount(MAX_ROWS)} rows are as many as this page keeps. Narrow the query or the time range to see the
+        others.
+      </p>
+    )
+  }
+  if (run.count > 0) return <p className={styles.end}>That is all in this time range.</p>
+  return <Nothing view={view} complete={run.state?.complete ?? false} onChange={onChange} />
+}
+
+function Nothing({ view, complete, onChange }: Pick<AnswerEndProps, 'view' | 'onChange'> & { complete: boolean }) {
+  const wider = PRESETS.filter(({ start }) => start !== view.start).slice(-3)
+  return (
+    <Empty title={complete ? 'Nothing matches in this time range' : 'Nothing was found'}>
+      <p>Try a longer one{view.query.trim() === '' ? '' : ', or a shorter query'}:</p>
+      <p className={styles.choices}>
+        {wider.map(({ start, label }) => (
+          <Button key={start} onClick={() => onChange({ start, end: null })}>
+            {label}
+          </Button>
+        ))}
+      </p>
+    </Empty>
+  )
+}
+
+/** Rows to come, drawn faintly. */
+function Waiting() {
+  return (
+    <div className={styles.waiting} aria-hidden="true">
+      {Array.from({ length: 8 }, (_, at) => (
+        <span key={at} />
+      ))}
+    </div>
+  )
+}

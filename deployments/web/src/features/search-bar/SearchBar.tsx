@@ -1,0 +1,130 @@
+// The question: query, executor, time range, run or stop.
+import type { EditorView } from '@codemirror/view'
+import { useEffect, useId, useMemo, useRef, useState } from 'react'
+
+import type { Problem } from '../../api/http'
+import type { Executor } from '../../api/types'
+import { completionSource } from '../../query/completion'
+import { toUtf16 } from '../../query/position'
+import { Button, IconButton } from '../../ui/Button'
+import { Icon } from '../../ui/Icon'
+import { Menu, MenuItem, MenuLabel } from '../../ui/Menu'
+import { useShortcuts } from '../../ui/shortcuts'
+import type { View } from '../../view/view'
+import { TimeRange } from '../time-range/TimeRange'
+import { addToHistory, clearHistory, readHistory } from './history'
+import { QueryEditor } from './QueryEditor'
+import styles from './SearchBar.module.css'
+import { useLookup } from './useLookup'
+
+interface SearchBarProps {
+  view: View
+  onChange: (part: Partial<View>) => void
+  /** Ask the same again. */
+  onAgain: () => void
+  running: boolean
+  onCancel: () => void
+  problem: Problem | null
+}
+
+const EXECUTORS: readonly { value: Executor; label: string }[] = [
+  { value: 'auto', label: 'Auto' },
+  { value: 'ray', label: 'Ray' },
+  { value: 'lambda', label: 'Lambda' },
+]
+
+export function SearchBar({ view, onChange, onAgain, running, onCancel, problem }: SearchBarProps) {
+  const [draft, setDraft] = useState(view.query)
+  useEffect(() => setDraft(view.query), [view.query])
+  const editor = useRef<EditorView | null>(null)
+  const errorId = useId()
+  const lookup = useLookup(view)
+  const completion = useMemo(() => completionSource(lookup), [lookup])
+  const badQuery = problem?.status === 400 && draft === view.query ? problem : null
+  const error = useMemo(
+    () =>
+      badQuery && {
+        message: badQuery.message,
+        position: badQuery.position === undefined ? null : toUtf16(view.query, badQuery.position),
+      },
+    [badQuery, view.query],
+  )
+  const run = (query = draft) => {
+    addToHistory(query)
+    if (query === view.query) onAgain()
+    else onChange({ query })
+  }
+  useShortcuts({ '/': () => editor.current?.focus(), r: () => run(view.query) })
+  return (
+    <form
+      role="search"
+      className={styles.bar}
+      onSubmit={(event) => {
+        event.preventDefault()
+        run()
+      }}
+    >
+      <div className={styles.box}>
+        <HistoryMenu onChoose={run} />
+        <QueryEditor
+          value={draft}
+          error={error}
+          errorId={errorId}
+          completion={completion}
+          onChange={setDraft}
+          onSubmit={run}
+          editor={editor}
+        />
+        {draft !== '' && (
+          <IconButton icon="close" label="Clear the query" weight="plain" small onClick={() => run('')} />
+        )}
+      </div>
+      <div className={styles.controls}>
+        <TimeRange view={view} onChange={onChange} />
+        <label className={styles.executor}>
+          <span className="quiet">Executor</span>
+          <select value={view.executor} onChange={(event) => onChange({ executor: event.target.value as Executor })}>
+            {EXECUTORS.map(({ value, label }) => (
+              <option key={value} value={value}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </label>
+        {running ? (
+          <Button className={styles.run} onClick={onCancel} title="Stop this search (Esc)">
+            <Icon name="stop" /> Stop
+          </Button>
+        ) : (
+          <Button className={styles.run} weight="primary" type="submit" title="Run this search (Enter)">
+            <Icon name="search" /> Search
+          </Button>
+        )}
+      </div>
+      <p id={errorId} className={styles.error} role="alert">
+        {error?.message}
+      </p>
+    </form>
+  )
+}
+
+const SHOWN_QUERIES = 15
+
+function HistoryMenu({ onChoose }: { onChoose: (query: string) => void }) {
+  const [queries, setQueries] = useState<string[]>([])
+  return (
+    <Menu
+      align="start"
+      onOpen={() => setQueries(readHistory().slice(0, SHOWN_QUERIES))}
+      trigger={<IconButton icon="history" label="Earlier queries" weight="plain" small />}
+    >
+      <MenuLabel>{queries.length === 0 ? 'No query was run yet' : 'Earlier queries'}</MenuLabel>
+      {queries.map((query) => (
+        <MenuItem key={query} onSelect={() => onChoose(query)}>
+          <code className={styles.earlier}>{query}</code>
+        </MenuItem>
+      ))}
+      {queries.length > 0 && <MenuItem onSelect={clearHistory}>Forget all</MenuItem>}
+    </Menu>
+  )
+}

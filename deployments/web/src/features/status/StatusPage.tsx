@@ -1,0 +1,4 @@
+// How the system is.
+export default function StatusPage() {
+  return <h1>Status</h1>
+}

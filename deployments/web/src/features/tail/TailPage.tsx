@@ -1,0 +1,4 @@
+// Events as they arrive.
+export default function TailPage() {
+  return <h1>Live tail</h1>
+}

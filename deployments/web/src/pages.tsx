@@ -1,0 +1,16 @@
+// The pages, each with its tab. All but the search are loaded when they are first opened.
+import { lazy, type ComponentType, type LazyExoticComponent } from 'react'
+
+import { SearchPage } from './features/search/SearchPage'
+
+export interface Page {
+  path: string
+  title: string
+  page: ComponentType | LazyExoticComponent<ComponentType>
+}
+
+export const PAGES: readonly Page[] = [
+  { path: '/', title: 'Search', page: SearchPage },
+  { path: '/tail', title: 'Live tail', page: lazy(() => import('./features/tail/TailPage')) },
+  { path: '/status', title: 'Status', page: lazy(() => import('./features/status/StatusPage')) },
+]

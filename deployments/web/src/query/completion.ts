@@ -1,0 +1,82 @@
+// What can come next in a query: fields, values of a field, earlier queries. May not: asking the server (see `Lookup`).
+import type { Completion, CompletionContext, CompletionResult, CompletionSource } from '@codemirror/autocomplete'
+
+import { attributeField, COLUMNS, fieldTerm } from './terms'
+import { tokens } from './tokens'
+
+/** Where names and values come from. Both may fail: then there is nothing to choose from. */
+export interface Lookup {
+  fields: () => Promise<{ name: string; kind: 'column' | 'attribute'; count: number }[]>
+  values: (field: string, prefix: string) => Promise<{ value: string; count: number }[]>
+  history: () => string[]
+}
+
+const NUMERIC = new Set(['severity_number', 'vnode', 'offset', 'row'])
+/** Columns whose values are places or moments: nobody chooses those from a list. */
+const UNLISTED = new Set(['message', 'timestamp', 'observed_timestamp', 'offset', 'row', 'vnode', 'log_id'])
+const COUNT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+
+export function completionSource(lookup: Lookup): CompletionSource {
+  return async (context) => {
+    const text = context.state.doc.toString()
+    if (text.trim() === '') return context.explicit ? history(lookup) : null
+    const before = context.state.sliceDoc(0, context.pos)
+    const last = tokens(before).at(-1)
+    const touching = last?.to === context.pos ? last : undefined
+    if (touching?.kind === 'field') return values(lookup, touching.field ?? '', touching.to, '', context)
+    if (touching?.field !== undefined && (touching.kind === 'word' || touching.kind === 'broken')) {
+      return values(lookup, touching.field, touching.from, touching.text, context)
+    }
+    if (touching?.kind === 'word') return fields(lookup, touching.from, context)
+    const between = touching === undefined || touching.kind === 'open' || touching.kind === 'minus'
+    return context.explicit && between ? fields(lookup, context.pos, context) : null
+  }
+}
+
+function history(lookup: Lookup): CompletionResult | null {
+  const options = lookup.history().map((label): Completion => ({ label, type: 'history' }))
+  return options.length === 0 ? null : { from: 0, options, filter: false }
+}
+
+async function fields(lookup: Lookup, from: number, context: CompletionContext): Promise<CompletionResult | null> {
+  const found = await lookup.fields()
+  if (context.aborted) return null
+  const counts = new Map<string, number>(COLUMNS.map((name) => [name, 0]))
+  for (const { name, kind, count } of found) {
+    const field = kind === 'column' ? name : attributeField(name)
+    if (field !== null) counts.set(field, count)
+  }
+  const options = [...counts].map(([name, count]): Completion => ({
+    label: `${name}:`,
+    type: 'field',
+    boost: Math.min(99, Math.log2(count + 1)),
+    ...(count > 0 ? { detail: COUNT.format(count) } : {}),
+    apply: (view, _, start, end) => {
+      view.dispatch({
+        changes: { from: start, to: end, insert: `${name}:` },
+        selection: { anchor: start + name.length + 1 },
+        userEvent: 'input.complete', // so that its values are offered next
+      })
+    },
+  }))
+  return { from, options, validFor: /^[\w.]*$/ }
+}
+
+async function values(
+  lookup: Lookup,
+  field: string,
+  from: number,
+  typed: string,
+  context: CompletionContext,
+): Promise<CompletionResult | null> {
+  if (UNLISTED.has(field)) return null
+  const prefix = typed.replace(/^"/, '')
+  if (/[*<>[{/]/.test(prefix)) return null // a pattern or a comparison: its writer knows what follows
+  const found = await lookup.values(field, prefix)
+  if (context.aborted || found.length === 0) return null
+  const options = found.map(({ value, count }): Completion => {
+    const term = NUMERIC.has(field) ? value : fieldTerm('x', value).slice(2)
+    return { label: value, apply: term, type: 'value', detail: COUNT.format(count) }
+  })
+  return { from, options, filter: false }
+}

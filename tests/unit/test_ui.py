@@ -1,0 +1,133 @@
+"""The application `ui`: which files it gives, how long they are kept, and what the page may do."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.ui import create_ui_app
+
+INDEX = '<!doctype html><meta name="style-nonce" content="__NONCE__"><script src="/assets/index-abc.js"></script>'
+SCRIPT = b"export const page = 1;" * 40
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text(INDEX)
+    (folder / "robots.txt").write_text("User-agent: *")
+    (folder / "assets" / "index-abc.js").write_bytes(SCRIPT)
+    (folder / "assets" / "index-abc.js.gz").write_bytes(gzip.compress(SCRIPT))
+    (folder / "assets" / "index-abc.js.br").write_bytes(b"brotli's bytes")
+    (tmp_path / "secret.txt").write_text("not below dist")
+    return folder
+
+
+def client_of(folder: Path) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(create_ui_app(folder)), base_url="http://ui")
+
+
+@pytest.fixture
+async def client(dist: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(dist) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/tail", "/status", "/index.html", "/a/page/to/come", "/?q=level:ERROR&start=-1d"]
+)
+async def test_every_address_of_a_page_gives_the_page(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert "/assets/index-abc.js" in answer.text
+
+
+async def test_the_policy_allows_nothing_inline_but_what_has_the_fresh_nonce(client: httpx.AsyncClient) -> None:
+    nonces = set()
+    for _ in range(2):
+        answer = await client.get("/")
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == policy["script-src"] == policy["connect-src"] == "'self'"
+        assert policy["frame-ancestors"] == policy["base-uri"] == policy["object-src"] == "'none'"
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        (nonce,) = re.findall(r"'nonce-([\w-]{20,})'", policy["style-src"])
+        assert f'content="{nonce}"' in answer.text
+        nonces.add(nonce)
+    assert len(nonces) == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/assets/index-abc.js", "/robots.txt"])
+async def test_every_answer_carries_the_headers_of_safety(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-frame-options"] == "DENY"
+
+
+async def test_assets_are_kept_for_a_year_and_other_files_are_asked_for_again(client: httpx.AsyncClient) -> None:
+    asset = await client.get("/assets/index-abc.js")
+    assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert asset.headers["content-type"].startswith("text/javascript")
+    again = await client.get("/assets/index-abc.js", headers={"If-None-Match": asset.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert (await client.get("/robots.txt")).headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [("gzip, deflate, br", "br"), ("gzip", "gzip"), ("br;q=0, gzip;q=0.5", "gzip"), ("br; q=0.0", None), ("", None)],
+)
+async def test_the_best_copy_that_the_client_takes_is_sent(dist: Path, accept: str, encoding: str | None) -> None:
+    # Read raw: httpx would undo what was done to the body.
+    async with (
+        client_of(dist) as client,
+        client.stream("GET", "/assets/index-abc.js", headers={"Accept-Encoding": accept}) as answer,
+    ):
+        raw = b"".join([part async for part in answer.aiter_raw()])
+    assert answer.headers.get("content-encoding") == encoding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert raw == {"br": b"brotli's bytes", "gzip": gzip.compress(SCRIPT), None: SCRIPT}[encoding]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/..%2fsecret.txt",
+        "/assets/..%2f..%2fsecret.txt",
+        "/assets/%2e%2e/%2e%2e/secret.txt",
+        "/%2fetc%2fpasswd.txt",
+        "/..%5csecret.txt",
+        "/assets/index-abc.js%00.txt",
+        "/assets/missing.js",
+        "/assets/index-abc.js.br",
+    ],
+)
+async def test_what_is_no_file_of_the_build_is_not_there(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "not below dist" not in answer.text
+
+
+async def test_it_takes_nothing(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/", content=b"x")).status_code == 405
+    head = await client.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_without_a_build_it_says_how_to_get_one(tmp_path: Path) -> None:
+    async with client_of(tmp_path / "nothing") as client:
+        answer = await client.get("/")
+        assert answer.status_code == 200
+        assert "make web" in answer.text
+        assert "content-security-policy" in answer.headers
+        assert (await client.get("/assets/index.js")).status_code == 404
