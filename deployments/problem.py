@@ -24,6 +24,36 @@ RETRY_AFTER_S: Final = 1
 """What a client waits before it sends again: a restarted part is back in two or three seconds, a full queue sooner."""
 _LATER: Final = {"Retry-After": str(RETRY_AFTER_S)}
 _BEARER: Final = {"WWW-Authenticate": "Bearer"}
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+"""What every problem document holds, as a JSON schema; errors add members of their own."""
+
+
+def refusal(description: str) -> dict[str, Any]:
+    """Describe an answer that is a problem document, for OpenAPI."""
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    400: refusal("The request is wrong: `detail` says what, for a query `position` says where"),
+    401: refusal("A key is needed: send `Authorization: Bearer KEY`"),
+    403: refusal("The key is good, but not for this"),
+    404: refusal("No such thing, or it has expired"),
+    413: refusal("Over a limit, which `detail` names"),
+    415: refusal("A content type or encoding that is not spoken here"),
+    422: refusal("The Idempotency-Key came with another body before"),
+    429: refusal("Too fast: nothing was kept, send it again after Retry-After"),
+    503: refusal("A part is not there just now: nothing was acknowledged, send it again after Retry-After"),
+}
+"""What any endpoint may answer instead, for OpenAPI: each application gives it to all of its routes."""
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 

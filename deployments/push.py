@@ -18,7 +18,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
-from deployments.problem import error_response, install_problem_handlers, unexpected_response
+from deployments.problem import (
+    REFUSALS,
+    error_response,
+    install_problem_handlers,
+    refusal,
+    unexpected_response,
+)
 from ess_ray.core.errors import EssError, TooLarge, Unavailable
 from ess_ray.intake.decode import Decoded, body_hash
 from ess_ray.intake.gather import Gatherer
@@ -205,23 +211,11 @@ _ANSWER: Final[dict[str, Any]] = {
         },
     },
 }
-_PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-}
-_REFUSALS: Final = {
-    400: "Nothing valid: empty, not JSON, nested too deep, or every event is invalid (`rejected` names each)",
-    413: "More than 10 MiB decompressed, or more than 10,000 events",
-    415: "A content type or encoding that is not spoken here",
-    422: "The Idempotency-Key came with another body before",
-    429: "Too fast: nothing was kept, send it again after Retry-After",
-    503: "The log is not there: nothing was acknowledged, send it again after Retry-After",
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    202: {"description": "Durable", "content": {"application/json": {"schema": _ANSWER}}},
+    400: refusal("Nothing valid: empty, not JSON, nested too deep, or every event is invalid (`rejected` names each)"),
+    413: refusal("More than 10 MiB decompressed, or more than 10,000 events"),
+    503: refusal("The log is not there: nothing was acknowledged, send it again after Retry-After"),
 }
 
 
@@ -242,13 +236,6 @@ def _push_openapi() -> dict[str, Any]:
             {"name": "Idempotency-Key", "in": "header", "required": False, "schema": header},
             {"name": "Content-Encoding", "in": "header", "required": False, "schema": encoding},
         ],
-        "responses": {
-            "202": {"description": "Durable", "content": {"application/json": {"schema": _ANSWER}}},
-            **{
-                str(status): {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
-                for status, text in _REFUSALS.items()
-            },
-        },
     }
 
 
@@ -257,7 +244,9 @@ class PushApp(FastAPI):
     third of a small request's time. Errors become the same problem documents."""
 
     def __init__(self, api: PushApi) -> None:
-        super().__init__(title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json")
+        super().__init__(
+            title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json", responses=REFUSALS
+        )
         self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -287,6 +276,9 @@ def create_push_app(api: PushApi) -> FastAPI:
     app = PushApp(api)
     install_problem_handlers(app)
     # Never reached (see PushApp): it describes the endpoint in OpenAPI, and answers other methods with 405.
-    app.post(EVENTS_PATH, status_code=202, response_class=Response, openapi_extra=_push_openapi())(api.push)
+    describe = app.post(
+        EVENTS_PATH, status_code=202, response_class=Response, responses=_ANSWERS, openapi_extra=_push_openapi()
+    )
+    describe(api.push)
     app.get("/healthz")(api.healthz)
     return app

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments import sse
 from deployments.access import Tenant
-from deployments.problem import install_problem_handlers
+from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import server_sent
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.core.event import to_json_rows
@@ -230,11 +230,19 @@ def create_search_app(api: SearchApi) -> FastAPI:
         yield
         await api.close()
 
-    app = FastAPI(title="ess_ray search", version="1", docs_url="/docs", openapi_url="/openapi.json", lifespan=life)
+    app = FastAPI(
+        title="ess_ray search",
+        version="1",
+        docs_url="/docs",
+        openapi_url="/openapi.json",
+        lifespan=life,
+        responses=REFUSALS,
+    )
     install_problem_handlers(app)
     app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
     app.get("/v1/queries/{query_id}")(api.page)
-    app.get("/v1/queries/{query_id}/stream")(api.stream)
+    answers = sse.described("`event` and `progress` while the search runs, `done` at its end")
+    app.get("/v1/queries/{query_id}/stream", response_class=Response, responses=answers)(api.stream)
     app.delete("/v1/queries/{query_id}")(api.cancel)
     app.post("/v1/flush")(api.flush)
     app.post("/v1/compact")(api.compact)

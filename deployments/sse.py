@@ -17,6 +17,21 @@ MEDIA_TYPE: Final = "text/event-stream"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Neither a cache nor a buffering proxy may keep events back."""
 
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string"},
+        "id": {"type": "string", "description": "A cursor to go on from"},
+        "data": {"type": "string", "description": "A JSON object"},
+    },
+}
+
+
+def described(what: str) -> dict[int | str, dict[str, Any]]:
+    """Describe an answer of events, for OpenAPI; the route's `response_class` must be a plain Response."""
+    return {200: {"description": what, "content": {MEDIA_TYPE: {"schema": _EVENT}}}}
+
 
 def server_sent(kind: str, data: dict[str, Any], event_id: str | None = None) -> bytes:
     """Write one event; a client that reconnects sends the last `event_id` as Last-Event-ID."""

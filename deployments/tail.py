@@ -17,7 +17,7 @@ from typing import Annotated, Final
 from fastapi import FastAPI, Header, Request, Response
 
 from deployments.access import Tenant
-from deployments.sse import MEDIA_TYPE, EndlessStream, server_sent
+from deployments.sse import EndlessStream, described, server_sent
 from ess_ray.core.errors import EssError, TooFast
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import Query
@@ -129,5 +129,5 @@ def _written(shown: Shown, start: int) -> bytes:
 
 def route_tail(app: FastAPI, api: TailApi) -> None:
     """Add `GET /v1/tail`, for keys of scope search."""
-    described = {"description": "Events until the client goes", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
-    app.get("/v1/tail", response_class=Response, responses={200: described})(api.tail)
+    answers = described("`event` and `progress` until the client goes, `error` when the tail cannot go on")
+    app.get("/v1/tail", response_class=Response, responses=answers)(api.tail)

@@ -62,7 +62,8 @@ class Rig:
             self._flush,
             self._compact,
         )
-        transport = httpx.ASGITransport(create_search_app(api))
+        self.app = create_search_app(api)
+        transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def _tenant(self, request: Request) -> str:

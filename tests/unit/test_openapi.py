@@ -1,0 +1,157 @@
+"""Both applications against their own OpenAPI documents, with requests that Schemathesis makes up, right and wrong.
+
+Whatever routes an application has are covered; those that are left out are named here, with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+import schemathesis
+from fastapi import Request
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from deployments.pool import route_pool
+from deployments.problem import REFUSALS
+from deployments.tail import TailApi, route_tail
+from ess_ray.search.run import SearchLimits
+from ess_ray.search.tail import EndsReader, Parts
+from tests.http_server import serving
+from tests.unit.test_push_app import World as PushWorld
+from tests.unit.test_search_app import Rig
+from tests.worlds import HereExecutor, World
+
+MAX_EXAMPLES: Final = 30
+"""Requests for each route, right ones and as many wrong ones: an application takes five to ten seconds."""
+ENDLESS: Final = "/v1/tail$"
+"""Server-sent events that do not end before their client goes: Schemathesis would wait for ever."""
+RUNNING_ROUTES: Final = """
+import json, pathlib, sys
+from deployments.app import _search_builder
+from ess_ray.adapters.places import Places
+from ess_ray.runtime.wiring import System
+app = _search_builder(System(Places(pathlib.Path(sys.argv[1])), "test"))()
+print(json.dumps(list(app.openapi()["paths"])))
+"""
+CHECKS: Final = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
+
+
+def schema_at(url: str) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{url}/openapi.json", config=SchemathesisConfig())
+
+
+@pytest.fixture(scope="module")
+def push_schema() -> Iterator[BaseSchema]:
+    with serving(PushWorld().app) as url:
+        yield schema_at(url)
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    """The search application with every route that a running system has, a stored and a buffered event."""
+    world = World()
+    writer = world.writer()
+    rig = Rig(world, writer, SearchLimits())
+
+    async def some(*_: Any) -> Any:
+        return {"actors": 2}
+
+    async def fill() -> None:
+        await writer.assign(range(3))
+        await rig.push("stored")
+        await writer.flush()
+        await rig.push("buffered")
+
+    async def tenant(request: Request) -> str:
+        return "default"
+
+    asyncio.run(fill())
+    route_pool(rig.app, tenant, some, some)
+    parts = Parts(EndsReader(world.log, world.store), rig.in_flight, world.catalog, world.store, HereExecutor(world))
+    route_tail(rig.app, TailApi(parts, tenant, some))
+    return rig
+
+
+@pytest.fixture(scope="module")
+def search_url(rig: Rig) -> Iterator[str]:
+    with serving(rig.app) as url:
+        yield url
+
+
+def probe(schema: BaseSchema, **known: str) -> list[str]:
+    """Send each route what its document allows and what it does not; gives the routes.
+
+    `known`: path parameters that name something. Routes that have them are asked for it too, not only for nothing.
+    """
+    routes = []
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        there = {name: value for name, value in known.items() if f"{{{name}}}" in operation.path}
+        for mode, named in itertools.product(GenerationMode, [{}, there] if there else [{}]):
+            ask(operation, mode, named)
+        routes.append(operation.label)
+    return routes
+
+
+def ask(operation: schemathesis.APIOperation[Any, Any, Any], mode: GenerationMode, named: dict[str, str]) -> None:
+    @settings(max_examples=MAX_EXAMPLES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answers_as_documented(case: schemathesis.Case) -> None:
+        case.path_parameters.update(named)
+        case.call_and_validate(checks=CHECKS)
+
+    with contextlib.suppress(Unsatisfiable):  # nothing that could be wrong: no parameters, no body
+        answers_as_documented()
+
+
+def test_push_is_as_its_document_says(push_schema: BaseSchema) -> None:
+    assert "POST /v1/events" in probe(push_schema)
+
+
+def test_search_is_as_its_document_says(search_url: str) -> None:
+    query_id = httpx.post(f"{search_url}/v1/queries", json={"start": 0}, trust_env=False).json()["id"]
+    schema = schema_at(search_url).exclude(path_regex=ENDLESS)
+    assert "POST /v1/queries" in probe(schema, query_id=query_id)
+
+
+def test_streams_are_described_as_events_and_refusals_as_problems(rig: Rig) -> None:
+    paths = rig.app.openapi()["paths"]
+    for path in ("/v1/tail", "/v1/queries/{query_id}/stream"):
+        answers = paths[path]["get"]["responses"]
+        assert list(answers["200"]["content"]) == ["text/event-stream"]
+        assert {*answers} == {"200", *map(str, REFUSALS)}
+        assert all(list(answers[str(status)]["content"]) == ["application/problem+json"] for status in REFUSALS)
+
+
+def test_all_routes_of_a_running_system_are_covered(rig: Rig, tmp_path: Path) -> None:
+    """A route that `app` adds and this module does not would never be asked."""
+    command = [sys.executable, "-c", RUNNING_ROUTES, str(tmp_path)]  # by itself: Serve changes a process's logging
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)) == set(rig.app.openapi()["paths"])
