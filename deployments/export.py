@@ -85,20 +85,22 @@ class _ExportResponse(StreamingResponse):
         try:
             async with contextlib.aclosing(self._body), asyncio.timeout(MOST_S):
                 await super().__call__(scope, receive, send_in_time)
-            if not self._export.whole:
-                _log.info(
-                    "the client of query %s's export went after %d rows", self._export.query_id, self._export.rows
-                )
-        except BaseException as error:
-            _log.error(
-                "the export of query %s is broken off after %d rows: %s",
-                self._export.query_id,
-                self._export.rows,
-                str(error) or type(error).__name__,
-            )
+        except asyncio.CancelledError:
+            self._log_gone()
             raise
+        except Exception as error:
+            told = (self._export.query_id, self._export.rows, str(error) or type(error).__name__)
+            _log.error("the export of query %s is broken off after %d rows: %s", *told)
+            raise
+        else:
+            if not self._export.whole:
+                self._log_gone()
         finally:
             self._export.close()
+
+    def _log_gone(self) -> None:
+        """The client went, or the replica goes: which of them, a server does not say."""
+        _log.info("the export of query %s was left after %d rows", self._export.query_id, self._export.rows)
 
 
 async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, None]:

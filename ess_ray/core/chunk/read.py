@@ -84,11 +84,14 @@ def open_object(
     return reader
 
 
-def expected_gets(sizes: Ints, left: Ints, gap_bytes: int) -> Ints:
+def expected_gets(sizes: Ints, left: Ints, gap_bytes: int, parts: int) -> Ints:
     """Estimate the requests for objects of these sizes with so many bytes left to read: the tail, the first row groups,
-    and then windows. What is known already, or ruled out, makes fewer; matches far apart make up to twice as many."""
+    and then windows, each in so many parts: the columns that are tested, and the others where rows matched.
+
+    It is within twice what reading everything takes; what a footer in memory or a skip index spares is not foreseen.
+    """
     windows = -(-left // max(1, gap_bytes * WINDOW_GAPS))
-    return np.where(sizes <= WHOLE_BYTES, 1, 2 + windows)
+    return np.where(sizes <= WHOLE_BYTES, 1, 2 + windows * parts)
 
 
 class ObjectReader:
