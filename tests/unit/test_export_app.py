@@ -266,3 +266,15 @@ async def test_what_a_query_may_not_say_an_explanation_may_not_either(http: http
         assert answer.status_code == 400, wrong
         assert answer.headers["content-type"] == "application/problem+json"
     assert "position" in (await http.post("/v1/explain", json={"query": "("})).json()
+
+
+async def test_text_that_is_no_unicode_is_no_failure(http: httpx.AsyncClient) -> None:
+    """JSON can write half a surrogate pair: a search for it is explained, run and exported, or refused."""
+    headers = {"Content-Type": "application/json"}
+    for query in (b"\\ud800", b'\\"x\\udfff\\"', b"\\u0000"):
+        body = b'{"query": "' + query + b'", "start": 0}'
+        told = await http.post("/v1/explain", content=body, headers=headers)
+        created = await http.post("/v1/queries", content=body, headers=headers)
+        assert (told.status_code, created.status_code) in ((200, 201), (400, 400))
+        if created.status_code == 201:
+            assert (await http.get(f"/v1/queries/{created.json()['id']}/export")).content == b""
