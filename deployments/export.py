@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Query, Request, Response
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 STALLED_S: Final = 300.0
 """How long a client may take nothing: then its export makes room for others."""
+CHUNK_BYTES: Final = 256 * 1024
+"""Handed to the connection at once, and so the least that a client must take within STALLED_S: 900 bytes a second."""
 MOST_S: Final = 12 * 3600.0
 """How long an export may take: objects that compaction replaced are there for a day, and are deleted then."""
 
@@ -107,7 +109,11 @@ async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, No
     encoder = FORMATS[file_format].make()
     async with contextlib.aclosing(export.tables()) as tables:
         async for rows in tables:
-            if data := await asyncio.to_thread(encoder.add, rows):
-                yield data
-    if data := await asyncio.to_thread(encoder.finish):
-        yield data
+            for chunk in _chunks(await asyncio.to_thread(encoder.add, rows)):
+                yield chunk
+    for chunk in _chunks(await asyncio.to_thread(encoder.finish)):
+        yield chunk
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))
