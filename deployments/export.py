@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Query, Request, Response
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 STALLED_S: Final = 300.0
 """How long a client may take nothing: then its export makes room for others."""
+CHUNK_BYTES: Final = 256 * 1024
+"""Handed to the connection at once, and so the least that a client must take within STALLED_S: 900 bytes a second."""
 MOST_S: Final = 12 * 3600.0
 """How long an export may take: objects that compaction replaced are there for a day, and are deleted then."""
 
@@ -85,27 +87,33 @@ class _ExportResponse(StreamingResponse):
         try:
             async with contextlib.aclosing(self._body), asyncio.timeout(MOST_S):
                 await super().__call__(scope, receive, send_in_time)
-            if not self._export.whole:
-                _log.info(
-                    "the client of query %s's export went after %d rows", self._export.query_id, self._export.rows
-                )
-        except BaseException as error:
-            _log.error(
-                "the export of query %s is broken off after %d rows: %s",
-                self._export.query_id,
-                self._export.rows,
-                str(error) or type(error).__name__,
-            )
+        except asyncio.CancelledError:
+            self._log_gone()
             raise
+        except Exception as error:
+            told = (self._export.query_id, self._export.rows, str(error) or type(error).__name__)
+            _log.error("the export of query %s is broken off after %d rows: %s", *told)
+            raise
+        else:
+            if not self._export.whole:
+                self._log_gone()
         finally:
             self._export.close()
+
+    def _log_gone(self) -> None:
+        """The client went, or the replica goes: which of them, a server does not say."""
+        _log.info("the export of query %s was left after %d rows", self._export.query_id, self._export.rows)
 
 
 async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, None]:
     encoder = FORMATS[file_format].make()
     async with contextlib.aclosing(export.tables()) as tables:
         async for rows in tables:
-            if data := await asyncio.to_thread(encoder.add, rows):
-                yield data
-    if data := await asyncio.to_thread(encoder.finish):
-        yield data
+            for chunk in _chunks(await asyncio.to_thread(encoder.add, rows)):
+                yield chunk
+    for chunk in _chunks(await asyncio.to_thread(encoder.finish)):
+        yield chunk
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))

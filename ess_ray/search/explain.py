@@ -94,7 +94,7 @@ class Explainer:
             objects=len(plan),
             bytes_total=plan.bytes_total,
             bytes_to_read=min(plan.bytes_left, plan.bytes_total),
-            gets=int(expected_gets(plan.sizes, left, self._coalesce_bytes).sum()),
+            gets=int(expected_gets(plan.sizes, left, self._coalesce_bytes, 1 + any(query.tested())).sum()),
             in_flight_rows=cut.scanned_rows,
             executor=executor,
             tasks=tasks,

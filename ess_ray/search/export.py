@@ -40,7 +40,8 @@ from ess_ray.search.slices import Appetite, SliceLimits, rest_behind, rest_from,
 _log = logging.getLogger(__name__)
 
 MAX_EXPORTS: Final = 4
-"""Exports under way in one replica: each holds some 200 MB, and keeps all CPUs at work as long as its client reads."""
+"""Exports under way in one replica: each keeps all CPUs at work as long as its client reads, and holds up to 300 MB
+(of 600,000 events as NDJSON, Python's objects and its tasks' results in shared memory included)."""
 PIECE_ROWS: Final = 8_192
 """Rows handed out at once: about 4 MB of JSON, which is encoded in a tenth of a second."""
 ALL_ROWS: Final = 2**62

@@ -18,6 +18,7 @@ from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Fiel
 from ess_ray.language import parse
 from ess_ray.ports import ObjectEntry, ScanResult, ScanTask
 from ess_ray.search import wire
+from ess_ray.search.question import Question, decode_question, encode_question
 
 FIELDS = st.builds(Field, st.text(max_size=8), st.booleans())
 LEAVES: st.SearchStrategy[Node] = st.one_of(
@@ -47,6 +48,20 @@ def through(value: object) -> object:
 def test_a_task_comes_as_it_was_sent(root: Node, start_us: int, end_us: int, limit: int, order: str) -> None:
     task = ScanTask("t", Query(root, start_us, end_us, limit, order), (ENTRY, ENTRY))  # type: ignore[arg-type]
     assert wire.decode_task(through(wire.encode_task(task))) == task
+
+
+@given(NODES, TIMES, TIMES, st.sampled_from([None, "ray", "auto"]))
+def test_a_question_is_kept_as_text(root: Node, start_us: int, end_us: int, executor: str | None) -> None:
+    asked = Question(Query(root, start_us, end_us), executor)
+    text = encode_question(asked)
+    assert text.isascii()
+    assert decode_question(text) == asked
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"query":{}}', '{"query":{"root":["not"]},"executor":null}'])
+def test_a_question_that_is_none_says_what_to_do(text: str) -> None:
+    with pytest.raises(CorruptData, match="run the query again"):
+        decode_question(text)
 
 
 @pytest.mark.parametrize("text", ["duration:>1e999", "a:[-inf TO inf]", "NOT " * 400 + "x", "(" * 90 + "x" + ")" * 90])

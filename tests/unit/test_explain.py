@@ -75,6 +75,18 @@ async def test_a_search_does_what_was_explained(
     assert read * 0.5 <= told.bytes_to_read <= told.bytes_total
 
 
+@pytest.mark.parametrize("coalesce_bytes", [32 * 1024, MIB])
+@pytest.mark.parametrize("query", ["", '"0"', "/[0-9a-f]{40}/", "offset:>=0"])
+async def test_requests_are_foreseen_within_twice(world: World, query: str, coalesce_bytes: int) -> None:
+    world.store.coalesce_bytes = coalesce_bytes
+    told = await explainer(world, SearchLimits()).explain("default", Query(parse(query)), "ray")
+    query_id = await world.searcher.start("default", Query(parse(query), limit=200_000))
+    await world.searcher.wait("default", query_id, 60)
+    gets = (await world.results.state("default", query_id)).progress["gets"]
+    assert isinstance(gets, int)
+    assert told.gets / GETS_FACTOR <= gets <= told.gets * GETS_FACTOR
+
+
 async def test_nothing_is_read_of_any_object(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> bytes:
         raise AssertionError("an object was read")

@@ -106,6 +106,25 @@ async def test_all_rows_come_as_a_file(http: httpx.AsyncClient, name: str, media
     assert found == list(range(8_009, -1, -1))
 
 
+async def test_a_slow_client_need_not_take_much_at_once(world: World) -> None:
+    sent: list[int] = []
+
+    async def send(message: Any) -> None:
+        sent.append(len(message.get("body", b"")))
+
+    async def receive() -> Any:
+        await asyncio.sleep(3600)
+
+    app = app_of(world)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        path = f"/v1/queries/{await asked(client)}/export"
+        whole = len((await client.get(path)).content)
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "asgi": {}}
+    await app(scope, receive, send)
+    assert sum(sent) == whole > 4 * deployed.CHUNK_BYTES
+    assert max(sent) == deployed.CHUNK_BYTES
+
+
 async def test_ndjson_is_what_comes_when_no_format_is_asked_for(http: httpx.AsyncClient) -> None:
     answer = await http.get(f"/v1/queries/{await asked(http, query='nowhere')}/export")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -266,3 +285,15 @@ async def test_what_a_query_may_not_say_an_explanation_may_not_either(http: http
         assert answer.status_code == 400, wrong
         assert answer.headers["content-type"] == "application/problem+json"
     assert "position" in (await http.post("/v1/explain", json={"query": "("})).json()
+
+
+async def test_text_that_is_no_unicode_is_no_failure(http: httpx.AsyncClient) -> None:
+    """JSON can write half a surrogate pair: a search for it is explained, run and exported, or refused."""
+    headers = {"Content-Type": "application/json"}
+    for query in (b"\\ud800", b'\\"x\\udfff\\"', b"\\u0000"):
+        body = b'{"query": "' + query + b'", "start": 0}'
+        told = await http.post("/v1/explain", content=body, headers=headers)
+        created = await http.post("/v1/queries", content=body, headers=headers)
+        assert (told.status_code, created.status_code) in ((200, 201), (400, 400))
+        if created.status_code == 201:
+            assert (await http.get(f"/v1/queries/{created.json()['id']}/export")).content == b""

@@ -96,11 +96,16 @@ def open_object(
     return reader
 
 
-def expected_gets(sizes: Ints, left: Ints, gap_bytes: int) -> Ints:
+def expected_gets(sizes: Ints, left: Ints, gap_bytes: int, parts: int) -> Ints:
     """Estimate the requests for objects of these sizes with so many bytes left to read: the tail, the first row groups,
-    and then one stream, or windows. What is known already, or ruled out, makes fewer; matches far apart make up to
-    twice as many."""
-    rest = (left > 0) * 1 if gap_bytes >= MIN_STREAM_GAP_BYTES else -(-left // max(1, gap_bytes * WINDOW_GAPS))
+    and then one stream, or windows, each in so many parts: the columns that are tested, and the others where rows
+    matched.
+
+    It is within twice what reading everything takes; what a footer in memory or a skip index spares is not foreseen.
+    """
+    rest = -(-left // max(1, gap_bytes * WINDOW_GAPS)) * parts
+    if gap_bytes >= MIN_STREAM_GAP_BYTES:
+        rest = np.where(left > gap_bytes * STREAM_GAPS, 1, rest)
     return np.where(sizes <= WHOLE_BYTES, 1, 2 + rest)
 
 
