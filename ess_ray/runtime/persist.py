@@ -19,9 +19,10 @@ import orjson
 from ess_ray import metrics as m
 from ess_ray import telemetry
 from ess_ray.adapters.kafka_log import KafkaLog
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import BadRequest, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.intake.foreign import decode_any
 from ess_ray.ports import EventLog, StoredRecord, View
@@ -238,10 +239,23 @@ class PersistActor:
                 return rows
         raise UnknownOutcome(f"{self._name} could not store everything: {self._trouble.get('flush', 'fenced')}")
 
-    async def view(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> View:
-        """Give one frozen view, reaching `min_ends` of the owned virtual nodes if that comes within `timeout_s`."""
+    async def view(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        grouping: Counting | None = None,
+    ) -> View:
+        """Give one frozen view, reaching `min_ends` of the owned virtual nodes if that comes within `timeout_s`.
+
+        With `grouping`, of counts instead of rows.
+        """
         await self._reach(min_ends, timeout_s)
         frozen = self._writer.freeze(tenant)
+        if grouping is not None:
+            return await asyncio.to_thread(count_frozen, frozen, query, grouping)
         return await asyncio.to_thread(filter_frozen, frozen, query)
 
     async def _reach(self, min_ends: Mapping[int, int], timeout_s: float) -> None:

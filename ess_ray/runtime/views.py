@@ -15,6 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import View
@@ -39,14 +40,22 @@ class PoolViews:
         supervisor = self._system.actor(SUPERVISOR_ACTOR)
         return await call(supervisor.owners.remote(), "the supervisor")
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        grouping: Counting | None = None,
+    ) -> list[View]:
         """See the port."""
         deadline = time.monotonic() + timeout_s
         views: list[View] = []
         missing = set(min_ends)
         while missing:
             left = max(0.0, deadline - time.monotonic())
-            got = await self._ask(tenant, query, {v: min_ends[v] for v in missing}, left)
+            got = await self._ask(tenant, query, {v: min_ends[v] for v in missing}, left, grouping)
             for view in got:
                 mine = {v: r for v, r in view.ranges.items() if v in missing}
                 if mine:
@@ -58,7 +67,9 @@ class PoolViews:
             await asyncio.sleep(RETRY_S)
         return views
 
-    async def _ask(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def _ask(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, grouping: Counting | None
+    ) -> list[View]:
         if not self._owners:
             try:
                 self._owners = await self.owners()
@@ -69,18 +80,25 @@ class PoolViews:
             if vnode in self._owners:
                 by_actor[self._owners[vnode]][vnode] = end
         answers = await asyncio.gather(
-            *(self._view(actor, tenant, query, ends, timeout_s) for actor, ends in by_actor.items())
+            *(self._view(actor, tenant, query, ends, timeout_s, grouping) for actor, ends in by_actor.items())
         )
         return [view for view in answers if view is not None]
 
     async def _view(
-        self, actor: str, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float
+        self,
+        actor: str,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        grouping: Counting | None,
     ) -> View | None:
         """Ask one owner; None when it is not there: its virtual nodes are then asked for anew, or named as missing."""
         try:
             handle = self._handles.get(actor) or self._system.actor(actor)
             self._handles[actor] = handle
-            return await call(handle.view.remote(tenant, query, min_ends, timeout_s), actor, timeout_s + GRACE_S)
+            asked = handle.view.remote(tenant, query, min_ends, timeout_s, grouping=grouping)
+            return await call(asked, actor, timeout_s + GRACE_S)
         except Unavailable:
             self._handles.pop(actor, None)
             return None
@@ -108,5 +126,10 @@ def _only(view: View, ranges: Mapping[int, Any]) -> View:
     """Keep of a view what belongs to these virtual nodes."""
     if len(ranges) == len(view.ranges):
         return view
-    mine = pc.is_in(view.rows.column("vnode"), value_set=pa.array(sorted(ranges), pa.int32()))
-    return replace(view, ranges=dict(ranges), rows=view.rows.filter(mine))
+    vnodes = pa.array(sorted(ranges), pa.int32())
+
+    def mine(table: pa.Table) -> pa.Table:
+        return table.filter(pc.is_in(table.column("vnode"), value_set=vnodes))
+
+    counts = None if view.counts is None else mine(view.counts)
+    return replace(view, ranges=dict(ranges), rows=mine(view.rows), counts=counts)

@@ -89,8 +89,8 @@ def scan_object(
     wants. `cancelled` is asked between row groups, since nothing can interrupt the native code that matches one.
     `probe`: see `index_first`.
     """
-    plan, answer = _Plan(query), _Answer(query)
-    groups = _Groups(reader, query, probe)
+    plan, answer = Plan(query), _Answer(query)
+    groups = Groups(reader, query, probe)
     # Row groups follow each other in time, so that a row of one yet unread can precede no row found.
     while not answer.reached(0) and (window := groups.next(answer.kept)):
         reader.fetch(window, plan.tested or EVENT_SCHEMA.names)
@@ -118,7 +118,7 @@ def _needs(query: Query) -> Formula:
     return needs(query)
 
 
-class _Groups:
+class Groups:
     """The row groups left to scan, in answer order, cut into windows: what is fetched at once.
 
     The first window has as many as could fill the limit; each further one as many as the rows found so far make likely
@@ -244,7 +244,7 @@ class _Answer:
         return ObjectMatches(rows, self._matched, self._repeats)
 
 
-class _Plan:
+class Plan:
     """A query taken apart once a scan: tests of small columns, all others, and the search for their candidates."""
 
     def __init__(self, query: Query) -> None:
