@@ -41,8 +41,9 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, Replicas, System, call
+from ess_ray.search.course import SearchLimits
 from ess_ray.search.invocations import InvokeLimits
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import Record, ScanTask, View
 from ess_ray.record import RequestKey, encode_records
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
 
@@ -38,7 +39,9 @@ class Owners:
     def __init__(self, writers: Mapping[int, VnodeWriter], then: Callable[[], None]) -> None:
         self._writers, self._then = writers, then
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         found: list[View] = []
         taken: set[int] = set()
         for writer in {id(w): w for w in self._writers.values()}.values():

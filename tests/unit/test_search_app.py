@@ -13,12 +13,14 @@ from fastapi import Request
 
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import ScanResult, ScanTask, View
 from ess_ray.record import encode_records
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.worlds import T0_US, World, batch_of
 
@@ -31,9 +33,18 @@ class OneWriter:
         self.hold = asyncio.Event()
         self.hold.set()
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        grouping: Counting | None = None,
+    ) -> list[View]:
         await self.hold.wait()
-        return [filter_frozen(self.writer.freeze(tenant), query)]
+        frozen = self.writer.freeze(tenant)
+        return [filter_frozen(frozen, query) if grouping is None else count_frozen(frozen, query, grouping)]
 
 
 class HereExecutor:

@@ -6,6 +6,7 @@ May live here: adding up, bounds, which groups come first. May not: rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,8 @@ MAX_VIEW_CELLS: Final = 1_000_000
 """The same for what is in flight, where cells are kept apart by record: all records of full buffers."""
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Of cells held, for groups by long texts: a task has 256 MiB, and holds them three times while it adds up."""
+MAX_TEXT_BYTES: Final = 8 * 1024 * 1024
+"""Of the values in an answer, one at each cell: an event's message alone may have half a megabyte."""
 _KEPT_SHARE: Final = 0.5
 """Of the bounds, what is kept when they are reached: so that it is not all looked through again at once."""
 _MIN_FRESH: Final = 50_000
@@ -77,15 +80,30 @@ def coarser(counts: pa.Table, interval_us: int) -> pa.Table:
     return _sum(counts.set_column(at, "start_us", pa.array(starts - starts % interval_us, pa.int64())))
 
 
-def top_groups(counts: pa.Table, counting: Counting, top: int) -> tuple[pa.Table, pa.Int64Array]:
-    """Keep the `top` groups with the most rows and tell the rest together, as `other`; and rank each cell's group.
+@dataclass(frozen=True)
+class Top:
+    """The largest groups' cells, and those of `other`; each cell's group has a rank, the largest 0, `other` the last.
 
-    Ranks ascend from the largest group; of equally large ones those with the smaller values are first. `other` is last.
+    `too_long`: groups are missing that are large enough, because their values are too long.
+    """
+
+    cells: pa.Table
+    ranks: pa.Int64Array
+    too_long: bool
+
+
+def top_groups(counts: pa.Table, counting: Counting, top: int, max_text_bytes: int = MAX_TEXT_BYTES) -> Top:
+    """Keep the `top` groups with the most rows and tell the rest together, as `other`.
+
+    Of equally large ones those with the smaller values are kept.
     """
     if not counting.keys or not len(counts):
-        return counts, pa.array(np.zeros(len(counts), np.int64))
-    cells = _told_together(counts, counting, _ranks(counts, counting) >= top)
-    return cells, pa.array(_ranks(cells, counting))
+        return Top(counts, pa.array(np.zeros(len(counts), np.int64)), False)
+    ranks = _ranks(counts, counting)
+    long = np.cumsum(np.bincount(ranks, _text_bytes(counts, counting)))[ranks] > max_text_bytes
+    cells = _told_together(counts, counting, long | (ranks >= top))
+    too_long = pc.any(pc.and_(pa.array(long & (ranks < top)), pc.invert(counts.column("other")))).as_py()
+    return Top(cells, pa.array(_ranks(cells, counting)), too_long)
 
 
 def group_count(counts: pa.Table, counting: Counting) -> int:
@@ -107,9 +125,8 @@ def _bounded(cells: pa.Table, counting: Counting, max_cells: int) -> pa.Table:
     if not counting.keys or (len(cells) <= max_cells and cells.nbytes <= MAX_HELD_BYTES):
         return cells
     ranks = _ranks(cells, counting)
-    sizes = sum((_text_bytes(cells.column(name)) for name in key_names(counting)), start=np.zeros(len(cells)))
     fits = np.cumsum(np.bincount(ranks)) <= max_cells * _KEPT_SHARE
-    fits &= np.cumsum(np.bincount(ranks, sizes)) <= MAX_HELD_BYTES * _KEPT_SHARE
+    fits &= np.cumsum(np.bincount(ranks, _text_bytes(cells, counting))) <= MAX_HELD_BYTES * _KEPT_SHARE
     return _told_together(cells, counting, ~fits[ranks])
 
 
@@ -150,6 +167,9 @@ def _group_ids(cells: pa.Table, names: Sequence[str]) -> Ids:
     return ids
 
 
-def _text_bytes(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    sizes: npt.NDArray[np.float64] = pc.fill_null(pc.binary_length(column), 0).to_numpy().astype(np.float64)
+def _text_bytes(cells: pa.Table, counting: Counting) -> npt.NDArray[np.float64]:
+    """Give the length of each cell's values."""
+    sizes = np.zeros(len(cells))
+    for name in key_names(counting):
+        sizes += pc.fill_null(pc.binary_length(cells.column(name)), 0).to_numpy()
     return sizes

@@ -71,7 +71,8 @@ def rows_of(counts: pa.Table, counting: Counting) -> int:
 
 
 def _batches(rows: pa.Table) -> list[pa.RecordBatch]:
-    return rows.combine_chunks().to_batches()
+    batches: list[pa.RecordBatch] = rows.combine_chunks().to_batches()
+    return batches
 
 
 def _grouped(batch: pa.RecordBatch, counting: Grouping, start_us: int | None, where: Sequence[str]) -> pa.Table:
