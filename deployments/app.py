@@ -20,6 +20,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
+from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
@@ -227,20 +228,20 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
-        app = create_search_app(
-            SearchApi(
-                searcher,
-                results,
-                tenant,
-                admin,
-                inside.health,
-                inside.status,
-                inside.flush,
-                inside.compact,
-                lanes,
-                system.executor,
-            )
+        api = SearchApi(
+            searcher,
+            results,
+            tenant,
+            admin,
+            inside.health,
+            inside.status,
+            inside.flush,
+            inside.compact,
+            lanes,
+            system.executor,
         )
+        app = create_search_app(api)
+        route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
         route_pool(app, admin, inside.pool, inside.resize)
         return app
 

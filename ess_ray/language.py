@@ -191,9 +191,14 @@ def _is_escaped(text: str, at: int) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------ leaves
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates, as in all that is pushed: they are no text that could be found, or answered with."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def field_named(name: str) -> Field:
     """Find what a field's name means: a column, else an attribute's key. Raises BadRequest where there is no key."""
-    name = _SURROGATE.sub("\ufffd", name)
+    name = without_surrogates(name)
     if name == "id":
         return Field("event_id")
     if name in COLUMNS:
@@ -348,7 +353,7 @@ _PARSER: Final = Lark(_GRAMMAR, parser="lalr", lexer=_Passing, transformer=_Buil
 
 def parse(text: str) -> Node:
     """Read a query. Empty text and `*` are everything. Raises QueryError, with the position, and nothing else."""
-    text = _SURROGATE.sub("\ufffd", text)
+    text = without_surrogates(text)
     size = len(text.encode())
     if size > MAX_QUERY_BYTES:
         raise QueryError(f"the query has {size} bytes, at most {MAX_QUERY_BYTES} are read: shorten it", len(text))

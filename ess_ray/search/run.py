@@ -105,12 +105,17 @@ class Searcher:
         task.add_done_callback(lambda _: self._forget(*key))
         return search.query_id
 
+    @property
+    def running(self) -> int:
+        """How many searches are under way here."""
+        return len(self._running)
+
     def _forget(self, tenant: str, query_id: str) -> None:
         self._running.pop((tenant, query_id), None)
         self._count_running()
 
     def _count_running(self) -> None:
-        self._meter.running(len(self._running))
+        self._meter.running(self.running)
         self._wishes.look(bool(self._running))
 
     def _asked_to_stop(self, key: AnswerKey) -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import Request
 
+from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.aggregate import Counting
@@ -77,7 +78,10 @@ class Rig:
             self._flush,
             self._compact,
         )
-        transport = httpx.ASGITransport(create_search_app(api))
+        app = create_search_app(api)
+        self.searcher, self.aggregations = searcher, AggregationApi(searcher, results, self._tenant, api.executor)
+        route_aggregations(app, self.aggregations, api)
+        transport = httpx.ASGITransport(app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     async def _tenant(self, request: Request) -> str:
@@ -101,8 +105,8 @@ class Rig:
         await self.world.log.append(encode_records(batch, 0, "default"))
         await self.writer.poll()
 
-    async def start(self, query: str = "", **body: Any) -> str:
-        answer = await self.http.post("/v1/queries", json={"query": query, "start": 0, **body})
+    async def start(self, query: str = "", path: str = "/v1/queries", **body: Any) -> str:
+        answer = await self.http.post(path, json={"query": query, "start": 0, **body})
         assert answer.status_code == 201, answer.text
         assert answer.json()["state"] == "running"
         return str(answer.json()["id"])

@@ -26,6 +26,8 @@ MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Of cells held, for groups by long texts: a task has 256 MiB, and holds them three times while it adds up."""
 MAX_TEXT_BYTES: Final = 8 * 1024 * 1024
 """Of the values in an answer, one at each cell: an event's message alone may have half a megabyte."""
+_CELL_BYTES: Final = 32
+"""Of a cell, besides its values: a start, a count, and where the values are."""
 _KEPT_SHARE: Final = 0.5
 """Of the bounds, what is kept when they are reached: so that it is not all looked through again at once."""
 _MIN_FRESH: Final = 50_000
@@ -122,11 +124,14 @@ def _sum(cells: pa.Table) -> pa.Table:
 
 def _bounded(cells: pa.Table, counting: Counting, max_cells: int) -> pa.Table:
     """Tell the rarest groups together when cells are too many or too large; a count without keys has no groups."""
-    if not counting.keys or (len(cells) <= max_cells and cells.nbytes <= MAX_HELD_BYTES):
+    if not counting.keys:
+        return cells
+    sizes = _text_bytes(cells, counting) + _CELL_BYTES
+    if len(cells) <= max_cells and sizes.sum() <= MAX_HELD_BYTES:
         return cells
     ranks = _ranks(cells, counting)
     fits = np.cumsum(np.bincount(ranks)) <= max_cells * _KEPT_SHARE
-    fits &= np.cumsum(np.bincount(ranks, _text_bytes(cells, counting))) <= MAX_HELD_BYTES * _KEPT_SHARE
+    fits &= np.cumsum(np.bincount(ranks, sizes)) <= MAX_HELD_BYTES * _KEPT_SHARE
     return _told_together(cells, counting, ~fits[ranks])
 
 
