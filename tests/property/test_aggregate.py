@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.aggregate import (
     FIELD_COLUMNS,
     Counting,
@@ -26,13 +29,19 @@ from ess_ray.core.aggregate import (
     top_groups,
 )
 from ess_ray.core.chunk import encode_object, write
+from ess_ray.core.event import parse_timestamp_us
 from ess_ray.core.query import All, Field, Query
 from ess_ray.ingest.buffer import Frozen, count_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import ScanTask
+from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange
+from ess_ray.search.count import Aggregation
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
+from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
-from tests.property.test_filter import BOUNDS, FIELDS, ROWS, TREES, table_of, wanted
+from tests.property.test_filter import BOUNDS, FIELDS, ROWS, T0_US, TREES, table_of, wanted
+from tests.property.test_search import Shuffled
 
 MANY = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -221,3 +230,94 @@ def test_slices_are_counted_as_what_they_show(rows: list[Row], counting: Countin
     shown = table_of(rows).slice(first, length)
     cells = cells_of(count_rows(shown, counting))
     assert cells == naive(rows[first : first + length], Query(), counting)
+
+
+# ------------------------------------------------------------------------------------------------ a whole aggregation
+class Owner:
+    """InFlight whose one owner holds some records of virtual node 0, the first of which the table holds too."""
+
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._batches = batches
+
+    async def views(
+        self,
+        tenant: str,
+        query: Query,
+        min_ends: Mapping[int, int],
+        timeout_s: float,
+        *,
+        grouping: Counting | None = None,
+    ) -> list[View]:
+        assert grouping is not None
+        ranges = {vnode: VnodeRange(0, end) for vnode, end in min_ends.items()}
+        return [count_frozen(Frozen(ranges, tuple(self._batches)), query, grouping)]
+
+
+def aggregated(
+    objects: list[list[Row]], flying: list[list[Row]], query: Query, aggregation: Aggregation, pick: Any, width: int
+) -> AnswerState:
+    """Run an aggregation over objects and records in flight, tasks ending as `pick` says."""
+
+    async def run() -> AnswerState:
+        catalog, results = MemoryCatalog(), MemoryResultStore(lambda: 0)
+        store, entries = stored(objects)
+        catalog.writer().commit("elsewhere", entries, {})
+        log = MemoryLog(1)
+        await log.append([Record(0, b"")] * (1 + len(flying)))
+        catalog.writer().commit(await log.log_id(), [], {0: Advance(0, 1)})
+        repeated = [{**row, "vnode": 0, "offset": 0} for row in objects[0]] if objects else []
+        records = [repeated, *([{**row, "vnode": 0, "offset": 1 + n} for row in r] for n, r in enumerate(flying))]
+        batches = [batch for record in records if record for batch in table_of(record).to_batches()]
+        executor = Shuffled(store, width, pick)
+        limits = SearchLimits(in_place_bytes=0, task_bytes=1)
+        searcher = Searcher(log, catalog, store, Owner(batches), executor, results, limits)
+        query_id = await searcher.start_count("default", query, aggregation)
+        await searcher.wait("default", query_id, 60)
+        return await results.state("default", query_id)
+
+    return asyncio.run(run())
+
+
+@settings(MANY, max_examples=100)
+@given(
+    st.lists(st.lists(ROWS, min_size=1, max_size=6), max_size=4),
+    st.lists(st.lists(ROWS, min_size=1, max_size=3), max_size=3),
+    QUERIES,
+    st.lists(FIELDS, max_size=2, unique=True).map(tuple),
+    st.sampled_from([None, 1, 60]),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+    st.integers(1, 4),
+)
+def test_an_aggregation_counts_what_is_stored_and_in_flight_once(
+    objects: list[list[Row]],
+    flying: list[list[Row]],
+    query: Query,
+    by: tuple[Field, ...],
+    interval_s: int | None,
+    auto: bool,
+    chance: Any,
+    width: int,
+) -> None:
+    spread = [[{**row, "timestamp": T0_US + (row["timestamp"] - T0_US) * 400_000} for row in r] for r in objects]
+    names = tuple(f"n{at}" for at in range(len(by)))
+    grouping = Grouping(None if auto or interval_s is None else interval_s * SECOND_US, by)
+    asked = Aggregation(grouping, names, top=1_000, auto=auto)
+    state = aggregated(spread, flying, query, asked, chance.randrange, width)
+    assert (state.state, state.complete, state.incomplete) == ("done", True, ())
+    assert state.buckets is not None
+    if auto:
+        assert state.interval_s is not None
+        grouping = replace(grouping, interval_us=state.interval_s * SECOND_US)
+        assert len({bucket["start"] for bucket in state.buckets}) <= AUTO_BUCKETS
+    rows = [row for part in (*spread, *flying) for row in part]
+    expected = naive(rows, query, grouping)
+    found = Counter[tuple[Any, ...]]()
+    for bucket in state.buckets:
+        start = None if bucket["start"] is None else parse_timestamp_us(bucket["start"])
+        found[start, *(bucket["by"][name] for name in names)] += bucket["count"]
+    assert len(found) == len(state.buckets)
+    assert found == expected
+    starts = [bucket["start"] or "" for bucket in state.buckets]
+    assert starts == sorted(starts)
+    assert state.progress["rows_matched"] == sum(expected.values())
