@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 import pyarrow as pa
 import pytest
@@ -26,7 +27,8 @@ def stored(make_events: Make, t0_us: int) -> Requests:
     messages = [f"request {i % 500} was answered" for i in range(COUNT)]
     messages[100] = messages[50_000] = "the needle"
     levels = ["ERROR" if i % 3 else None for i in range(COUNT)]
-    return Requests(make_events([t0_us + i for i in range(COUNT)], messages, level=levels))
+    large = [sha256(b"%d" % i).hexdigest() for i in range(COUNT)]  # else the object is small enough to be fetched whole
+    return Requests(make_events([t0_us + i for i in range(COUNT)], messages, level=levels, span_id=large))
 
 
 def counted(stored: Requests, query: Query, counting: Grouping | FieldNames) -> tuple[ObjectCounts, list[str]]:
