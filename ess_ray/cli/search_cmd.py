@@ -1,46 +1,29 @@
 """`ess search`: start a query, print rows as they arrive, tell what is missing.
 
-May live here: the command and its polling. May not: the query language, or how rows look (`output`).
+May live here: the command. May not: polling (`follow`), the query language, or how rows look (`output`).
 """
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from ess_ray.cli.client import Client, Refused, Target
-from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import event_text, json_line, progress, tell, write
-from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.cli.client import Client, Target
+from ess_ray.cli.follow import cancelling, end, moment, pages, show_progress, started
+from ess_ray.cli.options import executor_option, json_option, since_option, until_option, with_target
+from ess_ray.cli.output import event_text, json_line, progress, write
 from ess_ray.core.query import MAX_LIMIT
-
-PAGE_ROWS: Final = 10_000
-"""Rows in a page: the most that the contract gives."""
-POLL_FIRST_S: Final = 0.01
-POLL_MOST_S: Final = 0.25
-"""A small search is done in milliseconds; a long one is not asked for more than four times a second."""
-RETRY_PAGE_S: Final = 5.0
-"""A stored answer does not outlive its owner: what is not back by then is gone."""
-INCOMPLETE: Final = 3
-_AGO = re.compile(r"-?(\d+(?:\.\d+)?(?:ms|[smhdw]))")
 
 
 @click.command()
 @click.argument("query", default="*")
-@click.option(
-    "--since", default="1h", show_default=True, metavar="TIME", help="From: 15m, 2h, 7d ago, RFC 3339, or all."
-)
-@click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out.")
+@since_option
+@until_option
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True, help="Rows at the most.")
 @click.option("--order", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True)
-@click.option("--executor", type=click.Choice(["ray", "lambda", "auto"]), help="Who scans; else as the system is set.")
+@executor_option
 @json_option
 @with_target
 def search(
@@ -65,80 +48,25 @@ def search(
     Times without an offset are UTC. Exit codes: 0 all is there, 1 failed, 2 the query is wrong, 3 the answer is
     incomplete (what is missing is told on standard error). Ctrl-C cancels the query.
     """
-    body = {"query": query, "start": _moment(since), "limit": limit, "order": order}
+    body = {"query": query, "start": moment(since), "limit": limit, "order": order}
     if executor is not None:
         body["executor"] = executor
     if until is not None:
-        body["end"] = _moment(until)
+        body["end"] = moment(until)
     with Client(target) as client:
-        try:
-            query_id = str(client.call("POST", "/search/v1/queries", json=body)["id"])
-        except BadRequest as error:
-            raise _pointed_out(query, error) from error
-        page = _follow(client, query_id, as_json)
-    reasons = _missing(page)
-    for reason in reasons:
-        tell(f"incomplete: {reason}")
-    if page["state"] == "failed":
-        sys.exit(1)
-    if reasons:
-        sys.exit(INCOMPLETE)
+        path = f"/search/v1/queries/{started(client, '/search/v1/queries', body)}"
+        page = _follow(client, path, as_json)
+    end(page)
 
 
-def _moment(text: str) -> str | int:
-    if text == "all":
-        return 0
-    ago = _AGO.fullmatch(text)
-    return text if ago is None else f"-{ago[1]}"
-
-
-def _pointed_out(query: str, error: BadRequest) -> EssError | Refused:
-    position = error.details.get("position")
-    if not isinstance(position, int) or not 0 <= position <= len(query):
-        return error
-    line_start = query.rfind("\n", 0, position) + 1
-    line = query[line_start:].partition("\n")[0]
-    return Refused(BadRequest(f"{error.message}\n  {line}\n  {' ' * (position - line_start)}^"))
-
-
-def _follow(client: Client, query_id: str, as_json: bool) -> dict[str, Any]:
-    """Print all rows; gives the last page. An interruption or a closed pipe cancels the query."""
-    path = f"/search/v1/queries/{query_id}"
+def _follow(client: Client, path: str, as_json: bool) -> dict[str, Any]:
+    """Print all rows; gives the last page."""
     terminal = sys.stdout.isatty()
-    try:
-        with progress("searching", None, enabled=not terminal) as bar:
-            for page in _pages(client, path):
-                told = page.get("progress", {})
-                done = told.get("objects_done", 0) + told.get("objects_pruned", 0)
-                bar(done, f"{told.get('rows_matched', 0):,} found", told.get("objects_total") or None)
-                _print(page["events"], as_json=as_json, terminal=terminal)
-    except KeyboardInterrupt:
-        client.call("DELETE", path)
-        tell("incomplete: the query was cancelled")
-        sys.exit(INCOMPLETE)
-    except BrokenPipeError:  # `ess search ... | head`
-        client.call("DELETE", path)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds a reader
-        sys.exit(0)
+    with cancelling(client, path), progress("searching", None, enabled=not terminal) as bar:
+        for page in pages(client, path):
+            show_progress(bar, page)
+            _print(page["events"], as_json=as_json, terminal=terminal)
     return page
-
-
-def _pages(client: Client, path: str) -> Iterator[dict[str, Any]]:
-    cursor, wait_s = "", POLL_FIRST_S
-    while True:
-        # The same cursor gives the same rows, so a lost answer is asked for again.
-        page: dict[str, Any] = client.call_patiently(
-            "GET", path, params={"cursor": cursor, "limit": PAGE_ROWS}, stop=threading.Event(), for_s=RETRY_PAGE_S
-        )
-        yield page
-        cursor = page["cursor"]
-        if page["events"]:
-            wait_s = POLL_FIRST_S
-        elif page["state"] != "running":
-            return
-        else:
-            time.sleep(wait_s)
-            wait_s = min(wait_s * 2, POLL_MOST_S)
 
 
 def _print(events: list[dict[str, Any]], *, as_json: bool, terminal: bool) -> None:
@@ -150,14 +78,3 @@ def _print(events: list[dict[str, Any]], *, as_json: bool, terminal: bool) -> No
         lines = "".join(event_text(event, terminal=terminal) + "\n" for event in events)
         data = lines.encode("utf-8", "replace")
     write(data)
-
-
-def _missing(page: dict[str, Any]) -> list[str]:
-    reasons = [str(reason) for reason in page.get("incomplete", ())]
-    if page["state"] == "truncated":
-        reasons.append("the stored answer reached its cap: narrow the query or the time range")
-    elif page["state"] != "done" and not reasons:
-        reasons.append(f"the query {page['state']}")
-    elif not page["complete"] and not reasons:
-        reasons.append("the system does not call it complete")
-    return reasons
