@@ -18,6 +18,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
+from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.inside import FLUSH_TIMEOUT_S, Inside
@@ -40,10 +41,11 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System
+from ess_ray.search.course import SearchLimits
 from ess_ray.search.explain import Explainer, Pricing
 from ess_ray.search.export import Exporter
 from ess_ray.search.invocations import InvokeLimits
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.search.tail import EndsReader, Parts
 from ess_ray.settings import Settings
 
@@ -234,6 +236,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         route_export(app, tenant, Exporter(searcher, results, meter))
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
+        route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         route_tail(app, TailApi(looked_at, tenant, inside.leaving, meter))

@@ -9,7 +9,7 @@ import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Annotated, Any, Final, Literal
 
 import orjson
@@ -73,12 +73,18 @@ class Created(BaseModel):
 
 def to_query(body: QueryBody, now_us: int) -> Query:
     """Read a query's text and times. Raises QueryError, BadRequest."""
-    start_us = parse_time_us(body.start if body.start is not None else "-1h", now_us)
+    start_us, end_us = read_range(body.start, body.end, now_us)
+    return Query(parse(body.query), start_us, end_us, body.limit, body.order)
+
+
+def read_range(start: str | float | None, end: str | float | None, now_us: int) -> tuple[int | None, int | None]:
+    """Read the bounds of a query in microseconds: an hour ago where there is no start. Raises BadRequest."""
+    start_us = parse_time_us(start if start is not None else "-1h", now_us)
     # "now" sets no upper bound either: an event that arrives while we look is not in the future.
-    end_us = None if body.end in (None, "now") else parse_time_us(body.end, now_us)
+    end_us = None if end in (None, "now") else parse_time_us(end, now_us)
     if start_us is not None and end_us is not None and end_us < start_us:
         raise BadRequest("end lies before start")
-    return Query(parse(body.query), start_us, end_us, body.limit, body.order)
+    return start_us, end_us
 
 
 def read_cursor(cursor: str | None) -> int:
@@ -96,7 +102,10 @@ def _json(content: Any, status: int = 200) -> Response:
 
 
 def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
-    return {"id": query_id, **asdict(state)}
+    told = {one.name: getattr(state, one.name) for one in fields(state)}
+    if state.buckets is None:  # a search for rows
+        del told["buckets"], told["interval_s"]
+    return {"id": query_id, **told}
 
 
 class SearchApi:
@@ -157,7 +166,10 @@ class SearchApi:
         return state, to_json_rows(rows)
 
     async def stream(self, request: Request, query_id: str, cursor: str | None = None) -> Response:
-        """Follow a search as server-sent events: `event` per row, `progress`, and `done` at the end."""
+        """Follow a search as server-sent events: `event` per row, `progress`, and `done` at the end.
+
+        Of an aggregation there are no rows: `progress` and `done` carry its buckets.
+        """
         tenant, start = await self._tenant(request), read_cursor(cursor)
         await self._results.state(tenant, query_id)  # 404 before the stream begins
         events = self._events(tenant, query_id, start)
@@ -177,7 +189,7 @@ class SearchApi:
             if events:
                 continue
             finished = state.state != "running"
-            if finished or told is None or state.progress != told.progress:
+            if finished or told is None or (state.progress, state.buckets) != (told.progress, told.buckets):
                 told = state
                 kind = "done" if finished else "progress"
                 yield server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})

@@ -191,15 +191,29 @@ def _is_escaped(text: str, at: int) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------ leaves
-def _field(name: str, at: int) -> Field:
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates, as in all that is pushed: they are no text that could be found, or answered with."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def field_named(name: str) -> Field:
+    """Find what a field's name means: a column, else an attribute's key. Raises BadRequest where there is no key."""
+    name = without_surrogates(name)
     if name == "id":
         return Field("event_id")
     if name in COLUMNS:
         return Field(name)
     key = name.removeprefix(_ATTRIBUTES)
     if not key or name == "attributes":
-        raise QueryError("name the attribute: attributes.KEY:value, or just KEY:value", at)
+        raise BadRequest(f'"{name}" names no field: an attribute is attributes.KEY, or just KEY')
     return Field(key, attribute=True)
+
+
+def _field(name: str, at: int) -> Field:
+    try:
+        return field_named(name)
+    except BadRequest:
+        raise QueryError("name the attribute: attributes.KEY:value, or just KEY:value", at) from None
 
 
 def _phrase(field: Field | None, text: str, at: int) -> Node:
@@ -339,7 +353,7 @@ _PARSER: Final = Lark(_GRAMMAR, parser="lalr", lexer=_Passing, transformer=_Buil
 
 def parse(text: str) -> Node:
     """Read a query. Empty text and `*` are everything. Raises QueryError, with the position, and nothing else."""
-    text = _SURROGATE.sub("\ufffd", text)
+    text = without_surrogates(text)
     size = len(text.encode())
     if size > MAX_QUERY_BYTES:
         raise QueryError(f"the query has {size} bytes, at most {MAX_QUERY_BYTES} are read: shorten it", len(text))
@@ -367,7 +381,7 @@ def _misplaced(tokens: Sequence[Token], found: Token) -> QueryError:
 
 # -------------------------------------------------------------------------------------------------------------- time
 _RELATIVE = re.compile(r"([+-])(\d{1,12})(s|m|h|d|w)", re.ASCII)
-_UNIT_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}
+UNIT_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}
 _FIRST_US: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 10**6
 _LAST_US: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 10**6
 _TIME_HELP = "use RFC 3339 (2026-11-24T10:00:00Z), an epoch number, now, or a relative time (-15m; s, m, h, d, w)"
@@ -403,4 +417,4 @@ def _relative_us(text: str, now_us: int) -> int | None:
             raise ValueError("a relative time needs a whole number and a unit")
         return None
     sign = -1 if match[1] == "-" else 1
-    return now_us + sign * int(match[2]) * _UNIT_US[match[3]]
+    return now_us + sign * int(match[2]) * UNIT_US[match[3]]

@@ -11,12 +11,13 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequen
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.query import Query
 
 Ints = npt.NDArray[np.int64]
@@ -290,7 +291,10 @@ class VnodeRange:
 
 @dataclass(frozen=True)
 class View:
-    """An owner's frozen answer: the ranges it covers and their matching rows (EVENT_SCHEMA, in answer order)."""
+    """An owner's frozen answer: the ranges it covers and their matching rows (EVENT_SCHEMA, in answer order).
+
+    When it was asked to count, there are no rows but `counts`, whose cells are kept apart by `vnode` and `offset`.
+    """
 
     ranges: dict[int, VnodeRange]
     rows: pa.Table
@@ -298,6 +302,7 @@ class View:
     duplicates_suppressed: int = 0
     matched: Mapping[int, int] = field(default_factory=dict)
     """Rows that match, by virtual node, before repeats and the limit took some out."""
+    counts: pa.Table | None = None
 
 
 class InFlight(Protocol):
@@ -311,11 +316,13 @@ class InFlight(Protocol):
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
+        grouping: Counting | None = None,
     ) -> list[View]:
         """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
 
         A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.
         `since`: look only at rows of these virtual nodes, from these offsets on; the ranges are told as ever.
+        `grouping`: give counts instead of rows.
         """
         ...
 
@@ -330,11 +337,16 @@ class ScanTask:
     entries: tuple[ObjectEntry, ...]
     probe: bool = False
     """Whether it comes first: a limit of few rows is often filled by it, so that no skip index need be read."""
+    grouping: Counting | None = None
+    """What to count all matching rows by, instead of giving the first of them."""
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """Matching rows of a task's objects (EVENT_SCHEMA, answer order, the first `limit` only), with its cost."""
+    """Matching rows of a task's objects (EVENT_SCHEMA, answer order, the first `limit` only), with its cost.
+
+    Of a task that counts: no rows, and `counts` (None when there was nothing to count).
+    """
 
     rows: pa.Table
     rows_matched: int
@@ -350,6 +362,7 @@ class ScanResult:
     """Of a Lambda function, lost ones and second copies too; with what they cost, an estimate."""
     gb_seconds: float = 0.0
     cost_usd: float = 0.0
+    counts: pa.Table | None = None
 
 
 class ScanExecutor(Protocol):
@@ -408,13 +421,18 @@ class InvocationSlots(Protocol):
 # ------------------------------------------------------------------------------------------------------ results
 @dataclass(frozen=True)
 class AnswerState:
-    """Where an answer stands: the JSON of the contract without its events."""
+    """Where an answer stands: the JSON of the contract without its events.
+
+    `buckets` (JSON values, as they are shown) and `interval_s` only aggregations have.
+    """
 
     state: str
     progress: dict[str, int | float | str | None]
     complete: bool
     incomplete: tuple[str, ...]
     elapsed_ms: int
+    buckets: tuple[dict[str, Any], ...] | None = None
+    interval_s: int | None = None
 
 
 class ResultStore(Protocol):

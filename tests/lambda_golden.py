@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Final
 
 import pyarrow as pa
 
+from ess_ray.core.aggregate import Counting, Counts, FieldNames, Grouping
 from ess_ray.core.merge import OrderedMerge
-from ess_ray.core.query import Query
+from ess_ray.core.query import Field, Query
 from ess_ray.ports import ObjectEntry, ScanExecutor, ScanTask
 from tests.lambda_rigs import Rig, results
 
 OBJECTS, ROWS = 8, 300
 QUERIES = ("", "row", '"Row 7"', r"/row \d*5\b/i", "level:ERROR -row", "user:u3 OR row*9", "duration:[10 TO 20]")
+
+COUNTINGS: Final[tuple[Counting, ...]] = (
+    Grouping(),
+    Grouping(1_000, (Field("level"),)),
+    Grouping(None, (Field("user", True), Field("message"))),
+    FieldNames(),
+)
 
 
 def store_objects(rig: Rig, make_events: Callable[..., pa.Table], t0_us: int) -> list[ObjectEntry]:
@@ -39,3 +48,15 @@ async def answer(executor: ScanExecutor, query: Query, entries: list[ObjectEntry
         assert not result.failed
         merge.add(result.rows)
     return merge.release(None)
+
+
+async def counts(executor: ScanExecutor, query: Query, counting: Counting, entries: list[ObjectEntry]) -> pa.Table:
+    """Run tasks as `answer` does, for counts, and add them up; in an order that does not tell who ended first."""
+    tasks = [ScanTask("default", query, (entry,), grouping=counting) for entry in entries]
+    added = Counts(counting)
+    for result in (await results(executor, tasks)).values():
+        assert not result.failed
+        assert result.counts is not None
+        added.add(result.counts)
+    table = added.table()
+    return table.sort_by([(name, "ascending") for name in table.column_names])

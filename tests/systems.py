@@ -110,6 +110,18 @@ class System:
                 return events, page
             assert time.monotonic() < deadline, page
 
+    def count(self, query: str = "", **arguments: Any) -> dict[str, Any]:
+        """Run an aggregation to its end and give its last page; the answer must call itself complete."""
+        created = self.http.post("/search/v1/aggregations", json={"query": query, "start": 0, **arguments})
+        assert created.status_code == 201, created.text
+        path = f"/search/v1/aggregations/{created.json()['id']}"
+        page = wait_until(
+            lambda: page if (page := self.http.get(path).json())["state"] != "running" else None, "it did not end"
+        )
+        assert (page["state"], page["complete"]) == ("done", True), page
+        found: dict[str, Any] = page
+        return found
+
 
 class Reader:
     """Searches over and over. `acknowledged` grows elsewhere: what it held before a search must be in the answer."""

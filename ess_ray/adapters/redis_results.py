@@ -18,7 +18,7 @@ import contextlib
 import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Final
 
@@ -268,11 +268,13 @@ def _answering() -> Iterator[None]:
 
 
 def _to_json(state: AnswerState) -> bytes:
-    return orjson.dumps(asdict(state))
+    return orjson.dumps(state)
 
 
 def _from_json(text: bytes) -> AnswerState:
     told = orjson.loads(text)
+    buckets = told.get("buckets")
+    told["buckets"] = None if buckets is None else tuple(buckets)
     return AnswerState(**{**told, "incomplete": tuple(told["incomplete"])})
 
 

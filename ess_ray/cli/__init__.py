@@ -9,9 +9,11 @@ import click
 
 from ess_ray.cli.compact_cmd import compact
 from ess_ray.cli.copy_cmd import copy
+from ess_ray.cli.count_cmd import count
 from ess_ray.cli.doctor_cmd import doctor
 from ess_ray.cli.explain_cmd import explain
 from ess_ray.cli.export_cmd import export
+from ess_ray.cli.fields_cmd import fields
 from ess_ray.cli.generate_cmd import generate
 from ess_ray.cli.keys_cmd import keys
 from ess_ray.cli.lambda_cmd import lambda_group
@@ -37,7 +39,7 @@ def main() -> None:
 
 
 for _command in (
-    *(up, down, push, search, tail, export, explain, status, flush, compact, pool, generate),
+    *(up, down, push, search, count, fields, tail, export, explain, status, flush, compact, pool, generate),
     *(verify_cmd, copy, keys, lambda_group, doctor),
 ):
     main.add_command(_command)

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.follow import end
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import flat, print_json, tell
+from ess_ray.cli.output import flat, print_json
 from ess_ray.cli.question import Asked, pointed_out, with_question
 
 
@@ -32,13 +33,16 @@ def explain(target: Target, asked: Asked, /, *, as_json: bool) -> None:
         found = client.call("POST", "/search/v1/explain", json=asked.body())
     if as_json:
         print_json(found)
-        return
+    else:
+        _print_table(found)
+    end(found)
+
+
+def _print_table(found: Mapping[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in _lines(found):
         table.add_row(name, Text(f"{value:,}" if isinstance(value, int | float) else str(value)))
     Console().print(table)
-    for reason in found["incomplete"]:
-        tell(f"incomplete: {reason}")
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, Protocol
 
 import click
 import orjson
+from rich.bar import Bar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 _COLOURS: Final[dict[str, str]] = {
     "DEBUG": "bright_black",
@@ -26,6 +29,8 @@ _COLOURS: Final[dict[str, str]] = {
 }
 _SEVERE: Final = 17
 """OpenTelemetry's ERROR: from here on red."""
+BAR_CHARS: Final = 30
+"""Of a bar beside a count: it fits beside a time and a value on 80 columns."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Line ends to some readers (Python's splitlines), though not to JSON: escaped, one event stays one line for all.
 _LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
@@ -96,6 +101,31 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from flat(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", inner
+
+
+def print_counts(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], int]], whole: int | None = None) -> None:
+    """Print counts under what they are counts of: a table with bars on a terminal, else lines with tabs.
+
+    Bars tell the share of `whole`, or of the largest count.
+    """
+    if not sys.stdout.isatty():
+        lines = "".join("\t".join([*map(_in_a_line, cells), str(count)]) + "\n" for cells, count in rows)
+        write(lines.encode("utf-8", "replace"))
+        return
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(Text(visible(head)))
+    table.add_column("count", justify="right")
+    table.add_column()
+    most = max(1, max((count for _, count in rows), default=1) if whole is None else whole)
+    for cells, count in rows:
+        texts = (Text(_in_a_line(visible(cell)), overflow="ellipsis", no_wrap=True) for cell in cells)
+        table.add_row(*texts, f"{count:,}", Bar(most, 0, count, width=BAR_CHARS, color="blue"))
+    Console().print(table)
+
+
+def _in_a_line(text: str) -> str:
+    return text.replace("\t", "\\t").replace("\n", "\\n")
 
 
 class SetTo(Protocol):

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec
 import click
 
 from ess_ray.cli.client import Refused
+from ess_ray.cli.options import executor_option, since_option, until_option
 from ess_ray.core.errors import BadRequest
 
 P = ParamSpec("P")
@@ -34,11 +35,11 @@ class Asked:
 
     def body(self, **more: Any) -> dict[str, Any]:
         """Give the body that asks it, with `more` members."""
-        body = {"query": self.query, "start": _moment(self.since), "order": self.order, **more}
+        body = {"query": self.query, "start": moment(self.since), "order": self.order, **more}
         if self.executor is not None:
             body["executor"] = self.executor
         if self.until is not None:
-            body["end"] = _moment(self.until)
+            body["end"] = moment(self.until)
         return body
 
 
@@ -59,14 +60,10 @@ def pointed_out(query: str) -> Iterator[None]:
 
 _OPTIONS = (
     click.argument("query", default="*"),
-    click.option(
-        "--since", default="1h", show_default=True, metavar="TIME", help="From: 15m, 2h, 7d ago, RFC 3339, or all."
-    ),
-    click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out."),
+    since_option,
+    until_option,
     click.option("--order", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True),
-    click.option(
-        "--executor", type=click.Choice(["ray", "lambda", "auto"]), help="Who scans; else as the system is set."
-    ),
+    executor_option,
 )
 
 
@@ -83,7 +80,8 @@ def with_question(function: Callable[Concatenate[Asked, P], None]) -> Callable[.
     return run
 
 
-def _moment(text: str) -> str | int:
+def moment(text: str) -> str | int:
+    """Read a time of the command line as the contract has it: `15m` is 15 minutes ago, `all` the beginning."""
     if text == "all":
         return 0
     ago = _AGO.fullmatch(text)

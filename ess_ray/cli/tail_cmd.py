@@ -15,10 +15,11 @@ import httpx
 import orjson
 
 from ess_ray.cli.client import RETRY_FOR_S, Client, Target
+from ess_ray.cli.follow import INCOMPLETE
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, tell
 from ess_ray.cli.question import pointed_out
-from ess_ray.cli.search_cmd import INCOMPLETE, print_events
+from ess_ray.cli.search_cmd import print_events
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, Unauthenticated, Unavailable
 
 SILENCE_S: Final = 15.0

@@ -73,6 +73,11 @@ def filter_batch(batch: pa.RecordBatch | pa.Table, query: Query) -> pa.Int64Arra
     return pc.indices_nonzero(pa.chunked_array(masks, pa.bool_())).cast(pa.int64(), safe=False)
 
 
+def field_text(field: Field, batch: pa.RecordBatch) -> pa.StringArray:
+    """Give a field of every row as the text that tests see; null where the row does not have it."""
+    return _text(field, _Block(batch.num_rows, batch.column))
+
+
 def _no_column(name: str) -> pa.Array:
     raise KeyError(name)
 

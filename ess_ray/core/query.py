@@ -114,6 +114,11 @@ class Query:
         after_start = self.start_us is None or max_us >= self.start_us
         return after_start and (self.end_us is None or min_us < self.end_us)
 
+    def covers(self, min_us: int, max_us: int) -> bool:
+        """Tell whether all timestamps in [min_us, max_us] lie in the time range."""
+        after_start = self.start_us is None or min_us >= self.start_us
+        return after_start and (self.end_us is None or max_us < self.end_us)
+
     def bounded(self, bound_us: int | None) -> Query:
         """Give this query without the rows that answer order puts strictly behind `bound_us` (None: as it is)."""
         if bound_us is None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import View
@@ -24,6 +25,10 @@ RETRY_S: Final = 0.1
 """Pause before the owners are asked for again while one is being replaced."""
 GRACE_S: Final = 10.0
 """Beyond the freshness timeout, what an owner may take to filter a full buffer."""
+
+
+Ask = Callable[[Any, Mapping[int, int], float], Any]
+"""Asks an owner for a view reaching these ends within so many seconds; gives the reference of its answer."""
 
 
 class PoolViews:
@@ -47,14 +52,19 @@ class PoolViews:
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
+        grouping: Counting | None = None,
     ) -> list[View]:
         """See the port."""
+
+        def ask(owner: Any, ends: Mapping[int, int], left_s: float) -> Any:
+            return owner.view.remote(tenant, query, ends, left_s, since=since, grouping=grouping)
+
         deadline = time.monotonic() + timeout_s
         views: list[View] = []
         missing = set(min_ends)
         while missing:
             left = max(0.0, deadline - time.monotonic())
-            got = await self._ask(tenant, query, {v: min_ends[v] for v in missing}, left, since=since)
+            got = await self._ask_all({v: min_ends[v] for v in missing}, left, ask)
             for view in got:
                 mine = {v: r for v, r in view.ranges.items() if v in missing}
                 if mine:
@@ -66,15 +76,7 @@ class PoolViews:
             await asyncio.sleep(RETRY_S)
         return views
 
-    async def _ask(
-        self,
-        tenant: str,
-        query: Query,
-        min_ends: Mapping[int, int],
-        timeout_s: float,
-        *,
-        since: Mapping[int, int] | None,
-    ) -> list[View]:
+    async def _ask_all(self, min_ends: Mapping[int, int], timeout_s: float, ask: Ask) -> list[View]:
         if not self._owners:
             try:
                 self._owners = await self.owners()
@@ -84,27 +86,15 @@ class PoolViews:
         for vnode, end in min_ends.items():
             if vnode in self._owners:
                 by_actor[self._owners[vnode]][vnode] = end
-        answers = await asyncio.gather(
-            *(self._view(actor, tenant, query, ends, timeout_s, since=since) for actor, ends in by_actor.items())
-        )
+        answers = await asyncio.gather(*(self._view(actor, ends, timeout_s, ask) for actor, ends in by_actor.items()))
         return [view for view in answers if view is not None]
 
-    async def _view(
-        self,
-        actor: str,
-        tenant: str,
-        query: Query,
-        min_ends: Mapping[int, int],
-        timeout_s: float,
-        *,
-        since: Mapping[int, int] | None,
-    ) -> View | None:
+    async def _view(self, actor: str, min_ends: Mapping[int, int], timeout_s: float, ask: Ask) -> View | None:
         """Ask one owner; None when it is not there: its virtual nodes are then asked for anew, or named as missing."""
         try:
             handle = self._handles.get(actor) or self._system.actor(actor)
             self._handles[actor] = handle
-            asked = handle.view.remote(tenant, query, min_ends, timeout_s, since=since)
-            return await call(asked, actor, timeout_s + GRACE_S)
+            return await call(ask(handle, min_ends, timeout_s), actor, timeout_s + GRACE_S)
         except Unavailable:
             self._handles.pop(actor, None)
             return None
@@ -132,6 +122,11 @@ def _only(view: View, ranges: Mapping[int, Any]) -> View:
     """Keep of a view what belongs to these virtual nodes."""
     if len(ranges) == len(view.ranges):
         return view
-    mine = pc.is_in(view.rows.column("vnode"), value_set=pa.array(sorted(ranges), pa.int32()))
+    vnodes = pa.array(sorted(ranges), pa.int32())
+
+    def mine(table: pa.Table) -> pa.Table:
+        return table.filter(pc.is_in(table.column("vnode"), value_set=vnodes))
+
     matched = {vnode: rows for vnode, rows in view.matched.items() if vnode in ranges}
-    return replace(view, ranges=dict(ranges), rows=view.rows.filter(mine), matched=matched)
+    counts = None if view.counts is None else mine(view.counts)
+    return replace(view, ranges=dict(ranges), rows=mine(view.rows), matched=matched, counts=counts)

@@ -30,10 +30,10 @@ from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize
 from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
+from ess_ray.search.course import Lane, SearchLimits
 from ess_ray.search.invocations import InvokeLimits, InvokingExecutor
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.pace import LocalSlots
-from ess_ray.search.run import Lane, SearchLimits
 
 LOG_ACTOR: Final = "log"
 SUPERVISOR_ACTOR: Final = "supervisor"

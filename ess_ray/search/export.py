@@ -31,10 +31,11 @@ from ess_ray.core.errors import BadRequest, TooFast, Unavailable
 from ess_ray.core.merge import EMPTY, OrderedMerge, sort_rows
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import Ints, ResultStore
+from ess_ray.search.course import Cut, Lane
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.plan import Plan, Tasks, make_plan
-from ess_ray.search.question import decode_question
-from ess_ray.search.run import Cut, Lane, Searcher
+from ess_ray.search.question import NO_EVENTS, decode_question
+from ess_ray.search.run import Searcher
 from ess_ray.search.slices import Appetite, SliceLimits, rest_behind, rest_from, slice_end
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Exporter:
         when something acknowledged cannot be searched now: an export is whole, or there is none.
         """
         text = await self._results.question(tenant, query_id)
-        if not text:
+        if text == NO_EVENTS:
             raise BadRequest("only the events of a search can be exported, and this is the id of something else")
         question = decode_question(text)
         if len(self._under_way) >= self._most:
@@ -118,7 +119,7 @@ class Export:
     async def start(self) -> None:
         """Make the cut. Raises Unavailable, naming what it does not cover."""
         assert self._rest is not None
-        self._cut = await self._searcher.cut(self._tenant, replace(self._rest, limit=ALL_ROWS))
+        self._cut = await self._searcher.course.cut(self._tenant, replace(self._rest, limit=ALL_ROWS))
         if self._cut.missing:
             raise Unavailable("; ".join(self._cut.missing), incomplete=self._cut.missing)
         self._in_flight = await asyncio.to_thread(_Sorted, self._cut, self._order)
@@ -187,7 +188,7 @@ class Export:
         merge, tasks = OrderedMerge(self._order, plan.query.limit), Tasks(plan, self._lane.task_bytes)
         await asyncio.to_thread(merge.add, in_flight)
         tasks.tighten(merge.bound_us)
-        async with contextlib.aclosing(self._searcher.results_of(plan, tasks, self._lane)) as results:
+        async with contextlib.aclosing(self._searcher.course.results_of(plan, tasks, self._lane)) as results:
             async for index, result in results:
                 self._meter.scanned(len(tasks.finish(index).entries), result)
                 if result.failed:

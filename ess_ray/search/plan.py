@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.query import Query
 from ess_ray.ports import Ints, ObjectColumns, ObjectEntry, ScanTask, Selection, Snapshot, VnodeRange
 
@@ -65,7 +66,7 @@ def uncovered(
 
 
 def not_stored(rows: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
-    """Drop buffered rows that the snapshot holds: those below its next offset of their virtual node."""
+    """Drop buffered rows (or counts of them) that the snapshot holds: below its next offset of their virtual node."""
     if not len(rows):
         return rows
     keep = None
@@ -109,6 +110,11 @@ class Plan:
     def sizes(self) -> Ints:
         """Stored bytes of each object, in scan order."""
         return self._chosen.sizes[self._at]
+
+    @property
+    def extent(self) -> tuple[int, int] | None:
+        """The first and last event time of the objects chosen; None without any."""
+        return (int(self._chosen.min_us.min()), int(self._chosen.max_us.max())) if len(self) else None
 
     def entries(self, start: int, end: int) -> tuple[ObjectEntry, ...]:
         """Make the entries at places [start, end) of the scan order."""
@@ -158,8 +164,8 @@ class Tasks:
     threads.
     """
 
-    def __init__(self, plan: Plan, task_bytes: int) -> None:
-        self._plan, self._task_bytes = plan, task_bytes
+    def __init__(self, plan: Plan, task_bytes: int, grouping: Counting | None = None) -> None:
+        self._plan, self._task_bytes, self._grouping = plan, task_bytes, grouping
         self._query = plan.query
         self._next = 0  # the place in scan order where the next task begins
         self._needed = len(plan)  # objects from here on cannot matter any more
@@ -175,7 +181,7 @@ class Tasks:
         if places is None:
             raise StopIteration
         entries = self._plan.entries(*places)
-        task = ScanTask(self._plan.tenant, self._query, entries, probe=not self._made)
+        task = ScanTask(self._plan.tenant, self._query, entries, not self._made, self._grouping)
         self._unfinished[self._made] = (places[0], task)
         self._made += 1
         return task

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import Query
 from ess_ray.search.wire import decode_query, encode_query
+
+NO_EVENTS: Final = ""
+"""The question of an answer that has no events to ask for again: counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import ipc
 
+from ess_ray.core.aggregate import Counting, FieldNames, Grouping
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
 from ess_ray.ports import ObjectEntry, ObjectStore, ScanResult, ScanTask
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of tasks and answers: a function of another format refuses the task, so that it is deployed anew."""
 MAX_PAYLOAD_BYTES: Final = 6_291_556
 """Lambda's limit for a request, and for an answer, of a synchronous invocation."""
@@ -46,6 +48,7 @@ def encode_task(task: ScanTask) -> dict[str, Any]:
         "tenant": task.tenant,
         "query": encode_query(task.query),
         "entries": [[getattr(entry, name) for name in _ENTRY] for entry in task.entries],
+        "grouping": None if task.grouping is None else _encode_grouping(task.grouping),
         **{name: getattr(task, name) for name in _FLAGS},
     }
 
@@ -58,6 +61,7 @@ def decode_task(value: Any) -> ScanTask:
             value["tenant"],
             decode_query(value["query"]),
             tuple(ObjectEntry(**dict(zip(_ENTRY, entry, strict=True))) for entry in value["entries"]),
+            grouping=None if value["grouping"] is None else _decode_grouping(value["grouping"]),
             **{name: bool(value[name]) for name in _FLAGS},
         )
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
@@ -84,10 +88,14 @@ def decode_query(value: Any) -> Query:
 
 
 def encode_result(result: ScanResult, answers: ObjectStore) -> dict[str, Any]:
-    """Give a result as JSON values; rows that are too many for an answer are put into `answers`. Raises Unavailable."""
-    stream = _to_stream(result.rows)
+    """Give a result as JSON values; rows that are too many for an answer are put into `answers`. Raises Unavailable.
+
+    Counts take the place of the rows, which a result that has counts does not have.
+    """
+    stream = _to_stream(result.rows if result.counts is None else result.counts)
     answer: dict[str, Any] = {
         "format": FORMAT,
+        "counted": result.counts is not None,
         **{name: getattr(result, name) for name in _FIGURES},
         "failed": [[key, reason[:MAX_REASON_CHARS]] for key, reason in result.failed],
     }
@@ -107,14 +115,23 @@ def decode_result(value: Any, answers: ObjectStore) -> ScanResult:
     try:
         failed = tuple((str(key), str(reason)) for key, reason in value["failed"])
         figures = {name: int(value[name]) for name in _FIGURES}
-        rows = _from_stream(_stream_of(value, answers))
-        if not rows.schema.equals(EVENT_SCHEMA):
-            raise ValueError("its rows have other columns")
+        rows, counts = _from_stream(_stream_of(value, answers)), None
+        if value["counted"]:
+            rows, counts = EMPTY, rows
+        _check_columns(rows, counts)
     except (KeyError, TypeError, ValueError, binascii.Error, pa.ArrowException) as error:
         raise CorruptData(f"the scan function's answer cannot be read: {type(error).__name__}: {error}") from error
     if "rows_at" in value:
         answers.delete(value["rows_at"])
-    return ScanResult(rows, failed=failed, **figures)
+    return ScanResult(rows, failed=failed, counts=counts, **figures)
+
+
+def _check_columns(rows: pa.Table, counts: pa.Table | None) -> None:
+    """Raise ValueError for what are no events, and no counts."""
+    if not rows.schema.equals(EVENT_SCHEMA):
+        raise ValueError("its rows have other columns")
+    if counts is not None and not {"start_us", "other", "count"} <= set(counts.column_names):
+        raise ValueError("its counts have other columns")
 
 
 def _check_format(value: Any, what: str) -> None:
@@ -144,6 +161,23 @@ def _to_stream(rows: pa.Table) -> pa.Buffer:
 def _from_stream(stream: pa.Buffer) -> pa.Table:
     with ipc.open_stream(stream) as reader:
         return reader.read_all()
+
+
+def _encode_grouping(counting: Counting) -> list[Any]:
+    match counting:
+        case Grouping(interval_us, by):
+            return ["groups", interval_us, [_of(field) for field in by]]
+        case FieldNames():
+            return ["field names"]
+
+
+def _decode_grouping(value: Sequence[Any]) -> Counting:
+    match value:
+        case ["groups", int() | None as interval_us, [*by]]:
+            return Grouping(interval_us, tuple(Field(str(name), bool(attribute)) for name, attribute in by))
+        case ["field names"]:
+            return FieldNames()
+    raise ValueError(f"nothing to count by: {str(value)[:80]}")
 
 
 def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)

@@ -24,7 +24,8 @@ from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import Searcher
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row
 
@@ -41,7 +42,9 @@ QUERIES: Final = (
 
 
 class _NoOwners:
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         return []
 
 

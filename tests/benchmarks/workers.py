@@ -55,7 +55,9 @@ SEARCH_TIMEOUT_S: Final = 600.0
 class _NoBuffers:
     """InFlight of a system in which everything is stored."""
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         return []
 
 

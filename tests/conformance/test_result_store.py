@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,17 @@ from ess_ray.ports import AnswerState, ResultStore
 
 RUNNING = AnswerState("running", {"rows_matched": 0, "complete_from": None}, False, (), 0)
 DONE = AnswerState("done", {"rows_matched": 3, "complete_from": "2026-09-21T00:00:00.000000Z"}, True, ("a", "b"), 12)
+FIRST = {"start": "2026-09-21T00:00:00.000000Z", "by": {"level": "ERROR", "région": None}, "count": 2}
+OTHER = {"start": None, "by": {"level": None, "région": None}, "other": True, "count": 2**53 + 1}
+COUNTED = AnswerState(
+    "running",
+    {"rows_matched": 3, "groups": None},
+    False,
+    (),
+    12,
+    (FIRST, OTHER),
+    60,
+)
 # tests/conformance/conftest: the caps that every adapter under test is opened with
 MAX_ROWS, MAX_BYTES, TTL_S = 100, 64 * 1024, 60.0
 
@@ -41,6 +53,16 @@ async def test_a_state_comes_back_as_it_was(results: ResultStore) -> None:
     assert await results.state("t", "q") == RUNNING
     await results.update("t", "q", DONE)
     assert await results.state("t", "q") == DONE
+
+
+async def test_buckets_come_back_as_they_were(results: ResultStore) -> None:
+    await results.create("t", "q", replace(COUNTED, buckets=(), interval_s=None))
+    assert (await results.state("t", "q")).buckets == ()
+    await results.update("t", "q", COUNTED)
+    assert await results.state("t", "q") == COUNTED
+    many = replace(COUNTED, state="done", buckets=tuple({**FIRST, "count": n} for n in range(5_000)))
+    await results.update("t", "q", many)
+    assert await results.state("t", "q") == many
 
 
 async def test_an_id_is_created_once(results: ResultStore, rows: Rows) -> None:

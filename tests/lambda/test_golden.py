@@ -14,7 +14,7 @@ from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.scan import run_task
-from tests.lambda_golden import OBJECTS, QUERIES, answer, store_objects
+from tests.lambda_golden import COUNTINGS, OBJECTS, QUERIES, answer, counts, store_objects
 from tests.lambda_rigs import LOADS_PYARROW_MB, Here, Rig, rig
 
 FAULTS = ("none", "crash", "error", "large", "throttled")
@@ -45,6 +45,18 @@ async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[Obj
                 assert (await answer(auto, query, entries)).equals(expected), (text, query.limit, "auto")
 
 
+@pytest.mark.parametrize("fault", ["none", "crash", "large"])
+async def test_every_executor_gives_the_same_counts(golden: Rig, entries: list[ObjectEntry], fault: str) -> None:
+    with golden.executor(cap=2) as remote:
+        for text, counting in zip(("", "row", "level:ERROR -row", "user:u3"), COUNTINGS, strict=True):
+            expected = await counts(Here(golden.store), Query(parse(text)), counting, entries)
+            if fault != "none":
+                golden.order(fault)
+            assert (await counts(remote, Query(parse(text)), counting, entries)).equals(expected), (text, "lambda")
+            auto = AutoExecutor(remote, Here(golden.store), LOADS_PYARROW_MB / 1024, InvokeLimits(), 1.0)
+            assert (await counts(auto, Query(parse(text)), counting, entries)).equals(expected), (text, "auto")
+
+
 async def test_auto_without_a_budget_is_local(golden: Rig, entries: list[ObjectEntry]) -> None:
     local = Here(golden.store)
     with golden.executor() as remote:
@@ -68,3 +80,8 @@ async def test_objects_in_work_together_give_the_same_rows(
             task = ScanTask("default", Query(parse(text), limit=limit), tuple(entries))
             one, many = run_task(golden.store, task), run_task(golden.store, task, objects_at_once=objects_at_once)
             assert many.rows.equals(one.rows)
+    for counting in COUNTINGS:
+        task = ScanTask("default", Query(parse("row")), tuple(entries), grouping=counting)
+        one, many = run_task(golden.store, task), run_task(golden.store, task, objects_at_once=objects_at_once)
+        assert one.counts is not None
+        assert one.counts.equals(many.counts)

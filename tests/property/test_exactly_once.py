@@ -25,7 +25,8 @@ from ess_ray.ingest.buffer import filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import Record, ScanTask, View
 from ess_ray.record import RequestKey, encode_records
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
 
@@ -224,7 +225,7 @@ class ExactlyOnce(RuleBasedStateMachine):
             finally:
                 inner.close()
 
-        cut = self.run(self._searcher(Owners(self.owner, then)).cut("default", Query(All(), limit=10_000)))
+        cut = self.run(self._searcher(Owners(self.owner, then)).course.cut("default", Query(All(), limit=10_000)))
         found = Counter(self._messages(cut.rows))
         query = Query(All(), limit=10_000)
         result = run_task(

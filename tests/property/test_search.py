@@ -19,7 +19,8 @@ from ess_ray.core.query import Order, Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.ports import Advance, AnswerState, ScanResult, ScanTask, View, VnodeRange
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 
 Event = tuple[int, str, str | None]
@@ -52,7 +53,9 @@ class Buffered:
     def __init__(self, rows: pa.Table) -> None:
         self._rows = rows
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         return [View({vnode: VnodeRange(0, end) for vnode, end in min_ends.items()}, self._rows, len(self._rows))]
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.core.aggregate import Counting, FieldNames, Grouping, count_rows
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
@@ -64,6 +65,32 @@ def test_a_question_that_is_none_says_what_to_do(text: str) -> None:
         decode_question(text)
 
 
+@given(NODES, st.none() | st.integers(1, 2**53), st.lists(FIELDS, max_size=3).map(tuple), st.booleans())
+def test_a_task_that_counts_comes_as_it_was_sent(
+    root: Node, interval_us: int | None, by: tuple[Field, ...], names: bool
+) -> None:
+    counting = FieldNames() if names else Grouping(interval_us, by)
+    task = ScanTask("t", Query(root), (ENTRY,), grouping=counting)
+    assert wire.decode_task(through(wire.encode_task(task))) == task
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("counting", [Grouping(), Grouping(60, (Field("level"), Field("k", True))), FieldNames()])
+def test_counts_come_as_they_were_sent(
+    make_events: Callable[..., pa.Table],
+    t0_us: int,
+    counting: Counting,
+    inline: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "MAX_INLINE_BYTES", 1 << 20 if inline else 10)
+    rows = make_events([t0_us, t0_us + 60], level=["é", None], attributes=[[("k", "v")], None])
+    answers = MemoryObjectStore(lambda: 0)
+    for counted in (rows, rows.slice(0, 0)):
+        result = ScanResult(EMPTY, 7, 8, 9, failed=(("key", "gone"),), counts=count_rows(counted, counting))
+        assert wire.decode_result(through(wire.encode_result(result, answers)), answers) == result
+
+
 @pytest.mark.parametrize("text", ["duration:>1e999", "a:[-inf TO inf]", "NOT " * 400 + "x", "(" * 90 + "x" + ")" * 90])
 def test_what_the_language_gives_fits(text: str) -> None:
     try:
@@ -107,6 +134,10 @@ def test_another_format_says_what_to_do(wrong: object) -> None:
         {"query": {"root": ["and", ["not"]]}},
         {"entries": [["key"]]},
         {"tenant": None, "entries": 3},
+        {"grouping": ["groups"]},
+        {"grouping": ["groups", "1m", []]},
+        {"grouping": ["groups", None, ["level"]]},
+        {"grouping": 7},
     ],
 )
 def test_a_task_that_is_none_is_refused(change: dict[str, object]) -> None:
@@ -115,6 +146,13 @@ def test_a_task_that_is_none_is_refused(change: dict[str, object]) -> None:
     query = {**whole, **change.pop("query", {})}  # type: ignore[dict-item]
     with pytest.raises(BadRequest, match="no scan task"):
         wire.decode_task({**value, "query": query, **change})
+
+
+def test_rows_in_the_place_of_counts_are_corrupt() -> None:
+    answers = MemoryObjectStore(lambda: 0)
+    answer = wire.encode_result(ScanResult(EMPTY, 0, 0, 0), answers)
+    with pytest.raises(CorruptData, match="counts"):
+        wire.decode_result({**answer, "counted": True}, answers)
 
 
 @pytest.mark.parametrize("rows", ["!", "", "AAAA"])

@@ -93,6 +93,16 @@ def test_every_executor_gives_the_same_rows(system: System, query: str, order: s
         assert len(told["lambda"]) == 4 * 40, "stored and in flight"
 
 
+@pytest.mark.parametrize("by", [[], ["message"], ["attributes.kept", "service"]])
+def test_every_executor_gives_the_same_counts(system: System, by: list[str]) -> None:
+    told = {
+        executor: system.count("event", by=by, interval="1s", executor=executor)["buckets"]
+        for executor in ("ray", "lambda", "auto")
+    }
+    assert told["ray"] == told["lambda"] == told["auto"]
+    assert sum(bucket["count"] for bucket in told["lambda"]) == 4 * 40, "stored and in flight"
+
+
 def test_progress_tells_what_invocations_cost(system: System, deployed: tuple[str, Deployed]) -> None:
     _, page = system.try_search("turn", executor="lambda")
     progress = page["progress"]

@@ -27,6 +27,7 @@ from starlette.routing import Route
 
 from ess_ray.cli import main
 from ess_ray.cli.checks import Listener
+from ess_ray.cli.output import print_counts
 from ess_ray.core.event import format_timestamp
 from ess_ray.runtime.processes import RunFile, boot_id
 from tests.http_server import serving
@@ -48,6 +49,7 @@ class Contract:
         self.compacted: list[dict[str, Any]] = []
         self.compactions: list[dict[str, Any]] = []
         self.healthy = True
+        self.reasons: list[str] = []
         self.app = Starlette(
             routes=[
                 Route("/push/v1/events", self.push, methods=["POST"]),
@@ -55,6 +57,11 @@ class Contract:
                 Route("/search/v1/queries", self.query, methods=["POST"]),
                 Route("/search/v1/queries/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/queries/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/aggregations", self.query, methods=["POST"]),
+                Route("/search/v1/aggregations/q1", self.poll, methods=["GET"]),
+                Route("/search/v1/aggregations/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/fields", self.fields),
+                Route("/search/v1/fields/{name:path}/values", self.fields),
                 Route("/search/v1/flush", self.flush, methods=["POST"]),
                 Route("/search/v1/compact", self.compact, methods=["POST"]),
                 Route("/search/v1/status", self.status),
@@ -96,6 +103,16 @@ class Contract:
     async def cancel(self, _: Request) -> Response:
         self.cancelled.set()
         return JSONResponse(page("cancelled"))
+
+    async def fields(self, request: Request) -> Response:
+        self.queries.append(dict(request.query_params))
+        if request.query_params["query"] == "(":
+            return problem(400, "it is never closed", position=0)
+        whole = {"rows": 40, "complete": not self.reasons, "incomplete": self.reasons, "elapsed_ms": 1}
+        name = request.path_params.get("name")
+        if name is not None:
+            return JSONResponse({"field": name, "values": [{"value": "a\tb\n", "count": 30}], "distinct": 1, **whole})
+        return JSONResponse({"fields": [{"name": "level", "kind": "column", "count": 30}], **whole})
 
     async def flush(self, _: Request) -> Response:
         return JSONResponse({"rows": 1234, "objects": 2})
@@ -391,6 +408,67 @@ def test_a_reader_that_leaves_cancels_the_query(server: Contract, data_dir: Path
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+# ------------------------------------------------------------------------------------------------------- counts
+def counted(state: str, *buckets: dict[str, Any], interval_s: int | None = 60) -> dict[str, Any]:
+    return {**page(state), "buckets": list(buckets), "interval_s": interval_s}
+
+
+def bucket(start: str | None, count: int, other: bool = False, **by: str | None) -> dict[str, Any]:
+    return {"start": start, "by": by, **({"other": True} if other else {}), "count": count}
+
+
+def test_count_prints_what_was_counted_at_the_end(ess: Ess, server: Contract) -> None:
+    one, two = bucket("10:00", 7, level="ERROR", host=None), bucket("10:00", 2, True, level=None, host=None)
+    server.pages = [counted("running", one), counted("done", one, two)]
+    options = ["--by", "level", "--by", "host", "--interval", "1m", "--top", "1", "--since", "2h", "--executor", "ray"]
+    done = ess("count", "x", *options)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == ["10:00\tERROR\t-\t7", "10:00\tother\tother\t2"]
+    body = {"query": "x", "start": "-2h", "interval": "1m", "by": ["level", "host"], "top": 1, "executor": "ray"}
+    assert server.queries == [body]
+    done = ess("count", "--json")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [one, two]
+    server.pages = [counted("done", bucket(None, 9), interval_s=None)]
+    assert ess("count").stdout == "9\n"
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [({"complete": False, "incomplete": ["an object is gone"]}, 3), ({"state": "failed", "complete": False}, 1)],
+)
+def test_a_count_that_is_not_whole_says_so(ess: Ess, server: Contract, last: dict[str, Any], code: int) -> None:
+    server.pages = [{**counted("done", bucket(None, 9), interval_s=None), **last}]
+    done = ess("count", "x")
+    assert (done.exit_code, done.stdout) == (code, "9\n")
+    assert "incomplete: " in done.stderr
+    assert ess("count", "a AND (b").exit_code == 2
+
+
+def test_fields_and_values(ess: Ess, server: Contract) -> None:
+    assert ess("fields").stdout == "level\tcolumn\t30\n"
+    assert server.queries == [{"query": "", "start": "-1h"}]
+    assert ess("fields", "k8s.io/pod ü", "--query", "x", "--prefix", "a", "--until", "1m").stdout == "a\\tb\\n\t30\n"
+    assert server.queries[1] == {"query": "x", "start": "-1h", "end": "-1m", "top": "10", "prefix": "a"}
+    assert json.loads(ess("fields", "k8s.io/pod ü", "--json").stdout)["field"] == "k8s.io/pod ü"
+    server.reasons = ["there is more"]
+    assert ess("fields").exit_code == 3
+    assert ess("fields", "--query", "(").exit_code == 2
+    assert ess("fields", "--prefix", "a").exit_code == 2
+
+
+def test_a_terminal_gets_a_table_that_values_cannot_drive(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_counts(["[bold]field"], [(["a\x1b[31m[red]"], 1200), (["b" * 500], 600)])
+    shown = click.unstyle(capsys.readouterr().out)
+    assert "[bold]field" in shown
+    assert "a\\x1b[31m[red]" in shown
+    assert "1,200" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
 
 
 # ------------------------------------------------------------------------------------------------------- others

@@ -13,7 +13,8 @@ from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import ScanResult, ScanTask, View
 from ess_ray.record import encode_records
 from ess_ray.runtime.wiring import System
-from ess_ray.search.run import Lane, Searcher, SearchLimits
+from ess_ray.search.course import Lane, SearchLimits
+from ess_ray.search.run import Searcher
 from tests.lambda_rigs import Here
 from tests.worlds import World, batch_of
 
@@ -35,7 +36,7 @@ class _Counting(Here):
 
 
 class _NoBuffers:
-    async def views(self, *_: object) -> list[View]:
+    async def views(self, *_: object, **__: object) -> list[View]:
         return []
 
 

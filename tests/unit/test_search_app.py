@@ -11,10 +11,12 @@ import httpx
 import pytest
 from fastapi import Request
 
+from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.core.aggregate import Counting
 from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import View
 from ess_ray.record import encode_records
@@ -38,9 +40,11 @@ class OneWriter:
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
+        grouping: Counting | None = None,
     ) -> list[View]:
         await self.hold.wait()
-        return [filter_frozen(self.writer.freeze(tenant, since=since), query)]
+        frozen = self.writer.freeze(tenant, since=since)
+        return [filter_frozen(frozen, query) if grouping is None else count_frozen(frozen, query, grouping)]
 
 
 class Rig:
@@ -63,6 +67,8 @@ class Rig:
             self._compact,
         )
         self.app = create_search_app(api)
+        self.searcher, self.aggregations = searcher, AggregationApi(searcher, results, self._tenant, api.executor)
+        route_aggregations(self.app, self.aggregations, api)
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -87,8 +93,8 @@ class Rig:
         await self.world.log.append(encode_records(batch, 0, "default"))
         await self.writer.poll()
 
-    async def start(self, query: str = "", **body: Any) -> str:
-        answer = await self.http.post("/v1/queries", json={"query": query, "start": 0, **body})
+    async def start(self, query: str = "", path: str = "/v1/queries", **body: Any) -> str:
+        answer = await self.http.post(path, json={"query": query, "start": 0, **body})
         assert answer.status_code == 201, answer.text
         assert answer.json()["state"] == "running"
         return str(answer.json()["id"])

@@ -15,7 +15,8 @@ from ess_ray.core.errors import NotFound, Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
 from ess_ray.search import elsewhere
-from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
 from tests.worlds import World
 
 DEADLINE_S = 30.0
@@ -27,7 +28,9 @@ class Holding:
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         await self.go_on.wait()
         return []
 

@@ -116,9 +116,9 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_limits_are_those_of_the_parts_that_read_them() -> None:
     writer = pytest.importorskip("ess_ray.ingest.writer", exc_type=ImportError)
-    run = pytest.importorskip("ess_ray.search.run", exc_type=ImportError)
+    course = pytest.importorskip("ess_ray.search.course", exc_type=ImportError)
     assert writer.WriterLimits(**load().persist.as_limits()) == writer.WriterLimits()
-    assert run.SearchLimits(**load().search.as_limits()) == run.SearchLimits()
+    assert course.SearchLimits(**load().search.as_limits()) == course.SearchLimits()
 
 
 def test_retention_is_set_per_tenant(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ the footer and the skip index before it.
 - `merge`: the rows of many objects in one order, for compaction.
 - `windows`: which row groups a scan reads next, and how many at once.
 - `scan`: a query's rows in one object.
+- `count`: the same rows, counted.
 - `identity`: who an object's rows are, to compare objects by.
 - `check`: whether an object is what is told of it.
 
@@ -22,6 +23,7 @@ May live here: bytes <-> rows. May not: where bytes lie.
 """
 
 from ess_ray.core.chunk.check import Fault, Told, check_rows, check_tail
+from ess_ray.core.chunk.count import ObjectCounts, count_object
 from ess_ray.core.chunk.footer import FOOTERS, FooterCache
 from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.identity import IDENTITY, doubled, parts_for, read_identities
@@ -52,6 +54,7 @@ __all__ = [
     "Fault",
     "FooterCache",
     "MessageCodec",
+    "ObjectCounts",
     "ObjectMatches",
     "ObjectReader",
     "OffsetRange",
@@ -60,6 +63,7 @@ __all__ = [
     "check_rows",
     "check_tail",
     "content_hash",
+    "count_object",
     "doubled",
     "encode_object",
     "encode_stream",

@@ -51,7 +51,7 @@ class _Found:
 
 def sought_first(query: Query) -> tuple[Condition, ...]:
     """Give what is sought in a block's messages, all of which a row must hold to be tested at all."""
-    search = _Plan(query).search
+    search = Plan(query).search
     return search.conditions if search is not None else ()
 
 
@@ -80,7 +80,7 @@ class _Scan:
     def __init__(self, reader: ObjectReader, query: Query, cancelled: Callable[[], bool], probe: bool) -> None:
         self._reader, self._cancelled = reader, cancelled
         self._newest = query.order == "newest"
-        self._plan = _Plan(query)
+        self._plan = Plan(query)
         self._tested = self._plan.tested or EVENT_SCHEMA.names
         self.windows = Windows(reader, query, self._tested, probe)
         self.answer = _Answer(query)
@@ -200,7 +200,7 @@ class _Answer:
         return ObjectMatches(rows, self._matched, self._repeats)
 
 
-class _Plan:
+class Plan:
     """A query taken apart once a scan: tests of small columns, all others, and the search for their candidates."""
 
     def __init__(self, query: Query) -> None:

@@ -71,8 +71,11 @@ class Windows:
     hold.
     """
 
-    def __init__(self, reader: ObjectReader, query: Query, tested: Collection[str], probe: bool) -> None:
-        self._reader, self._query, self._tested = reader, query, tested
+    def __init__(
+        self, reader: ObjectReader, query: Query, streamed: Collection[str] | None = None, probe: bool = False
+    ) -> None:
+        """`streamed`: the columns that are wanted of every row group, where those of a window may be streamed."""
+        self._reader, self._query, self._streamed = reader, query, streamed
         groups = list(range(reader.groups))
         if query.start_us is not None or query.end_us is not None:
             groups = [group for group in groups if query.overlaps(*reader.group_times(group))]
@@ -110,8 +113,8 @@ class Windows:
             self._prune()
             wanted = self._wanted(self._query.limit - found)
         stretches: list[Stretch] = []
-        if self._reader.streams:
-            stretches = self._reader.stretches(self._first(wanted, math.inf), self._tested)
+        if self._streamed is not None and self._reader.streams:
+            stretches = self._reader.stretches(self._first(wanted, math.inf), self._streamed)
         window = self._first(wanted, math.inf if stretches else self._reader.window_bytes)
         self._left = self._left[len(window) :]
         self._scanned += sum(map(self._reader.group_rows, window))

@@ -40,7 +40,8 @@ from ess_ray.ports import (
     ScanTask,
     View,
 )
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
 from tests.benchmarks.rivals.shapes import Shape
@@ -57,7 +58,9 @@ DECOMPRESS_ROUNDS: Final = 5
 class _NoOwners:
     """InFlight of a system in which everything is stored."""
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         return []
 
 

@@ -1,0 +1,281 @@
+"""Counting over HTTP: aggregations, the fields that events have, and a field's values.
+
+An aggregation is a query to poll, stream and cancel like any other; fields and values are aggregations that the request
+waits for. May live here: translation between HTTP and `Searcher.start_count`. May not: how anything is counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import FastAPI, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.access import Tenant
+from deployments.problem import refusals
+from deployments.search import Created, SearchApi, read_range
+from ess_ray.core import query as q
+from ess_ray.core import regex
+from ess_ray.core.aggregate import COLUMN, FieldNames, Grouping
+from ess_ray.core.errors import BadRequest, Unavailable
+from ess_ray.language import field_named, parse, without_surrogates
+from ess_ray.ports import AnswerState, ResultStore
+from ess_ray.search.count import Aggregation
+from ess_ray.search.intervals import AUTO, check_buckets, parse_interval_us
+from ess_ray.search.run import Searcher
+
+MAX_TOP: Final = 1_000
+"""Groups told by themselves: more than anybody reads, and with many buckets a large answer."""
+MAX_BY: Final = 8
+"""Fields to group by: each multiplies the groups."""
+MAX_NAME_CHARS: Final = 1_000
+MAX_PREFIX_CHARS: Final = 1_000
+"""As a regular expression in a query may have: it becomes one."""
+MAX_WAIT_S: Final = 30.0
+"""How long a request for fields or values counts: then what is known is told as incomplete. Balancers wait 60 s."""
+LOOK_INTERVAL_S: Final = 0.25
+"""How often it is looked whether the client is still there."""
+TIME_LIMIT: Final = (
+    f"counting stopped after {MAX_WAIT_S:g} s, so that counts are lower bounds: narrow the time range or the query, or "
+    "use POST /v1/aggregations, which has no such limit"
+)
+GONE: Final = "the client that asked has gone"
+MORE_FIELDS: Final = f"there are more than {MAX_TOP:,} different fields: the most frequent ones are here"
+_REFUSED: Final = refusals(400, 401, 403, 503)
+
+Start = Annotated[str, Query(description="From, inclusive: RFC 3339, an epoch number, or relative (`-15m`).")]
+End = Annotated[str | None, Query(description="Up to, exclusive; no bound if left out, or `now`.")]
+Text = Annotated[str, Query(description="Which events are counted, in the query language; empty: all.")]
+Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="How many of the most frequent values.")]
+Prefix = Annotated[
+    str,
+    Query(max_length=MAX_PREFIX_CHARS, description="Only values that start so (of `level` in any case)."),
+]
+Name = Annotated[str, Path(description="A column, or an attribute with or without `attributes.` before it.")]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+
+
+class AggregationBody(BaseModel):
+    """What to count. Times as in a query; repeats by `id` are counted as often as they were taken."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    query: str = ""
+    start: str | int | float | None = "-1h"
+    end: str | int | float | None = None
+    interval: str | None = None
+    """`30s`, `1m`, `6h`, `1d`, `2w`, ...; `auto`: at most 60 buckets; null: none. Buckets are aligned to the epoch."""
+    by: Annotated[list[Key], Field(max_length=MAX_BY)] = Field(default_factory=list)
+    """Fields to group by: columns, or attributes with or without `attributes.` before them."""
+    top: Annotated[int, Field(ge=1, le=MAX_TOP)] = 10
+    """Groups told by themselves: those with the most events of all buckets together."""
+    executor: Literal["ray", "lambda", "auto"] | None = None
+    """None: as the system is set."""
+
+
+class Bucket(BaseModel):
+    """How many events lie in a time bucket and a group. Empty ones are not listed."""
+
+    start: str | None
+    """Where the bucket begins; null without an interval."""
+    by: dict[str, str | None]
+    """The group's values, by the names that were asked for; null: events without the field."""
+    other: bool = False
+    """There, and true, for what all groups but the `top` ones have together; the values in `by` are null then."""
+    count: int
+
+
+class AggregationPage(BaseModel):
+    """Where an aggregation stands, and what is counted so far. `events` is always empty."""
+
+    id: str
+    state: Literal["running", "done", "truncated", "failed", "cancelled"]
+    buckets: list[Bucket]
+    interval_s: int | None
+    events: list[Any]
+    cursor: str
+    progress: dict[str, int | float | str | None]
+    complete: bool
+    incomplete: list[str]
+    elapsed_ms: int
+
+
+class FieldCount(BaseModel):
+    """In how many events a field is there."""
+
+    name: str
+    kind: Literal["column", "attribute"]
+    count: int
+
+
+class Fields(BaseModel):
+    """The fields of the events that match, the most frequent first; `rows`: how many events these are."""
+
+    fields: list[FieldCount]
+    rows: int
+    complete: bool
+    incomplete: list[str]
+    elapsed_ms: int
+
+
+class ValueCount(BaseModel):
+    """In how many events a field has a value."""
+
+    value: str
+    count: int
+
+
+class Values(BaseModel):
+    """A field's most frequent values. `rows`: events that match and have a (such a) value, listed or not.
+
+    `distinct`: how many different values there are; null when there are more than can be held.
+    """
+
+    field: str
+    values: list[ValueCount]
+    distinct: int | None
+    rows: int
+    complete: bool
+    incomplete: list[str]
+    elapsed_ms: int
+
+
+@dataclass
+class AggregationApi:
+    """The endpoints over their parts; `route_aggregations` routes to them."""
+
+    searcher: Searcher
+    results: ResultStore
+    tenant: Tenant
+    executor: Callable[[str | None], str]
+    """Gives the executor that a request asked for, or the usual one."""
+    max_wait_s: float = MAX_WAIT_S
+
+    async def create(self, request: Request, body: AggregationBody) -> Response:
+        """Start to count. 201 with its id at once; buckets come by polling or streaming, as they are counted."""
+        tenant = await self.tenant(request)
+        executor = self.executor(body.executor)
+        start_us, end_us = read_range(body.start, body.end, _now_us())
+        aggregation = to_aggregation(body, start_us, end_us)
+        query = q.Query(parse(body.query), start_us, end_us)
+        query_id = await self.searcher.start_count(tenant, query, aggregation, executor)
+        return _json({"id": query_id, "state": "running"}, 201)
+
+    async def fields(self, request: Request, start: Start = "-1h", end: End = None, query: Text = "") -> Response:
+        """Name the fields that events have, columns and attributes, and count the events that have each."""
+        wanted = q.Query(parse(query), *read_range(start, end, _now_us()))
+        aggregation = Aggregation(FieldNames(), ("name", "kind"), MAX_TOP)
+        state = await self._counted(request, wanted, aggregation)
+        if any("other" in bucket for bucket in state.buckets or ()):
+            state = replace(state, complete=False, incomplete=(*state.incomplete, MORE_FIELDS))
+        found = [_field_count(bucket) for bucket in state.buckets or () if "other" not in bucket]
+        return _json({"fields": found, **_told(state)})
+
+    async def values(
+        self,
+        request: Request,
+        name: Name,
+        start: Start = "-1h",
+        end: End = None,
+        query: Text = "",
+        top: Top = 10,
+        prefix: Prefix = "",
+    ) -> Response:
+        """Give a field's most frequent values, and how many events have each."""
+        field = field_named(name)
+        root = _with_value(parse(query), field, prefix)
+        wanted = q.Query(root, *read_range(start, end, _now_us()))
+        state = await self._counted(request, wanted, Aggregation(Grouping(None, (field,)), ("value",), top))
+        found = [
+            {"value": bucket["by"]["value"], "count": bucket["count"]}
+            for bucket in state.buckets or ()
+            if "other" not in bucket
+        ]
+        distinct = state.progress.get("groups")
+        return _json({"field": without_surrogates(name), "values": found, "distinct": distinct, **_told(state)})
+
+    async def _counted(self, request: Request, query: q.Query, aggregation: Aggregation) -> AnswerState:
+        """Run an aggregation to its end, its time limit, or until the client is gone. Raises Unavailable."""
+        tenant = await self.tenant(request)
+        query_id = await self.searcher.start_count(tenant, query, aggregation, self.executor(None))
+        deadline = time.monotonic() + self.max_wait_s
+        reason = GONE
+        try:
+            while (await self.results.state(tenant, query_id)).state == "running":
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    reason = TIME_LIMIT
+                    break
+                await self.searcher.wait(tenant, query_id, min(left_s, LOOK_INTERVAL_S))
+                if await request.is_disconnected():
+                    break
+        finally:
+            state = await self.searcher.cancel(tenant, query_id, reason)  # one that has ended stays as it is
+        if state.state == "failed":
+            raise Unavailable("; ".join(state.incomplete))
+        return state
+
+
+def to_aggregation(body: AggregationBody, start_us: int | None, end_us: int | None) -> Aggregation:
+    """Read what to count by. Raises BadRequest."""
+    by = tuple(field_named(name) for name in body.by)
+    for at, field in enumerate(by):
+        if field in by[:at]:
+            raise BadRequest(f'"{body.by[at]}" is a field that `by` has already: name each once')
+    auto = body.interval == AUTO
+    interval_us = None if auto or body.interval is None else parse_interval_us(body.interval)
+    if interval_us is not None:
+        check_buckets(start_us, end_us, interval_us)
+    return Aggregation(Grouping(interval_us, by), tuple(map(without_surrogates, body.by)), body.top, auto)
+
+
+def _with_value(root: q.Node, field: q.Field, prefix: str) -> q.Node:
+    """Have a query match only where a field has a value, one that starts with `prefix`. Raises BadRequest."""
+    if not prefix:
+        return q.And((root, q.Contains(field, "", ignore_case=False)))  # every value contains this
+    ignore_case = field == q.Field("level")
+    test = q.Regex(field, r"\A" + regex.quote(without_surrogates(prefix)), ignore_case)
+    reason = regex.invalid_reason(test.pattern, ignore_case)
+    if reason is not None:
+        raise BadRequest(f"this prefix is too much for RE2 ({reason}): shorten it")
+    return q.And((root, test))
+
+
+def _field_count(bucket: dict[str, Any]) -> dict[str, Any]:
+    name, kind = bucket["by"]["name"], bucket["by"]["kind"]
+    shown = "id" if (name, kind) == ("event_id", COLUMN) else name
+    return {"name": shown, "kind": kind, "count": bucket["count"]}
+
+
+def _told(state: AnswerState) -> dict[str, Any]:
+    return {
+        "rows": state.progress.get("rows_matched", 0),
+        "complete": state.complete,
+        "incomplete": state.incomplete,
+        "elapsed_ms": state.elapsed_ms,
+    }
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def route_aggregations(app: FastAPI, api: AggregationApi, search: SearchApi) -> None:
+    """Add the endpoints; polling, streaming and cancelling are those of queries."""
+    known = {**_REFUSED, **refusals(404)}
+    page = {200: {"model": AggregationPage}, **known}
+    stream: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}, **known}
+    app.post("/v1/aggregations", status_code=201, response_model=Created, responses=_REFUSED)(api.create)
+    app.get("/v1/aggregations/{query_id}", responses=page)(search.page)
+    app.get("/v1/aggregations/{query_id}/stream", responses=stream)(search.stream)
+    app.delete("/v1/aggregations/{query_id}", responses=known)(search.cancel)
+    app.get("/v1/fields", response_model=Fields, responses=_REFUSED)(api.fields)
+    app.get("/v1/fields/{name:path}/values", response_model=Values, responses=_REFUSED)(api.values)

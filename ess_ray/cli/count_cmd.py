@@ -1,0 +1,78 @@
+"""`ess count`: how many events match, per time bucket and group.
+
+May live here: the command. May not: polling (`follow`), how tables look (`output`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ess_ray.cli.client import Client, Target
+from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
+from ess_ray.cli.options import executor_option, json_option, since_option, until_option, with_target
+from ess_ray.cli.output import json_line, print_counts, progress, write
+from ess_ray.cli.question import moment
+
+NOTHING = "-"
+"""Shown for events without the field; `other` for the groups beyond --top."""
+
+
+@click.command()
+@click.argument("query", default="*")
+@click.option("--by", multiple=True, metavar="FIELD", help="Group by a field, or an attribute; may be given again.")
+@click.option("--interval", metavar="WIDTH", help="Per time bucket: 30s, 1m, 6h, 1d, or auto.")
+@click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Groups told by themselves.")
+@since_option
+@until_option
+@executor_option
+@json_option
+@with_target
+def count(
+    target: Target,
+    /,
+    *,
+    query: str,
+    by: tuple[str, ...],
+    interval: str | None,
+    top: int,
+    since: str,
+    until: str | None,
+    executor: str | None,
+    as_json: bool,
+) -> None:
+    """Count the events that match QUERY (--json: one JSON object a bucket and line).
+
+    \b
+    ess count level:ERROR --since 1d
+    ess count --by service --by level --top 20
+    ess count timeout --interval auto --by attributes.region
+
+    Buckets begin at multiples of their width, in UTC; those without events are left out. Exit codes as for search.
+    """
+    body: dict[str, Any] = {"query": query, "start": moment(since), "interval": interval, "by": list(by), "top": top}
+    if until is not None:
+        body["end"] = moment(until)
+    if executor is not None:
+        body["executor"] = executor
+    with Client(target) as client:
+        path = f"/search/v1/aggregations/{started(client, '/search/v1/aggregations', body)}"
+        with cancelling(client, path), progress("counting", None) as bar:
+            for page in pages(client, path):
+                show_progress(bar, page)
+    if as_json:
+        write(b"".join(json_line(bucket) for bucket in page["buckets"]))
+    else:
+        heads = [*(["time"] if page["interval_s"] is not None else []), *by]
+        print_counts(heads, [(_cells(bucket), bucket["count"]) for bucket in page["buckets"]])
+    end(page)
+
+
+def _cells(bucket: dict[str, Any]) -> list[str]:
+    values = ["other" if bucket.get("other") else _text(value) for value in bucket["by"].values()]
+    return [*([] if bucket["start"] is None else [bucket["start"]]), *values]
+
+
+def _text(value: str | None) -> str:
+    return NOTHING if value is None else value

@@ -1,0 +1,200 @@
+"""Count a query's rows over the ports: views and tasks count where rows lie, and here it is added up.
+
+Repeats by `id` are counted as often as they are stored (section 4.7). May live here: the course of an aggregation, and
+how its buckets are shown. May not: how a row is counted (`core.aggregate`), the book of running searches (`run`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray.core.aggregate import (
+    MAX_CELLS,
+    MAX_HELD_CELLS,
+    Counting,
+    Counts,
+    Grouping,
+    coarser,
+    group_count,
+    rows_of,
+    top_groups,
+)
+from ess_ray.core.event import format_timestamp
+from ess_ray.core.query import Query
+from ess_ray.ports import ResultStore
+from ess_ray.search.course import Course, Progress, Search
+from ess_ray.search.intervals import SECOND_US, choose_interval_us, too_many_buckets
+from ess_ray.search.plan import Plan, Tasks
+
+PUBLISH_INTERVAL_S: Final = 0.1
+"""Pause at the least between two looks at what was counted so far: fluent for a person."""
+PUBLISH_SHARE: Final = 0.1
+"""Of an aggregation's time, what telling its partial buckets may take: large answers are told less often."""
+NOT_HELD: Final = (
+    f"there are more different groups than can be held ({MAX_HELD_CELLS:,}): the rarest are in `other`, so that the "
+    "counts of groups are lower bounds; narrow the query, or group by fewer fields"
+)
+LONG_TEXTS: Final = "groups whose values are too long to be shown are in `other`: group by a shorter field"
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """What is asked for: the counting, the fields' names as they are to be shown, how many groups by themselves.
+
+    `auto`: the interval is chosen when the extent of the data is known; until then `grouping` has none.
+    """
+
+    grouping: Counting
+    names: tuple[str, ...] = ()
+    top: int = 10
+    auto: bool = False
+
+
+@dataclass
+class CountProgress(Progress):
+    """The progress of an aggregation."""
+
+    groups: int | None = None
+    """Different groups so far; None when some could not be held."""
+
+
+async def count(course: Course, search: Search, aggregation: Aggregation, results: ResultStore) -> str:
+    """Count a query's rows, telling buckets from time to time. Raises BadRequest when they are too many."""
+    counting = aggregation.grouping
+    # In flight, buckets of a second are counted while their width is not known: every step is a multiple of it.
+    asked = _in_buckets_of(counting, SECOND_US) if aggregation.auto else counting
+    cut = await course.cut(search.tenant, search.query, asked)
+    plan = await course.plan(search, cut)
+    flying = [counts.drop_columns(["vnode", "offset"]) for counts in cut.counts]
+    if aggregation.auto:
+        interval_us = _chosen_us(search.query, plan, flying)
+        counting = _in_buckets_of(counting, interval_us)
+        flying = [coarser(counts, interval_us) for counts in flying]
+    sums = _Sums(course, search, replace(aggregation, grouping=counting), results)
+    for counts in flying:
+        search.progress.rows_matched += rows_of(counts, counting)
+        sums.add(counts)
+    tasks = Tasks(plan, search.lane.task_bytes, counting)
+    found = course.results_of(plan, tasks, search.lane)
+    try:
+        await sums.publish_if_due()
+        while tasks.unfinished:
+            index, result = await anext(found)
+            course.count(search, tasks.finish(index), result)
+            if result.counts is not None:
+                sums.add(result.counts)
+            await sums.publish_if_due()
+    finally:
+        await found.aclose()
+    await sums.settle()
+    return "done"
+
+
+def _in_buckets_of(counting: Counting, interval_us: int) -> Counting:
+    """Count in buckets; field names have none."""
+    return replace(counting, interval_us=interval_us) if isinstance(counting, Grouping) else counting
+
+
+def _chosen_us(query: Query, plan: Plan, flying: list[pa.Table]) -> int:
+    """Choose the width of buckets: by the query's range, or, where that is open, by the times that data has."""
+    if query.start_us is not None and query.end_us is not None:
+        return choose_interval_us(query.start_us, max(query.start_us, query.end_us - 1))
+    extents = [] if plan.extent is None else [plan.extent]
+    for counts in flying:
+        if len(counts):
+            starts = pc.min_max(counts.column("start_us")).as_py()
+            extents.append((starts["min"], starts["max"] + SECOND_US - 1))
+    if not extents:
+        return SECOND_US
+    first_us, last_us = min(first for first, _ in extents), max(last for _, last in extents)
+    first_us = first_us if query.start_us is None else max(first_us, query.start_us)
+    last_us = last_us if query.end_us is None else min(last_us, query.end_us - 1)
+    return choose_interval_us(first_us, max(first_us, last_us))
+
+
+class _Sums:
+    """What was counted so far, and telling it."""
+
+    def __init__(self, course: Course, search: Search, aggregation: Aggregation, results: ResultStore) -> None:
+        self._search, self._aggregation, self._results = search, aggregation, results
+        self._counts = Counts(aggregation.grouping)
+        self._next_s = 0.0
+        interval_us = aggregation.grouping.interval_us
+        search.interval_s = None if interval_us is None else interval_us // SECOND_US
+
+    def add(self, counts: pa.Table) -> None:
+        """Take a partial count."""
+        self._counts.add(counts)
+
+    async def publish_if_due(self) -> None:
+        """Tell where the aggregation stands, unless that was done a moment ago."""
+        if time.monotonic() < self._next_s:
+            return
+        started_s = time.monotonic()
+        await self.settle()
+        search = self._search
+        await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
+        now_s = time.monotonic()
+        self._next_s = now_s + max(PUBLISH_INTERVAL_S, (now_s - started_s) / PUBLISH_SHARE)
+
+    async def settle(self) -> None:
+        """Make the buckets of what was counted so far those of the search."""
+        shown = await asyncio.to_thread(_show, self._counts, self._aggregation)
+        search = self._search
+        search.buckets = shown.buckets
+        search.incomplete += [reason for reason in shown.reasons if reason not in search.incomplete]
+        if isinstance(search.progress, CountProgress):
+            search.progress.groups = shown.groups
+
+
+@dataclass(frozen=True)
+class _Shown:
+    buckets: tuple[dict[str, Any], ...]
+    groups: int | None
+    reasons: tuple[str, ...]
+
+
+def _show(counts: Counts, aggregation: Aggregation) -> _Shown:
+    """Make JSON values of what was counted, in ascending buckets, the largest groups first. Raises BadRequest."""
+    counting = aggregation.grouping
+    cells = counts.table()
+    if counts.too_many_starts:
+        raise too_many_buckets(len(cells))
+    held_all = not pc.any(cells.column("other")).as_py()
+    groups = group_count(cells, counting) if held_all else None
+    top = top_groups(cells, counting, aggregation.top)
+    if len(top.cells) > MAX_CELLS:
+        raise too_many_buckets(len(top.cells))
+    reasons = (*(() if held_all else (NOT_HELD,)), *((LONG_TEXTS,) if top.too_long else ()))
+    ranked = top.cells.append_column("rank", top.ranks)
+    ordered = ranked.take(pc.sort_indices(ranked, sort_keys=[("start_us", "ascending"), ("rank", "ascending")]))
+    return _Shown(tuple(_buckets(ordered, aggregation)), groups, reasons)
+
+
+def _buckets(cells: pa.Table, aggregation: Aggregation) -> list[dict[str, Any]]:
+    starts = {
+        us: None if us is None else format_timestamp(us) for us in pc.unique(cells.column("start_us")).to_pylist()
+    }
+    keys = [cells.column(f"by_{at}").to_pylist() for at in range(aggregation.grouping.keys)]
+    rows = zip(
+        cells.column("start_us").to_pylist(),
+        zip(*keys, strict=True) if keys else [()] * len(cells),
+        cells.column("other").to_pylist(),
+        cells.column("count").to_pylist(),
+        strict=True,
+    )
+    return [
+        {
+            "start": starts[start_us],
+            "by": dict(zip(aggregation.names, values, strict=True)),
+            **({"other": True} if other else {}),
+            "count": count,
+        }
+        for start_us, values, other, count in rows
+    ]

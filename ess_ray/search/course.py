@@ -1,0 +1,234 @@
+"""What every search does, whatever it is for: section 4.8's cut, the plan, tasks where they are cheapest, retries.
+
+May live here: these steps, what bounds them, and where a running search stands. May not: what is made of rows or counts
+(`run`, `count`), or the book of running searches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import pyarrow as pa
+
+from ess_ray.core.aggregate import Counting
+from ess_ray.core.query import Query
+from ess_ray.ports import (
+    AnswerState,
+    Catalog,
+    EventLog,
+    InFlight,
+    ObjectStore,
+    ScanExecutor,
+    ScanResult,
+    ScanTask,
+    Snapshot,
+    VnodeRange,
+)
+from ess_ray.search.meter import SearchMeter
+from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, tasks_in_place, uncovered
+from ess_ray.search.scan import run_task
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """What bounds one search."""
+
+    freshness_timeout_s: float = 2.0
+    task_bytes: int = 16 * 1024 * 1024
+    """Bytes left to read in one task: about a second of scanning, so that cancelling and stopping early stay cheap."""
+    in_place_bytes: int = 4 * 1024 * 1024
+    """Up to here a search is done where it is planned: a task costs more than it saves."""
+    attempts: int = 3
+    """Tries an object gets before it is named as failed."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Another executor that a query may ask for, and the bytes left to read that are worth a task of its."""
+
+    executor: ScanExecutor
+    task_bytes: int
+    in_place: bool = True
+    """Whether what is small is done where it is planned, without the executor."""
+
+
+@dataclass
+class Progress:
+    """What a search has done so far: the contract's `progress`."""
+
+    objects_total: int = 0
+    objects_pruned: int = 0
+    objects_done: int = 0
+    objects_failed: int = 0
+    bytes_total: int = 0
+    bytes_read: int = 0
+    gets: int = 0
+    rows_matched: int = 0
+    duplicates_suppressed: int = 0
+    in_flight_rows: int = 0
+    invocations: int = 0
+    gb_seconds: float = 0.0
+    estimated_cost_usd: float = 0.0
+    complete_from: str | None = None
+
+
+@dataclass
+class Search:
+    """One running search: its question and where it stands."""
+
+    tenant: str
+    query_id: str
+    query: Query
+    started_s: float
+    lane: Lane
+    progress: Progress = field(default_factory=Progress)
+    incomplete: list[str] = field(default_factory=list)
+    merged_repeats: int = 0
+    """Of the progress' repeats, those that the merge found."""
+    buckets: tuple[dict[str, Any], ...] | None = None
+    interval_s: int | None = None
+    """These two an aggregation has."""
+    stopped: tuple[str, str] | None = None
+    """The state and reason that it is to end with, once somebody has stopped it."""
+
+    def state(self, state: str, *, finished: bool) -> AnswerState:
+        """Give where it stands as an answer's state."""
+        progress = {one.name: getattr(self.progress, one.name) for one in fields(self.progress)}
+        elapsed_ms = round((time.monotonic() - self.started_s) * 1000)
+        complete = finished and state == "done" and not self.incomplete
+        return AnswerState(state, progress, complete, tuple(self.incomplete), elapsed_ms, self.buckets, self.interval_s)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Section 4.8 done once: rows (or counts) of the views that the snapshot does not hold, and the snapshot."""
+
+    rows: list[pa.Table]
+    snapshot: Snapshot
+    missing: list[str]
+    scanned_rows: int
+    duplicates_suppressed: int
+    counts: list[pa.Table] = field(default_factory=list)
+
+
+class Course:
+    """The steps of a search, over the ports. Lives on one event loop."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        catalog: Catalog,
+        store: ObjectStore,
+        in_flight: InFlight,
+        limits: SearchLimits,
+        meter: SearchMeter,
+    ) -> None:
+        self._log, self._catalog, self._store, self._in_flight = log, catalog, store, in_flight
+        self._limits, self._meter = limits, meter
+
+    async def cut(self, tenant: str, query: Query, grouping: Counting | None = None) -> Cut:
+        """Do section 4.8: the log's ends first, then the views, then a snapshot that is at least as new.
+
+        With `grouping`, the views' rows are counted.
+        """
+        log_id = await self._log.log_id()
+        ends = await self._log.end_offsets()
+        starts = await self._log.start_offsets()
+        timeout_s = self._limits.freshness_timeout_s
+        views = await self._in_flight.views(tenant, query, ends, timeout_s, grouping=grouping)
+        snapshot = await asyncio.to_thread(self._catalog.snapshot)
+        stored = snapshot.next_offsets(log_id, sorted(ends))
+        ranges: dict[int, VnodeRange] = {}
+        for view in views:
+            ranges.update(view.ranges)
+        missing = [str(gap) for gap in uncovered(ends, starts, ranges, stored)]
+        rows = [not_stored(view.rows, stored) for view in views]
+        scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
+        counts = [not_stored(view.counts, stored) for view in views if view.counts is not None]
+        return Cut(rows, snapshot, missing, scanned, repeats, counts)
+
+    async def plan(self, search: Search, cut: Cut) -> Plan:
+        """Choose the objects of a search whose cut is done, and tell both in its progress."""
+        search.incomplete += cut.missing
+        search.progress.in_flight_rows = cut.scanned_rows
+        search.progress.duplicates_suppressed = cut.duplicates_suppressed
+        plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
+        search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
+        search.progress.bytes_total = plan.bytes_total
+        self._meter.planned(plan.objects_pruned)
+        return plan
+
+    async def results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
+        here = tasks_in_place(plan, self._limits.in_place_bytes) if lane.in_place else 0
+        sources = [self._in_place(itertools.islice(tasks, here))] if here != 0 else []
+        sources += [lane.executor.run(tasks)] if here is not None else []
+        for source in sources:
+            first = tasks.made
+            async with contextlib.aclosing(source):
+                async for index, result in source:
+                    yield first + index, await self._again(tasks.task(first + index), result)
+
+    async def _in_place(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
+        for index, task in enumerate(tasks):
+            yield index, await _run_here(self._store, task)
+
+    async def _again(self, task: ScanTask, result: ScanResult) -> ScanResult:
+        """Try the failed objects of a result again, here: they are few, and a different place may fare better."""
+        for _ in range(self._limits.attempts - 1):
+            if not result.failed:
+                break
+            keys = {key for key, _ in result.failed}
+            rest = replace(task, entries=tuple(e for e in task.entries if e.key in keys), probe=False)
+            more = await _run_here(self._store, rest)
+            result = replace(
+                result,
+                rows=pa.concat_tables([result.rows, more.rows]),
+                rows_matched=result.rows_matched + more.rows_matched,
+                bytes_read=result.bytes_read + more.bytes_read,
+                gets=result.gets + more.gets,
+                duplicates_suppressed=result.duplicates_suppressed + more.duplicates_suppressed,
+                failed=more.failed,
+                footer_hits=result.footer_hits + more.footer_hits,
+                footer_misses=result.footer_misses + more.footer_misses,
+                counts=_both(result.counts, more.counts),
+            )
+        return result
+
+    def count(self, search: Search, task: ScanTask, result: ScanResult) -> None:
+        """Tell the final result of a task in its search's progress."""
+        self._meter.scanned(len(task.entries), result)
+        progress = search.progress
+        progress.objects_done += len(task.entries) - len(result.failed)
+        progress.objects_failed += len(result.failed)
+        progress.bytes_read += result.bytes_read
+        progress.gets += result.gets
+        progress.invocations += result.invocations
+        progress.gb_seconds = round(progress.gb_seconds + result.gb_seconds, 6)
+        progress.estimated_cost_usd = round(progress.estimated_cost_usd + result.cost_usd, 9)
+        progress.rows_matched += result.rows_matched
+        progress.duplicates_suppressed += result.duplicates_suppressed
+        search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
+
+
+def _both(first: pa.Table | None, second: pa.Table | None) -> pa.Table | None:
+    """Put the counts of different objects together."""
+    if first is None or second is None:
+        return second if first is None else first
+    return pa.concat_tables([first, second])
+
+
+async def _run_here(store: ObjectStore, task: ScanTask) -> ScanResult:
+    """Run a task in a thread, which ends at its next row group when the search is cancelled."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(run_task, store, task, stop.is_set)
+    finally:
+        stop.set()

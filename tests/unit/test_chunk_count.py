@@ -1,0 +1,158 @@
+"""Counting an object: which bytes are asked of the store, and which are told by statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+
+import pyarrow as pa
+import pytest
+
+from ess_ray.core.aggregate import FieldNames, Grouping, add, rows_of
+from ess_ray.core.chunk import ObjectCounts, count_object
+from ess_ray.core.query import All, And, Contains, Equals, Field, Query
+from ess_ray.ports import ObjectEntry, ObjectStore, ScanTask
+from ess_ray.search.scan import run_task
+from tests.unit.test_chunk_read import Requests
+
+Make = Callable[..., pa.Table]
+COUNT = 60_000
+"""Rows, a microsecond apart: four row groups."""
+GROUP = 16_384
+LEVEL, MESSAGE = Field("level"), Field("message")
+
+
+@pytest.fixture(scope="module")
+def stored(make_events: Make, t0_us: int) -> Requests:
+    messages = [f"request {i % 500} was answered" for i in range(COUNT)]
+    messages[100] = messages[50_000] = "the needle"
+    levels = ["ERROR" if i % 3 else None for i in range(COUNT)]
+    large = [sha256(b"%d" % i).hexdigest() for i in range(COUNT)]  # else the object is small enough to be fetched whole
+    return Requests(make_events([t0_us + i for i in range(COUNT)], messages, level=levels, span_id=large))
+
+
+def counted(stored: Requests, query: Query, counting: Grouping | FieldNames) -> tuple[ObjectCounts, list[str]]:
+    """Count, fetching nothing that was not asked for; gives also the columns that were read, one a range."""
+    reader = stored.open(gap_bytes=0)
+    before = len(stored.ranges)
+    found = count_object(reader, query, counting)
+    return found, sorted(name for span in stored.ranges[before:] for name in columns_in(reader.metadata, span))
+
+
+def columns_in(metadata: pa.parquet.FileMetaData, span: tuple[int, int]) -> list[str]:
+    names = []
+    for group in range(metadata.num_row_groups):
+        for leaf in range(metadata.num_columns):
+            column = metadata.row_group(group).column(leaf)
+            start = column.data_page_offset
+            if column.has_dictionary_page:
+                start = min(start, column.dictionary_page_offset)
+            if start < span[1] and span[0] < start + column.total_compressed_size:
+                names.append(f"{column.path_in_schema.split('.')[0]} {group}")
+    return names
+
+
+def cells(found: ObjectCounts) -> list[tuple[int | None, int]]:
+    return sorted(zip(*(found.counts.column(name).to_pylist() for name in ("start_us", "count")), strict=True))
+
+
+def test_the_number_of_rows_is_told_by_the_footer(stored: Requests, t0_us: int) -> None:
+    for query in (Query(All()), Query(All(), t0_us, t0_us + COUNT)):
+        found, read = counted(stored, query, Grouping())
+        assert (cells(found), found.rows_matched, read) == ([(None, COUNT)], COUNT, [])
+
+
+def test_row_groups_on_a_border_are_read_for_their_times_alone(stored: Requests, t0_us: int) -> None:
+    found, read = counted(stored, Query(All(), t0_us + 10, t0_us + 3 * GROUP + 5), Grouping())
+    assert cells(found) == [(None, 3 * GROUP - 5)]
+    assert read == ["timestamp 0", "timestamp 3"]
+
+
+def test_only_row_groups_with_two_buckets_are_read(stored: Requests, t0_us: int) -> None:
+    interval_us = 2 * GROUP
+    first_us = t0_us - t0_us % interval_us
+    found, read = counted(stored, Query(All()), Grouping(interval_us))
+    assert sum(count for _, count in cells(found)) == COUNT
+    borders = [us - t0_us for us in range(first_us + interval_us, t0_us + COUNT, interval_us)]
+    expected = {border // GROUP for border in borders if border % GROUP}
+    assert read == [f"timestamp {group}" for group in sorted(expected)]
+    assert 0 < len(expected) < 4
+
+
+def test_only_the_columns_grouped_by_are_read(stored: Requests) -> None:
+    found, read = counted(stored, Query(All()), Grouping(None, (LEVEL,)))
+    assert found.counts.num_rows == 2
+    assert read == [f"level {group}" for group in range(4)]
+    _, read = counted(stored, Query(Equals(LEVEL, "ERROR", False)), Grouping(None, (LEVEL,)))
+    assert read == [f"level {group}" for group in range(4)]
+
+
+def test_what_the_index_rules_out_is_not_read(stored: Requests) -> None:
+    found, read = counted(stored, Query(Contains(MESSAGE, "the needle", False)), Grouping(None, (LEVEL,)))
+    assert found.rows_matched == 2
+    assert read == ["level 0", "level 3", "message 0", "message 3"]
+
+
+def test_keys_are_read_only_where_rows_match(stored: Requests) -> None:
+    nowhere = And((Contains(MESSAGE, "zq~", False), Equals(LEVEL, "ERROR", False)))
+    found, read = counted(stored, Query(nowhere), Grouping(1, (Field("host"),)))
+    assert found.rows_matched == 0
+    assert not [name for name in read if name.startswith(("host", "timestamp"))]
+
+
+def test_field_names_read_what_may_be_null_and_no_ids_where_there_are_none(stored: Requests) -> None:
+    found, read = counted(stored, Query(All()), FieldNames())
+    assert rows_of(found.counts, FieldNames()) == COUNT
+    assert not [name for name in read if name.split()[0] in ("message", "timestamp", "event_id", "offset")]
+
+
+def test_counting_ends_when_it_is_cancelled(stored: Requests) -> None:
+    asked = iter([False, True])
+    found = count_object(stored.open(), Query(All()), Grouping(None, (LEVEL,)), lambda: next(asked, True))
+    assert found.rows_matched < COUNT
+
+
+def test_counting_ends_when_there_are_too_many_buckets(stored: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(add, "MAX_CELLS", 10)
+    monkeypatch.setattr(add, "_MIN_FRESH", 1)
+    reader = stored.open(gap_bytes=0)
+    assert count_object(reader, Query(All()), Grouping(1)).rows_matched <= GROUP
+
+
+class Untouched:
+    """A store of which nothing may be asked."""
+
+    coalesce_bytes = 0
+
+    def __getattr__(self, name: str) -> object:
+        raise AssertionError(f"{name} was asked of the store")
+
+
+@pytest.mark.parametrize("interval_us", [None, 10_000_000])
+def test_an_object_that_the_catalog_tells_all_of_is_not_opened(interval_us: int | None) -> None:
+    store: ObjectStore = Untouched()  # type: ignore[assignment]
+    entries = [
+        ObjectEntry(f"tenant=t/{n}.parquet", 9, "t", "2026-09-21", 13, 5 + n, n * 1_000_000, n * 1_000_000 + 9, 0)
+        for n in range(12)
+    ]
+    task = ScanTask("t", Query(All(), 0, 11_000_000), tuple(entries[:11]), grouping=Grouping(interval_us))
+    result = run_task(store, task)
+    assert (result.gets, result.rows_matched, result.failed) == (0, sum(range(5, 16)), ())
+    assert result.counts is not None
+    starts = dict(zip(result.counts["start_us"].to_pylist(), result.counts["count"].to_pylist(), strict=True))
+    assert starts == ({None: 110} if interval_us is None else {0: sum(range(5, 15)), 10_000_000: 15})
+
+
+def test_an_object_on_the_border_of_the_range_or_a_bucket_is_opened() -> None:
+    store: ObjectStore = Untouched()  # type: ignore[assignment]
+    entry = ObjectEntry("tenant=t/o.parquet", 9, "t", "2026-09-21", 13, 5, 10, 20, 0)
+    for query, grouping in (
+        (Query(All(), 11, None), Grouping()),
+        (Query(All(), None, 20), Grouping()),
+        (Query(All()), Grouping(15)),
+        (Query(All()), Grouping(None, (LEVEL,))),
+        (Query(All()), FieldNames()),
+        (Query(Equals(LEVEL, "ERROR", False)), Grouping()),
+    ):
+        task = ScanTask("t", query, (entry,), grouping=grouping)
+        assert run_task(store, task).failed, "its key does not tell how long its footer is"
