@@ -177,9 +177,11 @@ def _is_stopping() -> bool:
     """Look for this replica in what the controller tells: nothing tells the replica itself, until it is killed."""
     mine = serve.get_replica_context()
     details = serve.context._get_global_client().get_serve_details()
-    deployment = details["applications"][mine.app_name]["deployments"][mine.deployment]
-    states = {replica["replica_id"]: replica["state"] for replica in deployment["replicas"]}
-    return bool(states.get(mine.replica_tag) == "STOPPING")
+    deployments = details["applications"].get(mine.app_name, {}).get("deployments", {})
+    replicas = deployments.get(mine.deployment, {}).get("replicas", ())
+    states = {replica["replica_id"]: replica["state"] for replica in replicas}
+    # Of an application that is being deleted, no replica is listed any more.
+    return bool(states.get(mine.replica_tag, "STOPPING") == "STOPPING")
 
 
 def _replica_states() -> dict[str, dict[str, int]]:

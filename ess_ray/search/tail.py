@@ -82,7 +82,10 @@ def read_cursor(text: str) -> Cursor:
         if len(text) > MAX_CURSOR_CHARS:
             raise ValueError("it is too long")
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        log_id, *numbers = json.loads(zlib.decompressobj().decompress(packed, MAX_CURSOR_BYTES))
+        unpacking = zlib.decompressobj()
+        log_id, *numbers = json.loads(unpacking.decompress(packed, MAX_CURSOR_BYTES))
+        if not unpacking.eof or unpacking.unused_data:
+            raise ValueError("it is not whole")
         if not isinstance(log_id, str) or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
             raise ValueError("it holds something else")
         since_us, *offsets = numbers

@@ -469,6 +469,7 @@ def test_objects_are_pruned_by_tenant(world: Harness) -> None:
         chosen = snapshot.select("ab", None, None)
         assert (chosen.sizes.tolist(), chosen.min_us.tolist()) == ([yours.size], [yours.min_us])
         assert (chosen.max_us.tolist(), chosen.entries([0])) == ([yours.max_us], [yours])
+        assert chosen.modified_us.tolist() == [yours.modified_us]
 
 
 # --------------------------------------------------------------------------------------------------- what is refused

@@ -15,7 +15,7 @@ from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.places import Places
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import WriterLimits
-from ess_ray.ports import LogRead, Record
+from ess_ray.ports import LogRead, Record, VnodeRange
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.views import PoolViews
@@ -124,8 +124,28 @@ class Pool:
     def find(self, name: str) -> Any:
         part = self._parts[name]
         return SimpleNamespace(
-            **{asked: SimpleNamespace(remote=getattr(part, asked, None)) for asked in ("owners", "known_body")}
+            **{asked: SimpleNamespace(remote=getattr(part, asked, None)) for asked in ("owners", "known_body", "view")}
         )
+
+
+async def test_a_view_since_some_offsets_has_only_what_came_after_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = MemoryLog(2)
+    actor = actor_on(log, tmp_path)
+    pool = Pool(only=actor)
+    pool.owned = {0: "only", 1: "only"}
+    monkeypatch.setattr(System, "actor", pool.find)
+    await actor.assign([0, 1])
+    for vnode, name in ((0, "a"), (0, "b"), (0, "c"), (1, "another")):
+        await log.append(encode_records(batch_of([name], [None], 0, time.time_ns() // 1000), vnode, "default"))
+    views = PoolViews(System(Places(tmp_path), "test"))
+    (view,) = await views.views("default", Query(limit=1, order="oldest"), {0: 3}, DEADLINE_S, since={0: 1})
+    assert view.rows.column("message").to_pylist() == ["b"]
+    assert dict(view.matched) == {0: 2}, "before the limit"
+    assert view.ranges == {0: VnodeRange(0, 3)}, "of what the owner holds"
+    assert view.scanned_rows == 2
+    await actor.close()
 
 
 async def test_who_knows_a_key_is_asked_anew_when_the_virtual_node_went_elsewhere(

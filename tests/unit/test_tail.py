@@ -210,9 +210,9 @@ async def test_an_object_that_cannot_be_read_is_named_and_its_rows_come_later(ri
 async def test_more_than_a_look_shows_is_skipped_and_counted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tailing, "LOOK_ROWS", 3)
     tail = await rig.tail()
-    await rig.push("a", "b", vnode=0)
+    await rig.push("a", "b", "c", "d", "e", vnode=0)
     await rig.writer.flush()
-    await rig.push("c", "d", "e", "f", vnode=0)
+    await rig.push("f", vnode=0)
     await rig.push("g", vnode=1)
     look = await rig.whole_look(tail)
     assert (len(look.rows), look.matched, look.skipped) == (3, 7, 4)
@@ -254,7 +254,8 @@ async def test_a_cursor_that_cannot_be_gone_on_from_is_a_bad_request(rig: Rig) -
     own = (await rig.tail()).cursor
     beyond = tailing.Cursor(own.log_id, own.since_us, (1, 0, 0))
     fewer = tailing.Cursor(own.log_id, own.since_us, (0,))
-    for wrong in (foreign, str(beyond), str(fewer), "nonsense", "r5", "é", "A" * 20_000, str(own)[:-3]):
+    cut = [str(own)[:length] for length in range(1, len(str(own)))]
+    for wrong in (foreign, str(beyond), str(fewer), "nonsense", "r5", "é", "A" * 20_000, *cut, f"{own}AAAA"):
         with pytest.raises(BadRequest):
             await rig.tail(cursor=wrong)
     rig.world.now_us += MAX_RESUME_US + 1
@@ -429,6 +430,8 @@ async def test_a_client_that_goes_ends_its_tail_at_once(rig: Rig, door: Door) ->
     await client.go()
     assert door.meter.tails == 0
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "tail looks"]
+    await door.connect().go()
+    assert door.meter.tails == 0, "who goes before anything was sent takes no place either"
 
 
 async def test_too_many_tails_are_refused_until_one_has_gone(door: Door) -> None:
