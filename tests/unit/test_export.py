@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound, TooFast, Unavailable
+from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.ports import AnswerState, Record
+from ess_ray.search import export as export_module
 from ess_ray.search.export import PIECE_ROWS
 from ess_ray.search.run import SearchLimits
 from ess_ray.search.slices import SliceLimits
@@ -48,8 +50,22 @@ def slices_under_way() -> list[asyncio.Task[Any]]:
 
 
 # ---------------------------------------------------------------------------------------------------------- bounds
+class Recorded(OrderedMerge):
+    """Remembers the most rows that were added at once."""
+
+    most = 0
+
+    def add(self, rows: pa.Table) -> None:
+        Recorded.most = max(Recorded.most, len(rows))
+        super().add(rows)
+
+
 @pytest.mark.parametrize("apart", [None, 50])
-async def test_no_more_rows_are_held_than_a_slice_may_have(make_events: Tables, t0_us: int, apart: int | None) -> None:
+async def test_no_more_rows_are_held_than_a_slice_may_have(
+    make_events: Tables, t0_us: int, apart: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "OrderedMerge", Recorded)
+    monkeypatch.setattr(Recorded, "most", 0)
     objects = stored(make_events, t0_us, 20, 1_000, apart)
     buffered = make_events([t0_us + 5_000 + i for i in range(3_000)], first=50_000)
     limit = 500
@@ -60,6 +76,7 @@ async def test_no_more_rows_are_held_than_a_slice_may_have(make_events: Tables, 
     assert times == sorted(times, reverse=True)
     assert max(map(len, pieces)) < limit
     assert world.counted.most_rows <= limit
+    assert Recorded.most == limit, "of one task, or of what is in flight"
 
 
 async def test_an_export_takes_the_memory_of_a_few_slices(make_events: Tables, t0_us: int) -> None:
