@@ -89,6 +89,23 @@ async def test_all_is_counted_without_groups_or_buckets(shop: Rig) -> None:
     assert page["progress"]["bytes_read"] == 0, "the catalog knows how many rows an object has"
 
 
+@pytest.mark.parametrize("interval", [None, "1h", "auto"])
+async def test_objects_that_the_catalog_tells_all_of_are_not_read(rig: Rig, interval: str | None) -> None:
+    for hour in range(3):
+        await push(rig, *({"timestamp": hour * HOUR_US + n} for n in range(4)), flush=True)
+    objects = rig.world.store.list("tenant=")
+    for stored in objects[1:]:  # all but the one that the range begins in
+        rig.world.store.delete(stored.key)
+    page = await aggregate(rig, start=BASE_US + 1, interval=interval)
+    assert sum(bucket["count"] for bucket in page["buckets"]) == 11
+    progress = page["progress"]
+    assert (progress["objects_done"], progress["rows_matched"]) == (3, 11)
+    assert progress["gets"] <= 1
+    for body in ({"by": ["level"]}, {"query": "x"}):
+        page = await rig.finished(await rig.start(path="/v1/aggregations", **body))
+        assert page["progress"]["objects_failed"] == len(objects) - 1, "these have to be read"
+
+
 async def test_nothing_is_counted_as_one_bucket_of_none(shop: Rig) -> None:
     assert (await aggregate(shop, "nosuchword"))["buckets"] == []
     assert (await aggregate(shop, start="-1s", by=["level"]))["buckets"] == []
