@@ -13,6 +13,7 @@ import pytest
 from deployments import aggregations
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP, format_timestamp
 from ess_ray.record import encode_records
+from ess_ray.search.count import LONG_TEXTS
 from ess_ray.search.course import SearchLimits
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World
@@ -271,6 +272,17 @@ async def test_groups_that_cannot_be_held_are_told_of(rig: Rig, monkeypatch: pyt
     assert page["progress"]["groups"] is None
     assert sum(bucket["count"] for bucket in page["buckets"]) == 25
     assert page["buckets"][0] == {"start": None, "by": {"level": "A"}, "count": 5}
+
+
+async def test_values_too_long_to_be_shown_are_told_together(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await push(rig, *({"message": "short"},) * 3, *({"message": "long" * 30},) * 2, {"message": "s"}, flush=True)
+    monkeypatch.setattr("ess_ray.core.aggregate.add.MAX_TEXT_BYTES", 100)
+    page = await rig.finished(await rig.start("", "/v1/aggregations", by=["message"]))
+    assert (page["state"], page["complete"]) == ("done", False)
+    assert page["incomplete"] == [LONG_TEXTS]
+    assert buckets(page) == [(None, "short", 3), (None, None, "other", 3)]
+    page = await rig.finished(await rig.start("", "/v1/aggregations", by=["message"], top=1))
+    assert page["complete"], "what is beyond the top is told together anyway"
 
 
 # ---------------------------------------------------------------------------------------------- fields and values
