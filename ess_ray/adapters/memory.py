@@ -30,6 +30,8 @@ MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024
 """Arrow bytes of all answers of one process: four of the largest, on a machine that runs everything else as well."""
 MAX_ANSWERS: Final = 10_000
 """Answers kept at once, so that empty ones are bounded too: three new queries a second for an hour."""
+BUCKET_BYTES: Final = 1_000
+"""A bucket of an aggregation as Python values, about: dictionaries and short texts."""
 SLICE_WASTE: Final = 1.25
 """An appended slice may keep this many times its own bytes alive in its parent's buffers; beyond, it is copied out."""
 
@@ -212,8 +214,9 @@ class MemoryResultStore:
     """ResultStore in memory, for one event loop. Rows are immutable Arrow tables, so a page once given never changes.
 
     An answer expires `ttl_s` after it was last written to. One answer holds at most `max_rows` rows and `max_bytes`
-    Arrow bytes, all of them together `max_total_bytes` and `max_answers`: the finished answers that were written
-    longest ago go first, and when only running ones are left, the one that asks for more is cut as if it were full.
+    Arrow bytes, all of them together, with their buckets, `max_total_bytes` and `max_answers`: the finished answers
+    that were written longest ago go first, and when only running ones are left, the one that asks for more is cut as if
+    it were full.
     """
 
     def __init__(
@@ -240,6 +243,7 @@ class MemoryResultStore:
         if key in self._answers:
             raise conflict(query_id)
         self._answers[key] = _Answer(state, question, self._clock_us())
+        self._total_bytes += BUCKET_BYTES * len(state.buckets or ())
         self._make_room(0)
 
     async def question(self, tenant: str, query_id: str) -> str:
@@ -262,7 +266,11 @@ class MemoryResultStore:
 
     async def update(self, tenant: str, query_id: str, state: AnswerState) -> None:
         """Replace the state. Raises NotFound."""
-        self._touch(tenant, query_id).state = state
+        answer = self._touch(tenant, query_id)
+        grown = BUCKET_BYTES * (len(state.buckets or ()) - len(answer.state.buckets or ()))
+        self._make_room(max(0, grown))
+        self._total_bytes += grown
+        answer.state = state
 
     async def state(self, tenant: str, query_id: str) -> AnswerState:
         return self._find(tenant, query_id).state
@@ -320,7 +328,8 @@ class MemoryResultStore:
                 self._drop(key)
 
     def _drop(self, key: tuple[str, str]) -> None:
-        self._total_bytes -= self._answers.pop(key).bytes
+        answer = self._answers.pop(key)
+        self._total_bytes -= answer.bytes + BUCKET_BYTES * len(answer.state.buckets or ())
 
 
 def _own(rows: pa.Table) -> pa.Table:

@@ -6,10 +6,11 @@ May live here: pure decisions over views and snapshots. May not: waiting, I/O.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -113,8 +114,22 @@ class Plan:
 
     @property
     def extent(self) -> tuple[int, int] | None:
-        """The first and last event time of the objects chosen; None without any."""
-        return (int(self._chosen.min_us.min()), int(self._chosen.max_us.max())) if len(self) else None
+        """The first and last event time of all objects; None without any."""
+        first_us, last_us = self.times
+        return (int(first_us.min()), int(last_us.max())) if len(self) else None
+
+    @property
+    def times(self) -> tuple[Ints, Ints]:
+        """The first and last event time of each object, in scan order."""
+        return self._chosen.min_us[self._at], self._chosen.max_us[self._at]
+
+    def split(self, apart: npt.NDArray[np.bool_]) -> tuple[list[ObjectEntry], Plan]:
+        """Take some objects, told by their place in scan order, out of the plan."""
+        left = np.diff(self.ends, prepend=0)[~apart]
+        rest = replace(
+            self, bytes_left=int(left.sum()), _at=self._at[~apart], ranks=self.ranks[~apart], ends=np.cumsum(left)
+        )
+        return self._chosen.entries(self._at[apart]), rest
 
     def entries(self, start: int, end: int) -> tuple[ObjectEntry, ...]:
         """Make the entries at places [start, end) of the scan order."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ess_ray.core.aggregate import Counting, Counts, count_told
+from ess_ray.core.aggregate import Counting, Counts
 from ess_ray.core.chunk import (
     FOOTERS,
     GAP_BYTES,
@@ -170,11 +170,6 @@ class _Counting(_Run):
 
     def scan_of(self, entry: ObjectEntry) -> Callable[[], _Scanned] | None:
         if self._cancelled() or self._counts.too_many_starts or not self._query.overlaps(entry.min_us, entry.max_us):
-            return None
-        told = count_told(entry.rows, entry.min_us, entry.max_us, self._query, self._counting)
-        if told is not None:  # the catalog knows it all: nothing is asked of the store
-            self._matched += entry.rows
-            self._counts.add(told)
             return None
         read = partial(count_object, query=self._query, counting=self._counting, cancelled=self._cancelled)
         return self._scan(entry, self._with_index, read)

@@ -13,6 +13,7 @@ import pytest
 from deployments import aggregations
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP, format_timestamp
 from ess_ray.record import encode_records
+from ess_ray.search.count import LONG_TEXTS
 from ess_ray.search.course import SearchLimits
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World
@@ -87,6 +88,23 @@ async def test_all_is_counted_without_groups_or_buckets(shop: Rig) -> None:
     assert page["progress"]["rows_matched"] == 8
     assert page["progress"]["in_flight_rows"] == 2
     assert page["progress"]["bytes_read"] == 0, "the catalog knows how many rows an object has"
+
+
+@pytest.mark.parametrize("interval", [None, "1h", "auto"])
+async def test_objects_that_the_catalog_tells_all_of_are_not_read(rig: Rig, interval: str | None) -> None:
+    for hour in range(3):
+        await push(rig, *({"timestamp": hour * HOUR_US + n} for n in range(4)), flush=True)
+    objects = rig.world.store.list("tenant=")
+    for stored in objects[1:]:  # all but the one that the range begins in
+        rig.world.store.delete(stored.key)
+    page = await aggregate(rig, start=BASE_US + 1, interval=interval)
+    assert sum(bucket["count"] for bucket in page["buckets"]) == 11
+    progress = page["progress"]
+    assert (progress["objects_done"], progress["rows_matched"]) == (3, 11)
+    assert progress["gets"] <= 1
+    for body in ({"by": ["level"]}, {"query": "x"}):
+        page = await rig.finished(await rig.start(path="/v1/aggregations", **body))
+        assert page["progress"]["objects_failed"] == len(objects) - 1, "these have to be read"
 
 
 async def test_nothing_is_counted_as_one_bucket_of_none(shop: Rig) -> None:
@@ -254,6 +272,17 @@ async def test_groups_that_cannot_be_held_are_told_of(rig: Rig, monkeypatch: pyt
     assert page["progress"]["groups"] is None
     assert sum(bucket["count"] for bucket in page["buckets"]) == 25
     assert page["buckets"][0] == {"start": None, "by": {"level": "A"}, "count": 5}
+
+
+async def test_values_too_long_to_be_shown_are_told_together(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await push(rig, *({"message": "short"},) * 3, *({"message": "long" * 30},) * 2, {"message": "s"}, flush=True)
+    monkeypatch.setattr("ess_ray.core.aggregate.add.MAX_TEXT_BYTES", 100)
+    page = await rig.finished(await rig.start("", "/v1/aggregations", by=["message"]))
+    assert (page["state"], page["complete"]) == ("done", False)
+    assert page["incomplete"] == [LONG_TEXTS]
+    assert buckets(page) == [(None, "short", 3), (None, None, "other", 3)]
+    page = await rig.finished(await rig.start("", "/v1/aggregations", by=["message"], top=1))
+    assert page["complete"], "what is beyond the top is told together anyway"
 
 
 # ---------------------------------------------------------------------------------------------- fields and values

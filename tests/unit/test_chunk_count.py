@@ -11,8 +11,6 @@ import pytest
 from ess_ray.core.aggregate import FieldNames, Grouping, add, rows_of
 from ess_ray.core.chunk import ObjectCounts, count_object
 from ess_ray.core.query import All, And, Contains, Equals, Field, Query
-from ess_ray.ports import ObjectEntry, ObjectStore, ScanTask
-from ess_ray.search.scan import run_task
 from tests.unit.test_chunk_read import Requests
 
 Make = Callable[..., pa.Table]
@@ -117,42 +115,3 @@ def test_counting_ends_when_there_are_too_many_buckets(stored: Requests, monkeyp
     monkeypatch.setattr(add, "_MIN_FRESH", 1)
     reader = stored.open(gap_bytes=0)
     assert count_object(reader, Query(All()), Grouping(1)).rows_matched <= GROUP
-
-
-class Untouched:
-    """A store of which nothing may be asked."""
-
-    coalesce_bytes = 0
-
-    def __getattr__(self, name: str) -> object:
-        raise AssertionError(f"{name} was asked of the store")
-
-
-@pytest.mark.parametrize("interval_us", [None, 10_000_000])
-def test_an_object_that_the_catalog_tells_all_of_is_not_opened(interval_us: int | None) -> None:
-    store: ObjectStore = Untouched()  # type: ignore[assignment]
-    entries = [
-        ObjectEntry(f"tenant=t/{n}.parquet", 9, "t", "2026-09-21", 13, 5 + n, n * 1_000_000, n * 1_000_000 + 9, 0)
-        for n in range(12)
-    ]
-    task = ScanTask("t", Query(All(), 0, 11_000_000), tuple(entries[:11]), grouping=Grouping(interval_us))
-    result = run_task(store, task)
-    assert (result.gets, result.rows_matched, result.failed) == (0, sum(range(5, 16)), ())
-    assert result.counts is not None
-    starts = dict(zip(result.counts["start_us"].to_pylist(), result.counts["count"].to_pylist(), strict=True))
-    assert starts == ({None: 110} if interval_us is None else {0: sum(range(5, 15)), 10_000_000: 15})
-
-
-def test_an_object_on_the_border_of_the_range_or_a_bucket_is_opened() -> None:
-    store: ObjectStore = Untouched()  # type: ignore[assignment]
-    entry = ObjectEntry("tenant=t/o.parquet", 9, "t", "2026-09-21", 13, 5, 10, 20, 0)
-    for query, grouping in (
-        (Query(All(), 11, None), Grouping()),
-        (Query(All(), None, 20), Grouping()),
-        (Query(All()), Grouping(15)),
-        (Query(All()), Grouping(None, (LEVEL,))),
-        (Query(All()), FieldNames()),
-        (Query(Equals(LEVEL, "ERROR", False)), Grouping()),
-    ):
-        task = ScanTask("t", query, (entry,), grouping=grouping)
-        assert run_task(store, task).failed, "its key does not tell how long its footer is"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory import BUCKET_BYTES, MemoryLog, MemoryObjectStore, MemoryResultStore
 from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.ports import AnswerState, Record
 
@@ -72,6 +73,23 @@ async def test_the_number_of_answers_is_bounded(rows: pa.Table) -> None:
     for i in range(5):
         await fill(results, str(i), rows.slice(0, 0))
     assert await there(results, *"01234") == ["2", "3", "4"]
+
+
+async def test_buckets_take_room_too_and_give_it_back(rows: pa.Table) -> None:
+    now_us = 0
+    results = MemoryResultStore(lambda: now_us, ttl_s=10, max_total_bytes=25 * BUCKET_BYTES)
+    buckets = replace(DONE, buckets=({"start": None, "by": {}, "count": 1},) * 10)
+    for query_id in "abc":
+        await fill(results, query_id, rows.slice(0, 0))
+        for _ in range(3):
+            await results.update("t", query_id, buckets)
+    assert await there(results, *"abc") == ["b", "c"]
+    now_us = 10_000_000
+    assert await there(results, *"abc") == []
+    for query_id in "de":
+        await fill(results, query_id, rows.slice(0, 0))
+        await results.update("t", query_id, buckets)
+    assert await there(results, *"de") == ["d", "e"]
 
 
 async def test_logs_have_names_of_their_own() -> None:

@@ -22,7 +22,7 @@ from ess_ray.core.aggregate.add import (
     group_count,
     top_groups,
 )
-from ess_ray.core.aggregate.count import count_rows, count_told, rows_of
+from ess_ray.core.aggregate.count import count_rows, count_told, rows_of, tellable
 from ess_ray.core.aggregate.grouping import COLUMN, FIELD_COLUMNS, Counting, FieldNames, Grouping, counts_schema
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "counts_schema",
     "group_count",
     "rows_of",
+    "tellable",
     "top_groups",
 ]

@@ -94,7 +94,7 @@ class Top:
     too_long: bool
 
 
-def top_groups(counts: pa.Table, counting: Counting, top: int, max_text_bytes: int = MAX_TEXT_BYTES) -> Top:
+def top_groups(counts: pa.Table, counting: Counting, top: int) -> Top:
     """Keep the `top` groups with the most rows and tell the rest together, as `other`.
 
     Of equally large ones those with the smaller values are kept.
@@ -102,7 +102,7 @@ def top_groups(counts: pa.Table, counting: Counting, top: int, max_text_bytes: i
     if not counting.keys or not len(counts):
         return Top(counts, pa.array(np.zeros(len(counts), np.int64)), False)
     ranks = _ranks(counts, counting)
-    long = np.cumsum(np.bincount(ranks, _text_bytes(counts, counting)))[ranks] > max_text_bytes
+    long = np.cumsum(np.bincount(ranks, _text_bytes(counts, counting)))[ranks] > MAX_TEXT_BYTES
     cells = _told_together(counts, counting, long | (ranks >= top))
     too_long = pc.any(pc.and_(pa.array(long & (ranks < top)), pc.invert(counts.column("other")))).as_py()
     return Top(cells, pa.array(_ranks(cells, counting)), too_long)

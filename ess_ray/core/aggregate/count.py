@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,6 +27,8 @@ from ess_ray.core.event import RECORD_SCHEMA
 from ess_ray.core.filter import field_text
 from ess_ray.core.query import All, Query
 
+Ints = npt.NDArray[np.int64]
+
 
 def bucket_start_us(time_us: int, interval_us: int) -> int:
     """Give the start of the bucket that a time lies in: a multiple of the interval, before 1970 too."""
@@ -40,12 +43,25 @@ def one_start(first_us: int, last_us: int, counting: Counting) -> tuple[bool, in
     return start_us == bucket_start_us(last_us, counting.interval_us), start_us
 
 
-def count_told(rows: int, first_us: int, last_us: int, query: Query, counting: Counting) -> pa.Table | None:
-    """Count a block by its number of rows and its times alone; None when its rows must be looked at."""
+def tellable(first_us: Ints, last_us: Ints, query: Query, counting: Counting) -> npt.NDArray[np.bool_]:
+    """Tell which blocks are counted by their number of rows and their times alone, since all their rows match."""
     if not (isinstance(query.root, All) and isinstance(counting, Grouping)) or counting.by:
-        return None
-    single, start_us = one_start(first_us, last_us, counting)
-    return _cells({"count": [rows]}, counting, start_us) if single and query.covers(first_us, last_us) else None
+        return np.zeros(len(first_us), np.bool_)
+    told = np.ones(len(first_us), np.bool_)
+    if query.start_us is not None:
+        told &= first_us >= query.start_us
+    if query.end_us is not None:
+        told &= last_us < query.end_us
+    if counting.interval_us is not None:
+        told &= first_us // counting.interval_us == last_us // counting.interval_us
+    return told
+
+
+def count_told(rows: Ints, first_us: Ints, counting: Counting) -> pa.Table:
+    """Count blocks that are `tellable`, by their numbers of rows and their first times: a cell each."""
+    if counting.interval_us is None:
+        return _cells({"count": rows}, counting, None)
+    return _cells({"count": rows, "start_us": first_us - first_us % counting.interval_us}, counting, None)
 
 
 def count_rows(rows: pa.Table, counting: Counting, start_us: int | None = None, where: Sequence[str] = ()) -> pa.Table:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 
-from ess_ray.core.aggregate import Counting, Counts, FieldNames, count_rows, count_told
+from ess_ray.core.aggregate import Counting, Counts, FieldNames, count_rows, count_told, tellable
 from ess_ray.core.aggregate.count import one_start
 from ess_ray.core.chunk.read import ObjectReader
 from ess_ray.core.chunk.scan import Plan
@@ -69,7 +70,7 @@ class _Count:
 
     def window(self, groups: Sequence[int], cancelled: Callable[[], bool]) -> None:
         """Count some row groups, what is read of all of them fetched together."""
-        unread = [group for group in groups if not self._told(group)]
+        unread = self._tell(groups)
         inside = [group for group in unread if self.query.covers(*self._reader.group_times(group))]
         border = [group for group in unread if group not in inside]
         self._fetch(border, self._tested | {"timestamp"})
@@ -92,15 +93,15 @@ class _Count:
                 return
             self._add(part)
 
-    def _told(self, group: int) -> bool:
-        """Count a row group without reading it, if that can be."""
-        rows = self._reader.group_rows(group)
-        told = count_told(rows, *self._reader.group_times(group), self.query, self._counting)
-        if told is None:
-            return False
-        self.counts.add(told)
-        self.rows_matched += rows
-        return True
+    def _tell(self, groups: Sequence[int]) -> list[int]:
+        """Count the row groups that need not be read, and give the others."""
+        times = np.array([self._reader.group_times(group) for group in groups], np.int64)
+        told = tellable(times[:, 0], times[:, 1], self.query, self._counting)
+        rows = np.array([self._reader.group_rows(group) for group in groups], np.int64)[told]
+        if len(rows):
+            self.counts.add(count_told(rows, times[told, 0], self._counting))
+            self.rows_matched += int(rows.sum())
+        return [group for group, known in zip(groups, told.tolist(), strict=True) if not known]
 
     def _fetch(self, groups: Sequence[int], names: frozenset[str]) -> None:
         if groups and names:
