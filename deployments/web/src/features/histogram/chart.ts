@@ -1,10 +1,10 @@
 // The drawing: uPlot, told what to draw. Bars are stacked by drawing the tallest sums first, each over the one before.
-import uPlot, { type AlignedData, type Axis, type Options, type Series } from 'uplot'
+import uPlot, { type Axis, type Options, type Series } from 'uplot'
 
 import type { LevelTone } from '../../ui/levels'
 import { formatCompact } from '../../ui/format'
 import type { Zone } from '../../view/view'
-import type { Stack } from './stack'
+import { sumsOf, type Stack } from './stack'
 
 export interface ChartOptions {
   /** What is drawn now: the numbers grow while a search runs, the layers stay. */
@@ -30,17 +30,13 @@ export function resolveColour(property: string): string {
   return color
 }
 
-export function dataOf(stack: Stack): AlignedData {
-  const sums: number[][] = []
-  stack.layers.forEach((layer, at) => {
-    const below = sums[at - 1]
-    sums.push(layer.counts.map((count, bar) => count + (below?.[bar] ?? 0)))
-  })
-  return [stack.starts, ...sums.reverse()]
-}
-
 export function tonesOf(stack: Stack): LevelTone[] {
   return stack.layers.map((layer) => layer.tone)
+}
+
+/** Bars are drawn from the highest sums down, each over the one before. */
+export function dataOf(stack: Stack): uPlot.AlignedData {
+  return [stack.starts, ...sumsOf(stack).reverse()]
 }
 
 export function draw(place: HTMLElement, options: ChartOptions): uPlot {

@@ -65,3 +65,13 @@ export function levelTotals(buckets: readonly Bucket[]): LevelTotal[] {
   const severity = (total: LevelTotal) => TONE_ORDER.indexOf(total.tone)
   return [...totals.values()].sort((one, other) => severity(other) - severity(one) || other.count - one.count)
 }
+
+/** How high each layer ends: its own counts and all below. */
+export function sumsOf({ layers }: Stack): number[][] {
+  const sums: number[][] = []
+  for (const { counts } of layers) {
+    const below = sums.at(-1)
+    sums.push(counts.map((count, bar) => count + (below?.[bar] ?? 0)))
+  }
+  return sums
+}

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest'
+
+import { follow } from './follow'
+import { Problem } from './http'
+import { eventOf, eventStream, json, sent, serve, stateOf } from './server'
+import type { AnswerState, LogEvent } from './types'
+
+const STREAM = 'GET /search/v1/queries/q1/stream'
+const PAGE = 'GET /search/v1/queries/q1?'
+
+/** Follow q1, and tell what came in which order: `r3` for a row, the state's name for a state. */
+async function followed(signal = new AbortController().signal): Promise<string[]> {
+  const told: string[] = []
+  await follow(
+    'q1',
+    {
+      onRows: (rows: LogEvent[]) => told.push(...rows.map((row) => `r${row.row}`)),
+      onState: (state: AnswerState) => told.push(state.state),
+    },
+    signal,
+  )
+  return told
+}
+
+const running = sent('progress', stateOf({ state: 'running' }))
+const row = (number: number) => sent('event', eventOf(number), `r${number + 1}`)
+
+describe('follow', () => {
+  it('takes rows and states in their order, however the network cuts them', async () => {
+    const text = row(0) + row(1) + running + row(2) + sent('done', stateOf())
+    for (const size of [1, 7, 100, text.length]) {
+      const chunks = text.match(new RegExp(`[\\s\\S]{1,${size}}`, 'g')) ?? []
+      serve({ [STREAM]: () => eventStream(...chunks) })
+      expect(await followed()).toEqual(['r0', 'r1', 'running', 'r2', 'done'])
+    }
+  })
+
+  it('keeps characters whole that the network cuts', async () => {
+    const bytes = new TextEncoder().encode(
+      sent('event', eventOf(0, { message: 'ü💥' }), 'r1') + sent('done', stateOf()),
+    )
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        bytes.forEach((byte) => controller.enqueue(Uint8Array.of(byte)))
+        controller.close()
+      },
+    })
+    serve({ [STREAM]: () => new Response(body) })
+    const messages: string[] = []
+    await follow(
+      'q1',
+      { onRows: (rows) => messages.push(...rows.map((one) => one.message)), onState: () => undefined },
+      new AbortController().signal,
+    )
+    expect(messages).toEqual(['ü💥'])
+  })
+
+  it('polls on from where a stream stopped', async () => {
+    const pages = [
+      { ...stateOf({ state: 'running' }), events: [eventOf(1)], cursor: 'r2' },
+      { ...stateOf(), events: [eventOf(2)], cursor: 'r3' },
+    ]
+    const asked = serve({ [STREAM]: () => eventStream(row(0)), [PAGE]: () => json(pages.shift()) })
+    expect(await followed()).toEqual(['r0', 'r1', 'running', 'r2', 'done'])
+    expect(asked.map(({ path }) => /cursor=(\w+)/.exec(path)?.[1])).toEqual([undefined, 'r1', 'r2'])
+  })
+
+  it('polls where streams do not get through, and through failures that pass', async () => {
+    const pages = [
+      json({ title: 'Unavailable', detail: 'later' }, 503),
+      json({ ...stateOf(), events: [eventOf(0)], cursor: 'r1' }),
+    ]
+    serve({ [STREAM]: () => json({ title: 'Bad gateway' }, 502), [PAGE]: () => pages.shift() ?? json({}, 500) })
+    expect(await followed()).toEqual(['r0', 'done'])
+  })
+
+  it('tells what will not get better by asking again', async () => {
+    serve({ [STREAM]: () => json({ title: 'Not found', detail: 'no such query' }, 404) })
+    await expect(followed()).rejects.toEqual(expect.objectContaining({ status: 404, detail: 'no such query' }))
+    serve({ [STREAM]: () => eventStream(sent('error', { detail: 'it expired' })) })
+    await expect(followed()).rejects.toBeInstanceOf(Problem)
+  })
+
+  it('ends when it is told to', async () => {
+    const ending = new AbortController()
+    serve({
+      [STREAM]: (_, signal) =>
+        new Promise((_, reject) => {
+          signal?.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')))
+        }),
+    })
+    const done = followed(ending.signal)
+    ending.abort()
+    await expect(done).rejects.toMatchObject({ name: 'AbortError' })
+  })
+})

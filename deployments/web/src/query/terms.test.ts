@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest'
+
+import { addTerm, attributeField, fieldTerm, negated, quote } from './terms'
+import { tokens } from './tokens'
+
+describe('fieldTerm', () => {
+  it.each<[string, string | null, string]>([
+    ['level', 'ERROR', 'level:ERROR'],
+    ['service', 'api gw', 'service:"api gw"'],
+    ['service', 'api*', 'service:"api*"'],
+    ['path', '/etc/x/', 'path:"/etc/x/"'],
+    ['url', 'http://x', 'url:http://x'],
+    ['x', '[1 TO 2]', 'x:"[1 TO 2]"'],
+    ['x', '>5', 'x:">5"'],
+    ['x', '-1', 'x:"-1"'],
+    ['x', '', 'x:""'],
+    ['x', 'a(b)', 'x:"a(b)"'],
+    ['x', 'C:\\dir "q"', 'x:"C:\\\\dir \\"q\\""'],
+    ['trace_id', null, '-trace_id:*'],
+    ['message', 'it failed', '"it failed"'],
+  ])('writes %s = %s', (field, value, term) => {
+    expect(fieldTerm(field, value)).toBe(term)
+  })
+
+  it('is one field and one value to the tokenizer, whatever the value', () => {
+    for (const value of ['a b', '"', '\\', '/x/', '(', '*', '', 'AND', '-x', 'a:b', '[1', 'ü💥', '\n', '//x']) {
+      const found = tokens(fieldTerm('name', value))
+      expect(found).toHaveLength(2)
+      expect(found[0]?.kind).toBe('field')
+      expect(['word', 'phrase']).toContain(found[1]?.kind)
+    }
+  })
+})
+
+it.each<[string, string | null]>([
+  ['region', 'region'],
+  ['http.status', 'http.status'],
+  ['host', 'attributes.host'], // a column has this name
+  ['id', 'attributes.id'],
+  ['attributes.x', 'attributes.attributes.x'],
+  ['k8s-app', null],
+  ['1st', null],
+])('names the attribute %s', (key, field) => {
+  expect(attributeField(key)).toBe(field)
+})
+
+describe('addTerm', () => {
+  it.each<[string, string, string]>([
+    ['', 'level:ERROR', 'level:ERROR'],
+    ['*', 'level:ERROR', 'level:ERROR'],
+    ['timeout', 'level:ERROR', 'timeout level:ERROR'],
+    [' timeout ', 'level:ERROR', 'timeout level:ERROR'],
+    ['a OR b', 'level:ERROR', '(a OR b) level:ERROR'],
+    ['(a OR b) c', 'x:1', '(a OR b) c x:1'],
+    ['a level:ERROR b', 'level:ERROR', 'a level:ERROR b'],
+    ['a level:"ERROR" b', 'level:ERROR', 'a level:"ERROR" b'],
+    ['a -level:ERROR b', 'level:ERROR', 'a level:ERROR b'],
+    ['a NOT level:ERROR b', 'level:ERROR', 'a level:ERROR b'],
+    ['a level:ERROR b', '-level:ERROR', 'a -level:ERROR b'],
+    ['x:(level:ERROR)', 'level:ERROR', 'x:(level:ERROR) level:ERROR'],
+  ])('narrows %s by %s', (query, term, expected) => {
+    expect(addTerm(query, term)).toBe(expected)
+  })
+
+  it('takes back what its opposite added', () => {
+    const once = addTerm('timeout', 'service:api')
+    expect(addTerm(once, negated('service:api'))).toBe('timeout -service:api')
+    expect(addTerm(addTerm(once, negated('service:api')), 'service:api')).toBe(once)
+  })
+})
+
+it('quotes what a phrase would take for its own', () => {
+  expect(quote('say "hi" \\ bye')).toBe('"say \\"hi\\" \\\\ bye"')
+})
