@@ -1,9 +1,11 @@
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { act, renderHook, waitFor } from '@testing-library/react'
 import type { ReactNode } from 'react'
-import { expect, test, vi } from 'vitest'
+import { expect, it } from 'vitest'
 
 import type { Explanation } from '../../api/explain'
+import { json, serve } from '../../api/server'
+import type { QueryBody } from '../../api/types'
 import { USUAL, type View } from '../../view/view'
 import { isLarge, LARGE_BYTES } from './large'
 import { figures } from './Plan'
@@ -31,16 +33,18 @@ function aPlan(part: Partial<Explanation> = {}): Explanation {
   }
 }
 
-/** The server's plans by query. */
-function serve(plans: Record<string, Explanation>): string[] {
-  const asked: string[] = []
-  vi.stubGlobal('fetch', (_: string, { body }: { body: string }) => {
-    const { query } = JSON.parse(body) as { query: string }
-    asked.push(query)
-    const plan = plans[query]
-    return Promise.resolve(plan ? Response.json(plan) : Response.json({ title: 'No' }, { status: 503 }))
+/** The server's plans by query; gives the queries that were asked about. */
+function planning(plans: Record<string, Explanation>): string[] {
+  const queries: string[] = []
+  serve({
+    'POST /search/v1/explain': ({ body }) => {
+      const { query } = body as QueryBody
+      queries.push(query)
+      const plan = plans[query]
+      return plan ? json(plan) : json({ title: 'No' }, 503)
+    },
   })
-  return asked
+  return queries
 }
 
 function gate(first: View) {
@@ -55,20 +59,20 @@ const small: View = { ...USUAL, query: 'small' }
 const large: View = { ...USUAL, query: 'large' }
 const PLANS = { small: aPlan(), large: aPlan({ bytes_to_read: LARGE_BYTES + 1 }) }
 
-test('a plan is large from its first byte above the bound', () => {
+it('a plan is large from its first byte above the bound', () => {
   expect(isLarge(aPlan({ bytes_to_read: LARGE_BYTES }))).toBe(false)
   expect(isLarge(aPlan({ bytes_to_read: LARGE_BYTES + 1 }))).toBe(true)
 })
 
-test('a small search waits for its plan and runs', async () => {
-  serve(PLANS)
+it('a small search waits for its plan and runs', async () => {
+  planning(PLANS)
   const { result } = gate(small)
   expect(result.current).toMatchObject({ open: false, held: null })
   await waitFor(() => expect(result.current.open).toBe(true))
 })
 
-test('a large search is held until somebody wants it, and another one is looked at anew', async () => {
-  const asked = serve(PLANS)
+it('a large search is held until somebody wants it, and another one is looked at anew', async () => {
+  const asked = planning(PLANS)
   const { result, rerender } = gate(large)
   await waitFor(() => expect(result.current.held).not.toBeNull())
   expect(result.current.open).toBe(false)
@@ -82,24 +86,23 @@ test('a large search is held until somebody wants it, and another one is looked 
   expect(asked).toEqual(['large', 'small'])
 })
 
-test('a server that cannot plan does not hinder the search', async () => {
-  serve({})
+it('a server that cannot plan does not hinder the search', async () => {
+  planning({})
   const { result } = gate(small)
   await waitFor(() => expect(result.current.open).toBe(true))
 })
 
-test('a plan that takes long does not hinder the search', async () => {
-  vi.stubGlobal(
-    'fetch',
-    (_: string, { signal }: { signal: AbortSignal }) =>
+it('a plan that takes long does not hinder the search', async () => {
+  serve({
+    'POST /search/v1/explain': (_, signal) =>
       new Promise((__, reject) => {
-        signal.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')))
+        signal?.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')))
       }),
-  )
+  })
   expect(await planInTime(bodyOf(small), new AbortController().signal, 1)).toBeNull()
 })
 
-test('a plan is told in figures', () => {
+it('a plan is told in figures', () => {
   const lambda = { invocations: 12, gb_seconds: 3, estimated_cost_usd: 0.00123 }
   const told = new Map(figures(aPlan({ lambda, tasks: 0 }), 'utc'))
   expect(told.get('Objects')).toBe('40 of 100, 60 ruled out')

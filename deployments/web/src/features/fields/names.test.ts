@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, it } from 'vitest'
 
 import type { FieldCount } from '../../api/types'
 import { addTerm } from '../../query/terms'
@@ -18,7 +18,7 @@ const find = (name: string, kind: FieldCount['kind'] = 'attribute') => {
   return field
 }
 
-test('columns come first, then what most events have', () => {
+it('columns come first, then what most events have', () => {
   expect(namedFields(FIELDS, '').map(({ shown }) => shown)).toEqual([
     'message',
     'level',
@@ -28,11 +28,11 @@ test('columns come first, then what most events have', () => {
   ])
 })
 
-test('names are searched in any case', () => {
+it('names are searched in any case', () => {
   expect(namedFields(FIELDS, ' EGI ').map(({ name }) => name)).toEqual(['region'])
 })
 
-test.each([
+it.each([
   ['eu-1', 'region:eu-1', '-region:eu-1'],
   ['two words', 'region:"two words"', '-region:"two words"'],
   ['a"b', 'region:"a\\"b"', '-region:"a\\"b"'],
@@ -42,25 +42,25 @@ test.each([
   expect(valueTerms(find('region'), value)).toEqual({ only, without })
 })
 
-test('an attribute that is named like a column is asked for as an attribute', () => {
+it('an attribute that is named like a column is asked for as an attribute', () => {
   expect(valueTerms(find('level'), 'x')?.only).toBe('attributes.level:x')
 })
 
-test('what the language cannot name has no term', () => {
+it('what the language cannot name has no term', () => {
   expect(valueTerms(find('user name'), 'x')).toBeNull()
 })
 
-test('filtering out what was filtered for turns the term around', () => {
+it('filtering out what was filtered for turns the term around', () => {
   const terms = valueTerms(find('region'), 'eu')
   expect(addTerm(addTerm('timeout', terms?.only ?? ''), terms?.without ?? '')).toBe('timeout -region:eu')
 })
 
-test('values of what is different in every event are not listed', () => {
+it('values of what is different in every event are not listed', () => {
   expect(find('message', 'column').hasValues).toBe(false)
   expect(find('level', 'column').hasValues).toBe(true)
 })
 
-test.each([
+it.each([
   [1, 3, '33 %'],
   [1, 1000, '<1 %'],
   [0, 10, '0 %'],

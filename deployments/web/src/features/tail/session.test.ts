@@ -1,9 +1,9 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 
-import { anEvent, sse } from '../../samples'
+import { eventOf, json, scripted, sent, serve, type Asked } from '../../api/server'
 import { TailSession, type TailView } from './session'
 
-/** A server that answers each request with the next script: text to send, then the end ("cut": the connection breaks). */
+/** What one connection brings. */
 type Script = { text: string; then: 'end' | 'cut' | 'stay' } | { status: number; problem: object }
 
 const sessions: TailSession[] = []
@@ -12,29 +12,15 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-function serve(...scripts: Script[]): string[] {
-  const asked: string[] = []
-  vi.stubGlobal('fetch', (path: string, { signal }: { signal: AbortSignal }) => {
-    asked.push(path)
-    const script = scripts.shift()
-    if (script === undefined) return new Promise(() => undefined)
-    if ('status' in script) return Promise.resolve(Response.json(script.problem, { status: script.status }))
-    const body = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        signal.addEventListener('abort', () => controller.error(new DOMException('aborted', 'AbortError')))
-      },
-      pull: (controller) => {
-        if (script.text !== '') controller.enqueue(new TextEncoder().encode(script.text))
-        else if (script.then === 'end') controller.close()
-        else if (script.then === 'cut') controller.error(new TypeError('network error'))
-        else return new Promise(() => undefined)
-        script.text = ''
-        return undefined
-      },
-    })
-    return Promise.resolve(new Response(body))
+/** Answer each connection with the next script; gives the addresses that were asked for. */
+function connections(...scripts: Script[]): Asked[] {
+  return serve({
+    'GET /search/v1/tail': (_, signal) => {
+      const script = scripts.shift()
+      if (script === undefined) return new Promise(() => undefined)
+      return 'status' in script ? json(script.problem, script.status) : scripted([script.text], script.then, signal)
+    },
   })
-  return asked
 }
 
 function begin(query = ''): TailSession {
@@ -54,64 +40,74 @@ async function until(session: TailSession, holds: (view: TailView) => boolean): 
   return session.read()
 }
 
-const row = (offset: number, id?: string) => sse('event', anEvent({ offset }), id)
-const offsets = (view: TailView) => view.rows.map(({ offset }) => offset)
+const row = (place: number, id?: string) => sent('event', eventOf(place), id)
+const places = (view: TailView) => view.rows.map(({ row }) => row)
+const paths = (asked: Asked[]) => asked.map(({ path }) => path)
 
-test('rows and figures come as they are told', async () => {
-  const asked = serve({
+it('rows and figures come as they are told', async () => {
+  const asked = connections({
     text:
-      sse('progress', progress(), 'c0') + row(1) + row(2, 'c1') + sse('progress', progress({ matched: 5, skipped: 3 })),
+      sent('progress', progress(), 'c0') +
+      row(1) +
+      row(2, 'c1') +
+      sent('progress', progress({ matched: 5, skipped: 3 })),
     then: 'stay',
   })
   const view = await until(
     begin('level:ERROR'),
     ({ phase, progress: { matched } }) => phase === 'live' && matched === 5,
   )
-  expect(offsets(view)).toEqual([1, 2])
+  expect(places(view)).toEqual([1, 2])
   expect(view.progress.skipped).toBe(3)
-  expect(asked).toEqual(['/search/v1/tail?query=level%3AERROR'])
+  expect(paths(asked)).toEqual(['/search/v1/tail?query=level%3AERROR'])
 })
 
-test('a broken connection goes on behind the last cursor, and rows that come again are shown once', async () => {
-  const asked = serve(
-    { text: sse('progress', progress({ matched: 1, shown: 1 }), 'c0') + row(1, 'c1') + row(2), then: 'cut' },
+it('a broken connection goes on behind the last cursor, and rows that come again are shown once', async () => {
+  const asked = connections(
+    { text: sent('progress', progress({ matched: 1, shown: 1 }), 'c0') + row(1, 'c1') + row(2), then: 'cut' },
     { text: row(2), then: 'end' },
-    { text: row(2) + row(3, 'c3') + sse('progress', progress({ matched: 2, shown: 2 }), 'c3'), then: 'stay' },
+    { text: row(2) + row(3, 'c3') + sent('progress', progress({ matched: 2, shown: 2 }), 'c3'), then: 'stay' },
   )
   const view = await until(begin(), ({ rows, phase }) => rows.length === 3 && phase === 'live')
-  expect(offsets(view)).toEqual([1, 2, 3])
+  expect(places(view)).toEqual([1, 2, 3])
   expect(view.progress.matched).toBe(3)
-  expect(asked.slice(1)).toEqual(['/search/v1/tail?query=&cursor=c1', '/search/v1/tail?query=&cursor=c1'])
+  expect(paths(asked).slice(1)).toEqual(['/search/v1/tail?query=&cursor=c1', '/search/v1/tail?query=&cursor=c1'])
 })
 
-test('a server that is about to end is connected to again, and says why', async () => {
-  serve({ text: sse('error', { detail: 'this replica is about to end', reconnect: true }), then: 'stay' })
+it('a server that is about to end is connected to again, and says why', async () => {
+  connections({ text: sent('error', { detail: 'this replica is about to end', reconnect: true }), then: 'stay' })
   const view = await until(begin(), ({ phase }) => phase === 'reconnecting')
   expect(view.problem?.detail).toBe('this replica is about to end')
 })
 
-test('rows that came just before an error are shown', async () => {
-  serve({ text: row(7, 'c7') + sse('error', { detail: 'the log was replaced', reconnect: false }), then: 'stay' })
+it('rows that came just before an error are shown', async () => {
+  connections({
+    text: row(7, 'c7') + sent('error', { detail: 'the log was replaced', reconnect: false }),
+    then: 'stay',
+  })
   const view = await until(begin(), ({ phase }) => phase === 'failed')
-  expect(offsets(view)).toEqual([7])
+  expect(places(view)).toEqual([7])
   expect(view.problem?.detail).toBe('the log was replaced')
 })
 
-test('what was asked wrongly is not asked again', async () => {
-  const asked = serve({ status: 400, problem: { title: 'Bad request', detail: 'a quote is not closed', position: 4 } })
+it('what was asked wrongly is not asked again', async () => {
+  const asked = connections({
+    status: 400,
+    problem: { title: 'Bad request', detail: 'a quote is not closed', position: 4 },
+  })
   const view = await until(begin('"'), ({ phase }) => phase === 'failed')
   expect(view.problem).toMatchObject({ status: 400, position: 4, detail: 'a quote is not closed' })
   expect(asked).toHaveLength(1)
 })
 
-test('a server that is too busy is asked again', async () => {
-  serve({ status: 429, problem: { title: 'Too many' } }, { text: row(1, 'c1'), then: 'stay' })
-  expect(offsets(await until(begin(), ({ phase }) => phase === 'live'))).toEqual([1])
+it('a server that is too busy is asked again', async () => {
+  connections({ status: 429, problem: { title: 'Too many' } }, { text: row(1, 'c1'), then: 'stay' })
+  expect(places(await until(begin(), ({ phase }) => phase === 'live'))).toEqual([1])
 })
 
-test('a connection that is silent for long counts as broken', async () => {
+it('a connection that is silent for long counts as broken', async () => {
   vi.useFakeTimers()
-  serve({ text: sse('progress', progress(), 'c0'), then: 'stay' })
+  connections({ text: sent('progress', progress(), 'c0'), then: 'stay' })
   const session = begin()
   await vi.advanceTimersByTimeAsync(9_000)
   expect(session.read().phase).toBe('live')
@@ -119,8 +115,8 @@ test('a connection that is silent for long counts as broken', async () => {
   expect(session.read().phase).toBe('reconnecting')
 })
 
-test('held rows wait; stopping keeps them, and starting goes on behind them', async () => {
-  const asked = serve({ text: row(1, 'c1'), then: 'stay' }, { text: row(2, 'c2'), then: 'stay' })
+it('held rows wait; stopping keeps them, and starting goes on behind them', async () => {
+  const asked = connections({ text: row(1, 'c1'), then: 'stay' }, { text: row(2, 'c2'), then: 'stay' })
   const session = begin()
   session.hold(true)
   await until(session, ({ waiting }) => waiting === 1)
@@ -129,6 +125,6 @@ test('held rows wait; stopping keeps them, and starting goes on behind them', as
   expect(session.read().phase).toBe('stopped')
   session.start()
   session.hold(false)
-  expect(offsets(await until(session, ({ rows }) => rows.length === 2))).toEqual([1, 2])
-  expect(asked[1]).toContain('cursor=c1')
+  expect(places(await until(session, ({ rows }) => rows.length === 2))).toEqual([1, 2])
+  expect(asked[1]?.path).toContain('cursor=c1')
 })
