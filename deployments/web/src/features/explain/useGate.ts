@@ -31,7 +31,7 @@ export function useGate(view: View, round: number): Gate {
   const [released, setReleased] = useState<string | null>(null)
   const isReleased = released === asked
   const plan = useQuery({
-    queryKey: ['plan', asked, round, key !== null],
+    queryKey: ['plan', asked, round, key],
     queryFn: ({ signal }) => planInTime(body, signal),
     enabled: !isReleased,
     staleTime: Infinity,

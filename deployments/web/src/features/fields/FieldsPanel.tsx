@@ -31,7 +31,7 @@ export function FieldsPanel({ view, round, onChange, ready }: FieldsPanelProps) 
   const { key } = useKey()
   const scope = useMemo(() => scopeOf(view), [view])
   const found = useQuery({
-    queryKey: ['fields', scope, round, key !== null],
+    queryKey: ['fields', scope, round, key],
     queryFn: ({ signal }) => getFields(scope, signal),
     enabled: ready,
   })
