@@ -196,7 +196,7 @@ function useFollowing(
   return () => {
     const element = place.current
     if (element === null) return
-    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 2 * ROW_PX
+    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < ROW_PX / 2
     // Up is a person's: new rows, and rows that are higher than was thought, only ever leave us above the end.
     const isUp = element.scrollTop < lastTop.current
     lastTop.current = element.scrollTop
