@@ -133,6 +133,7 @@ class Inside:
                 },
             },
             "pool": pool,
+            "dashboard": await asyncio.to_thread(_dashboard),
             "nodes": await asyncio.to_thread(_nodes),
             "replicas": await asyncio.to_thread(_replica_states),
             "results": "memory" if self._system.redis_url is None else "redis",
@@ -158,6 +159,15 @@ def _slow(actors: Mapping[str, Any]) -> list[str]:
         for name, actor in actors.items()
         if actor.get("oldest_s", 0) > OLD_BUFFER_S
     ]
+
+
+def _dashboard() -> str | None:
+    """Give the address of Ray's dashboard, as its nodes reach it; None where there is none.
+
+    Asked of the control store: `ray.init().address_info`, which has an official name, is wrong in workers.
+    """
+    address = ray._private.services.get_webui_url_from_internal_kv()
+    return f"http://{address}" if address else None
 
 
 def _nodes() -> list[dict[str, Any]]:

@@ -49,6 +49,10 @@ def scraped(system: System) -> dict[str, float]:
     return sums
 
 
+def test_status_names_the_dashboard(system: System) -> None:
+    assert system.http.get("/search/v1/status").json()["dashboard"] == system.run_file()["dashboard_url"]
+
+
 def test_figures_of_every_stage_are_right(system: System) -> None:
     system.push([{"message": f"counted {n}", "id": f"i-{n}"} for n in range(10)])
     system.push([{"message": f"counted {n}", "id": f"i-{n}"} for n in range(10)])

@@ -86,7 +86,8 @@ async function poll<S extends AnswerState>(
   }
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Wait; raises AbortError when `signal` says so. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms)
     signal.addEventListener(

@@ -47,6 +47,25 @@ export function eventStream(...chunks: string[]): Response {
   return new Response(body, { headers: { 'Content-Type': 'text/event-stream' } })
 }
 
+/** A stream that gives its chunks, and then ends, breaks, or stays until `signal` ends it. */
+export function scripted(chunks: string[], then: 'end' | 'cut' | 'stay', signal?: AbortSignal): Response {
+  const left = chunks.map((chunk) => new TextEncoder().encode(chunk))
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      signal?.addEventListener('abort', () => controller.error(new DOMException('aborted', 'AbortError')))
+    },
+    pull: (controller) => {
+      const chunk = left.shift()
+      if (chunk !== undefined) controller.enqueue(chunk)
+      else if (then === 'end') controller.close()
+      else if (then === 'cut') controller.error(new TypeError('network error'))
+      else return new Promise(() => undefined)
+      return undefined
+    },
+  })
+  return new Response(body)
+}
+
 export function sent(kind: string, data: unknown, id?: string): string {
   return `event: ${kind}\n${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`
 }

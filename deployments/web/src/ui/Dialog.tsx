@@ -9,11 +9,12 @@ interface DialogProps {
   title: string
   onClose: () => void
   children: ReactNode
-  wide?: boolean
+  /** A drawer comes from the side and is as high as the screen. */
+  shape?: 'usual' | 'wide' | 'drawer'
 }
 
 /** Open as long as it is rendered. */
-export function Dialog({ title, onClose, children, wide = false }: DialogProps) {
+export function Dialog({ title, onClose, children, shape = 'usual' }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const titleId = useId()
   useEffect(() => {
@@ -24,7 +25,7 @@ export function Dialog({ title, onClose, children, wide = false }: DialogProps) 
   return (
     <dialog
       ref={dialog}
-      className={classes(styles.dialog, wide && styles.wide)}
+      className={classes(styles.dialog, shape === 'wide' && styles.wide, shape === 'drawer' && styles.drawer)}
       aria-labelledby={titleId}
       onCancel={(event) => {
         event.preventDefault()

@@ -1,6 +1,7 @@
 // Drawn here, so that no icon font or library is loaded. Icons are decoration: the control that holds one has a name.
 const PATHS = {
   search: 'M7 12a5 5 0 1 0 0-10 5 5 0 0 0 0 10Zm3.6-1.4L14 14',
+  pause: 'M5.5 4v8m5-8v8',
   stop: 'M4.5 4.5h7v7h-7z',
   clock: 'M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12Zm0-9.5V8l2.5 1.5',
   history: 'M2.5 8A5.5 5.5 0 1 0 4.3 4L2.5 5.7m0-3.2v3.2h3.2M8 5v3l2 1.3',

@@ -42,10 +42,20 @@ export function MenuItem({ children, onSelect, disabled = false }: ItemProps) {
 }
 
 /** An item that is a link; `download` as for `<a>`. */
-export function MenuLink({ children, href }: { children: ReactNode; href: string }) {
+export function MenuLink({
+  children,
+  href,
+  download = false,
+}: {
+  children: ReactNode
+  href: string
+  download?: boolean
+}) {
   return (
     <Radix.Item className={styles.item} asChild>
-      <a href={href}>{children}</a>
+      <a href={href} download={download}>
+        {children}
+      </a>
     </Radix.Item>
   )
 }

@@ -21,11 +21,13 @@ const HEIGHT_PX = 96
 interface HistogramProps {
   view: View
   round: number
+  /** Counting may begin. */
+  mayRun: boolean
   onChange: (part: Partial<View>) => void
 }
 
-export function Histogram({ view, round, onChange }: HistogramProps) {
-  const counts = useHistogram(view, round)
+export function Histogram({ view, round, mayRun, onChange }: HistogramProps) {
+  const counts = useHistogram(view, round, mayRun)
   const buckets = counts.state?.buckets
   const intervalS = counts.state?.interval_s ?? null
   const bounds = useMemo(

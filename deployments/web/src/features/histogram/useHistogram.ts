@@ -19,13 +19,14 @@ export interface HistogramView {
 /** Levels that are told apart; the others are counted together. */
 const TOP = 10
 
-export function useHistogram(view: View, round: number): HistogramView {
+export function useHistogram(view: View, round: number, mayRun: boolean): HistogramView {
   const { query, start, end, executor } = view
   const { key } = useKey()
   const [shown, setShown] = useState<HistogramView>({ state: null, running: true, problem: null, askedMs: Date.now() })
   useEffect(() => {
     const ending = new AbortController()
     setShown({ state: null, running: true, problem: null, askedMs: Date.now() })
+    if (!mayRun) return
     const body: AggregationBody = {
       query,
       start,
@@ -39,7 +40,7 @@ export function useHistogram(view: View, round: number): HistogramView {
       if (!ending.signal.aborted) setShown((before) => ({ ...before, ...part }))
     })
     return () => ending.abort()
-  }, [query, start, end, executor, key, round])
+  }, [query, start, end, executor, key, round, mayRun])
   return shown
 }
 

@@ -1,8 +1,9 @@
 // The rows: as many as there are, of which only those on the screen exist. Rows are only ever added at the end.
-import { useVirtualizer } from '@tanstack/react-virtual'
+import { useVirtualizer, type Virtualizer } from '@tanstack/react-virtual'
 import {
   useCallback,
   useEffect,
+  useLayoutEffect,
   useMemo,
   useRef,
   useState,
@@ -10,6 +11,7 @@ import {
   type KeyboardEvent,
   type MouseEvent,
   type ReactNode,
+  type RefObject,
 } from 'react'
 
 import type { LogEvent } from '../../api/types'
@@ -30,16 +32,25 @@ const OVERSCAN = 20
 const AHEAD_ROWS = 200
 const PAGE = 20
 
+/** For a list that grows while somebody reads it. */
+export interface Following {
+  /** The last row is kept in sight. */
+  on: boolean
+  /** A person scrolls or opens something (false), or is at the last row again (true). */
+  onChange: (on: boolean) => void
+}
+
 interface ResultListProps {
-  run: RunView
+  run: Pick<RunView, 'rows' | 'count' | 'running' | 'hasMore'>
   view: View
   onChange: (part: Partial<View>) => void
   onMore: () => void
   /** Below the last row. */
   end: ReactNode
+  following?: Following
 }
 
-export function ResultList({ run, view, onChange, onMore, end }: ResultListProps) {
+export function ResultList({ run, view, onChange, onMore, end, following }: ResultListProps) {
   const place = useRef<HTMLDivElement>(null)
   const grid = useRef<HTMLDivElement>(null)
   const [open, setOpen] = useState<ReadonlySet<number>>(new Set())
@@ -57,10 +68,22 @@ export function ResultList({ run, view, onChange, onMore, end }: ResultListProps
   useEffect(() => {
     if (run.hasMore && !run.running && last >= run.count - AHEAD_ROWS) onMore()
   }, [run.hasMore, run.running, run.count, last, onMore])
+  const scrolled = useFollowing(list, place, run, following)
+  const isFollowing = following?.on ?? false
+  useEffect(() => {
+    if (!isFollowing) return
+    setOpen(new Set()) // the oldest rows may go now, and the places of all change
+    setActive(-1)
+  }, [isFollowing])
 
   const toggle = useCallback((index: number) => setOpen((before) => toggled(before, index)), [])
+  const act = (index: number) => {
+    following?.onChange(false)
+    toggle(index)
+  }
   const step = (by: number) => {
     if (run.count === 0) return
+    following?.onChange(false)
     const next = Math.max(0, Math.min(run.count - 1, active + by))
     setActive(next)
     list.scrollToIndex(next, { align: 'auto' })
@@ -73,15 +96,15 @@ export function ResultList({ run, view, onChange, onMore, end }: ResultListProps
     PageUp: () => step(-PAGE),
     Home: () => step(-run.count),
     End: () => step(run.count),
-    Enter: () => active >= 0 && toggle(active),
+    Enter: () => active >= 0 && act(active),
   }
   useShortcuts({ j: () => step(1), k: () => step(-1) })
   const pressed = (event: KeyboardEvent) => {
     if (event.target !== grid.current || event.ctrlKey || event.metaKey || event.altKey) return
-    const act = keys[event.key]
-    if (!act) return
+    const pressedKey = keys[event.key]
+    if (!pressedKey) return
     event.preventDefault()
-    act()
+    pressedKey()
   }
   const clicked = (event: MouseEvent) => {
     const row = event.target instanceof Element ? event.target.closest('[data-line]') : null
@@ -89,11 +112,16 @@ export function ResultList({ run, view, onChange, onMore, end }: ResultListProps
     if (row === null || window.getSelection()?.isCollapsed === false) return
     const index = Number(row.getAttribute('data-line'))
     setActive(index)
-    toggle(index)
+    act(index)
   }
   return (
     <>
-      <div ref={place} className={styles.list} style={{ '--columns': view.columns.length } as CSSProperties}>
+      <div
+        ref={place}
+        className={styles.list}
+        onScroll={scrolled}
+        style={{ '--columns': view.columns.length } as CSSProperties}
+      >
         <div
           ref={grid}
           className={styles.grid}
@@ -156,6 +184,30 @@ export function ResultList({ run, view, onChange, onMore, end }: ResultListProps
       {aroundOf && <AroundDialog event={aroundOf} view={view} marker={marker} onClose={() => setAroundOf(null)} />}
     </>
   )
+}
+
+/** Keep the last row in sight; gives what is to be told of every scroll, which may be a person's or ours. */
+function useFollowing(
+  list: Virtualizer<HTMLDivElement, Element>,
+  place: RefObject<HTMLDivElement | null>,
+  run: ResultListProps['run'],
+  following: Following | undefined,
+): (() => void) | undefined {
+  const lastTop = useRef(0)
+  const on = following?.on ?? false
+  useLayoutEffect(() => {
+    if (on && run.count > 0) list.scrollToIndex(run.count - 1, { align: 'end' })
+  }, [list, on, run.rows, run.count])
+  if (following === undefined) return undefined
+  return () => {
+    const element = place.current
+    if (element === null) return
+    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 2 * ROW_PX
+    // Up is a person's: new rows, and rows that are higher than was thought, only ever leave us above the end.
+    const isUp = element.scrollTop < lastTop.current
+    lastTop.current = element.scrollTop
+    if (isAtEnd || isUp) following.onChange(isAtEnd)
+  }
 }
 
 function Head({ columns }: { columns: readonly string[] }) {

@@ -26,6 +26,8 @@ export interface RunView {
   /** Of the latest answer. Null until the server has said something. */
   state: AnswerState | null
   queryId: string | null
+  /** Of the first answer: the whole search, whatever was scrolled to. */
+  firstId: string | null
   running: boolean
   /** The last answer stopped at its limit: there is more behind it. */
   hasMore: boolean
@@ -55,6 +57,7 @@ export class SearchRun {
     count: 0,
     state: null,
     queryId: null,
+    firstId: null,
     running: true,
     hasMore: false,
     incomplete: [],
@@ -120,7 +123,7 @@ export class SearchRun {
         free(id)
         return
       }
-      this.change({ queryId: id })
+      this.change({ queryId: id, firstId: this.view.firstId ?? id })
       await follow(
         id,
         {

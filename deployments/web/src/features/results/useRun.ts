@@ -4,8 +4,8 @@ import { useKey } from '../../api/key'
 import type { View } from '../../view/view'
 import { SearchRun, type RunView } from './run'
 
-/** Run the view's search: anew when what it asks changes, when `round` does, and when the key does. */
-export function useRun(view: View, round: number): [RunView, SearchRun] {
+/** Run the view's search: anew when what it asks changes, when `round` does, and when the key does; not before `mayRun`. */
+export function useRun(view: View, round: number, mayRun: boolean): [RunView, SearchRun] {
   const { query, start, end, order, executor } = view
   const { key } = useKey()
   const run = useMemo(
@@ -14,6 +14,7 @@ export function useRun(view: View, round: number): [RunView, SearchRun] {
     [query, start, end, order, executor, key, round],
   )
   useEffect(() => {
+    if (!mayRun) return
     run.start()
     const close = () => run.close()
     window.addEventListener('pagehide', close)
@@ -21,6 +22,6 @@ export function useRun(view: View, round: number): [RunView, SearchRun] {
       window.removeEventListener('pagehide', close)
       close()
     }
-  }, [run])
+  }, [run, mayRun])
   return [useSyncExternalStore(run.subscribe, run.read), run]
 }

@@ -45,7 +45,7 @@ export function AroundDialog({ event, view, marker, onClose }: AroundDialogProps
   // Should the searches not hold the event itself (it may have just been removed), it still stands in the middle.
   const shown = found.data?.events.some((one) => identity(one) === own) ? found.data.events : sorted(all)
   return (
-    <Dialog title={`Before and after, ${where}`} onClose={onClose} wide>
+    <Dialog title={`Before and after, ${where}`} onClose={onClose} shape="wide">
       <div className={styles.tools}>
         <Button small disabled={rows >= MAX_ROWS || found.isFetching} onClick={() => setRows(rows * 4)}>
           {found.isFetching ? 'Looking …' : 'Show more'}

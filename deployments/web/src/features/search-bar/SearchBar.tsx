@@ -11,6 +11,7 @@ import { Icon } from '../../ui/Icon'
 import { Menu, MenuItem, MenuLabel } from '../../ui/Menu'
 import { useShortcuts } from '../../ui/shortcuts'
 import type { View } from '../../view/view'
+import { ExplainButton } from '../explain/ExplainButton'
 import { TimeRange } from '../time-range/TimeRange'
 import { addToHistory, clearHistory, readHistory } from './history'
 import { QueryEditor } from './QueryEditor'
@@ -91,6 +92,7 @@ export function SearchBar({ view, onChange, onAgain, running, onCancel, problem 
             ))}
           </select>
         </label>
+        <ExplainButton view={{ ...view, query: draft }} />
         {running ? (
           <Button className={styles.run} onClick={onCancel} title="Stop this search (Esc)">
             <Icon name="stop" /> Stop

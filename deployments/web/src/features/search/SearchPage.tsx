@@ -1,8 +1,15 @@
 // The search page: a question, its counts over time, its rows.
 import { useCallback, useState } from 'react'
 
+import { Button } from '../../ui/Button'
+import { Icon } from '../../ui/Icon'
 import { useShortcuts } from '../../ui/shortcuts'
 import { useView } from '../../view/view'
+import { LargePlan } from '../explain/LargePlan'
+import { useGate } from '../explain/useGate'
+import { DownloadMenu } from '../export/DownloadMenu'
+import { FieldsSide } from '../fields/FieldsSide'
+import { useFieldsOpen } from '../fields/useFieldsOpen'
 import { Histogram } from '../histogram/Histogram'
 import { AnswerEnd, AnswerNotices } from '../results/AnswerEnd'
 import { ResultBar } from '../results/ResultBar'
@@ -15,10 +22,12 @@ export function SearchPage() {
   const [view, change] = useView()
   const [round, setRound] = useState(0)
   const again = useCallback(() => setRound((before) => before + 1), [])
-  const [run, search] = useRun(view, round)
+  const gate = useGate(view, round)
+  const [run, search] = useRun(view, round, gate.open)
+  const [fieldsOpen, setFieldsOpen] = useFieldsOpen()
   const cancel = () => void search.cancel()
   const more = useCallback(() => search.more(), [search])
-  useShortcuts({ Escape: cancel })
+  useShortcuts({ Escape: cancel, f: () => setFieldsOpen(!fieldsOpen) })
   return (
     <>
       <h1 className="quiet">Search</h1>
@@ -26,26 +35,47 @@ export function SearchPage() {
         view={view}
         onChange={change}
         onAgain={again}
-        running={run.running}
+        running={run.running && gate.held === null}
         onCancel={cancel}
         problem={run.problem}
       />
-      <Histogram view={view} round={round} onChange={change} />
-      {/* Beside the rows there is room for a panel; in the bar, for what else can be done with an answer. */}
-      <div className={styles.below}>
-        <div className={styles.answer}>
-          <ResultBar run={run} view={view} onChange={change} />
-          <AnswerNotices run={run} onAgain={again} />
-          <ResultList
-            key={search.number}
-            run={run}
-            view={view}
-            onChange={change}
-            onMore={more}
-            end={<AnswerEnd run={run} view={view} onChange={change} />}
-          />
-        </div>
-      </div>
+      {gate.held ? (
+        <LargePlan plan={gate.held} view={view} onRun={gate.release} onChange={change} />
+      ) : (
+        <>
+          <Histogram view={view} round={round} mayRun={gate.open} onChange={change} />
+          <div className={styles.below}>
+            {fieldsOpen && (
+              <FieldsSide
+                view={view}
+                round={round}
+                onChange={change}
+                ready={gate.open && (run.count > 0 || !run.running)}
+                onClose={() => setFieldsOpen(false)}
+              />
+            )}
+            <div className={styles.answer}>
+              <ResultBar run={run} view={view} onChange={change}>
+                {!fieldsOpen && (
+                  <Button small title="Fields (f)" onClick={() => setFieldsOpen(true)}>
+                    <Icon name="list" size={14} /> Fields
+                  </Button>
+                )}
+                <DownloadMenu queryId={run.firstId} />
+              </ResultBar>
+              <AnswerNotices run={run} onAgain={again} />
+              <ResultList
+                key={search.number}
+                run={run}
+                view={view}
+                onChange={change}
+                onMore={more}
+                end={<AnswerEnd run={run} view={view} onChange={change} />}
+              />
+            </div>
+          </div>
+        </>
+      )}
     </>
   )
 }

@@ -13,6 +13,9 @@ const KEYS = [
   ['o', 'Newest or oldest first'],
   ['w', 'Wrap long messages'],
   ['u', 'Local time or UTC'],
+  ['f', 'Fields beside the rows'],
+  ['e', 'Explain: what this search would read'],
+  ['p, s', 'Live tail: pause and go on, stop and start'],
   ['?', 'This page'],
 ] as const
 

@@ -7,6 +7,7 @@ import { Empty, Notice } from '../../ui/Notice'
 import { useShortcuts } from '../../ui/shortcuts'
 import { useAddress } from '../../view/address'
 import { Link } from '../../view/Link'
+import { DownloadList } from '../export/DownloadList'
 import { KeyDialog } from '../key/KeyDialog'
 import { HelpDialog } from './HelpDialog'
 import styles from './Shell.module.css'
@@ -36,6 +37,7 @@ export function Shell() {
           </Suspense>
         </Catch>
       </main>
+      <DownloadList />
       <KeyDialog />
       {help && <HelpDialog onClose={() => setHelp(false)} />}
     </div>

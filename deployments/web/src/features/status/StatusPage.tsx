@@ -1,4 +1,187 @@
-// How the system is.
+// How the system is: asked every few seconds, and marked as old when the answers stop coming.
+import { useQuery } from '@tanstack/react-query'
+import { useEffect, useState } from 'react'
+
+import { asProblem, Problem } from '../../api/http'
+import { useKey, wantKey } from '../../api/key'
+import { getStatus, type SystemStatus } from '../../api/status'
+import { Button } from '../../ui/Button'
+import { formatBytes, formatCount, formatDuration } from '../../ui/format'
+import { Empty, Notice } from '../../ui/Notice'
+import { isStale, lagOf, oldestS, replicasOf } from './figures'
+import { Actors, Nodes, Replicas, Vnodes } from './Tables'
+import styles from './StatusPage.module.css'
+
+const ASK_MS = 3_000
+const TICK_MS = 1_000
+
 export default function StatusPage() {
-  return <h1>Status</h1>
+  const { key } = useKey()
+  const status = useQuery({
+    queryKey: ['status', key],
+    queryFn: ({ signal }) => getStatus(signal),
+    // Asking again with a key that was refused would ask for another one again and again.
+    refetchInterval: ({ state }) => (isRefused(state.error) ? false : ASK_MS),
+    staleTime: 0,
+    retry: false,
+  })
+  const now = useNow()
+  const problem = status.error ? asProblem(status.error) : null
+  const ageMs = Math.max(0, now - status.dataUpdatedAt)
+  const isOld = status.data !== undefined && (isStale(ageMs) || problem !== null)
+  return (
+    <div className={styles.page}>
+      <div className={styles.top}>
+        <h1>Status</h1>
+        {status.data && (
+          <p className={isOld ? styles.old : styles.fresh}>
+            {isOld ? `Stale: as it was ${formatDuration(ageMs)} ago` : `Every ${ASK_MS / 1_000} s`}
+          </p>
+        )}
+      </div>
+      {problem && <Refused problem={problem} hasData={status.data !== undefined} />}
+      {status.isPending && <Empty title="Asking …" />}
+      {status.data && (
+        <div className={isOld ? styles.stale : undefined}>
+          <Shown status={status.data} />
+        </div>
+      )}
+    </div>
+  )
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof Problem && (error.status === 401 || error.status === 403)
+}
+
+function useNow(): number {
+  const [now, setNow] = useState(Date.now)
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), TICK_MS)
+    return () => clearInterval(timer)
+  }, [])
+  return now
+}
+
+function Refused({ problem, hasData }: { problem: Problem; hasData: boolean }) {
+  if (isRefused(problem)) {
+    return (
+      <Notice kind="bad">
+        <p>
+          {problem.status === 401
+            ? 'This system wants a key, one with the scope “admin” for this page.'
+            : 'The key of this tab may not see the status: it needs the scope “admin”, for the status tells of all tenants. Searching and the live tail work with it.'}{' '}
+          <code>ess keys create --scope admin --scope search</code> makes one.
+        </p>
+        <Button onClick={() => wantKey(true)}>Enter a key</Button>
+      </Notice>
+    )
+  }
+  return (
+    <Notice kind="bad">
+      <strong>{problem.title}.</strong> {problem.detail} It is asked again every {ASK_MS / 1_000} s
+      {hasData ? '; below is what it said last.' : '.'}
+    </Notice>
+  )
+}
+
+function Shown({ status }: { status: SystemStatus }) {
+  return (
+    <>
+      <Health status={status} />
+      <Figures status={status} />
+      <h2>Persist actors</h2>
+      <Actors status={status} />
+      <h2>Virtual nodes</h2>
+      <Vnodes status={status} />
+      <h2>Replicas</h2>
+      <Replicas replicas={status.replicas} />
+      <h2>Nodes</h2>
+      <Nodes nodes={status.nodes} />
+      <Dashboard address={status.dashboard} />
+    </>
+  )
+}
+
+function Health({ status: { problems, warnings, pool } }: { status: SystemStatus }) {
+  return (
+    <div className={styles.health}>
+      {problems.length === 0 && <p className={styles.well}>Complete answers are possible, and events are stored.</p>}
+      {problems.length > 0 && (
+        <Notice kind="bad">
+          <strong>Not healthy.</strong>
+          <Lines lines={problems} />
+        </Notice>
+      )}
+      {warnings.length > 0 && (
+        <Notice kind="warn">
+          <Lines lines={warnings} />
+        </Notice>
+      )}
+      {pool.deaths.length > 0 && (
+        <Notice kind="note">
+          Lately ended, and started anew:
+          <Lines lines={pool.deaths} />
+        </Notice>
+      )}
+    </div>
+  )
+}
+
+function Lines({ lines }: { lines: string[] }) {
+  return (
+    <ul>
+      {lines.map((line, at) => (
+        <li key={at}>{line}</li>
+      ))}
+    </ul>
+  )
+}
+
+function Figures({ status }: { status: SystemStatus }) {
+  const { log, table, pool } = status
+  const actors = Object.values(pool.actors)
+  const buffered = actors.reduce((sum, { buffered_bytes }) => sum + (buffered_bytes ?? 0), 0)
+  const replicas = replicasOf(status.replicas)
+  const figures: [string, string, string][] = [
+    ['Not stored yet', `${formatCount(log.lag_records)} records`, `${formatBytes(buffered)} buffered, searchable`],
+    ['Oldest buffered', oldestS(actors) === 0 ? 'nothing' : formatDuration(oldestS(actors) * 1_000), 'stored at 30 s'],
+    ['Objects', formatCount(table.objects), `${formatBytes(table.bytes)}, table version ${formatCount(table.version)}`],
+    ['Stored events', formatCount(table.rows), lagOf(status) === 0 ? 'all of the log' : 'the log has more'],
+    ['Event log', log.kind === 'kafka' ? 'Kafka' : 'SQLite', logDetail(status)],
+    ['Persist actors', `${actors.length} of ${pool.wanted}`, `${Object.keys(log.vnodes).length} virtual nodes`],
+    ['Replicas', `${replicas.running} running`, replicas.others === 0 ? 'all' : `${replicas.others} others`],
+    ['Answers are kept in', status.results === 'redis' ? 'Redis' : 'memory', ''],
+  ]
+  return (
+    <dl className={styles.figures}>
+      {figures.map(([name, value, note]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+          <dd className={styles.note}>{note}</dd>
+        </div>
+      ))}
+    </dl>
+  )
+}
+
+function logDetail({ log }: SystemStatus): string {
+  if (log.brokers !== null) return log.brokers
+  return log.backlog_bytes === null ? '' : `${formatBytes(log.backlog_bytes)} waiting in it`
+}
+
+/** An address of the cluster's own: it may need a tunnel from where the browser is. */
+function Dashboard({ address }: { address: string | null }) {
+  if (address === null || !/^https?:\/\//.test(address)) return <p>Ray’s dashboard is not running.</p>
+  return (
+    <p>
+      <a href={address} target="_blank" rel="noreferrer">
+        Ray’s dashboard
+      </a>{' '}
+      <span className={styles.note}>
+        ({address}, as the cluster reaches it; <code>ess up</code> names the file with its token)
+      </span>
+    </p>
+  )
 }
