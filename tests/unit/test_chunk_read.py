@@ -279,7 +279,7 @@ def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(
 def test_a_stream_of_most_of_what_is_left_is_of_all_of_it(streamed: Requests, limit: int, requests: int) -> None:
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
     assert not chunk.scan_object(reader, Query(SEEKS["nothing"], limit=limit)).rows_matched
-    # For the limit of 60, at least 1.25 * 60 * 500 of the 59,500 rows left are likely to be needed; for 10, few.
+    # The limit of 60 makes 1.25 * 60 * 500 of the 59,500 rows left likely to be needed, that of 10 a tenth of them.
     assert reader.gets == requests
     assert reader.bytes_read == len(streamed.data) - len(b"PAR1")
 
