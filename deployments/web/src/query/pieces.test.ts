@@ -9,11 +9,11 @@ describe('pieces', () => {
   })
 
   it.each<[string, string, string]>([
-    ['an escape', '\u001b', '␛'],
-    ['a null', '\u0000', '␀'],
-    ['a carriage return', '\r', '␍'],
-    ['a delete', '\u007f', '␡'],
-    ['a C1 control', '\u009b', '\\u009b'],
+    ['an escape', '\u001b', '\\x1b'],
+    ['a null', '\u0000', '\\x00'],
+    ['a carriage return', '\r', '\\x0d'],
+    ['a delete', '\u007f', '\\x7f'],
+    ['a C1 control', '\u009b', '\\x9b'],
     ['a right-to-left override', '\u202e', '\\u202e'],
     ['an isolate', '\u2066', '\\u2066'],
     ['a mark', '\u200f', '\\u200f'],
@@ -30,7 +30,7 @@ describe('pieces', () => {
   it('keeps marks and signs together', () => {
     expect(pieces('x\u001b[31mred', [{ from: 0, to: 3 }])).toEqual([
       { text: 'x', mark: true },
-      { text: '␛', mark: true, code: 'U+001B' },
+      { text: '\\x1b', mark: true, code: 'U+001B' },
       { text: '[', mark: true },
       { text: '31mred', mark: false },
     ])

@@ -15,13 +15,10 @@ const ACTING =
   // eslint-disable-next-line no-control-regex -- controls are what is sought
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]|\p{Surrogate}/gu
 
-const CONTROL_PICTURES = 0x2400
-const DELETE_PICTURE = '\u2421'
-
+/** As in source code, and not Unicode's control pictures, which many fonts lack. */
 function shown(code: number): string {
-  if (code < 0x20) return String.fromCodePoint(CONTROL_PICTURES + code)
-  if (code === 0x7f) return DELETE_PICTURE
-  return `\\u${code.toString(16).padStart(4, '0')}`
+  const hex = code.toString(16)
+  return code < 0x100 ? `\\x${hex.padStart(2, '0')}` : `\\u${hex.padStart(4, '0')}`
 }
 
 /** Cut `text`; `spans` are sorted and do not overlap. */

@@ -6,9 +6,13 @@ import { pieces } from '../query/pieces'
 import styles from './Text.module.css'
 
 export const Text = memo(function Text({ text, spans }: { text: string; spans?: readonly Span[] }) {
+  const cut = pieces(text, spans)
+  const [only] = cut
+  // Nearly always: one element less in each of many cells.
+  if (cut.length === 1 && only && !only.mark && only.code === undefined) return <bdi>{only.text}</bdi>
   return (
     <bdi>
-      {pieces(text, spans).map((piece, at) => {
+      {cut.map((piece, at) => {
         const shown =
           piece.code === undefined ? (
             piece.text

@@ -12,7 +12,8 @@ export function useShortcuts(keys: Shortcuts): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return
-      if (isTyping(event.target) || document.querySelector('dialog[open], [role="menu"]') !== null) return
+      if (isTyping(event.target) || document.querySelector('dialog[open], [role="dialog"], [role="menu"]') !== null)
+        return
       const act = latest.current[event.key]
       if (act) {
         event.preventDefault()

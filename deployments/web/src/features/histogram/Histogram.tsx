@@ -47,7 +47,7 @@ export function Histogram({ view, round, mayRun, onChange }: HistogramProps) {
         <Notice kind="warn">The counts over time are not there: {counts.problem.message}</Notice>
       )}
       <div
-        className={classes(styles.place, counts.running && styles.running)}
+        className={classes(styles.place, counts.running && styles.running, counts.problem && styles.failed)}
         role="img"
         aria-label={`${formatCount(total)} events: ${levels.map(describe).join(', ') || 'none yet'}`}
       >

@@ -3,6 +3,7 @@ import uPlot, { type Axis, type Options, type Series } from 'uplot'
 
 import type { LevelTone } from '../../ui/levels'
 import { formatCompact } from '../../ui/format'
+import { formatMs } from '../../view/time'
 import type { Zone } from '../../view/view'
 import { sumsOf, type Stack } from './stack'
 
@@ -63,7 +64,12 @@ function uplotOptions({ stack, boundsS, zone, width, height, onHover, onZoom }: 
     cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
     scales: { x: { time: true, range: [boundsS[0], boundsS[1]] }, y: { range: (_, __, max) => [0, Math.max(1, max)] } },
     axes: [
-      { ...axis, size: 22 },
+      {
+        ...axis,
+        size: 22,
+        space: 70,
+        values: (_, ticks, __, ___, step) => ticks.map((tick) => tickText(tick, step, zone)),
+      },
       {
         ...axis,
         size: 46,
@@ -86,6 +92,13 @@ function uplotOptions({ stack, boundsS, zone, width, height, onHover, onZoom }: 
       ],
     },
   }
+}
+
+/** The day at midnight, else the time of day, as fine as the steps are. */
+function tickText(seconds: number, stepS: number, zone: Zone): string {
+  const text = formatMs(seconds * 1e3, zone)
+  if (text.endsWith('00:00:00')) return text.slice(5, 10)
+  return stepS < 60 ? text.slice(11) : text.slice(11, 16)
 }
 
 /** Counts are whole: no ticks between them. */

@@ -3,7 +3,7 @@ import { wantKey } from '../../api/key'
 import { Button } from '../../ui/Button'
 import { formatCount } from '../../ui/format'
 import { Empty, Notice } from '../../ui/Notice'
-import { PRESETS } from '../../view/time'
+import { timeMs } from '../../view/time'
 import type { View } from '../../view/view'
 import styles from './AnswerEnd.module.css'
 import { MAX_ROWS, type RunView } from './run'
@@ -53,6 +53,7 @@ interface AnswerEndProps {
 }
 
 export function AnswerEnd({ run, view, onChange }: AnswerEndProps) {
+  if (run.problem?.status === 400) return <Empty title="The query cannot be run">What is wrong stands below it.</Empty>
   if (run.problem) return null
   if (run.running) {
     return run.count === 0 ? <Waiting /> : <p className={styles.end}>More may follow …</p>
@@ -70,18 +71,30 @@ export function AnswerEnd({ run, view, onChange }: AnswerEndProps) {
   return <Nothing view={view} complete={run.state?.complete ?? false} onChange={onChange} />
 }
 
+/** What to look in when there is nothing in less. */
+const LONGER = [
+  { start: '-1d', label: 'Last day' },
+  { start: '-7d', label: 'Last 7 days' },
+  { start: '-30d', label: 'Last 30 days' },
+  { start: '-365d', label: 'Last 365 days' },
+] as const
+
 function Nothing({ view, complete, onChange }: Pick<AnswerEndProps, 'view' | 'onChange'> & { complete: boolean }) {
-  const wider = PRESETS.filter(({ start }) => start !== view.start).slice(-3)
+  const now = Date.now()
+  const startMs = timeMs(view.start, now)
+  const longer = LONGER.filter(({ start }) => startMs === null || (timeMs(start, now) ?? now) < startMs)
   return (
     <Empty title={complete ? 'Nothing matches in this time range' : 'Nothing was found'}>
-      <p>Try a longer one{view.query.trim() === '' ? '' : ', or a shorter query'}:</p>
-      <p className={styles.choices}>
-        {wider.map(({ start, label }) => (
-          <Button key={start} onClick={() => onChange({ start, end: null })}>
-            {label}
-          </Button>
-        ))}
-      </p>
+      {view.query.trim() !== '' && <p>A word less finds more. Words are found in any case, “phrases” exactly.</p>}
+      {longer.length > 0 && (
+        <p className={styles.choices}>
+          {longer.map(({ start, label }) => (
+            <Button key={start} onClick={() => onChange({ start, end: null })}>
+              {label}
+            </Button>
+          ))}
+        </p>
+      )}
     </Empty>
   )
 }

@@ -26,8 +26,12 @@ export function ResultBar({ run, view, onChange, children }: ResultBarProps) {
   return (
     <div className={styles.bar}>
       <Progress run={run} />
-      <p className={styles.text} role="status" aria-live="polite">
+      <p className={styles.text}>
         <strong>{headline(run)}</strong> <Facts run={run} view={view} />
+      </p>
+      {/* Read out when a search begins and ends, not with every row. */}
+      <p className="quiet" role="status">
+        {run.running ? 'Searching' : headline(run)}
       </p>
       <div className={styles.tools}>
         {children}

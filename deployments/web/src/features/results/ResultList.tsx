@@ -54,6 +54,7 @@ interface ResultListProps {
 
 export function ResultList({ run, view, onChange, onMore, end, following }: ResultListProps) {
   const place = useRef<HTMLDivElement>(null)
+  const grid = useRef<HTMLDivElement>(null)
   const [open, setOpen] = useState<ReadonlySet<number>>(new Set())
   const [active, setActive] = useState(-1)
   const [aroundOf, setAroundOf] = useState<LogEvent | null>(null)
@@ -90,7 +91,7 @@ export function ResultList({ run, view, onChange, onMore, end, following }: Resu
     const next = Math.max(0, Math.min(run.count - 1, active + by))
     setActive(next)
     list.scrollToIndex(next, { align: 'auto' })
-    place.current?.focus({ preventScroll: true })
+    grid.current?.focus({ preventScroll: true })
   }
   const keys: Record<string, () => void> = {
     ArrowDown: () => step(1),
@@ -103,7 +104,7 @@ export function ResultList({ run, view, onChange, onMore, end, following }: Resu
   }
   useShortcuts({ j: () => step(1), k: () => step(-1) })
   const pressed = (event: KeyboardEvent) => {
-    if (event.target !== place.current || event.ctrlKey || event.metaKey || event.altKey) return
+    if (event.target !== grid.current || event.ctrlKey || event.metaKey || event.altKey) return
     const pressedKey = keys[event.key]
     if (!pressedKey) return
     event.preventDefault()
@@ -122,59 +123,64 @@ export function ResultList({ run, view, onChange, onMore, end, following }: Resu
       <div
         ref={place}
         className={styles.list}
-        role="grid"
-        aria-label="Events"
-        aria-rowcount={run.hasMore || run.running ? -1 : run.count + 1}
-        aria-busy={run.running}
-        aria-activedescendant={active >= 0 && items.some((item) => item.index === active) ? rowId(active) : undefined}
-        tabIndex={0}
-        onKeyDown={pressed}
-        onClick={clicked}
         onScroll={scrolled}
         style={{ '--columns': view.columns.length } as CSSProperties}
       >
-        <Head columns={view.columns} />
-        <div role="rowgroup" className={styles.all} style={{ height: list.getTotalSize() }}>
-          <div
-            role="presentation"
-            className={styles.shown}
-            style={{ transform: `translateY(${items[0]?.start ?? 0}px)` }}
-          >
-            {items.map(({ index }) => {
-              const event = run.rows[index]
-              if (!event) return null
-              const isOpen = open.has(index)
-              return (
-                <div
-                  key={index}
-                  ref={list.measureElement}
-                  data-index={index}
-                  id={rowId(index)}
-                  role="row"
-                  aria-rowindex={index + 2}
-                  aria-expanded={isOpen}
-                  aria-selected={index === active}
-                  data-event={identity(event)}
-                >
-                  <div data-line={index} role="presentation">
-                    <Row
-                      event={event}
-                      columns={view.columns}
-                      marker={marker}
-                      zone={view.zone}
-                      wrap={view.wrap}
-                      open={isOpen}
-                      active={index === active}
-                    />
-                  </div>
-                  {isOpen && (
-                    <div role="gridcell">
-                      <Details event={event} view={view} marker={marker} onChange={onChange} onAround={setAroundOf} />
+        <div
+          ref={grid}
+          className={styles.grid}
+          role="treegrid"
+          aria-label="Events"
+          aria-rowcount={run.hasMore || run.running ? -1 : run.count + 1}
+          aria-busy={run.running}
+          aria-activedescendant={active >= 0 && items.some((item) => item.index === active) ? rowId(active) : undefined}
+          tabIndex={0}
+          onKeyDown={pressed}
+          onClick={clicked}
+        >
+          <Head columns={view.columns} />
+          <div role="rowgroup" className={styles.all} style={{ height: list.getTotalSize() }}>
+            <div
+              role="presentation"
+              className={styles.shown}
+              style={{ transform: `translateY(${items[0]?.start ?? 0}px)` }}
+            >
+              {items.map(({ index }) => {
+                const event = run.rows[index]
+                if (!event) return null
+                const isOpen = open.has(index)
+                return (
+                  <div
+                    key={index}
+                    ref={list.measureElement}
+                    data-index={index}
+                    id={rowId(index)}
+                    role="row"
+                    aria-rowindex={index + 2}
+                    aria-expanded={isOpen}
+                    aria-selected={index === active}
+                    data-event={identity(event)}
+                  >
+                    <div data-line={index} role="presentation">
+                      <Row
+                        event={event}
+                        columns={view.columns}
+                        marker={marker}
+                        zone={view.zone}
+                        wrap={view.wrap}
+                        open={isOpen}
+                        active={index === active}
+                      />
                     </div>
-                  )}
-                </div>
-              )
-            })}
+                    {isOpen && (
+                      <div role="gridcell">
+                        <Details event={event} view={view} marker={marker} onChange={onChange} onAround={setAroundOf} />
+                      </div>
+                    )}
+                  </div>
+                )
+              })}
+            </div>
           </div>
         </div>
         {end}

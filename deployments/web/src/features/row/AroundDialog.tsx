@@ -64,6 +64,7 @@ export function AroundDialog({ event, view, marker, onClose }: AroundDialogProps
         <div
           role="grid"
           aria-label="Events around"
+          tabIndex={0}
           className={styles.rows}
           style={{ '--columns': view.columns.length } as CSSProperties}
         >

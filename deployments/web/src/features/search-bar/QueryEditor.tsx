@@ -32,7 +32,7 @@ export function QueryEditor({ value, error, errorId, completion, onChange, onSub
         extensions: extensions({
           label: 'Query',
           describedBy: errorId,
-          hint: 'Search: timeout level:ERROR service:api*   (/ to focus, ? for help)',
+          hint: 'timeout level:ERROR service:api*',
           completion: (context) => latest.current.completion(context),
           onChange: (text) => latest.current.onChange(text),
           onSubmit: () => latest.current.onSubmit(),

@@ -78,7 +78,6 @@ function Presets({ view, onChoose }: { view: View; onChoose: (range: Range) => v
           key={start}
           small
           title={label}
-          aria-label={label}
           aria-pressed={view.end === null && view.start === start}
           onClick={() => onChoose({ start, end: null })}
         >
