@@ -137,7 +137,7 @@ def test_our_image_has_the_folders_that_volumes_are_mounted_on() -> None:
 def test_what_is_deployed_is_what_can_be_imported() -> None:
     deployed = next(source for name, source, _ in mounts() if name == "deploy")
     applications = yaml.safe_load((INFRA / deployed).read_text())["applications"]
-    assert {one["route_prefix"] for one in applications} == {"/push", "/search"}
+    assert {one["route_prefix"] for one in applications} == {"/push", "/search", "/"}
     for one in applications:
         module, _, name = one["import_path"].partition(":")
         assert f"\ndef {name}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
