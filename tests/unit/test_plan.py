@@ -121,10 +121,11 @@ def test_the_watermark_is_the_best_of_what_is_unfinished(order: Order, data: st.
     tasks = Tasks(plan_of(entries, Query(order=order)), 2 * MIB)
     left, running = dict(enumerate(entries)), []
     while left:
-        if not running or data.draw(st.booleans()):
-            task = next(tasks, None)
-            running += [] if task is None else [(tasks.made - 1, task)]
-        if running and data.draw(st.booleans()):
+        # One of the two each time: an example of nothing but refusals would never end.
+        task = next(tasks, None) if not running or data.draw(st.booleans()) else None
+        if task is not None:
+            running.append((tasks.made - 1, task))
+        else:
             index, task = running.pop(data.draw(st.integers(0, len(running) - 1)))
             assert tasks.finish(index) is task
             for one in task.entries:
