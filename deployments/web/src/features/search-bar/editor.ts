@@ -144,6 +144,7 @@ export function extensions(options: EditorOptions): Extension[] {
       override: [options.completion],
       icons: false,
       selectOnOpen: false,
+      activateOnCompletion: ({ type }) => type === 'field', // its values are offered next
       interactionDelay: 0,
       closeOnBlur: true,
       maxRenderedOptions: 100,
