@@ -73,6 +73,9 @@ class Complaints:
         """Take reports that contain `part` for what the test is about."""
         self._expected.append(part)
 
+    def found(self) -> list[str]:
+        return list(self._found)
+
     def unexpected(self) -> list[str]:
         return [one for one in self._found if not any(part in one for part in self._expected)]
 

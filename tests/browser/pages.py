@@ -23,6 +23,7 @@ class Search:
         self.page = page
         self.editor = page.get_by_role("textbox", name="Query")
         self.grid = page.get_by_role("treegrid", name="Events")
+        self.list = self.grid.locator("xpath=..")
         self.rows = self.grid.locator("[data-index]")
         self.status = page.get_by_role("status").filter(has_text=re.compile("rows?|Searching|No answer"))
         self.fields = page.get_by_role("complementary", name="Fields")
@@ -50,7 +51,7 @@ class Search:
         """Ask, and wait until its search has ended."""
         self.type(query)
         self.page.keyboard.press("Enter")
-        expect(self.page).to_have_url(lambda url: parse_qs(urlsplit(url).query).get("q", [""]) == [query])
+        self.page.wait_for_url(lambda url: parse_qs(urlsplit(url).query).get("q", [""]) == [query])
         self.wait()
 
     def row(self, index: int) -> Locator:
@@ -66,3 +67,31 @@ class Search:
     def view(self) -> dict[str, str]:
         """What the address says."""
         return {name: values[0] for name, values in parse_qs(urlsplit(self.page.url).query).items()}
+
+    def count(self) -> int:
+        """How many rows there are, as is read out when a search has ended."""
+        self.wait()
+        return int(self.status.inner_text().partition(" ")[0].replace(",", "").rstrip("+"))
+
+    def offset(self) -> float:
+        """How far the rows are scrolled, in pixels."""
+        return float(self.list.evaluate("(list) => list.scrollTop"))
+
+    def top(self, row: Locator) -> float:
+        """Where a row stands on the screen, in pixels."""
+        return float(row.evaluate("(row) => row.getBoundingClientRect().top"))
+
+    def scroll_to(self, index: int) -> None:
+        """Scroll by about so many rows."""
+        self.list.evaluate("(list, index) => { list.scrollTop = index * 22 }", index)
+
+    def to_end(self) -> None:
+        """Go to the last row that is there."""
+        self.grid.focus()
+        self.page.keyboard.press("End")
+
+    def load(self, rows: int) -> None:
+        """Scroll to the end until so many rows are there."""
+        while (before := self.count()) < rows:
+            self.to_end()
+            expect(self.status).not_to_have_text(re.compile(rf"^{before:,}\b|Searching"))

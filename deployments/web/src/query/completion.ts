@@ -51,13 +51,6 @@ async function fields(lookup: Lookup, from: number, context: CompletionContext):
     type: 'field',
     boost: Math.min(99, Math.log2(count + 1)),
     ...(count > 0 ? { detail: COUNT.format(count) } : {}),
-    apply: (view, _, start, end) => {
-      view.dispatch({
-        changes: { from: start, to: end, insert: `${name}:` },
-        selection: { anchor: start + name.length + 1 },
-        userEvent: 'input.complete', // so that its values are offered next
-      })
-    },
   }))
   return { from, options, validFor: /^[\w.]*$/ }
 }

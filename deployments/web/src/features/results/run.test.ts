@@ -70,6 +70,23 @@ describe('SearchRun', () => {
     await vi.waitFor(() => expect(asked.map(({ method }) => method)).toEqual(['POST', 'DELETE']))
   })
 
+  it('stops a search that has no id yet as soon as it has one', async () => {
+    let create: (response: Response) => void = () => undefined
+    const asked = serve({
+      'POST /search/v1/queries': () => new Promise<Response>((resolve) => (create = resolve)),
+      'DELETE /search/v1/queries/q1': () => json(stateOf({ state: 'cancelled' })),
+      'GET /search/v1/queries/q1/stream': () => eventStream(sent('done', stateOf({ state: 'cancelled' }))),
+    })
+    const run = new SearchRun(QUESTION)
+    await run.cancel()
+    run.start()
+    await vi.waitFor(() => expect(asked).toHaveLength(1))
+    create(json({ id: 'q1', state: 'running' }, 201))
+    await ended(run)
+    expect(asked.map(({ method }) => method)).toEqual(['POST', 'DELETE', 'GET'])
+    expect(run.read().state?.state).toBe('cancelled')
+  })
+
   it('says why an answer is not complete, and what failed', async () => {
     const state = stateOf({ complete: false, incomplete: ['vnode 3 has no owner'] })
     serve({

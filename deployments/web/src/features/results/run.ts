@@ -48,6 +48,8 @@ export class SearchRun {
   private readonly rows: LogEvent[] = []
   private readonly listeners = new Set<() => void>()
   private ending = new AbortController()
+  /** A person wants no more of what is under way. */
+  private stopping = false
   private readonly incomplete = new Set<string>()
   private timer: ReturnType<typeof setTimeout> | undefined
   private toldMs = 0
@@ -93,12 +95,20 @@ export class SearchRun {
     void this.answer({ ...this.question, ...bounds, limit: MORE_ROWS + seen.size }, seen)
   }
 
-  /** Stop what is under way; the rows stay. The server then tells that it was cancelled. */
+  /**
+   * Stop what is under way; the rows stay. The server then tells that it was cancelled. A search that has no id yet is
+   * stopped as soon as it has one.
+   */
   async cancel(): Promise<void> {
     const { running, queryId } = this.view
-    if (!running || queryId === null) return
+    if (!running) return
+    this.stopping = true
+    if (queryId !== null) await this.stop(queryId)
+  }
+
+  private async stop(id: string): Promise<void> {
     try {
-      await cancelQuery(queryId)
+      await cancelQuery(id)
     } catch (error) {
       this.change({ problem: asProblem(error) })
     }
@@ -124,6 +134,7 @@ export class SearchRun {
         return
       }
       this.change({ queryId: id, firstId: this.view.firstId ?? id })
+      if (this.stopping) await this.stop(id)
       await follow(
         id,
         {
@@ -146,6 +157,8 @@ export class SearchRun {
       this.change({ running: false, hasMore: full && this.rows.length < MAX_ROWS })
     } catch (error) {
       if (!signal.aborted && !isAbort(error)) this.change({ running: false, problem: asProblem(error) })
+    } finally {
+      this.stopping = false
     }
   }
 

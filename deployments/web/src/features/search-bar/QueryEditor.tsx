@@ -12,7 +12,7 @@ interface QueryEditorProps {
   errorId: string
   completion: CompletionSource
   onChange: (text: string) => void
-  onSubmit: () => void
+  onSubmit: (text: string) => void
   /** Set to the editor, so that a shortcut can put the focus there. */
   editor: RefObject<EditorView | null>
 }
@@ -35,7 +35,7 @@ export function QueryEditor({ value, error, errorId, completion, onChange, onSub
           hint: 'timeout level:ERROR service:api*',
           completion: (context) => latest.current.completion(context),
           onChange: (text) => latest.current.onChange(text),
-          onSubmit: () => latest.current.onSubmit(),
+          onSubmit: (text) => latest.current.onSubmit(text),
         }),
       }),
     })

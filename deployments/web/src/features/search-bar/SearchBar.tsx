@@ -93,12 +93,13 @@ export function SearchBar({ view, onChange, onAgain, running, onCancel, problem 
           </select>
         </label>
         <ExplainButton view={{ ...view, query: draft }} />
+        {/* Keys: else React makes one into the other, and a click on the first may submit the form as the second. */}
         {running ? (
-          <Button className={styles.run} onClick={onCancel} title="Stop this search (Esc)">
+          <Button key="stop" className={styles.run} onClick={onCancel} title="Stop this search (Esc)">
             <Icon name="stop" /> Stop
           </Button>
         ) : (
-          <Button className={styles.run} weight="primary" type="submit" title="Run this search (Enter)">
+          <Button key="run" className={styles.run} weight="primary" type="submit" title="Run this search (Enter)">
             <Icon name="search" /> Search
           </Button>
         )}

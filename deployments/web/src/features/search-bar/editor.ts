@@ -118,7 +118,8 @@ export interface EditorOptions {
   hint: string
   completion: CompletionSource
   onChange: (text: string) => void
-  onSubmit: () => void
+  /** With the text as it stands: what React was told of it may be a moment old. */
+  onSubmit: (text: string) => void
 }
 
 export function extensions(options: EditorOptions): Extension[] {
@@ -144,6 +145,7 @@ export function extensions(options: EditorOptions): Extension[] {
       override: [options.completion],
       icons: false,
       selectOnOpen: false,
+      activateOnCompletion: ({ type }) => type === 'field', // its values are offered next
       interactionDelay: 0,
       closeOnBlur: true,
       maxRenderedOptions: 100,
@@ -151,7 +153,7 @@ export function extensions(options: EditorOptions): Extension[] {
     keymap.of([
       { key: 'Tab', run: acceptBest },
       { key: 'ArrowDown', run: (view) => completionStatus(view.state) === null && startCompletion(view) },
-      { key: 'Enter', run: () => (options.onSubmit(), true) },
+      { key: 'Enter', run: (view) => (options.onSubmit(view.state.doc.toString()), true) },
       { key: 'Escape', run: (view) => (view.contentDOM.blur(), true) },
       ...historyKeymap,
       ...defaultKeymap,

@@ -37,10 +37,10 @@ export function TailBar({ view, onChange, onAgain, problem, held, onPause, isOve
     if (problem?.status !== 400 || problem.position === undefined) return null
     return { message: problem.message, position: toUtf16(view.query, problem.position) }
   }, [problem, view.query])
-  const run = () => {
-    addToHistory(draft)
-    if (draft === view.query) onAgain()
-    else onChange({ query: draft })
+  const run = (query = draft) => {
+    addToHistory(query)
+    if (query === view.query) onAgain()
+    else onChange({ query })
   }
   useShortcuts({ '/': () => editor.current?.focus() })
   return (
