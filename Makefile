@@ -70,21 +70,25 @@ run: setup
 	  || echo "The web page is not built; everything else works. make web tries again."
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
-# These start no servers and no systems, so that several run at a time.
+# Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. The others mostly
+# wait for what they started: two files at a time. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
+IN_PAIRS := tests/conformance tests/integration tests/lambda tests/scenarios
 test: lint servers web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
-	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/browser
 
 # Every fault under load, a quarter of an hour. Only a run of all rows writes the results.
 chaos: setup servers
 	$(BIN)/python -m pytest tests/chaos $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
-# on hosts in network namespaces. (The S3 server is a wheel.)
+# on hosts in network namespaces; and a browser. (The S3 server is a wheel.)
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
-SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync
+SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync \
+  chromium:chromium
 servers:
 	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -z "$$missing" || { \
