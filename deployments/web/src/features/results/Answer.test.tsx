@@ -14,6 +14,7 @@ function runOf(part: Partial<RunView>): RunView {
     count: 0,
     state: null,
     queryId: 'q1',
+    firstId: 'q1',
     running: false,
     hasMore: false,
     incomplete: [],
