@@ -8,7 +8,7 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup web npm run test chaos servers lint format bench lock clean
+.PHONY: help setup web npm run test chaos servers screenshots lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
 	@echo "make web    build the web page (needs npm; make run does it where npm is there)"
+	@echo "make screenshots  take the README's pictures of the page anew"
 	@echo "make setup  make $(VENV) (the others do it too)"
 
 setup: $(STAMP)
@@ -85,10 +86,10 @@ chaos: setup servers
 	$(BIN)/python -m pytest tests/chaos $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
-# on hosts in network namespaces; and a browser. (The S3 server is a wheel.)
+# on hosts in network namespaces. (The S3 server is a wheel.)
+# The page is tested in Debian's Chromium. (Ubuntu's package of that name is a snap, which runs nothing as root.)
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
-SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync \
-  chromium:chromium
+SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync chromium:chromium
 servers:
 	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -z "$$missing" || { \
@@ -97,6 +98,10 @@ servers:
 	  else \
 	    echo "Some tests are skipped, for want of servers: sudo apt-get install$$missing" >&2; test "$$CI" != true; \
 	  fi; }
+
+# Pictures of made-up events, in docs/screenshots.
+screenshots: setup servers web
+	$(BIN)/python -m tests.browser.screenshots
 
 lint: setup $(WEB_MODULES)
 	$(BIN)/ruff check .

@@ -22,6 +22,8 @@ WIDE: Final = {"width": 1280, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
 ZONE: Final = "Asia/Kolkata"
 """Half an hour off every whole one, and without summer time: nobody takes it for UTC."""
+BACKGROUNDS: Final = {"light": "rgb(251, 251, 250)", "dark": "rgb(20, 23, 26)"}
+"""`--surface` in tokens.css."""
 
 _REPORT_VIOLATIONS: Final = """
 addEventListener('securitypolicyviolation', (event) => {
@@ -58,6 +60,12 @@ def context_of(browser: Browser, url: str, **options: Any) -> Iterator[BrowserCo
         yield context
     finally:
         context.close()
+
+
+def turn(page: Page, theme: str) -> None:
+    """Let the machine prefer light or dark, and wait until the page is so."""
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    expect(page.locator("body")).to_have_css("background-color", BACKGROUNDS[theme])
 
 
 class Complaints:

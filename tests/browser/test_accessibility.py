@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.axe import grave_violations
-from tests.browser.chromium import PHONE
+from tests.browser.chromium import PHONE, turn
 from tests.browser.conftest import Person
 from tests.browser.data import World
 from tests.browser.pages import Search
@@ -124,7 +124,7 @@ def test_no_state_of_a_page_has_grave_violations_in_either_theme(
     state(person.search)
     found = {}
     for theme in ("light", "dark"):
-        person.page.emulate_media(color_scheme=theme)
+        turn(person.page, theme)
         found[theme] = grave_violations(person.page)
     assert found == {"light": [], "dark": []}
 

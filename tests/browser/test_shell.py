@@ -8,29 +8,26 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.chromium import PHONE
+from tests.browser.chromium import BACKGROUNDS, PHONE, turn
 from tests.browser.conftest import Person
 from tests.browser.data import World
 from tests.browser.pages import Search
 
-_BACKGROUND = "getComputedStyle(document.body).backgroundColor"
-
 
 def test_the_theme_follows_the_system_until_one_is_chosen_which_is_kept(page: Page, search: Search) -> None:
     search.open()
-    light = page.evaluate(_BACKGROUND)
-    page.emulate_media(color_scheme="dark")
-    dark = page.evaluate(_BACKGROUND)
-    assert light != dark
+    turn(page, "dark")
     button = page.get_by_role("button", name=re.compile("^Theme: "))
     button.click()
     expect(button).to_have_accessible_name("Theme: light")
-    assert page.evaluate(_BACKGROUND) == light
+    expect(page.locator("body")).to_have_css("background-color", BACKGROUNDS["light"])
     page.reload()
     expect(button).to_have_accessible_name("Theme: light")
-    assert page.evaluate(_BACKGROUND) == light
+    expect(page.locator("body")).to_have_css("background-color", BACKGROUNDS["light"])
     button.click()
-    assert page.evaluate(_BACKGROUND) == dark
+    expect(page.locator("body")).to_have_css("background-color", BACKGROUNDS["dark"])
+    button.click()
+    turn(page, "light")
 
 
 def test_everything_is_reached_by_keys(page: Page, search: Search) -> None:

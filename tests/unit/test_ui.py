@@ -10,9 +10,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.ui import create_ui_app
+from deployments.ui import DIST, INDEX, create_ui_app
+from tests.servers import or_skip
 
 INDEX = '<!doctype html><meta name="style-nonce" content="__NONCE__"><script src="/assets/index-abc.js"></script>'
+MAX_PAGE_BYTES = 400_000
+"""A second on a slow telephone network."""
 SCRIPT = b"export const page = 1;" * 40
 
 
@@ -131,3 +134,11 @@ async def test_without_a_build_it_says_how_to_get_one(tmp_path: Path) -> None:
         assert "make web" in answer.text
         assert "content-security-policy" in answer.headers
         assert (await client.get("/assets/index.js")).status_code == 404
+
+
+def test_the_page_is_light() -> None:
+    """All files together, compressed by Brotli, or by gzip for a browser that does not know it."""
+    if not (DIST / INDEX).exists():
+        or_skip("the web page is not built: make web")
+    for encoding in ("br", "gz"):
+        assert 0 < sum(path.stat().st_size for path in DIST.rglob(f"*.{encoding}")) < MAX_PAGE_BYTES
