@@ -24,7 +24,7 @@ TAIL_EVENTS: Final = 15
 
 
 def _search(search: Search, _: System) -> None:
-    search.open({"q": "level:ERROR OR timeout", "tz": "utc"})
+    search.open({"q": "-level:INFO (cache OR failed OR retries)", "tz": "utc"})
     expect(search.fields.get_by_role("list", name="Fields").get_by_role("listitem").first).to_be_visible()
 
 
@@ -39,7 +39,7 @@ def _tail(search: Search, system: System) -> None:
     search.page.goto("/tail?tz=utc")
     expect(search.page.get_by_text("Live", exact=True)).to_be_visible()
     system.ess("generate", "--events", str(TAIL_EVENTS), "--rate", "10", "--seed", "11")
-    expect(search.rows).to_have_count(TAIL_EVENTS)
+    expect(search.page.get_by_text(re.compile(f" {TAIL_EVENTS} matched · {TAIL_EVENTS} here$"))).to_be_visible()
 
 
 def _status(search: Search, _: System) -> None:

@@ -27,9 +27,7 @@ def messages(path: Path, file_format: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file_format", ["NDJSON", "CSV", "Parquet"])
-def test_a_download_holds_what_the_search_finds(
-    search: Search, world: World, tmp_path: Path, file_format: str
-) -> None:
+def test_a_download_holds_what_the_search_finds(search: Search, world: World, tmp_path: Path, file_format: str) -> None:
     search.open({**world.many, "q": QUERY})
     expect(search.status).to_have_text("1,000+ rows")
     search.page.get_by_role("button", name="Download").click()

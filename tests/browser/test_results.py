@@ -1,4 +1,4 @@
-"""Rows as they arrive: shown while the search runs, only ever appended, a hundred thousand of them, stopped, incomplete."""
+"""Rows as they arrive: while the search runs, only ever appended, a hundred thousand; stopped, incomplete, none."""
 
 from __future__ import annotations
 
