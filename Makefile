@@ -99,7 +99,7 @@ servers:
 	    echo "Some tests are skipped, for want of servers: sudo apt-get install$$missing" >&2; test "$$CI" != true; \
 	  fi; }
 
-# Pictures of made-up events, in docs/screenshots.
+# Pictures of made-up events, in deployments/web/screenshots.
 screenshots: setup servers web
 	$(BIN)/python -m tests.browser.screenshots
 

@@ -1,4 +1,4 @@
-"""`make screenshots`: pictures of the page for the README, of made-up events, in docs/screenshots."""
+"""`make screenshots`: pictures of the page for the README, of made-up events, in deployments/web/screenshots."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from tests.browser.data import push_shop
 from tests.browser.pages import Search
 from tests.systems import System
 
-FOLDER: Final = Path(__file__).parents[2] / "docs" / "screenshots"
+FOLDER: Final = Path(__file__).parents[2] / "deployments" / "web" / "screenshots"
 MAX_BYTES: Final = 150_000
 """A picture in the repository stays small, since it is kept for ever."""
+SIZE: Final = {"width": 1000, "height": 560}
+
+TAIL_EVENTS: Final = 15
 
 
 def _search(search: Search, _: System) -> None:
-    search.open({"q": "level:ERROR OR timeout", "tz": "utc"})
+    search.open({"q": "-level:INFO (cache OR failed OR retries)", "tz": "utc"})
     expect(search.fields.get_by_role("list", name="Fields").get_by_role("listitem").first).to_be_visible()
 
 
@@ -35,8 +38,8 @@ def _row(search: Search, _: System) -> None:
 def _tail(search: Search, system: System) -> None:
     search.page.goto("/tail?tz=utc")
     expect(search.page.get_by_text("Live", exact=True)).to_be_visible()
-    system.ess("generate", "--events", "400", "--rate", "100", "--seed", "11")
-    expect(search.rows.nth(30)).to_be_attached()
+    system.ess("generate", "--events", str(TAIL_EVENTS), "--rate", "10", "--seed", "11")
+    expect(search.page.get_by_text(re.compile(f" {TAIL_EVENTS} matched · {TAIL_EVENTS} here$"))).to_be_visible()
 
 
 def _status(search: Search, _: System) -> None:
@@ -60,7 +63,7 @@ PICTURES: Final[dict[str, tuple[Callable[[Search, System], None], dict[str, Any]
 
 def _take(browser: Browser, system: System, name: str) -> None:
     reach, options = PICTURES[name]
-    with context_of(browser, system.url, **options) as context:
+    with context_of(browser, system.url, **{"viewport": SIZE, **options}) as context:
         page = context.new_page()
         reach(Search(page), system)
         page.mouse.move(0, 0)

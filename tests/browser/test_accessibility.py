@@ -117,9 +117,7 @@ STATES = [
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__.strip("_"))
-def test_no_state_of_a_page_has_grave_violations_in_either_theme(
-    person: Person, state: Callable[[Search], None]
-) -> None:
+def test_no_state_has_grave_violations_in_either_theme(person: Person, state: Callable[[Search], None]) -> None:
     person.complaints.expect("Failed to load resource")
     state(person.search)
     found = {}

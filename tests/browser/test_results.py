@@ -1,4 +1,4 @@
-"""Rows as they arrive: shown while the search runs, only appended, a hundred thousand of them, stopped, incomplete."""
+"""Rows as they arrive: while the search runs, only ever appended, a hundred thousand; stopped, incomplete, none."""
 
 from __future__ import annotations
 
@@ -69,14 +69,12 @@ def test_rows_appear_while_the_search_runs_and_more_are_appended_without_a_jump(
     assert (row.get_attribute("data-event"), search.top(row), search.offset()) == seen
 
 
-def test_a_hundred_thousand_rows_are_scrolled_and_few_exist(
-    search: Search, world: World, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_hundred_thousand_rows_are_scrolled_and_few_exist(search: Search, world: World) -> None:
     search.open(world.many)
     search.load(MANY_EVENTS)
-    deltas_ms = frames_of_scrolling(search)
-    record_property("frame_ms_median", sorted(deltas_ms)[len(deltas_ms) // 2])
-    record_property("frame_ms_p95", sorted(deltas_ms)[len(deltas_ms) * 95 // 100])
+    deltas_ms = sorted(frames_of_scrolling(search))
+    # Told, not judged: machines differ. `tests.browser.measure` tells more.
+    print(f"a frame: p50 {deltas_ms[len(deltas_ms) // 2]:.1f} ms, p95 {deltas_ms[len(deltas_ms) * 95 // 100]:.1f} ms")
     assert search.rows.count() < MAX_DRAWN
     search.to_end()
     last = search.row(MANY_EVENTS - 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.ui import DIST, INDEX, create_ui_app
+from deployments.ui import DIST, create_ui_app
 from tests.servers import or_skip
 
 PAGE = '<!doctype html><meta name="style-nonce" content="__NONCE__"><script src="/assets/index-abc.js"></script>'
@@ -138,7 +138,7 @@ async def test_without_a_build_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_the_page_is_light() -> None:
     """All files together, compressed by Brotli, or by gzip for a browser that does not know it."""
-    if not (DIST / INDEX).exists():
+    if not DIST.exists():
         or_skip("the web page is not built: make web")
     for encoding in ("br", "gz"):
         assert 0 < sum(path.stat().st_size for path in DIST.rglob(f"*.{encoding}")) < MAX_PAGE_BYTES

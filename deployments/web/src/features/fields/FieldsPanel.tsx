@@ -34,8 +34,10 @@ export function FieldsPanel({ view, round, onChange, ready }: FieldsPanelProps) 
     queryKey: ['fields', scope, round, key],
     queryFn: ({ signal }) => getFields(scope, signal),
     enabled: ready,
+    placeholderData: (before) => before, // a field that is open stays so while its query is narrowed
   })
-  const { data, error, isPending } = found
+  const { data, error } = found
+  const isCounting = found.isPending || found.isPlaceholderData
   const fields = useMemo(() => namedFields(data?.fields ?? [], wanted), [data, wanted])
   return (
     <div className={styles.panel}>
@@ -55,12 +57,12 @@ export function FieldsPanel({ view, round, onChange, ready }: FieldsPanelProps) 
           </Button>
         </Notice>
       )}
-      {isPending && <p className={styles.note}>Counting fields …</p>}
-      {data && <Counted rows={data.rows} complete={data.complete} incomplete={data.incomplete} />}
+      {isCounting && <p className={styles.note}>Counting fields …</p>}
+      {data && !isCounting && <Counted rows={data.rows} complete={data.complete} incomplete={data.incomplete} />}
       {data && fields.length === 0 && (
         <p className={styles.note}>{wanted.trim() === '' ? 'No event matches.' : 'No field is named so.'}</p>
       )}
-      <ul className={styles.fields} aria-label="Fields" aria-busy={isPending}>
+      <ul className={styles.fields} aria-label="Fields" aria-busy={isCounting}>
         {fields.map((field) => (
           <Field
             key={`${field.kind} ${field.name}`}
