@@ -71,12 +71,15 @@ run: setup
 	  || echo "The web page is not built; everything else works. make web tries again."
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
-# These start no servers and no systems, so that several run at a time.
+# Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. The others mostly
+# wait for what they started: two files at a time. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
+IN_PAIRS := tests/conformance tests/integration tests/lambda tests/scenarios
 test: lint servers web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
-	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/browser
 
 # Every fault under load, a quarter of an hour. Only a run of all rows writes the results.
 chaos: setup servers

@@ -16,8 +16,8 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.access import Tenant
-from deployments.problem import refusals
 from deployments.search import Created, SearchApi, read_range
+from deployments.sse import described
 from ess_ray.core import query as q
 from ess_ray.core import regex
 from ess_ray.core.aggregate import COLUMN, FieldNames, Grouping
@@ -45,7 +45,6 @@ TIME_LIMIT: Final = (
 )
 GONE: Final = "the client that asked has gone"
 MORE_FIELDS: Final = f"there are more than {MAX_TOP:,} different fields: the most frequent ones are here"
-_REFUSED: Final = refusals(400, 401, 403, 503)
 
 Start = Annotated[str, Query(description="From, inclusive: RFC 3339, an epoch number, or relative (`-15m`).")]
 End = Annotated[str | None, Query(description="Up to, exclusive; no bound if left out, or `now`.")]
@@ -90,12 +89,15 @@ class Bucket(BaseModel):
 
 
 class AggregationPage(BaseModel):
-    """Where an aggregation stands, and what is counted so far. `events` is always empty."""
+    """Where an aggregation stands, and what is counted so far. `events` is always empty.
+
+    Of the id of a search, its own page: no `buckets`, no `interval_s`.
+    """
 
     id: str
     state: Literal["running", "done", "truncated", "failed", "cancelled"]
-    buckets: list[Bucket]
-    interval_s: int | None
+    buckets: list[Bucket] = []
+    interval_s: int | None = None
     events: list[Any]
     cursor: str
     progress: dict[str, int | float | str | None]
@@ -270,12 +272,11 @@ def _json(content: Any, status: int = 200) -> Response:
 
 def route_aggregations(app: FastAPI, api: AggregationApi, search: SearchApi) -> None:
     """Add the endpoints; polling, streaming and cancelling are those of queries."""
-    known = {**_REFUSED, **refusals(404)}
-    page = {200: {"model": AggregationPage}, **known}
-    stream: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}, **known}
-    app.post("/v1/aggregations", status_code=201, response_model=Created, responses=_REFUSED)(api.create)
-    app.get("/v1/aggregations/{query_id}", responses=page)(search.page)
-    app.get("/v1/aggregations/{query_id}/stream", responses=stream)(search.stream)
-    app.delete("/v1/aggregations/{query_id}", responses=known)(search.cancel)
-    app.get("/v1/fields", response_model=Fields, responses=_REFUSED)(api.fields)
-    app.get("/v1/fields/{name:path}/values", response_model=Values, responses=_REFUSED)(api.values)
+    pages: dict[int | str, dict[str, Any]] = {200: {"model": AggregationPage}}
+    answers = described("`progress`, with the buckets so far, while it runs, `done` at its end")
+    app.post("/v1/aggregations", status_code=201, response_model=Created)(api.create)
+    app.get("/v1/aggregations/{query_id}", responses=pages)(search.page)
+    app.get("/v1/aggregations/{query_id}/stream", response_class=Response, responses=answers)(search.stream)
+    app.delete("/v1/aggregations/{query_id}")(search.cancel)
+    app.get("/v1/fields", response_model=Fields)(api.fields)
+    app.get("/v1/fields/{name:path}/values", response_model=Values)(api.values)

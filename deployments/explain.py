@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -17,13 +16,6 @@ from pydantic import BaseModel, Field
 from deployments.access import Tenant
 from deployments.search import QueryBody, to_query
 from ess_ray.search.explain import Explainer
-
-_DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"description": "A bad query (with `position`), time, limit or executor."},
-    401: {"description": "A key is needed."},
-    403: {"description": "The key is not for searching."},
-    503: {"description": "A part is not there just now: see Retry-After."},
-}
 
 
 class LambdaPart(BaseModel):
@@ -68,4 +60,4 @@ def route_explain(app: FastAPI, tenant: Tenant, executor: Callable[[str | None],
         content["lambda"] = content.pop("invocations")
         return Response(orjson.dumps(content), media_type="application/json")
 
-    app.post("/v1/explain", response_model=Explained, responses=_DESCRIBED)(explain)
+    app.post("/v1/explain", response_model=Explained)(explain)

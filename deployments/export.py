@@ -36,12 +36,6 @@ _DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
         "is an export that was broken off.",
         "content": {one.media_type.partition(";")[0]: {"schema": {"type": "string"}} for one in FORMATS.values()},
     },
-    400: {"description": "No such format, or the id of something else than a search."},
-    401: {"description": "A key is needed."},
-    403: {"description": "The key is not for searching."},
-    404: {"description": "There is no such query, or its answer has expired."},
-    429: {"description": "Too many exports are under way: see Retry-After."},
-    503: {"description": "Something acknowledged cannot be searched just now (it is named): see Retry-After."},
 }
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ess_ray.core.errors import EssError
@@ -70,21 +69,6 @@ def problem(
     document = {**details, "type": kind, "title": title, "status": status, "detail": detail}
     body = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
     return Response(body, status, headers=headers, media_type=MEDIA_TYPE)
-
-
-class Problem(BaseModel):
-    """What went wrong, as RFC 9457 has it; `detail` says what to do. A bad query has a `position` besides."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-
-
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe, for the API's description, the statuses that a request may be refused with."""
-    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
 def install_problem_handlers(app: FastAPI) -> None:

@@ -49,7 +49,9 @@ class Buffers:
         self._rows = rows
         self.covers = True
 
-    async def views(self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float) -> list[View]:
+    async def views(
+        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
+    ) -> list[View]:
         ranges = {vnode: VnodeRange(0, end) for vnode, end in min_ends.items()} if self.covers else {}
         return [filter_frozen(Frozen(ranges, tuple(self._rows.to_batches())), query)]
 

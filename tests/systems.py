@@ -160,6 +160,54 @@ class Reader:
                 assert page["incomplete"]
 
 
+class Watcher:
+    """A tail over HTTP, read in a thread; the last id that it saw is where another goes on."""
+
+    def __init__(self, system: System, query: str, cursor: str | None = None) -> None:
+        self.messages: list[str] = []
+        self.progress: list[dict[str, Any]] = []
+        self._waiting: list[str] = []
+        self.last_id = cursor
+        headers = {} if cursor is None else {"Last-Event-ID": cursor}
+        self._http = httpx.Client(base_url=system.url, timeout=DEADLINE_S, headers=headers)
+        self._query, self._stop = query, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        wait_until(lambda: self.progress, "the tail did not begin")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(DEADLINE_S)
+        self._http.close()
+
+    def _run(self) -> None:
+        with self._http.stream("GET", "/search/v1/tail", params={"query": self._query}) as answer:
+            assert answer.status_code == 200
+            fields: dict[str, str] = {}
+            for line in answer.iter_lines():
+                if line:
+                    name, _, fields[name] = line.partition(": ")
+                    continue
+                self._take(fields)
+                fields = {}
+                if self._stop.is_set():
+                    return
+
+    def _take(self, fields: dict[str, str]) -> None:
+        data = json.loads(fields["data"])
+        if fields["event"] == "event":
+            self._waiting.append(data["message"])
+        else:
+            self.progress.append(data)
+        if "id" in fields:  # rows whose id has not come are shown again to who comes back
+            self.last_id = fields["id"]
+            self.messages += self._waiting
+            self._waiting = []
+
+
 def title(process: psutil.Process) -> str:
     """What a process calls itself; nothing of one that ended a moment ago, as Ray's spare workers do at any time."""
     try:

@@ -15,6 +15,7 @@ from ess_ray.core.query import Query
 from ess_ray.ports import ScanTask
 from ess_ray.search.hedge import HedgeLimits
 from ess_ray.search.invocations import InvokeLimits
+from ess_ray.search.wire import FORMAT
 from tests.lambda_rigs import Rig, offsets, results, rig
 
 Make = Callable[..., pa.Table]
@@ -150,6 +151,6 @@ async def test_a_wrong_name_ends_the_search(steady: Rig, make_events: Make, t0_u
 async def test_a_function_of_another_version_ends_the_search(
     steady: Rig, make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ess_ray.search.wire.FORMAT", 2)
+    monkeypatch.setattr("ess_ray.search.wire.FORMAT", FORMAT + 1)
     with steady.executor() as executor, pytest.raises(BadRequest, match="deploy the function anew"):
         await results(executor, steady.tasks(make_events, t0_us, 1, Query()))

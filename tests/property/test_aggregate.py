@@ -266,8 +266,7 @@ def aggregated(
         await log.append([Record(0, b"")] * (1 + len(flying)))
         catalog.writer().commit(await log.log_id(), [], {0: Advance(0, 1)})
         repeated = [{**row, "vnode": 0, "offset": 0} for row in objects[0]] if objects else []
-        records = [repeated, *([{**row, "vnode": 0, "offset": 1 + n} for row in r] for n, r in enumerate(flying))]
-        batches = [batch for record in records if record for batch in table_of(record).to_batches()]
+        batches = [batch for record in [repeated, *flying] if record for batch in table_of(record).to_batches()]
         executor = Shuffled(store, width, pick)
         limits = SearchLimits(in_place_bytes=0, task_bytes=1)
         searcher = Searcher(log, catalog, store, Owner(batches), executor, results, limits)
@@ -300,6 +299,8 @@ def test_an_aggregation_counts_what_is_stored_and_in_flight_once(
     width: int,
 ) -> None:
     spread = [[{**row, "timestamp": T0_US + (row["timestamp"] - T0_US) * 400_000} for row in r] for r in objects]
+    # Each record in flight has its offset, after that of the one which is stored already.
+    flying = [[{**row, "vnode": 0, "offset": 1 + n} for row in record] for n, record in enumerate(flying)]
     names = tuple(f"n{at}" for at in range(len(by)))
     grouping = Grouping(None if auto or interval_s is None else interval_s * SECOND_US, by)
     asked = Aggregation(grouping, names, top=1_000, auto=auto)

@@ -47,6 +47,7 @@ class Owners:
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
+        **_: object,
     ) -> list[View]:
         found: list[View] = []
         taken: set[int] = set()

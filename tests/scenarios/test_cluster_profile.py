@@ -17,7 +17,7 @@ from ess_ray.adapters.s3_location import S3Location
 from infra.kafka.cluster import KafkaCluster
 from tests.redis_server import RedisServer, redis_server
 from tests.servers import ADMIN, S3Server
-from tests.systems import Reader, System, persist_actors, wait_until
+from tests.systems import Reader, System, Watcher, persist_actors, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,32 @@ def test_a_reader_sees_no_gap_and_no_double_through_flushes_and_the_death_of_an_
                 wait_until(lambda: len(persist_actors(system)) == 2, "the actor was not replaced")
         wait_until(lambda: reader.complete >= 3, "the reader got no complete answer")
     assert reader.wrong == []
+
+
+def test_the_whole_search_surface_is_there(system: System, tmp_path: Path) -> None:
+    """Counted, named, planned, exported and followed: half of the events stored, half in flight."""
+    query = "service:surface"
+    names = [f"surface {number}" for number in range(60)]
+    events = [
+        {"message": name, "service": "surface", "level": "warn", "kind": number % 3}
+        for number, name in enumerate(names)
+    ]
+    with Watcher(system, query) as watcher:
+        system.push(events[:30])
+        system.ess("flush")
+        system.push(events[30:])
+        wait_until(lambda: len(watcher.messages) >= 60, "the tail does not show everything")
+    assert sorted(watcher.messages) == sorted(names)
+    buckets = [json.loads(line) for line in system.ess("count", query, "--by", "kind", "--json").stdout.splitlines()]
+    assert {bucket["by"]["kind"]: bucket["count"] for bucket in buckets} == {"0": 20, "1": 20, "2": 20}
+    fields = json.loads(system.ess("fields", "--query", query, "--json").stdout)
+    assert {field["name"]: field["count"] for field in fields["fields"]}.get("kind") == 60
+    plan = json.loads(system.ess("explain", query, "--json").stdout)
+    assert plan["complete"]
+    assert plan["objects"] >= 1
+    file = tmp_path / "surface.ndjson"
+    system.ess("export", query, "--output", str(file))
+    assert sorted(json.loads(line)["message"] for line in file.read_text().splitlines()) == sorted(names)
 
 
 def test_answers_are_in_redis(system: System, redis: RedisServer) -> None:

@@ -275,6 +275,15 @@ def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(
     assert reader.bytes_read == sum(end - start for start, end in streamed.ranges) == len(streamed.data) - len(b"PAR1")
 
 
+@pytest.mark.parametrize(("limit", "requests"), [(60, 3), (10, 4)])
+def test_a_stream_of_most_of_what_is_left_is_of_all_of_it(streamed: Requests, limit: int, requests: int) -> None:
+    reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
+    assert not chunk.scan_object(reader, Query(SEEKS["nothing"], limit=limit)).rows_matched
+    # The limit of 60 makes 1.25 * 60 * 500 of the 59,500 rows left likely to be needed, that of 10 a tenth of them.
+    assert reader.gets == requests
+    assert reader.bytes_read == len(streamed.data) - len(b"PAR1")
+
+
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 def test_row_groups_are_scanned_before_more_is_asked_of_the_stream(streamed: Requests, order: Order) -> None:
     given: list[int] = []

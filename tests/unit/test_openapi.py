@@ -32,10 +32,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from deployments.explain import route_explain
+from deployments.export import route_export
 from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
-from ess_ray.search.run import SearchLimits
+from ess_ray.search.course import SearchLimits
+from ess_ray.search.explain import Explainer
+from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
 from tests.http_server import serving
 from tests.unit.test_push_app import World as PushWorld
@@ -94,6 +98,10 @@ def rig() -> Rig:
 
     asyncio.run(fill())
     route_pool(rig.app, tenant, some, some)
+    route_export(rig.app, tenant, Exporter(rig.searcher, rig.results))
+    limits = SearchLimits()
+    explainer = Explainer(rig.searcher, limits.in_place_bytes, world.store.coalesce_bytes)
+    route_explain(rig.app, tenant, lambda asked: asked or "ray", explainer)
     parts = Parts(EndsReader(world.log, world.store), rig.in_flight, world.catalog, world.store, HereExecutor(world))
     route_tail(rig.app, TailApi(parts, tenant, some))
     return rig

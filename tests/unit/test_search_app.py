@@ -67,7 +67,8 @@ class Rig:
             self._compact,
         )
         self.app = create_search_app(api)
-        self.searcher, self.aggregations = searcher, AggregationApi(searcher, results, self._tenant, api.executor)
+        self.searcher, self.results = searcher, results
+        self.aggregations = AggregationApi(searcher, results, self._tenant, api.executor)
         route_aggregations(self.app, self.aggregations, api)
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")

@@ -13,7 +13,7 @@ import pytest
 from deployments.ui import DIST, create_ui_app
 from tests.servers import or_skip
 
-INDEX = '<!doctype html><meta name="style-nonce" content="__NONCE__"><script src="/assets/index-abc.js"></script>'
+PAGE = '<!doctype html><meta name="style-nonce" content="__NONCE__"><script src="/assets/index-abc.js"></script>'
 MAX_PAGE_BYTES = 400_000
 """A second on a slow telephone network."""
 SCRIPT = b"export const page = 1;" * 40
@@ -23,7 +23,7 @@ SCRIPT = b"export const page = 1;" * 40
 def dist(tmp_path: Path) -> Path:
     folder = tmp_path / "dist"
     (folder / "assets").mkdir(parents=True)
-    (folder / "index.html").write_text(INDEX)
+    (folder / "index.html").write_text(PAGE)
     (folder / "robots.txt").write_text("User-agent: *")
     (folder / "assets" / "index-abc.js").write_bytes(SCRIPT)
     (folder / "assets" / "index-abc.js.gz").write_bytes(gzip.compress(SCRIPT))

@@ -23,6 +23,8 @@ PROBE_LIMIT: Final = 256
 """Rows: so few are in the newest row group, if one row in 64 matches. Then looking there costs less than the index."""
 RAMP_MARGIN: Final = 1.25
 """Rows read ahead for each that a limit is expected to need: hits are not spread evenly."""
+REST_SHARE: Final = 1 / 2
+"""Of the row groups left: when so many are likely to be needed, a stream brings all, which may be a request less."""
 MIN_FEW_GROUPS: Final = 4
 FEW_GROUPS_SHARE: Final = 1 / 16
 """Of an object's row groups: when the index leaves so few, what is sought is rare, and they are read at once."""
@@ -75,7 +77,7 @@ class Windows:
         self, reader: ObjectReader, query: Query, streamed: Collection[str] | None = None, probe: bool = False
     ) -> None:
         """`streamed`: the columns that are wanted of every row group, where those of a window may be streamed."""
-        self._reader, self._query, self._streamed = reader, query, streamed
+        self._reader, self._query, self._columns = reader, query, streamed
         groups = list(range(reader.groups))
         if query.start_us is not None or query.end_us is not None:
             groups = [group for group in groups if query.overlaps(*reader.group_times(group))]
@@ -112,13 +114,21 @@ class Windows:
         if unfilled and (not found or self._bytes_of(wanted) > self._reader.facts.index_bytes):
             self._prune()
             wanted = self._wanted(self._query.limit - found)
-        stretches: list[Stretch] = []
-        if self._streamed is not None and self._reader.streams:
-            stretches = self._reader.stretches(self._first(wanted, math.inf), self._streamed)
-        window = self._first(wanted, math.inf if stretches else self._reader.window_bytes)
+        window, stretches = self._streamed(wanted)
+        if not stretches:
+            window = self._first(wanted, self._reader.window_bytes)
         self._left = self._left[len(window) :]
         self._scanned += sum(map(self._reader.group_rows, window))
         return Window(window, stretches) if window else None
+
+    def _streamed(self, wanted: float) -> tuple[list[int], list[Stretch]]:
+        """Give the first row groups that have `wanted` rows, and how they are streamed, if they are."""
+        if self._columns is None or not self._reader.streams:
+            return [], []
+        window = self._first(wanted, math.inf)
+        if self._scanned and len(window) >= REST_SHARE * len(self._left):
+            window = self._left
+        return window, self._reader.stretches(window, self._columns)
 
     def _first(self, wanted: float, max_bytes: float) -> list[int]:
         """Give the first row groups that have `wanted` rows, in bounds; one in any case."""

@@ -49,7 +49,7 @@ export function Histogram({ view, round, mayRun, onChange }: HistogramProps) {
       <div
         className={classes(styles.place, counts.running && styles.running, counts.problem && styles.failed)}
         role="img"
-        aria-label={`${formatCount(total)} events: ${levels.map(describe).join(', ') || 'none yet'}`}
+        aria-label={`${events(total)}: ${levels.map(describe).join(', ') || 'none yet'}`}
       >
         {bars && bars.starts.length > 0 && bounds && (
           <Chart
@@ -117,9 +117,13 @@ function readout(
     return `${formatMs(start * 1e3, view.zone)} – ${to}: ${formatCount(bars.totals[hovered] ?? 0)}`
   }
   const sure = counts.state?.complete ?? false
-  if (counts.running) return total > 0 ? `${formatCount(total)} events so far …` : 'Counting …'
+  if (counts.running) return total > 0 ? `${events(total)} so far …` : 'Counting …'
   if (counts.state === null) return ''
-  return `${sure ? '' : 'At least '}${formatCount(total)} events`
+  return `${sure ? '' : 'At least '}${events(total)}`
+}
+
+function events(count: number): string {
+  return `${formatCount(count)} ${count === 1 ? 'event' : 'events'}`
 }
 
 /** What the axis spans: the range that was asked for, and whatever was found beyond it (clocks differ). */

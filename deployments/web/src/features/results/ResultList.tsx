@@ -36,8 +36,10 @@ const PAGE = 20
 export interface Following {
   /** The last row is kept in sight. */
   on: boolean
-  /** A person scrolls or opens something (false), or is at the last row again (true). */
+  /** A person scrolls up (false), or is at the last row again (true). */
   onChange: (on: boolean) => void
+  /** A person reads a certain row. */
+  onRead: () => void
 }
 
 interface ResultListProps {
@@ -78,12 +80,14 @@ export function ResultList({ run, view, onChange, onMore, end, following }: Resu
 
   const toggle = useCallback((index: number) => setOpen((before) => toggled(before, index)), [])
   const act = (index: number) => {
-    following?.onChange(false)
+    following?.onRead()
     toggle(index)
+    // What opens below the last line would not be seen.
+    requestAnimationFrame(() => document.getElementById(rowId(index))?.scrollIntoView({ block: 'nearest' }))
   }
   const step = (by: number) => {
     if (run.count === 0) return
-    following?.onChange(false)
+    following?.onRead()
     const next = Math.max(0, Math.min(run.count - 1, active + by))
     setActive(next)
     list.scrollToIndex(next, { align: 'auto' })
@@ -202,7 +206,7 @@ function useFollowing(
   return () => {
     const element = place.current
     if (element === null) return
-    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 2 * ROW_PX
+    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < ROW_PX / 2
     // Up is a person's: new rows, and rows that are higher than was thought, only ever leave us above the end.
     const isUp = element.scrollTop < lastTop.current
     lastTop.current = element.scrollTop

@@ -35,7 +35,7 @@ export default function StatusPage() {
         <h1>Status</h1>
         {status.data && (
           <p className={isOld ? styles.old : styles.fresh}>
-            {isOld ? `Stale: as it was ${formatDuration(ageMs)} ago` : `Every ${ASK_MS / 1_000} s`}
+            {isOld ? `Stale: as it was ${formatDuration(ageMs)} ago` : `Asked every ${ASK_MS / 1_000} s`}
           </p>
         )}
       </div>

@@ -26,6 +26,7 @@ export default function TailPage() {
     setPaused(false)
     setFollowing(true)
   }, [session])
+  const pause = useCallback(() => setPaused(true), [])
   const goOn = useCallback(() => {
     setPaused(false)
     setFollowing(true)
@@ -66,7 +67,7 @@ export default function TailPage() {
           onChange={change}
           onMore={nothing}
           end={tail.rows.length === 0 ? <Nothing tail={tail} view={view} /> : null}
-          following={{ on: !held, onChange: paused ? nothing : setFollowing }}
+          following={{ on: !held, onChange: paused ? nothing : setFollowing, onRead: pause }}
         />
         {held && (
           <Button className={styles.newest} weight="primary" onClick={goOn}>

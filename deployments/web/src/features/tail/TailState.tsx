@@ -68,10 +68,12 @@ export function TailNotices({ tail, onAgain }: { tail: TailView; onAgain: () => 
       )}
       {phase === 'failed' && problem && problem.status !== 401 && (
         <Notice kind="bad">
-          <strong>{problem.title}.</strong> {problem.detail}{' '}
-          <Button small onClick={onAgain}>
-            Start from now on
-          </Button>
+          <strong>{problem.title}.</strong> {problem.detail} {/* A query is put right where it is written. */}
+          {problem.position === undefined && (
+            <Button small onClick={onAgain}>
+              Start from now on
+            </Button>
+          )}
         </Notice>
       )}
       {phase === 'reconnecting' && problem && (

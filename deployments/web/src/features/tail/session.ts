@@ -50,6 +50,8 @@ export class TailSession {
   /** What earlier connections counted, and this one. */
   private before = NOTHING
   private latest = NOTHING
+  /** Rows that came since the progress was told. */
+  private uncounted = 0
   private timer: ReturnType<typeof setTimeout> | undefined
   private retryMs = FIRST_RETRY_MS
   private view: TailView = {
@@ -119,10 +121,12 @@ export class TailSession {
     const end = () => attempt.abort()
     signal.addEventListener('abort', end)
     let silence = setTimeout(end, SILENCE_MS)
+    // What was never counted and does not come again is counted here.
+    this.before = counted(total(this.before, this.latest), Math.max(0, this.uncounted - this.behind.size))
+    this.latest = NOTHING
+    this.uncounted = 0
     this.repeated = new Set([...this.repeated, ...this.behind])
     this.behind = new Set()
-    this.before = total(this.before, this.latest)
-    this.latest = NOTHING
     try {
       await readStream(
         tailPath(this.query, this.cursor),
@@ -152,6 +156,7 @@ export class TailSession {
       if (event.event === 'event') this.takeRow(JSON.parse(event.data) as LogEvent, rows)
       else if (event.event === 'progress') {
         this.latest = JSON.parse(event.data) as TailProgress
+        this.uncounted = 0
         this.retryMs = FIRST_RETRY_MS
       } else if (event.event === 'error') {
         if (rows.length > 0) this.buffer.add(rows.splice(0), this.held)
@@ -171,14 +176,16 @@ export class TailSession {
   private takeRow(row: LogEvent, rows: LogEvent[]): void {
     const name = identity(row)
     this.behind.add(name)
-    if (!this.repeated.has(name)) rows.push(row)
+    if (this.repeated.has(name)) return
+    rows.push(row)
+    this.uncounted += 1
   }
 
   private change(part: Partial<TailView>): void {
     clearTimeout(this.timer)
     this.timer = undefined
     const { shown, waiting, letGo } = this.buffer
-    const progress = total(this.before, this.latest)
+    const progress = counted(total(this.before, this.latest), this.uncounted)
     this.view = { ...this.view, rows: shown, waiting: waiting.length, letGo, progress, ...part }
     this.listeners.forEach((listener) => listener())
   }
@@ -198,6 +205,10 @@ class Final extends Problem {
 /** Refused for what was asked, not for the moment; 429: too many tails just now. */
 function isFinal({ status }: Problem): boolean {
   return status >= 400 && status < 500 && status !== 429
+}
+
+function counted(progress: TailProgress, rows: number): TailProgress {
+  return { ...progress, matched: progress.matched + rows, shown: progress.shown + rows }
 }
 
 function total(before: TailProgress, latest: TailProgress): TailProgress {
