@@ -8,7 +8,7 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup web npm run test chaos servers screenshots lint format bench lock clean
+.PHONY: help setup web npm run test chaos servers chromium screenshots lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -75,7 +75,7 @@ run: setup
 # wait for what they started: two files at a time. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
 IN_PAIRS := tests/conformance tests/integration tests/lambda tests/scenarios
-test: lint servers web
+test: lint servers chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
 	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadfile
@@ -87,9 +87,8 @@ chaos: setup servers
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
 # on hosts in network namespaces. (The S3 server is a wheel.)
-# The page is tested in Debian's Chromium. (Ubuntu's package of that name is a snap, which runs nothing as root.)
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
-SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync chromium:chromium
+SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync
 servers:
 	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -z "$$missing" || { \
@@ -99,8 +98,14 @@ servers:
 	    echo "Some tests are skipped, for want of servers: sudo apt-get install$$missing" >&2; test "$$CI" != true; \
 	  fi; }
 
+# The page is tested in Chromium. Debian has it; Ubuntu has it as a snap only: a machine without it still runs the other tests.
+chromium:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends chromium; } || { \
+	  echo "The tests of the web page are skipped, for want of a program named chromium." >&2; test "$$CI" != true; }
+
 # Pictures of made-up events, in deployments/web/screenshots.
-screenshots: setup servers web
+screenshots: setup chromium web
 	$(BIN)/python -m tests.browser.screenshots
 
 lint: setup $(WEB_MODULES)

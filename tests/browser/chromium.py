@@ -37,7 +37,7 @@ def chromium() -> Iterator[Browser]:
     """Run a browser until the context ends. Raises ServerMissing where there is none, or no page to look at."""
     program = shutil.which("chromium")
     if program is None:
-        raise ServerMissing("there is no Chromium: apt-get install chromium (make servers, as root)")
+        raise ServerMissing("there is no Chromium: make chromium installs Debian's, as root")
     if not (DIST / INDEX).exists():
         raise ServerMissing("the web page is not built: make web")
     expect.set_options(timeout=WAIT_MS)

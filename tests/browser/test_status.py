@@ -27,10 +27,10 @@ def test_figures_are_marked_as_old_when_answers_stop_coming(person: Person) -> N
     person.complaints.expect("Failed to load resource")
     page = person.page
     page.goto("/status")
-    expect(page.get_by_text("Every 3 s")).to_be_visible()
+    expect(page.get_by_text("Asked every 3 s", exact=True)).to_be_visible()
     page.route("**/search/v1/status", lambda route: route.abort())
     expect(page.get_by_text(re.compile("^Stale: as it was"))).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
     expect(page.get_by_role("region", name="Persist actors")).to_be_visible()
     page.unroute("**/search/v1/status")
-    expect(page.get_by_text("Every 3 s")).to_be_visible()
+    expect(page.get_by_text("Asked every 3 s", exact=True)).to_be_visible()
