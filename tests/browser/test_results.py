@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,15 +35,30 @@ def slow(world: World) -> Iterator[Proxy]:
 
 @contextmanager
 def stalled_actors(system: System) -> Iterator[None]:
-    """Stop who holds the rows that are not stored yet: searches wait for them, and cannot end."""
-    actors = persist_actors(system)
-    for actor in actors:
-        actor.send_signal(signal.SIGSTOP)
+    """Stop who holds the rows that are not stored yet, and who replaces them: searches wait, and cannot end."""
+    stopped: set[psutil.Process] = set()
+    over = threading.Event()
+
+    def stop_all() -> None:
+        for actor in set(persist_actors(system)) - stopped:
+            with suppress(psutil.NoSuchProcess):
+                actor.send_signal(signal.SIGSTOP)
+                stopped.add(actor)
+
+    def keep_stopping() -> None:
+        while not over.wait(0.1):
+            stop_all()
+
+    stop_all()
+    thread = threading.Thread(target=keep_stopping)
+    thread.start()
     try:
         yield
     finally:
-        for actor in actors:
-            with suppress(psutil.NoSuchProcess):  # it was replaced by then: the system does not wait for ever either
+        over.set()
+        thread.join()
+        for actor in stopped:
+            with suppress(psutil.NoSuchProcess):  # the system does not wait for ever either
                 actor.send_signal(signal.SIGCONT)
 
 
