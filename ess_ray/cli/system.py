@@ -129,6 +129,7 @@ def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
     body = '[{"message": "hello", "level": "info", "service": "demo"}]'
     click.echo(
         f"""ess_ray is ready.
+  page       {run.url}/
   push       {run.url}/push/v1/events    (docs: {run.url}/push/docs)
   search     {run.url}/search/v1/queries (docs: {run.url}/search/docs)
   dashboard  {run.dashboard_url} (Ray's; its token is in {token})
