@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.access import Tenant
+from deployments.answers import json_answer
 from deployments.search import Created, SearchApi, read_range
 from deployments.sse import described
 from ess_ray.core import query as q
@@ -165,7 +165,7 @@ class AggregationApi:
         aggregation = to_aggregation(body, start_us, end_us)
         query = q.Query(parse(body.query), start_us, end_us)
         query_id = await self.searcher.start_count(tenant, query, aggregation, executor)
-        return _json({"id": query_id, "state": "running"}, 201)
+        return json_answer({"id": query_id, "state": "running"}, 201)
 
     async def fields(self, request: Request, start: Start = "-1h", end: End = None, query: Text = "") -> Response:
         """Name the fields that events have, columns and attributes, and count the events that have each."""
@@ -175,7 +175,7 @@ class AggregationApi:
         if any("other" in bucket for bucket in state.buckets or ()):
             state = replace(state, complete=False, incomplete=(*state.incomplete, MORE_FIELDS))
         found = [_field_count(bucket) for bucket in state.buckets or () if "other" not in bucket]
-        return _json({"fields": found, **_told(state)})
+        return json_answer({"fields": found, **_told(state)})
 
     async def values(
         self,
@@ -198,7 +198,7 @@ class AggregationApi:
             if "other" not in bucket
         ]
         distinct = state.progress.get("groups")
-        return _json({"field": without_surrogates(name), "values": found, "distinct": distinct, **_told(state)})
+        return json_answer({"field": without_surrogates(name), "values": found, "distinct": distinct, **_told(state)})
 
     async def _counted(self, request: Request, query: q.Query, aggregation: Aggregation) -> AnswerState:
         """Run an aggregation to its end, its time limit, or until the client is gone. Raises Unavailable."""
@@ -264,10 +264,6 @@ def _told(state: AnswerState) -> dict[str, Any]:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
 
 
 def route_aggregations(app: FastAPI, api: AggregationApi, search: SearchApi) -> None:

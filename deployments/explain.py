@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, Field
 
 from deployments.access import Tenant
+from deployments.answers import json_answer
 from deployments.search import QueryBody, to_query
 from ess_ray.search.explain import Explainer
 
@@ -58,6 +58,6 @@ def route_explain(app: FastAPI, tenant: Tenant, executor: Callable[[str | None],
         told = await explainer.explain(of, to_query(body, time.time_ns() // 1000), executor(body.executor))
         content = asdict(told)
         content["lambda"] = content.pop("invocations")
-        return Response(orjson.dumps(content), media_type="application/json")
+        return json_answer(content)
 
     app.post("/v1/explain", response_model=Explained)(explain)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.access import Tenant
+from deployments.answers import json_answer
 from ess_ray.pool import MAX_ACTORS
 
 Show = Callable[[], Awaitable[dict[str, Any]]]
@@ -33,16 +33,12 @@ def route_pool(app: FastAPI, admin: Tenant, show: Show, resize: Resize) -> None:
     async def get_pool(request: Request) -> Response:
         """Tell the wanted number of actors, and each one's virtual nodes and load."""
         await admin(request)
-        return _json(await show())
+        return json_answer(await show())
 
     async def post_pool(request: Request, body: PoolBody) -> Response:
         """Have so many actors from now on; answers when every virtual node is where it belongs. Idempotent."""
         await admin(request)
-        return _json(await resize(body.actors))
+        return json_answer(await resize(body.actors))
 
     app.get("/v1/pool")(get_pool)
     app.post("/v1/pool")(post_pool)
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), media_type="application/json")

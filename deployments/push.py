@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
+from deployments.answers import json_answer
 from deployments.problem import (
     REFUSALS,
     error_response,
@@ -119,7 +119,7 @@ class PushApi:
         rejected = decoded.rejected_json()
         self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
         self._count_rejected(rejected)
-        return _json({"accepted": len(decoded.batch), "rejected": rejected}, 202)
+        return json_answer({"accepted": len(decoded.batch), "rejected": rejected}, 202)
 
     def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
         """Count a request that was answered, and the events that its refusal names."""
@@ -161,15 +161,11 @@ class PushApi:
         problems = await self._health()
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
 
 def _body_too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body is larger than {limit} bytes: send smaller batches", limit=limit)
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
 
 
 # ---------------------------------------------------------------------------------------------------------- OpenAPI

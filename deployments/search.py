@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import fields
 from typing import Annotated, Any, Final, Literal
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments import sse
 from deployments.access import Tenant
+from deployments.answers import json_answer
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import server_sent
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
@@ -97,10 +97,6 @@ def read_cursor(cursor: str | None) -> int:
     return int(match[1])
 
 
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, media_type="application/json")
-
-
 def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
     told = {one.name: getattr(state, one.name) for one in fields(state)}
     if state.buckets is None:  # a search for rows
@@ -134,7 +130,7 @@ class SearchApi:
         tenant = await self._tenant(request)
         executor = self.executor(body.executor)
         query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000), executor)
-        return _json({"id": query_id, "state": "running"}, 201)
+        return json_answer({"id": query_id, "state": "running"}, 201)
 
     def executor(self, asked: str | None) -> str:
         """Give the executor asked for, or the usual one. Raises BadRequest for one that is not there."""
@@ -155,7 +151,7 @@ class SearchApi:
             raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
         start = read_cursor(cursor)
         state, events = await self._read(tenant, query_id, start, limit)
-        return _json(_page_json(query_id, state, events, start))
+        return json_answer(_page_json(query_id, state, events, start))
 
     async def _read(
         self, tenant: str, query_id: str, start: int, limit: int
@@ -199,7 +195,7 @@ class SearchApi:
 
     async def cancel(self, request: Request, query_id: str) -> Response:
         """Cancel a search; what it found stays. Idempotent."""
-        return _json(_state_json(query_id, await self._searcher.cancel(await self._tenant(request), query_id)))
+        return json_answer(_state_json(query_id, await self._searcher.cancel(await self._tenant(request), query_id)))
 
     async def close(self) -> None:
         """End what this replica still runs. Serve calls it when the replica goes, having let searches run on for the
@@ -210,24 +206,24 @@ class SearchApi:
     async def flush(self, request: Request) -> Response:
         """Store everything that is buffered; answers when it is durable."""
         await self._admin(request)
-        return _json(await self._flush())
+        return json_answer(await self._flush())
 
     async def compact(self, request: Request, body: CompactBody | None = None) -> Response:
         """Merge small objects and apply retention. `more` in the answer: send it again with the same `before_us`."""
         await self._admin(request)
-        return _json(await self._compact(body.before_us if body is not None else None))
+        return json_answer(await self._compact(body.before_us if body is not None else None))
 
     async def status(self, request: Request) -> Response:
         """Tell how the system is: pool, buffers, objects; of all tenants together."""
         await self._admin(request)
-        return _json(await self._status())
+        return json_answer(await self._status())
 
     async def healthz(self) -> Response:
         """200 when complete answers are possible, else 503 with the reasons."""
         problems = await self._health()
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
 
 def _page_json(query_id: str, state: AnswerState, events: list[dict[str, Any]], start: int) -> dict[str, Any]:
