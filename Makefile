@@ -74,7 +74,8 @@ run: setup
 # Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. The others mostly
 # wait for what they started: two files at a time. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
-IN_PAIRS := tests/conformance tests/integration tests/lambda tests/scenarios
+APART := tests/browser tests/chaos tests/benchmarks
+IN_PAIRS := $(filter-out $(ALONE) $(APART) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 test: lint servers chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
