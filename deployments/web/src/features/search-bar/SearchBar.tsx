@@ -1,11 +1,8 @@
 // The question: query, executor, time range, run or stop.
-import type { EditorView } from '@codemirror/view'
-import { useEffect, useId, useMemo, useRef, useState } from 'react'
+import { useState } from 'react'
 
 import type { Problem } from '../../api/http'
 import type { Executor } from '../../api/types'
-import { completionSource } from '../../query/completion'
-import { toUtf16 } from '../../query/position'
 import { Button, IconButton } from '../../ui/Button'
 import { Icon } from '../../ui/Icon'
 import { Menu, MenuItem, MenuLabel } from '../../ui/Menu'
@@ -13,10 +10,10 @@ import { useShortcuts } from '../../ui/shortcuts'
 import type { View } from '../../view/view'
 import { ExplainButton } from '../explain/ExplainButton'
 import { TimeRange } from '../time-range/TimeRange'
-import { addToHistory, clearHistory, readHistory } from './history'
+import { clearHistory, readHistory } from './history'
 import { QueryEditor } from './QueryEditor'
 import styles from './SearchBar.module.css'
-import { useLookup } from './useLookup'
+import { useQuestion } from './useQuestion'
 
 interface SearchBarProps {
   view: View
@@ -35,26 +32,9 @@ const EXECUTORS: readonly { value: Executor; label: string }[] = [
 ]
 
 export function SearchBar({ view, onChange, onAgain, running, onCancel, problem }: SearchBarProps) {
-  const [draft, setDraft] = useState(view.query)
-  useEffect(() => setDraft(view.query), [view.query])
-  const editor = useRef<EditorView | null>(null)
-  const errorId = useId()
-  const lookup = useLookup(view)
-  const completion = useMemo(() => completionSource(lookup), [lookup])
-  const badQuery = problem?.status === 400 && draft === view.query ? problem : null
-  const error = useMemo(
-    () =>
-      badQuery && {
-        message: badQuery.message,
-        position: badQuery.position === undefined ? null : toUtf16(view.query, badQuery.position),
-      },
-    [badQuery, view.query],
-  )
-  const run = (query = draft) => {
-    addToHistory(query)
-    if (query === view.query) onAgain()
-    else onChange({ query })
-  }
+  const question = useQuestion(view, problem, onChange, onAgain)
+  const { draft, errorId, editor, run } = question
+  const error = question.isRun ? question.error : null
   useShortcuts({ '/': () => editor.current?.focus(), r: () => run(view.query) })
   return (
     <form
@@ -71,8 +51,8 @@ export function SearchBar({ view, onChange, onAgain, running, onCancel, problem 
           value={draft}
           error={error}
           errorId={errorId}
-          completion={completion}
-          onChange={setDraft}
+          completion={question.completion}
+          onChange={question.setDraft}
           onSubmit={run}
           editor={editor}
         />

@@ -1,17 +1,11 @@
 // What is followed, and whether: query, pause, stop.
-import type { EditorView } from '@codemirror/view'
-import { useEffect, useId, useMemo, useRef, useState } from 'react'
-
 import type { Problem } from '../../api/http'
-import { completionSource } from '../../query/completion'
-import { toUtf16 } from '../../query/position'
 import { Button } from '../../ui/Button'
 import { Icon } from '../../ui/Icon'
 import { useShortcuts } from '../../ui/shortcuts'
 import type { View } from '../../view/view'
-import { addToHistory } from '../search-bar/history'
 import { QueryEditor } from '../search-bar/QueryEditor'
-import { useLookup } from '../search-bar/useLookup'
+import { useQuestion } from '../search-bar/useQuestion'
 import styles from './TailBar.module.css'
 
 interface TailBarProps {
@@ -27,21 +21,8 @@ interface TailBarProps {
 }
 
 export function TailBar({ view, onChange, onAgain, problem, held, onPause, isOver, onStop }: TailBarProps) {
-  const [draft, setDraft] = useState(view.query)
-  useEffect(() => setDraft(view.query), [view.query])
-  const editor = useRef<EditorView | null>(null)
-  const errorId = useId()
-  const lookup = useLookup(view)
-  const completion = useMemo(() => completionSource(lookup), [lookup])
-  const error = useMemo(() => {
-    if (problem?.status !== 400 || problem.position === undefined) return null
-    return { message: problem.message, position: toUtf16(view.query, problem.position) }
-  }, [problem, view.query])
-  const run = (query = draft) => {
-    addToHistory(query)
-    if (query === view.query) onAgain()
-    else onChange({ query })
-  }
+  const question = useQuestion(view, problem, onChange, onAgain)
+  const { draft, isRun, error, errorId, editor, run } = question
   useShortcuts({ '/': () => editor.current?.focus() })
   return (
     <form
@@ -55,16 +36,16 @@ export function TailBar({ view, onChange, onAgain, problem, held, onPause, isOve
       <div className={styles.box}>
         <QueryEditor
           value={draft}
-          error={draft === view.query ? error : null}
+          error={isRun ? error : null}
           errorId={errorId}
-          completion={completion}
-          onChange={setDraft}
+          completion={question.completion}
+          onChange={question.setDraft}
           onSubmit={run}
           editor={editor}
         />
       </div>
       <div className={styles.controls}>
-        {draft !== view.query && (
+        {!isRun && (
           <Button type="submit" weight="primary">
             Follow this
           </Button>
