@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,18 @@ class System:
         assert (page["state"], page["complete"]) == ("done", True), page
         found: dict[str, Any] = page
         return found
+
+
+@contextmanager
+def running(data_dir: Path, **settings: str) -> Iterator[System]:
+    """Give a system that is up; it is taken down at the end."""
+    made = System(data_dir, **settings)
+    made.up()
+    try:
+        yield made
+    finally:
+        made.down()
+        made.http.close()
 
 
 class Reader:

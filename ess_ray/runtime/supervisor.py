@@ -65,23 +65,20 @@ class Supervisor:
         self._incarnations: dict[int, int] = {}  # of slots that left too: a name is never given twice
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
-        self._watch: asyncio.Task[None] | None = None
         self._maintenance = Maintenance(system, tally=published_tally())
-        self._maintaining: asyncio.Task[None] | None = None
         self._adopted = False
         self._changing = asyncio.Lock()
         self._resizing = asyncio.Lock()
-        # Whoever made us asks us to start, and waits for it. Whom Ray restarted nobody asks: it asks itself.
-        ray.get_runtime_context().current_actor.start.remote()
+        # Here, since nobody asks whom Ray restarted to start: Ray runs this in the actor's event loop. (A call to
+        # itself is no way: Ray fails it, "the actor was restarted", when it learns of the restart after the call.)
+        self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
+        self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
 
     async def start(self) -> None:
-        """Create or find the pool and watch it from now on; returns once every virtual node is owned.
+        """Return once every virtual node is owned.
 
         Idempotent. Raises Unavailable when the pool cannot be completed just now: watching goes on, and tries again.
         """
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
-            self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
         await self._ensure()
 
     async def system(self) -> System:
@@ -201,7 +198,7 @@ class Supervisor:
         if not any(slot.assigned for slot in self._slots):
             problems.append("no virtual node has an owner yet")
         for loop in (self._watch, self._maintaining):
-            if loop is not None and loop.done() and not loop.cancelled():
+            if loop.done() and not loop.cancelled():
                 problems.append(f"the {loop.get_name()} loop died: {loop.exception()!r}; restart the system")
         now = time.monotonic()
         self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 import pytest
 
-from tests.systems import System
-
-
-@contextmanager
-def _made(factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
-    made: list[System] = []
-
-    def make(**settings: str) -> System:
-        system = System(factory.mktemp("ess") / "data", **settings)
-        made.append(system)
-        system.up()
-        return system
-
-    try:
-        yield make
-    finally:
-        for system in made:
-            system.down()
-            system.http.close()
+from tests.systems import System, running
 
 
 @pytest.fixture
 def new_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
     """Give a maker of systems; all are taken down at the end of the test, since each takes a gigabyte of memory."""
-    with _made(tmp_path_factory) as make:
-        yield make
+    with ExitStack() as made:
+        yield lambda **settings: made.enter_context(running(tmp_path_factory.mktemp("ess") / "data", **settings))
 
 
 @pytest.fixture(scope="module")
+def own_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One system for a whole module, which does with it what it likes."""
+    with running(tmp_path_factory.mktemp("ess") / "data") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One system for a whole module."""
-    with _made(tmp_path_factory) as make:
-        yield make()
+    """The system of all modules that need none of their own, since each start takes 20 s of CPU time.
+
+    Who uses it gives its events a message or a service that nobody else searches for, and leaves it healthy.
+    """
+    with running(tmp_path_factory.mktemp("ess") / "data") as made:
+        yield made

@@ -7,8 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import psutil
@@ -31,8 +32,8 @@ def listeners(system: System) -> list[tuple[str, int, str]]:
     return found
 
 
-def test_two_systems_run_side_by_side_and_know_nothing_of_each_other(new_system: Make) -> None:
-    one, other = new_system(), new_system()
+def test_two_systems_run_side_by_side_and_one_ends_without_a_trace(own_system: System, new_system: Make) -> None:
+    one, other = new_system(), own_system
     one.push([{"message": "only in the first"}])
     other.push([{"message": "only in the second"}])
     assert [e["message"] for e in one.search("only")] == ["only in the first"]
@@ -40,11 +41,24 @@ def test_two_systems_run_side_by_side_and_know_nothing_of_each_other(new_system:
     ports = [port for _, port, _ in listeners(one)]
     assert one.port in ports
     assert not set(ports) & {port for _, port, _ in listeners(other)}
+    processes = one.processes()
+    assert processes
     one.down()
+    assert living(processes) == []
+    assert not (one.data_dir / "run.json").exists()
+    objects = list((one.data_dir / "events").rglob("tenant=*/**/*.parquet"))
+    assert len(objects) == 1, "down stores everything"
+    one.down()  # nothing runs: no error
     assert [e["message"] for e in other.search("only")] == ["only in the second"]
 
 
-def test_every_listener_is_on_loopback(system: System) -> None:
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_every_listener_is_on_loopback(own_system: System) -> None:
+    system = own_system
+
     def is_there() -> bool:
         return (system.port, "127.0.0.1") in [(port, address) for address, port, _ in listeners(system)]
 
@@ -54,29 +68,15 @@ def test_every_listener_is_on_loopback(system: System) -> None:
     assert [row for row in found if row[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
 
 
-def test_down_leaves_no_process_and_stores_everything(new_system: Make) -> None:
-    system = new_system()
-    system.push([{"message": "stored by down"}])
-    processes = system.processes()
-    assert processes
-    system.down()
-    assert [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
-    assert not (system.data_dir / "run.json").exists()
-    objects = list((system.data_dir / "events").rglob("tenant=*/**/*.parquet"))
-    assert len(objects) == 1
-    system.down()  # nothing runs: no error
-
-
-def test_a_second_up_on_the_same_directory_is_refused(system: System) -> None:
-    refused = system.ess("up", "--detach", "--port", str(system.port + 1), ok=(1,))
+def test_a_second_up_on_the_same_directory_is_refused(own_system: System) -> None:
+    refused = own_system.ess("up", "--detach", "--port", str(own_system.port + 1), ok=(1,))
     assert "already runs" in refused.stderr
 
 
 @pytest.fixture
-def foreground(new_system: Make) -> tuple[System, subprocess.Popen[bytes]]:
+def foreground(tmp_path: Path) -> Iterator[tuple[System, subprocess.Popen[bytes]]]:
     """A system whose `ess up` stays in the foreground, and that command."""
-    system = new_system()
-    system.down()
+    system = System(tmp_path / "data")
     command = [
         sys.executable,
         "-m",
@@ -88,8 +88,14 @@ def foreground(new_system: Make) -> tuple[System, subprocess.Popen[bytes]]:
         str(system.data_dir),
     ]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    wait_until(lambda: healthy(system), "the system in the foreground did not come up")
-    return system, child
+    try:
+        wait_until(lambda: healthy(system), "the system in the foreground did not come up")
+        yield system, child
+    finally:
+        system.down()
+        system.http.close()
+        child.kill()
+        child.wait()
 
 
 def healthy(system: System) -> bool:
@@ -107,7 +113,7 @@ def test_ctrl_c_stops_clean(foreground: tuple[System, subprocess.Popen[bytes]]) 
     output, _ = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 0, output
     assert b"Traceback" not in output
-    assert [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert living(processes) == []
 
 
 def test_kill_9_of_up_then_up_again_leaves_no_process_behind(
@@ -122,12 +128,12 @@ def test_kill_9_of_up_then_up_again_leaves_no_process_behind(
         if process.is_running() and process.pid == os.getsid(process.pid):
             process.kill()
     system.up()
-    assert [p for p in old if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert living(old) == []
     assert [e["message"] for e in system.search("kill")] == ["before the kill"]
 
 
-def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(new_system: Make) -> None:
-    system = new_system()
+def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(own_system: System) -> None:
+    system = own_system
     expected = [f"before {i}" for i in range(50)]
     for name in expected:
         system.push([{"message": name}])
@@ -164,14 +170,19 @@ def unhealthy(system: System) -> str:
     return "" if answer.status_code == 200 else str(answer.json()["detail"])
 
 
-def test_a_killed_supervisor_comes_back_and_keeps_the_pool(new_system: Make) -> None:
-    system = new_system()
-    system.push([{"message": "before the supervisor died"}])
-    pool = {p.pid for p in persist_actors(system)}
-    (supervisor,) = titled(system, "Supervisor")
+def kill_the_supervisor(system: System) -> None:
+    (supervisor,) = wait_until(lambda: titled(system, "Supervisor"), "there is no supervisor")
     supervisor.kill()
     wait_until(lambda: not supervisor.is_running(), "the supervisor did not die")
     wait_until(lambda: healthy(system), "the supervisor did not come back")
+
+
+def test_a_killed_supervisor_comes_back_each_time_and_keeps_the_pool(own_system: System) -> None:
+    system = own_system
+    system.push([{"message": "before the supervisor died"}])
+    pool = {p.pid for p in persist_actors(system)}
+    for _ in range(3):  # what it does after a restart must not depend on when Ray tells it of the restart
+        kill_the_supervisor(system)
     assert {p.pid for p in persist_actors(system)} == pool
     system.push([{"message": "after the supervisor died"}])
     assert len(system.search("supervisor")) == 2
@@ -182,8 +193,8 @@ def test_a_killed_supervisor_comes_back_and_keeps_the_pool(new_system: Make) -> 
     assert len(system.search("supervisor")) == 2
 
 
-def test_a_killed_log_comes_back_and_nothing_acknowledged_is_lost(new_system: Make) -> None:
-    system = new_system()
+def test_a_killed_log_comes_back_and_nothing_acknowledged_is_lost(own_system: System) -> None:
+    system = own_system
     (log,) = titled(system, "LogActor")
     system.push([{"message": "number 0"}])
     log.kill()
