@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.systems import System
+from tests.systems import System, running
 
 HOURS, ROWS = 6, 90
 SECOND_US = 1_000_000
@@ -40,14 +40,12 @@ def pushed() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory: pytest.TempPathFactory, pushed: list[dict[str, Any]]) -> Iterator[System]:
     """A system that makes a Ray task of every object; the last half of what was pushed is in flight."""
-    made = System(
+    with running(
         tmp_path_factory.mktemp("ess") / "data",
         ESS_SEARCH__IN_PLACE_BYTES="0",
         ESS_SEARCH__TASK_BYTES="1",
         ESS_PERSIST__SEAL_AGE_S="3600",
-    )
-    made.up()
-    try:
+    ) as made:
         half = len(pushed) // 2
         for at in range(0, half, ROWS):
             made.push(pushed[at : at + ROWS])
@@ -55,9 +53,6 @@ def counting(tmp_path_factory: pytest.TempPathFactory, pushed: list[dict[str, An
         for at in range(half, len(pushed), ROWS):
             made.push(pushed[at : at + ROWS])
         yield made
-    finally:
-        made.down()
-        made.http.close()
 
 
 def cells(page: dict[str, Any]) -> Counter[tuple[Any, ...]]:

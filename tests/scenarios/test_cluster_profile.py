@@ -17,7 +17,7 @@ from ess_ray.adapters.s3_location import S3Location
 from infra.kafka.cluster import KafkaCluster
 from tests.redis_server import RedisServer, redis_server
 from tests.servers import ADMIN, S3Server
-from tests.systems import Reader, System, Watcher, persist_actors, wait_until
+from tests.systems import Reader, System, Watcher, persist_actors, running, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def system(
     tmp_path_factory: pytest.TempPathFactory, kafka: KafkaCluster, bucket: S3Location, redis: RedisServer
 ) -> Iterator[System]:
     assert bucket.endpoint is not None
-    made = System(
+    with running(
         tmp_path_factory.mktemp("ess") / "data",
         ESS_LOG__BROKERS=kafka.bootstrap,
         ESS_LOG__TOPIC=f"events-{uuid.uuid4().hex[:8]}",
@@ -53,13 +53,8 @@ def system(
         ESS_STORE__ACCESS_KEY=ADMIN.access_key,
         ESS_STORE__SECRET_KEY=ADMIN.secret_key,
         ESS_RESULTS__REDIS_URL=redis.url,
-    )
-    made.up()
-    try:
+    ) as made:
         yield made
-    finally:
-        made.down()
-        made.http.close()
 
 
 def test_in_flight_stored_and_after_kill_9_each_event_is_there_once(system: System, bucket: S3Location) -> None:

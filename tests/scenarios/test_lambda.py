@@ -16,7 +16,7 @@ from lambda_compat.local.environment import Function
 from lambda_compat.local.service import Deployed, local_lambda
 from tests.lambda_rigs import need_runtime_client
 from tests.servers import ADMIN, S3Server
-from tests.systems import System
+from tests.systems import System, running
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ("service:shop", "turn", '"turn 1 event 7"', r"/event \d*5\b/", "NOT kept", "service:nobody")
@@ -51,7 +51,7 @@ def deployed(bucket: S3Location) -> Iterator[tuple[str, Deployed]]:
 def system(
     tmp_path_factory: pytest.TempPathFactory, bucket: S3Location, deployed: tuple[str, Deployed]
 ) -> Iterator[System]:
-    made = System(
+    with running(
         tmp_path_factory.mktemp("ess") / "data",
         ESS_STORE__BUCKET=bucket.bucket,
         ESS_STORE__PREFIX=bucket.prefix,
@@ -65,17 +65,12 @@ def system(
         ESS_LAMBDA__ACCESS_KEY="made-up",
         ESS_LAMBDA__SECRET_KEY="made-up",
         ESS_LAMBDA__MAX_CONCURRENCY="4",
-    )
-    made.up()
-    try:
+    ) as made:
         for turn in range(3):
             made.push([{"message": f"turn {turn} event {n}", "service": "shop"} for n in range(40)])
             made.ess("flush")
         made.push([{"message": f"turn 3 event {n}", "service": "shop", "kept": "in memory"} for n in range(40)])
         yield made
-    finally:
-        made.down()
-        made.http.close()
 
 
 def _rows(events: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

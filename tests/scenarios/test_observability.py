@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ess_ray.runtime.environment import run_dirs
-from tests.systems import System, wait_until
+from tests.systems import System, running, wait_until
 
 _LINE = re.compile(r"(ray_ess_\w+)\{(.*)\} (\S+)")
 
@@ -20,13 +20,10 @@ _LINE = re.compile(r"(ray_ess_\w+)\{(.*)\} (\S+)")
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that makes a Ray task of every object."""
-    made = System(tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1")
-    made.up()
-    try:
+    with running(
+        tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1"
+    ) as made:
         yield made
-    finally:
-        made.down()
-        made.http.close()
 
 
 def listed(system: System, what: str) -> list[dict[str, Any]]:

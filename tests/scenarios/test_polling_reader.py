@@ -12,10 +12,10 @@ BATCH = 25
 
 @pytest.mark.parametrize("kill", [False, True], ids=["flushes", "flushes and take-overs"])
 def test_a_polling_reader_sees_no_gap_and_no_double(system: System, kill: bool) -> None:
-    with Reader(system) as reader:
+    with Reader(system, "service:watched") as reader:
         for turn in range(ROUNDS):
             names = [f"{kill} {turn} {number}" for number in range(BATCH)]
-            system.push([{"message": name, "service": "polled"} for name in names])
+            system.push([{"message": name, "service": "watched"} for name in names])
             reader.acknowledged += names
             if turn % 3 == 1:
                 system.http.post("/search/v1/flush").raise_for_status()
@@ -27,4 +27,4 @@ def test_a_polling_reader_sees_no_gap_and_no_double(system: System, kill: bool) 
         wait_until(lambda: reader.complete > seen + 2 or reader.wrong, "no complete answer any more")
     assert reader.wrong == []
     assert reader.complete > 2
-    assert {e["message"] for e in system.search("service:polled")} >= set(reader.acknowledged)
+    assert {e["message"] for e in system.search("service:watched")} >= set(reader.acknowledged)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.systems import System
+from tests.systems import System, running
 
 HOURS = 12
 ROWS = 400
@@ -17,9 +17,9 @@ SECOND_US = 1_000_000
 @pytest.fixture(scope="module")
 def fanning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that makes a Ray task of every object, with HOURS of them stored and some events in flight."""
-    made = System(tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1")
-    made.up()
-    try:
+    with running(
+        tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1"
+    ) as made:
         now_us = time.time_ns() // 1000
         for hour in range(HOURS):
             start_us = now_us - (hour + 1) * 3600 * SECOND_US
@@ -36,9 +36,6 @@ def fanning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         made.ess("flush")
         made.push([{"message": f"hour now row {row}", "level": "error"} for row in range(ROWS)])
         yield made
-    finally:
-        made.down()
-        made.http.close()
 
 
 def test_tasks_give_every_row_in_order(fanning: System) -> None:
