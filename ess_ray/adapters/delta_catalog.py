@@ -307,7 +307,7 @@ def _snapshot_of(table: DeltaTable, files: TableLog) -> DeltaSnapshot:
 def _create(files: TableLog) -> None:
     """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
     files.create(_make)
-    found = files.open().metadata().partition_columns
+    found = files.partition_columns()
     if found != list(PARTITION_COLUMNS):
         raise BadRequest(f"{files.address} holds another Delta table, partitioned by {found}: choose another place")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -114,6 +114,19 @@ class TableLog(ABC):
             # The pointer is only a hint, for whoever wrote it: the names tell the same.
             return max(self._checkpoints(), default=-1)
 
+    def partition_columns(self) -> list[str]:
+        """Tell what the table is partitioned by. Raises DeltaError when its log cannot be read.
+
+        deltalake tells it too, but reads every object of the table first: a quarter of a second at 100,000 of them.
+        """
+        version = self.checkpoint_version()
+        if version >= 0:
+            found = self._actions_of_checkpoint(version, "metaData", "partitionColumns")
+        else:
+            lines = (self.read(0) or b"").splitlines()
+            found = [json.loads(line)["metaData"] for line in lines if line.startswith(b'{"metaData"')]
+        return list(found[-1]["partitionColumns"]) if found else list(self.open().metadata().partition_columns)
+
     def transactions_from(self, known: Transactions | None, version: int) -> Transactions:
         """Read every application transaction as of a version, from an earlier version on if one is known.
 
@@ -153,13 +166,18 @@ class TableLog(ABC):
         return reduce(or_, map(read_transactions, data), found)
 
     def _transactions_of_checkpoint(self, version: int) -> dict[str, int] | None:
+        rows = self._actions_of_checkpoint(version, "txn", "appId", "version")
+        return None if rows is None else {row["appId"]: row["version"] for row in rows}
+
+    def _actions_of_checkpoint(self, version: int, kind: str, first: str, *others: str) -> list[dict[str, Any]] | None:
+        """Read fields of the actions of a kind, of which `first` is never null; None without that checkpoint."""
         data = self._read_file(checkpoint_name(version))
         if data is None:
             return None
         with pq.ParquetFile(pa.BufferReader(data)) as checkpoint:
-            column = checkpoint.read(columns=["txn.appId", "txn.version"]).column("txn")
-        rows = column.filter(pc.is_valid(pc.struct_field(column, "appId"))).to_pylist()
-        return {row["appId"]: row["version"] for row in rows}
+            column = checkpoint.read(columns=[f"{kind}.{name}" for name in (first, *others)]).column(kind)
+        found: list[dict[str, Any]] = column.filter(pc.is_valid(pc.struct_field(column, first))).to_pylist()
+        return found
 
     def _checkpoints(self) -> list[int]:
         found = (_CHECKPOINT.fullmatch(name) for name in self._names())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -88,11 +88,11 @@ class _Planner:
         self._store = LocalObjectStore(folder)
         self._results = MemoryResultStore(self._store.now_us)
 
-    async def plan_s(self, catalog: DeltaCatalog, start_us: int | None, end_us: int | None) -> float:
-        """Search until the first task is planned; gives the seconds until then."""
+    async def plan_s(self, catalog: Callable[[], DeltaCatalog], start_us: int | None, end_us: int | None) -> float:
+        """Take the catalog and search until the first task is planned; gives the seconds for both."""
         first = _FirstTask()
-        searcher = Searcher(MemoryLog(8), catalog, self._store, _NoOwners(), first, self._results, SearchLimits())
         began_s = time.perf_counter()
+        searcher = Searcher(MemoryLog(8), catalog(), self._store, _NoOwners(), first, self._results, SearchLimits())
         query_id = await searcher.start(DEFAULT_TENANT, Query(parse("timeout"), start_us, end_us))
         await searcher.wait(DEFAULT_TENANT, query_id, 600)
         state = await self._results.state(DEFAULT_TENANT, query_id)
@@ -112,13 +112,13 @@ def measure(directory: Path, count: int, rounds: int) -> list[Row]:
 async def _measure(directory: Path, count: int, rounds: int, committed_s: float) -> list[Row]:
     planner, rows = _Planner(directory), []
     what, *window = QUERIES[0]
-    cold = [await planner.plan_s(DeltaCatalog(directory), *window) for _ in range(rounds)]
+    cold = [await planner.plan_s(lambda: DeltaCatalog(directory), *window) for _ in range(rounds)]
     note = f"{count:,} objects; to be reached warm: {TARGET_MS} ms"
     rows.append(Row(f"cold: open the catalog and plan {what}", _ms(cold), note))
     catalog = DeltaCatalog(directory)
     catalog.snapshot()
     for what, *window in QUERIES:
-        warm = [await planner.plan_s(catalog, *window) for _ in range(rounds)]
+        warm = [await planner.plan_s(lambda: catalog, *window) for _ in range(rounds)]
         reached = "reached" if statistics.median(warm) * 1e3 <= TARGET_MS else "not reached"
         rows.append(Row(f"warm: plan {what}", _ms(warm), reached))
     per_entry_us = committed_s / count * 1e6
