@@ -19,7 +19,7 @@ from lambda_compat.wheels import WHEELS, Files, PackageError, python_version, wh
 OUR_FILES: Final = (
     "ess_ray/__init__.py",
     "ess_ray/core/**/*.py",
-    "ess_ray/ports.py",
+    "ess_ray/ports/*.py",
     "ess_ray/search/__init__.py",
     "ess_ray/search/scan.py",
     "ess_ray/search/wire.py",

@@ -1,0 +1,66 @@
+"""The seams of ess_ray, as Protocols: what policy (floor 2) may ask of the real things (adapters).
+
+Every adapter of a port passes the same suite in tests/conformance. `tenant` is always an argument. Logs and
+results are async (they wait for a network or an owner); stores and catalogs are blocking (the libraries are),
+and async callers run them in threads. Who needs a port imports it from here, whatever room it stands in:
+
+- `log`: EventLog.
+- `objects`: ObjectStore.
+- `catalog`: Catalog, its snapshots and its writers.
+- `views`: InFlight, the owners of what is not stored yet.
+- `executor`: ScanExecutor, who runs scan tasks.
+- `invocations`: ScanFunction and InvocationSlots, for tasks that run somewhere else.
+- `results`: ResultStore.
+
+May live here: Protocols and their value types. May not: behaviour.
+"""
+
+from ess_ray.ports.catalog import (
+    Advance,
+    Catalog,
+    CatalogWriter,
+    Ints,
+    ObjectColumns,
+    ObjectEntry,
+    Removed,
+    Selection,
+    Snapshot,
+)
+from ess_ray.ports.executor import ScanExecutor, ScanResult, ScanTask
+from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
+from ess_ray.ports.log import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, EventLog, LogRead, Record, StoredRecord
+from ess_ray.ports.objects import ObjectInfo, ObjectStore
+from ess_ray.ports.results import AnswerState, ResultStore
+from ess_ray.ports.views import InFlight, View, VnodeRange
+
+__all__ = [
+    "ARROW_STREAM",
+    "CONTENT_TYPE",
+    "MAX_RECORD_BYTES",
+    "Advance",
+    "AnswerState",
+    "Catalog",
+    "CatalogWriter",
+    "EventLog",
+    "InFlight",
+    "Ints",
+    "InvocationSlots",
+    "Invoked",
+    "LogRead",
+    "ObjectColumns",
+    "ObjectEntry",
+    "ObjectInfo",
+    "ObjectStore",
+    "Record",
+    "Removed",
+    "ResultStore",
+    "ScanExecutor",
+    "ScanFunction",
+    "ScanResult",
+    "ScanTask",
+    "Selection",
+    "Snapshot",
+    "StoredRecord",
+    "View",
+    "VnodeRange",
+]
