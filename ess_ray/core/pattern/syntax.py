@@ -1,0 +1,236 @@
+"""RE2's syntax, read as far as we are sure of it.
+
+May live here: a pattern's or a literal's text to a tree. May not: a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ess_ray.core.pattern.characters import PERL, POSIX, CharacterSet, character
+from ess_ray.core.pattern.tree import ALL_ASCII, EMPTY, Alt, AnyByte, OneOf, Tree, repeat, sequence
+
+_MAX_DEPTH: Final = 100
+"""Nested groups: deeper patterns get no prefilter rather than a deep recursion."""
+_ESCAPED: Final = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_FLAGS = re.compile(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
+_NAMED = re.compile(r"\(\?P?<\w+>")
+_COUNT = re.compile(r"\{(\d+)(?:(,)(\d*))?\}", re.ASCII)
+_HEX = re.compile(r"x(?:\{([0-9A-Fa-f]{1,8})\}|([0-9A-Fa-f]{2}))")
+_PROPERTY = re.compile(r"[pP](?:\{\^?\w+\}|[A-Za-z])")
+_POSIX_CLASS = re.compile(r"\[:(\^?)(\w+):\]")
+
+
+def literal(text: str, ignore_case: bool) -> Tree:
+    """Give the tree of a literal."""
+    return sequence([character(char, ignore_case) for char in text])
+
+
+def superset(pattern: str, ignore_case: bool) -> Tree | None:
+    """Give a tree that accepts all that RE2's `pattern` (valid, not multiline) does; None if that is not certain."""
+    try:
+        return _Parser(pattern, ignore_case).parse()
+    except _UnknownSyntax:
+        return None
+
+
+class _UnknownSyntax(Exception):
+    """Not certain what RE2 makes of this."""
+
+
+class _Parser:
+    """Recursive descent over one pattern. `at` is the position; `fold` and `dot_all` are the flags in force."""
+
+    def __init__(self, pattern: str, ignore_case: bool) -> None:
+        self.text, self.at, self.depth = pattern, 0, 0
+        self.fold, self.dot_all = ignore_case, False
+
+    def parse(self) -> Tree:
+        tree = self._choices()
+        if self.at < len(self.text):
+            raise _UnknownSyntax
+        return tree
+
+    def _peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _take(self, what: re.Pattern[str]) -> re.Match[str] | None:
+        found = what.match(self.text, self.at)
+        if found is not None:
+            self.at = found.end()
+        return found
+
+    def _choices(self) -> Tree:
+        choices = [self._sequence()]
+        while self._peek() == "|":
+            self.at += 1
+            choices.append(self._sequence())
+        return choices[0] if len(choices) == 1 else Alt(tuple(choices))
+
+    def _sequence(self) -> Tree:
+        parts: list[Tree] = []
+        while self.at < len(self.text) and self._peek() not in "|)":
+            if self.text.startswith(r"\Q", self.at):
+                parts.extend(self._quoted())
+            else:
+                parts.append(self._repeated(self._atom()))
+        return sequence(parts)
+
+    def _quoted(self) -> list[Tree]:
+        end = self.text.find(r"\E", self.at)
+        inside = self.text[self.at + 2 : end if end >= 0 else None]
+        self.at = len(self.text) if end < 0 else end + 2
+        parts = [character(char, self.fold) for char in inside]
+        if parts:  # a repetition after \E takes the last character alone
+            parts[-1] = self._repeated(parts[-1])
+        elif self._peek() in "*+?{" and self._peek():
+            raise _UnknownSyntax
+        return parts
+
+    def _repeated(self, part: Tree) -> Tree:
+        least, most = 1, 1
+        head = self._peek()
+        if head and head in "*+?":
+            self.at += 1
+            least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}[head]  # type: ignore[assignment]
+        elif head == "{":
+            found = self._take(_COUNT)
+            if found is None:
+                return part  # RE2 reads the brace as a literal: the next atom
+            least = int(found[1])
+            most = least if not found[2] else int(found[3]) if found[3] else None  # type: ignore[assignment]
+        else:
+            return part
+        if self._peek() == "?":
+            self.at += 1
+        if self._peek() and (self._peek() in "*+?" or _COUNT.match(self.text, self.at)):
+            raise _UnknownSyntax
+        return repeat(part, least, most)
+
+    def _atom(self) -> Tree:
+        char = self._peek()
+        if char == "(":
+            return self._group()
+        if char == "[":
+            return self._set()
+        if char == "\\":
+            return self._escape()
+        self.at += 1
+        if char == ".":
+            return OneOf(ALL_ASCII if self.dot_all else ALL_ASCII - {10}, True)
+        if char in ("^", "$"):
+            return EMPTY
+        if char in ("*", "+", "?") or (char == "{" and self._peek() == ","):
+            raise _UnknownSyntax
+        return character(char, self.fold)
+
+    def _group(self) -> Tree:
+        before = self.fold, self.dot_all
+        flags = self._take(_FLAGS)
+        if flags is not None:
+            for letters, on in ((flags[1], True), (flags[2] or "", False)):
+                self.fold = on if "i" in letters else self.fold
+                self.dot_all = on if "s" in letters else self.dot_all
+            if flags[3] == ")":  # in force until the end of the group around it
+                if self._peek() and self._peek() in "*+?{":
+                    raise _UnknownSyntax  # RE2 repeats what stands before the flags
+                return EMPTY
+        elif self._take(_NAMED) is None:
+            if self.text.startswith("(?", self.at):
+                raise _UnknownSyntax
+            self.at += 1
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise _UnknownSyntax
+        tree = self._choices()
+        if self._peek() != ")":
+            raise _UnknownSyntax
+        self.at += 1
+        self.depth -= 1
+        self.fold, self.dot_all = before
+        return tree
+
+    def _escape(self) -> Tree:
+        self.at += 1
+        char = self._peek()
+        if char and char in "bBAz":
+            self.at += 1
+            return EMPTY
+        if char == "C":
+            self.at += 1
+            return AnyByte()
+        members = CharacterSet()
+        if self._add_class(members):
+            return members.tree(False, self.fold)
+        return character(chr(self._escaped_code()), self.fold)
+
+    def _add_class(self, members: CharacterSet) -> bool:
+        r"""Read what stands after a backslash as \d, \W, \pN ... into the set, if it is that."""
+        char = self._peek()
+        if char and char.lower() in PERL and char.isascii():
+            self.at += 1
+            codes = PERL[char.lower()]
+            members.exact(codes if char.islower() else ALL_ASCII - codes, char.isupper())
+            return True
+        if self._take(_PROPERTY) is not None:
+            members.unknown()
+            return True
+        return False
+
+    def _escaped_code(self) -> int:
+        r"""Read what stands after a backslash as one character."""
+        found = self._take(_HEX)
+        if found is not None:
+            code = int(found[1] or found[2], 16)
+            if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+                raise _UnknownSyntax
+            return code
+        char = self._peek()
+        self.at += 1
+        if char in _ESCAPED:
+            return ord(_ESCAPED[char])
+        if not char or not char.isascii() or char.isalnum() or char == "_":
+            raise _UnknownSyntax
+        return ord(char)
+
+    def _set(self) -> Tree:
+        self.at += 1
+        negated = self._peek() == "^"
+        self.at += negated
+        members = CharacterSet()
+        first = True
+        while first or self._peek() != "]":
+            if self.at >= len(self.text):
+                raise _UnknownSyntax
+            first = False
+            posix = self._take(_POSIX_CLASS)
+            if posix is not None:
+                codes = POSIX.get(posix[2])
+                if codes is None:
+                    raise _UnknownSyntax
+                members.exact(ALL_ASCII - codes if posix[1] else codes, bool(posix[1]))
+                continue
+            if self._peek() == "\\":
+                self.at += 1
+                if self._add_class(members):
+                    continue
+                self.at -= 1
+            low = high = self._set_code()
+            if self._peek() == "-" and self.text[self.at + 1 : self.at + 2] != "]":
+                self.at += 1
+                high = self._set_code()
+            if high < low:
+                raise _UnknownSyntax
+            members.add(low, high)
+        self.at += 1
+        return members.tree(negated, self.fold)
+
+    def _set_code(self) -> int:
+        char = self._peek()
+        if not char:
+            raise _UnknownSyntax
+        self.at += 1
+        if char == "\\":
+            return self._escaped_code()
+        return ord(char)
