@@ -1,4 +1,4 @@
-// Cuts a query into tokens as the server does (`ess_ray/language.py`), for colours, completion, highlighting and edits.
+// Cuts a query into tokens as the server does (`ess_ray/language`), for colours, completion, highlighting and edits.
 // The server decides what is valid: here every text gives tokens, and what is not whole is marked as broken.
 
 export type TokenKind =
