@@ -1,40 +1,18 @@
-"""The typed settings: `ess.yaml` and `ESS_` variables as one tree, unknown names refused, secrets never printed.
+"""The sections of the settings, each a frozen model: what can be set, its default, its bounds.
 
-May live here: what can be set, its default, its bounds, where it is read from. May not: what is done with it, and no
-option that nothing reads. The composition root turns sections into the limits of ingest and search by `as_limits()`.
+May live here: one section's values, and how they become the arguments of what they limit. May not: where they come
+from, and what concerns two sections.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
-import yaml
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import DEFAULT_TENANT, check_tenant
 
-PREFIX: Final = "ESS_"
-NESTING: Final = "__"
-CONFIG_VARIABLE: Final = "ESS_CONFIG"
-"""Names the settings file; unset: `ess.yaml` in the current folder, if there is one."""
-CONFIG_FILE: Final = "ess.yaml"
 _MIB: Final = 1024 * 1024
 _YEAR_S: Final = 365.25 * 86_400
 
@@ -271,155 +249,3 @@ class Maintenance(_Section):
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `compaction.CompactionPolicy`."""
         return self.model_dump()
-
-
-class Settings(BaseSettings):
-    """The whole tree. Make it with `load`, which turns what is wrong into BadRequest."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter=NESTING,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        nested_model_default_partial_update=True,
-    )
-
-    data_dir: Path = Path("ess-data")
-    url: str = "http://127.0.0.1:8000"
-    key: SecretStr | None = None
-    """The API key that the commands send; never printed."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["auto", "text", "json"] = "auto"
-    """JSON lines, or text for people; `auto`: text on a terminal, JSON elsewhere."""
-    http: Http = Http()
-    log: Log = Log()
-    store: Store = Store()
-    persist: Persist = Persist()
-    search: Search = Search()
-    lambda_: Annotated[Lambda, Field(validation_alias=AliasChoices("lambda", "ESS_LAMBDA"))] = Lambda()
-    """`lambda` in files and variables, which is no name in Python."""
-    results: Results = Results()
-    push: Push = Push()
-    maintenance: Maintenance = Maintenance()
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give the address as http://HOST:PORT")
-        if parts.username is not None or parts.password is not None:
-            # The URL is printed in many places.
-            raise ValueError("give the address without user and password")
-        return value.rstrip("/")
-
-    @model_validator(mode="after")
-    def _check_search_replicas(self) -> Settings:
-        if self.search.most_replicas > 1 and self.results.redis_url is None:
-            raise ValueError(
-                "search.replicas and search.max_replicas above 1 need results.redis_url: each replica answers for the "
-                "queries of all, which it can only where answers are in Redis; set it, or leave search.replicas at 1"
-            )
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order: arguments, then variables, then the file."""
-        file = _config_file.get()
-        from_file = () if file is None else (YamlConfigSettingsSource(settings_cls, yaml_file=file),)
-        return (init_settings, env_settings, *from_file)
-
-
-_config_file: ContextVar[Path | None] = ContextVar("_config_file", default=None)
-
-
-def load(**overrides: Any) -> Settings:
-    """Read the settings: `overrides` (None: not given) before `ESS_` variables before the file before defaults.
-
-    Raises BadRequest that names every wrong value and every unknown name, with the nearest known one.
-    """
-    _check_variables(os.environ)
-    file = _find_file(os.environ)
-    if file is not None:
-        _check_file(file)
-    token = _config_file.set(file)
-    try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        raise BadRequest(_explain(error)) from None
-    except ValueError as error:  # SettingsError: a section's variable that should hold JSON
-        raise BadRequest(f"the settings cannot be read: {error}") from None
-    finally:
-        _config_file.reset(token)
-
-
-def known_variables() -> list[str]:
-    """Name every `ESS_` variable there is, sorted."""
-    return sorted([CONFIG_VARIABLE, *(PREFIX + NESTING.join(path).upper() for path in _paths(Settings))])
-
-
-def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from ((name.rstrip("_"), *rest) for rest in _paths(field.annotation))
-        else:
-            yield (name,)
-
-
-def _check_variables(environ: Mapping[str, str]) -> None:
-    # pydantic-settings ignores unknown variables at the top level: a typing mistake would change nothing, silently.
-    known = known_variables()
-    wrong = [name for name in sorted(environ) if name.startswith(PREFIX) and name.upper() not in known]
-    if wrong:
-        hints = "; ".join(f"{name} is unknown{_nearest(name.upper(), known)}" for name in wrong)
-        raise BadRequest(f"environment: {hints}. Unset it or correct it; known are {', '.join(known)}")
-
-
-def _find_file(environ: Mapping[str, str]) -> Path | None:
-    named = environ.get(CONFIG_VARIABLE)
-    if named:
-        if not Path(named).is_file():
-            raise BadRequest(f"{CONFIG_VARIABLE} names {named}, which is not a file")
-        return Path(named)
-    here = Path(CONFIG_FILE)
-    return here if here.is_file() else None
-
-
-def _check_file(file: Path) -> None:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        # Only the place: the text itself may hold a secret.
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
-        raise BadRequest(f"{file} is not YAML{where}") from None
-    except OSError as error:
-        raise BadRequest(f"{file} cannot be read: {error.strerror}") from error
-    if content is not None and not isinstance(content, dict):
-        raise BadRequest(f"{file} must hold names with values, such as `http: {{port: 8000}}`")
-
-
-def _explain(error: ValidationError) -> str:
-    known = [".".join(path) for path in _paths(Settings)]
-    sections = sorted({path.split(".", maxsplit=1)[0] for path in known if "." in path})
-    told = []
-    for problem in error.errors(include_input=False, include_url=False):
-        name = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            told.append(f"{name} is unknown{_nearest(name, known + sections)}")
-        else:
-            told.append(f"{name}: {problem['msg']}")
-    return "settings: " + "; ".join(told)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else ""
