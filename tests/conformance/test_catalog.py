@@ -1,90 +1,23 @@
-"""The Catalog port, sentence by sentence, over every catalog: the fence on which exactly-once rests.
-
-`Harness` is the seam: another catalog joins with one more line in `CATALOGS`. `on_commit` strikes between a
-writer's check and its commit ("before") and once the commit took effect ("after"), so that overlaps are exact.
-"""
+"""The Catalog port, sentence by sentence, over every catalog: the fence on which exactly-once rests."""
 
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.core.errors import BadRequest, Fenced, Unavailable, UnknownOutcome
-from ess_ray.core.event import partition_of
-from ess_ray.ports import Advance, Catalog, CatalogWriter, ObjectEntry
-
-T0_US = 1_790_000_000_000_000
-HOUR_US = 3_600_000_000
-DEADLINE_S = 30.0
-
-
-def _local(request: pytest.FixtureRequest, on_commit: Callable[[str], None]) -> Catalog:
-    folder: Path = request.getfixturevalue("tmp_path")
-    return DeltaCatalog(folder / "events", on_commit=on_commit)
-
-
-def _memory(_: pytest.FixtureRequest, on_commit: Callable[[str], None]) -> Catalog:
-    return MemoryCatalog(on_commit=on_commit)
-
-
-def _s3(request: pytest.FixtureRequest, on_commit: Callable[[str], None]) -> Catalog:
-    return DeltaCatalog(request.getfixturevalue("s3_location"), on_commit=on_commit)
-
-
-CATALOGS: dict[str, Callable[[pytest.FixtureRequest, Callable[[str], None]], Catalog]] = {
-    "delta": _local,
-    "delta-s3": _s3,
-    "memory": _memory,
-}
-CANNOT_EXCLUDE = frozenset({"delta-s3"})
-"""Catalogs that cannot keep commits out: the port leaves it to them."""
-
-
-class Harness:
-    """One catalog, and what happens to the next commit (once)."""
-
-    def __init__(self, name: str, request: pytest.FixtureRequest) -> None:
-        self.name = name
-        self.strikes: dict[str, Callable[[], None]] = {}
-        self.catalog = CATALOGS[name](request, self._on_commit)
-
-    def _on_commit(self, moment: str) -> None:
-        strike = self.strikes.pop(moment, None)
-        if strike is not None:
-            strike()
-
-    def stand(self, vnode: int, log_id: str = "log") -> int | None:
-        return self.catalog.writer().next_offsets(log_id, [vnode])[vnode]
-
-    def keys_now(self) -> list[str]:
-        return sorted(entry.key for entry in self.catalog.snapshot().objects(None, None, None))
+from ess_ray.core.errors import BadRequest, Fenced, UnknownOutcome
+from ess_ray.ports import Advance, CatalogWriter
+from tests.conformance.catalogs import CANNOT_EXCLUDE, CATALOGS, DEADLINE_S, T0_US, Harness, broken, entry, stored
 
 
 @pytest.fixture(params=sorted(CATALOGS))
 def world(request: pytest.FixtureRequest) -> Harness:
     """One empty catalog of each kind."""
     return Harness(request.param, request)
-
-
-def entry(min_us: int = T0_US, max_us: int | None = None, tenant: str = "default", **changes: Any) -> ObjectEntry:
-    last_us = min_us if max_us is None else max_us
-    date, hour = partition_of(min_us)
-    key = f"tenant={tenant}/date={date}/hour={hour:02d}/{min_us}-{last_us}-{uuid.uuid4().hex}-f900-x0.parquet"
-    made = ObjectEntry(key, 4096, tenant, date, hour, 7, min_us, last_us, T0_US)
-    return replace(made, **changes)
-
-
-def broken() -> None:
-    raise Unavailable("the connection broke")
 
 
 # ------------------------------------------------------------------------------------------------------------- commits
@@ -261,154 +194,6 @@ def test_a_lost_answer_is_unknown_and_there(world: Harness) -> None:
         writer.commit("log", [entry()], {0: Advance(0, 5)})
     writer.commit("log", [entry()], {0: Advance(5, 6)})
     assert len(world.keys_now()) == 2
-
-
-# ------------------------------------------------------------------------------------------------------------ removals
-def stored(world: Harness, count: int = 2) -> list[ObjectEntry]:
-    entries = [entry(T0_US + i) for i in range(count)]
-    world.catalog.writer().commit("log", entries, {0: Advance(0, count)})
-    return entries
-
-
-def test_a_removal_replaces_objects_at_once(world: Harness) -> None:
-    old, new = stored(world, 3), entry(T0_US, T0_US + 1)
-    writer = world.catalog.writer()
-    view = writer.maintenance_view(5)
-    assert sorted(found.key for found in view.objects(None, None, None)) == world.keys_now()
-    version = writer.commit_removal([new], old[:2], 5)
-    snapshot = world.catalog.snapshot()
-    assert snapshot.version == version == view.version + 1
-    assert world.keys_now() == sorted([new.key, old[2].key])
-    assert snapshot.next_offset("log", 0) == 3
-
-
-def test_removed_objects_are_named_with_their_time(world: Harness) -> None:
-    old, writer = stored(world), world.catalog.writer()
-    assert writer.removed() == []
-    for number, gone in enumerate(old):
-        writer.maintenance_view(number)
-        writer.commit_removal([], [gone], number)
-    named = world.catalog.writer().removed()
-    assert sorted(gone.key for gone in named) == sorted(gone.key for gone in old)
-    assert all(gone.removed_us > T0_US for gone in named)
-    assert writer.removed() == named
-
-
-@pytest.mark.parametrize("buckets", [(7, 7), (7, 8)])
-def test_of_two_compactions_of_one_object_one_commits(world: Harness, buckets: tuple[int, int]) -> None:
-    (old,) = stored(world, 1)
-    one, two, new = world.catalog.writer(), world.catalog.writer(), entry()
-    one.maintenance_view(buckets[0])
-    two.maintenance_view(buckets[1])
-    one.commit_removal([new], [old], buckets[0])
-    with pytest.raises((Fenced, UnknownOutcome)):
-        two.commit_removal([entry()], [old], buckets[1])
-    assert world.keys_now() == [new.key]
-
-
-def test_removals_that_only_share_their_bucket_conflict(world: Harness) -> None:
-    stored(world, 1)
-    one, two, new = world.catalog.writer(), world.catalog.writer(), entry()
-    one.maintenance_view(7)
-    two.maintenance_view(7)
-    one.commit_removal([new], [], 7)
-    with pytest.raises((Fenced, UnknownOutcome)):
-        two.commit_removal([entry()], [], 7)
-    assert new.key in world.keys_now()
-    assert len(world.keys_now()) == 2
-
-
-def test_a_compaction_at_the_commit_point_of_another_is_refused(world: Harness) -> None:
-    (old,) = stored(world, 1)
-    slow, fast, new = world.catalog.writer(), world.catalog.writer(), entry()
-
-    def overtake() -> None:
-        fast.maintenance_view(7)
-        fast.commit_removal([new], [old], 7)
-
-    slow.maintenance_view(7)
-    world.strikes["before"] = overtake
-    with pytest.raises(UnknownOutcome):
-        slow.commit_removal([entry()], [old], 7)
-    assert world.keys_now() == [new.key]
-
-
-def test_a_view_is_not_refreshed_by_anything(world: Harness) -> None:
-    """The doubling that was measured: list, refresh, read n, commit. A view goes with its own n and version."""
-    (old,) = stored(world, 1)
-    slow, fast, new = world.catalog.writer(), world.catalog.writer(), entry()
-    slow.maintenance_view(7)
-    fast.maintenance_view(7)
-    fast.commit_removal([new], [old], 7)
-    slow.next_offsets("log", [0])
-    slow.snapshot()
-    slow.commit("log", [], {1: Advance(0, 0)})
-    slow.removed()
-    with pytest.raises((Fenced, UnknownOutcome)):
-        slow.commit_removal([entry()], [old], 7)
-    assert world.keys_now() == [new.key]
-
-
-def test_a_removal_needs_a_view_of_its_bucket_and_a_view_serves_once(world: Harness) -> None:
-    old, writer = stored(world), world.catalog.writer()
-    with pytest.raises(Fenced):
-        writer.commit_removal([], old[:1], 1)
-    writer.maintenance_view(1)
-    with pytest.raises(Fenced):
-        writer.commit_removal([], old[:1], 2)
-    writer.maintenance_view(1)
-    writer.commit_removal([], old[:1], 1)
-    with pytest.raises(Fenced):
-        writer.commit_removal([], old[1:], 1)
-    assert world.keys_now() == [old[1].key]
-
-
-def test_only_objects_of_the_view_are_removed(world: Harness) -> None:
-    old, writer = stored(world), world.catalog.writer()
-    writer.maintenance_view(1)
-    with pytest.raises(Fenced):
-        writer.commit_removal([entry()], [entry()], 1)
-    assert world.keys_now() == sorted(found.key for found in old)
-
-
-def test_a_removal_and_a_flush_into_one_partition_both_commit(world: Harness) -> None:
-    (old,) = stored(world, 1)
-    compactor, writer, new, flushed = world.catalog.writer(), world.catalog.writer(), entry(), entry()
-    compactor.maintenance_view(7)
-    writer.commit("log", [flushed], {0: Advance(1, 2)})
-    compactor.commit_removal([new], [old], 7)
-    assert world.keys_now() == sorted([new.key, flushed.key])
-    assert world.stand(0) == 2
-
-
-def test_a_removal_between_check_and_commit_of_a_flush_lets_both_in(world: Harness) -> None:
-    (old,) = stored(world, 1)
-    compactor, writer, new, flushed = world.catalog.writer(), world.catalog.writer(), entry(), entry()
-
-    def remove() -> None:
-        compactor.maintenance_view(7)
-        compactor.commit_removal([new], [old], 7)
-
-    world.strikes["before"] = remove
-    writer.commit("log", [flushed], {0: Advance(1, 2)})
-    assert world.keys_now() == sorted([new.key, flushed.key])
-    assert world.stand(0) == 2
-
-
-def test_a_lost_answer_of_a_removal_is_unknown_and_starts_over(world: Harness) -> None:
-    (old,) = stored(world, 1)
-    writer, new = world.catalog.writer(), entry()
-    writer.maintenance_view(7)
-    world.strikes["after"] = broken
-    with pytest.raises(UnknownOutcome):
-        writer.commit_removal([new], [old], 7)
-    with pytest.raises(Fenced):
-        writer.commit_removal([entry()], [old], 7)
-    view = writer.maintenance_view(7)
-    assert [found.key for found in view.objects(None, None, None)] == [new.key]
-    with pytest.raises(Fenced):
-        writer.commit_removal([entry()], [old], 7)
-    assert world.keys_now() == [new.key]
 
 
 # ----------------------------------------------------------------------------------------------------------- snapshots

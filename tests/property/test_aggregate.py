@@ -40,7 +40,7 @@ from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
-from tests.property.test_filter import BOUNDS, FIELDS, ROWS, T0_US, TREES, table_of, wanted
+from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, table_of, wanted
 from tests.property.test_search import Shuffled
 
 MANY = settings(

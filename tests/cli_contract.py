@@ -1,0 +1,133 @@
+"""A server that answers the commands as the contract says, and keeps what it was sent.
+
+May live here: requests to prepared answers. May not: what a command prints of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from click.testing import Result
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+class Contract:
+    """Just enough of the HTTP contract: keeps what was pushed, and answers queries with prepared pages."""
+
+    def __init__(self) -> None:
+        self.pushed: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.queries: list[dict[str, Any]] = []
+        self.cancelled = threading.Event()
+        self.polled = threading.Event()
+        self.refusals: list[Response] = []
+        self.pages: list[dict[str, Any]] = [page("done")]
+        self.compacted: list[dict[str, Any]] = []
+        self.compactions: list[dict[str, Any]] = []
+        self.healthy = True
+        self.reasons: list[str] = []
+        self.app = Starlette(
+            routes=[
+                Route("/push/v1/events", self.push, methods=["POST"]),
+                Route("/{part}/healthz", self.health),
+                Route("/search/v1/queries", self.query, methods=["POST"]),
+                Route("/search/v1/queries/q1", self.poll, methods=["GET"]),
+                Route("/search/v1/queries/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/aggregations", self.query, methods=["POST"]),
+                Route("/search/v1/aggregations/q1", self.poll, methods=["GET"]),
+                Route("/search/v1/aggregations/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/fields", self.fields),
+                Route("/search/v1/fields/{name:path}/values", self.fields),
+                Route("/search/v1/flush", self.flush, methods=["POST"]),
+                Route("/search/v1/compact", self.compact, methods=["POST"]),
+                Route("/search/v1/status", self.status),
+            ]
+        )
+
+    async def push(self, request: Request) -> Response:
+        body = await request.body()
+        self.keys.append(request.headers["idempotency-key"])
+        if self.refusals:
+            return self.refusals.pop(0)
+        events = [orjson.loads(line) for line in body.splitlines()]
+        bad = [i for i, event in enumerate(events) if event["message"] == "bad"]
+        if len(bad) == len(events):
+            return problem(400, "every event is invalid")
+        self.pushed += [event for event in events if event["message"] != "bad"]
+        rejected = [{"index": i, "reason": "it is bad"} for i in bad]
+        return JSONResponse({"accepted": len(events) - len(bad), "rejected": rejected}, 202)
+
+    async def health(self, request: Request) -> Response:
+        return (
+            JSONResponse({"status": "ok"}) if self.healthy else problem(503, f"{request.path_params['part']} is down")
+        )
+
+    async def query(self, request: Request) -> Response:
+        body = await request.json()
+        self.queries.append(body)
+        if body["query"] == "a AND (b":
+            return problem(400, "a closing bracket is missing", position=6)
+        if body["start"] == "yesterday":
+            return problem(400, "yesterday is no time")
+        return JSONResponse({"id": "q1", "state": "running"}, 201)
+
+    async def poll(self, request: Request) -> Response:
+        self.polled.set()
+        at = int(request.query_params["cursor"].removeprefix("r") or 0)
+        return JSONResponse({**self.pages[min(at, len(self.pages) - 1)], "cursor": f"r{at + 1}"})
+
+    async def cancel(self, _: Request) -> Response:
+        self.cancelled.set()
+        return JSONResponse(page("cancelled"))
+
+    async def fields(self, request: Request) -> Response:
+        self.queries.append(dict(request.query_params))
+        if request.query_params["query"] == "(":
+            return problem(400, "it is never closed", position=0)
+        whole = {"rows": 40, "complete": not self.reasons, "incomplete": self.reasons, "elapsed_ms": 1}
+        name = request.path_params.get("name")
+        if name is not None:
+            return JSONResponse({"field": name, "values": [{"value": "a\tb\n", "count": 30}], "distinct": 1, **whole})
+        return JSONResponse({"fields": [{"name": "level", "kind": "column", "count": 30}], **whole})
+
+    async def flush(self, _: Request) -> Response:
+        return JSONResponse({"rows": 1234, "objects": 2})
+
+    async def compact(self, request: Request) -> Response:
+        self.compactions.append(await request.json())
+        return JSONResponse(self.compacted.pop(0))
+
+    async def status(self, _: Request) -> Response:
+        return JSONResponse({"vnodes": 8, "pool": {"actors": 2, "note": "[bold]x"}})
+
+
+def problem(status: int, detail: str, **more: Any) -> Response:
+    content = {"type": "about:blank", "title": "No", "status": status, "detail": detail, **more}
+    return JSONResponse(content, status, media_type="application/problem+json")
+
+
+def compacted(count: int, more: bool = False, skipped: tuple[dict[str, str], ...] = ()) -> dict[str, Any]:
+    merged = {"merged_objects": 3 * count, "new_objects": count, "rows": 30, "bytes_before": 300, "bytes_after": 200}
+    expired = {"expired_objects": 1, "expired_rows": 10, "expired_bytes": 100}
+    return {**merged, **expired, "skipped": skipped, "more": more, "before_us": 77}
+
+
+def page(state: str, *messages: str, incomplete: tuple[str, ...] = (), complete: bool | None = None) -> dict[str, Any]:
+    events = [
+        {"timestamp": "2026-11-24T10:00:00.000000Z", "level": "ERROR", "severity_number": 17, "service": "s"}
+        | {"host": None, "message": message, "attributes": {"region": "eu"}}
+        for message in messages
+    ]
+    done = not incomplete if complete is None else complete
+    told = {"objects_total": 2, "objects_done": 1, "objects_pruned": 0, "rows_matched": len(messages)}
+    return {"id": "q1", "state": state, "events": events, "progress": told, "complete": done, "incomplete": incomplete}
+
+
+Ess = Callable[..., Result]
+"""Runs a command against the server: its arguments, and `stdin`."""

@@ -1,0 +1,96 @@
+"""`ess push` against a server that answers as the contract says: what is sent, printed, and the exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from starlette.responses import JSONResponse
+
+from ess_ray.cli import main
+from tests.cli_contract import Contract, Ess, problem
+
+
+def test_push_sends_lines_and_prints_how_to_find_them(ess: Ess, server: Contract, tmp_path: Path) -> None:
+    file = tmp_path / "app.log"
+    file.write_text("".join(f"2026-11-24T10:00:{i % 60:02d}Z line {i}\n" for i in range(2500)))
+    done = ess("push", str(file), "--service", "my app")
+    assert done.exit_code == 0
+    assert sorted(e["message"][21:] for e in server.pushed) == sorted(f"line {i}" for i in range(2500))
+    assert len(set(server.keys)) == 3
+    assert "2,500 accepted, 0 rejected" in done.stdout
+    assert "from 2026-11-24T10:00:00.000000Z to 2026-11-24T10:00:59.000000Z" in done.stdout
+    assert re.search(r"""ess search 'service:"my app"' --since 2026-\S+ --until 2026-\S+:59\.000001Z""", done.stdout)
+
+
+def test_the_same_file_gives_the_same_keys_and_standard_input_does_not(
+    ess: Ess, server: Contract, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text('{"message":"a"}\n')
+    for _ in range(2):
+        assert ess("push", str(file)).exit_code == 0
+        assert ess("push", "-", stdin='{"message":"a"}\n').exit_code == 0
+    assert server.keys[0] == server.keys[2]
+    assert len(set(server.keys)) == 3
+    assert all(len(key.encode()) <= 100 for key in server.keys)
+
+
+def test_a_refused_batch_is_sent_again_under_its_key(ess: Ess, server: Contract) -> None:
+    server.refusals = [JSONResponse({"detail": "busy"}, code, headers={"Retry-After": "0"}) for code in (503, 429, 500)]
+    done = ess("push", "-", "--json", stdin="a line\n")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["accepted"] == 1
+    assert len(server.keys) == 4
+    assert len(set(server.keys)) == 1
+
+
+def test_rejected_events_are_named_by_their_line(ess: Ess, server: Contract) -> None:
+    lines = ['{"message":"a"}', "", '{"message":"bad"}', "no json", '{"message":"b"}']
+    done = ess("push", "-", "--json", stdin="\n".join(lines))
+    told = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert (told["accepted"], told["rejected"]) == (2, 2)
+    assert sorted(one["position"] for one in told["rejections"]) == [3, 4]
+    done = ess("push", "-", stdin='{"message":"bad"}')
+    assert done.exit_code == 1
+    assert "every event is invalid" in done.stderr
+
+
+def test_a_refusal_that_will_not_change_ends_the_push(ess: Ess, server: Contract) -> None:
+    server.refusals = [problem(415, "no such encoding")]
+    done = ess("push", "-", stdin="a line\n")
+    assert done.exit_code == 1
+    assert "no such encoding" in done.stderr
+    assert "0 accepted" in done.stdout
+
+
+def test_what_was_acknowledged_before_a_failure_is_told(ess: Ess, server: Contract, tmp_path: Path) -> None:
+    whole = gzip.compress(b"".join(b"%d %s\n" % (i, os.urandom(40).hex().encode()) for i in range(5000)))
+    file = tmp_path / "cut.log.gz"
+    file.write_bytes(whole[: len(whole) * 3 // 4])
+    done = ess("push", str(file), "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["accepted"] == len(server.pushed) > 0
+    assert "cut.log.gz cannot be read to its end" in done.stderr
+
+
+def test_an_empty_input_is_done(ess: Ess, server: Contract) -> None:
+    done = ess("push", "-", "--json", stdin="")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["accepted"] == 0
+    assert not server.keys
+
+
+@pytest.mark.parametrize("arguments", [["push"], ["push", "no-such-file"], ["push", "-", "--format", "csv"], ["fly"]])
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_a_form_that_is_not_there_is_2(ess: Ess) -> None:
+    assert ess("push", "-", "--format", "json", stdin="no json").exit_code == 2
