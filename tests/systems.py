@@ -237,9 +237,10 @@ def persist_actors(system: System) -> list[psutil.Process]:
     return titled(system, "PersistActor")
 
 
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
+def wait_until(condition: Callable[[], Any], what: str | Callable[[], str], deadline_s: float = DEADLINE_S) -> Any:
+    """Ask until the condition holds, and give what it gave; fails with `what`, which may be found out only then."""
+    deadline = time.monotonic() + deadline_s
     while not (found := condition()):
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what if isinstance(what, str) else what()
         time.sleep(0.05)
     return found

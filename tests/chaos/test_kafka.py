@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +16,11 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.ports import Record
 from infra.kafka.cluster import Broker, KafkaCluster
 from tests.kafka_server import kafka_cluster, opened, read_all
+from tests.waiting import until
 
 VNODES = 6
 WRITERS = 4
-
-
-async def until(what: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not await what():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        await asyncio.sleep(0.1)
+DEADLINE_S = 60.0
 
 
 class Writers:
@@ -66,7 +59,7 @@ class Writers:
             assert not ended, [task.exception() for task in ended]
             return all(now - then >= count for now, then in zip(self._per_vnode(), before, strict=True))
 
-        await until(came)
+        await until(came, "too little was acknowledged", DEADLINE_S)
 
     def _per_vnode(self) -> list[int]:
         return [sum(vnode == of for of, _ in self.acks) for vnode in range(VNODES)]
@@ -102,7 +95,7 @@ async def test_acknowledged_records_survive_the_loss_of_any_one_broker(tmp_path:
                 for vnode in range(VNODES):
                     assert await read_all(reader, vnode)
                 await asyncio.to_thread(cluster.restart, broker)
-                await until(lambda broker=broker: in_sync(cluster, settings.topic, broker))
+                await until(lambda broker=broker: in_sync(cluster, settings.topic, broker), "not in sync", DEADLINE_S)
             await writers.stop()
             there = {(v, r.offset): r.value for v in range(VNODES) for r in await read_all(reader, v)}
             lost = {at: value for at, value in writers.acks.items() if there.get(at) != value}
@@ -153,4 +146,4 @@ async def test_one_broker_of_three_acknowledges_nothing(tmp_path: Path) -> None:
                 (answer,) = await asyncio.gather(log.append(everywhere), return_exceptions=True)
                 return isinstance(answer, list)
 
-            await until(taken)
+            await until(taken, "no append was taken", DEADLINE_S)

@@ -23,6 +23,7 @@ from tests.hosts import REPOSITORY, Host, hosts, shell_of
 from tests.kafka_server import kafka_cluster
 from tests.redis_server import redis_server
 from tests.servers import ADMIN, s3_server
+from tests.systems import wait_until
 
 PORT = 8000
 DEADLINE_S = 240.0
@@ -117,23 +118,20 @@ class Cluster:
 
     def deploy(self) -> None:
         self.head.run(f"{AUTHENTICATED} serve deploy {REPOSITORY}/infra/ray/serve.yaml {DASHBOARD}")
-        until(lambda: self.healthy(self.head), "it does not come up", self.told)
+        self.await_health("it does not come up")
 
-    def told(self) -> str:
-        return self.head.run(f"{AUTHENTICATED} serve status {DASHBOARD}")
+    def await_health(self, what: str) -> None:
+        """Wait until the head serves; else fails with `what` and what Serve says."""
+        wait_until(
+            lambda: self.healthy(self.head),
+            lambda: f"{what} {self.head.run(f'{AUTHENTICATED} serve status {DASHBOARD}')}",
+            DEADLINE_S,
+        )
 
     def pool(self) -> dict[str, tuple[str, str]]:
         """Give of each actor of the pool: Ray's id, and the address of its node."""
         rows = [line.split() for line in self.on_ray(LIST_POOL).splitlines()]
         return {name: (actor, address) for name, actor, address in rows}
-
-
-def until(condition: Any, what: str, told: Any = lambda: "") -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} {told()}"
-        time.sleep(0.2)
-    return found
 
 
 def make_key(environment: dict[str, str]) -> str:
@@ -205,7 +203,9 @@ def bring_up(cluster: Cluster, folder: Path) -> None:
 
 def test_a_lost_node_costs_no_event_and_no_answer(cluster: Cluster) -> None:
     cluster.deploy()
-    serving = until(lambda: [worker for worker in cluster.workers if cluster.healthy(worker)], "no worker serves HTTP")
+    serving = wait_until(
+        lambda: [worker for worker in cluster.workers if cluster.healthy(worker)], "no worker serves HTTP", DEADLINE_S
+    )
     cluster.push(serving[0])
     assert sorted(cluster.search(cluster.head)) == sorted(cluster.acknowledged)
     for _ in range(5):
@@ -226,7 +226,7 @@ def test_a_lost_node_costs_no_event_and_no_answer(cluster: Cluster) -> None:
     for _ in range(10):
         cluster.push(cluster.head)
     assert sorted(cluster.search(cluster.head)) == sorted(cluster.acknowledged)
-    until(lambda: cluster.healthy(cluster.head), "the pool was not completed", cluster.told)
+    cluster.await_health("the pool was not completed")
     healed = cluster.pool()
     assert len(healed) == 1 + PERSIST_ACTORS, healed
     assert lost.address not in {address for _, address in healed.values()}

@@ -26,6 +26,7 @@ from ess_ray.core.errors import BadRequest, Conflict, DataLoss, EssError, Unavai
 from ess_ray.ports import MAX_RECORD_BYTES, LogRead, Record
 from infra.kafka.cluster import KafkaCluster, free_ports
 from tests.kafka_server import kafka_cluster, opened, read_all
+from tests.waiting import until
 
 VNODES = 2
 
@@ -71,12 +72,6 @@ async def values(log: KafkaLog, vnode: int = 0) -> list[bytes]:
     return [record.value for record in await read_all(log, vnode)]
 
 
-async def until(what: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not await what():
-        assert time.monotonic() < deadline, "it did not come to pass"
-
-
 async def raises(call: Callable[[], Awaitable[object]], error: type[EssError], match: str) -> None:
     """Call until it raises."""
 
@@ -84,7 +79,7 @@ async def raises(call: Callable[[], Awaitable[object]], error: type[EssError], m
         (raised,) = await asyncio.gather(call(), return_exceptions=True)
         return isinstance(raised, error) and match in raised.message
 
-    await until(refused)
+    await until(refused, f"it raised no {error.__name__} with {match!r}")
 
 
 # ------------------------------------------------------------------------------------------------------- the topic
@@ -323,7 +318,7 @@ async def test_control_records_are_holes(log: KafkaLog, settings: KafkaSettings)
     async def ended() -> bool:
         return (await log.end_offsets())[0] == 7
 
-    await until(ended)  # the last marker may come after the commit's answer
+    await until(ended, "a marker is missing")  # the last marker may come after the commit's answer
     assert await values(log) == [b"a", b"t0", b"t1", b"t2"]
     read = await log.read(0, 2, 1 << 20)
     assert [r.offset for r in read.records] == [3, 5]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,16 +18,10 @@ from ess_ray.record import RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System
+from tests.waiting import until
 from tests.worlds import batch_of
 
 DEADLINE_S = 20.0
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.01)
 
 
 def actor_on(log: MemoryLog, data_dir: Path, **limits: int) -> PersistActor:
@@ -72,11 +64,12 @@ async def test_a_loop_that_dies_is_told_by_ping(tmp_path: Path) -> None:
     actor = actor_on(log, tmp_path)
     await actor.assign([0])
     await append(log, "a")
-    deadline = time.monotonic() + DEADLINE_S
-    while (failure := (await actor.ping())["failure"]) is None:
-        assert time.monotonic() < deadline, "the loop died in silence"
-        await asyncio.sleep(0.01)
-    assert "the poll loop died: RuntimeError: a bug" in failure
+
+    async def failure() -> str | None:
+        told: str | None = (await actor.ping())["failure"]
+        return told
+
+    assert "the poll loop died: RuntimeError: a bug" in await until(failure, "the loop died in silence")
     await actor.close()
 
 

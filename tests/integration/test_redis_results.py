@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +13,10 @@ from ess_ray.adapters.redis_results import CHUNK_ROWS, RedisResultStore
 from ess_ray.core.errors import Conflict, NotFound, Unavailable
 from ess_ray.ports import AnswerState
 from tests.redis_server import PASSWORD, RedisServer, redis_server
+from tests.waiting import until
 
 RUNNING = AnswerState("running", {"rows_matched": 1}, False, ("one object is missing",), 0)
 DONE = AnswerState("done", {"rows_matched": 1}, True, (), 1)
-DEADLINE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +45,6 @@ def rows(make_events: Any, t0_us: int) -> Callable[[int, int], pa.Table]:
     return lambda first, count: make_events(
         [t0_us + i for i in range(first, first + count)], [str(i) for i in range(first, first + count)]
     )
-
-
-async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := await condition()):
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
-    return found
 
 
 async def test_any_replica_reads_what_one_writes(make: Any, rows: Any) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -28,6 +26,7 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.wiring import System
 from ess_ray.search.hedge import HedgeLimits
 from tests.rays import local_ray
+from tests.waiting import until
 
 DEADLINE_S = 60.0
 (METRICS_PORT,) = free_ports(1)
@@ -70,14 +69,6 @@ def stored(tmp_path: Path, make_events: Callable[..., pa.Table], t0_us: int) -> 
 
 async def offsets(executor: RayScanExecutor, tasks: list[ScanTask]) -> list[tuple[int, list[int]]]:
     return [(index, result.rows.column("offset").to_pylist()) async for index, result in executor.run(tasks)]
-
-
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.02)
-    return found
 
 
 def scanning(what: str = "") -> list[psutil.Process]:
@@ -129,7 +120,7 @@ async def test_a_straggler_is_overtaken_by_its_second_copy_once_a_cpu_is_free(st
             seen.append((index, result.rows.column("offset").to_pylist()))
 
     answer = asyncio.create_task(search())
-    (first,) = await until(lambda: len(seen) == 2 and scanning("2 objects"), "the third task did not start")
+    (first,) = await until(lambda: len(seen) == 2 and scanning("2 objects"), "the third task did not start", DEADLINE_S)
     # It cannot end before the pipe is gone, and from here on it does nothing at all: a process that hangs.
     first.send_signal(signal.SIGSTOP)
     try:
@@ -140,7 +131,7 @@ async def test_a_straggler_is_overtaken_by_its_second_copy_once_a_cpu_is_free(st
     finally:
         first.send_signal(signal.SIGCONT)
     assert sorted(seen) == [(0, [0]), (1, [1]), (2, [2, 3])], "each task once"
-    await until(lambda: not scanning(), "the straggler still runs")
+    await until(lambda: not scanning(), "the straggler still runs", DEADLINE_S)
 
 
 async def test_closing_a_run_frees_its_tasks_even_those_in_native_code(stored: Stored) -> None:
@@ -149,11 +140,11 @@ async def test_closing_a_run_frees_its_tasks_even_those_in_native_code(stored: S
         replace_by_pipe(stored.path(task.entries[0]))
     executor = RayScanExecutor(stored.system)
     answer = asyncio.create_task(offsets(executor, tasks))
-    await until(lambda: len(scanning()) == 2, "the tasks did not start")
+    await until(lambda: len(scanning()) == 2, "the tasks did not start", DEADLINE_S)
     answer.cancel()
     with pytest.raises(asyncio.CancelledError):
         await answer
-    await until(lambda: not scanning(), "cancelled tasks still run")
+    await until(lambda: not scanning(), "cancelled tasks still run", DEADLINE_S)
     assert await offsets(executor, [stored.task(9)]) == [(0, [9])], "the next search has the machine"
 
 
@@ -181,11 +172,9 @@ async def test_what_searches_cost_stands_among_rays_metrics() -> None:
             except httpx.TransportError:
                 return {}
             lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith("ray_ess_search_")]
-            return {line[0].partition("{")[0].removeprefix("ray_ess_search_"): float(line[2]) for line in lines}
+            costs = {line[0].partition("{")[0].removeprefix("ray_ess_search_"): float(line[2]) for line in lines}
+            return costs if costs.get("seconds_count") else {}
 
-        deadline = time.monotonic() + DEADLINE_S
-        while not (found := await told()).get("seconds_count"):
-            assert time.monotonic() < deadline, "no metrics came"
-            await asyncio.sleep(0.1)
+        found = await until(told, "no metrics came", DEADLINE_S)
     assert {name: found[f"{name}_total"] for name in expected} == expected
     assert found["rows_matched_total"] == 6

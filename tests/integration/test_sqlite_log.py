@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ess_ray.adapters.sqlite_file import PAGE_BYTES, LogFile
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.core.errors import BadRequest, CorruptData, DataLoss, Unavailable
 from ess_ray.ports import Record, StoredRecord
+from tests.waiting import until
 
 VNODES = 4
 ROOT = Path(ess_ray.__file__).parents[1]
@@ -101,13 +102,6 @@ async def read_all(log: SqliteLog, vnode: int) -> list[StoredRecord]:
         found += read.records
         position = read.next_offset
     raise AssertionError
-
-
-async def until(what: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        await asyncio.sleep(0.005)
 
 
 def size(path: Path) -> int:
@@ -200,7 +194,7 @@ async def test_a_restart_keeps_the_name_and_goes_on_after_a_full_trim(path: Path
         log_id = await log.log_id()
         await log.append([Record(1, b"x", (("h", b"v"),))] * 10)
         await log.committed({1: 10})
-        await until(lambda: log.backlog_bytes() == 0)
+        await until(lambda: log.backlog_bytes() == 0, "records stayed")
     for i in range(3):
         async with opened(path) as log:
             assert await log.log_id() == log_id
@@ -217,7 +211,7 @@ async def test_a_trim_that_was_cut_off_is_finished_by_the_next_owner(path: Path)
     db.close()
     async with opened(path) as log:
         assert [r.offset for r in await read_all(log, 0)] == list(range(2990, 3000))
-        await until(lambda: log.backlog_bytes() == 10 * 1000)
+        await until(lambda: log.backlog_bytes() == 10 * 1000, "the trim was not finished")
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*) FROM records").fetchone() == (10,)
     db.close()
@@ -322,10 +316,12 @@ async def test_neither_file_grows_for_ever(path: Path) -> None:
             await asyncio.gather(*(log.append([Record(v, b"x" * 20_000)] * 5) for v in range(VNODES) for _ in range(5)))
             await log.committed(await log.end_offsets())
             assert size(path.with_name("log.sqlite-wal")) < 32 << 20
-        await until(lambda: log.backlog_bytes() == 0)
+        await until(lambda: log.backlog_bytes() == 0, "records stayed")
         assert await log.append([Record(0, b"x")]) == [30 * 25]
         beside = sqlite3.connect(path)
-        await until(lambda: beside.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_BYTES <= 1 << 20)
+        await until(
+            lambda: beside.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_BYTES <= 1 << 20, "free pages stayed"
+        )
         beside.close()
     assert size(path) < 2 << 20
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +18,9 @@ from ess_ray.search.export import PIECE_ROWS
 from ess_ray.search.run import SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World
+from tests.waiting import until
 
 Tables = Callable[..., pa.Table]
-DEADLINE_S = 30.0
 EVERYTHING = Query(limit=1)
 
 
@@ -36,13 +35,6 @@ def stored(make_events: Tables, t0_us: int, objects: int, rows: int, apart: int 
 
 def offsets(pieces: list[pa.Table]) -> list[int]:
     return [offset for piece in pieces for offset in piece.column("offset").to_pylist()]
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.01)
 
 
 def slices_under_way() -> list[asyncio.Task[Any]]:

@@ -23,6 +23,7 @@ from ess_ray.search.run import Lane, SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World, app_of
 from tests.http_server import serving
+from tests.systems import wait_until
 
 Tables = Callable[..., pa.Table]
 DEADLINE_S = 30.0
@@ -224,7 +225,7 @@ def test_too_many_at_a_time_are_told_to_wait(world: World) -> None:
                 with client.stream("GET", where) as answer:
                     return answer.status_code == 200
 
-            until(there_is_room, "the places of clients that went are still taken")
+            wait_until(there_is_room, "the places of clients that went are still taken")
 
 
 def test_a_client_that_goes_ends_the_scan(world: World) -> None:
@@ -252,18 +253,11 @@ def test_a_client_that_takes_nothing_loses_its_place(
         where = asked_of(url)
         with httpx.stream("GET", where) as answer:  # 20 MB, which no socket's buffers hold
             assert answer.status_code == 200
-            until(lambda: "broken off" in caplog.text, "it is waited for without end")
+            wait_until(lambda: "broken off" in caplog.text, "it is waited for without end")
             with pytest.raises(httpx.RemoteProtocolError):
                 answer.read()
         monkeypatch.setattr(deployed, "STALLED_S", DEADLINE_S)
         assert len(httpx.get(where).text.splitlines()) == 20_000
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 # ----------------------------------------------------------------------------------------------------------- explain

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 
 import pytest
 from fastapi import Request
@@ -17,6 +16,7 @@ from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
 from ess_ray.search import elsewhere
 from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
+from tests.waiting import until
 from tests.worlds import World
 
 DEADLINE_S = 30.0
@@ -72,12 +72,6 @@ class Rig:
     async def state(self, query_id: str) -> AnswerState:
         return await self.results.state("default", query_id)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
-
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
@@ -110,7 +104,7 @@ async def test_another_tenants_search_is_not_there_to_cancel(rig: Rig) -> None:
         with pytest.raises(NotFound):
             await searcher.cancel("theirs", query_id)
     looked = rig.results.looks
-    await rig.until(lambda: rig.results.looks > looked + 1)
+    await until(lambda: rig.results.looks > looked + 1, "nobody looks")
     assert (await rig.state(query_id)).state == "running"
 
 
@@ -137,12 +131,12 @@ async def test_a_store_that_is_away_for_a_moment_delays_a_cancel_only(rig: Rig) 
 async def test_nothing_is_looked_for_when_nothing_runs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elsewhere, "WATCH_INTERVAL_S", 0.001)
     query_id = await rig.one.start("default", Query())
-    await rig.until(lambda: rig.results.looks > 3)
+    await until(lambda: rig.results.looks > 3, "nobody looks")
     await rig.one.cancel("default", query_id)
     assert not [task for task in asyncio.all_tasks() if "watch for cancelled" in task.get_name() and not task.done()]
     again = await rig.one.start("default", Query())
     looks = rig.results.looks
-    await rig.until(lambda: rig.results.looks > looks)
+    await until(lambda: rig.results.looks > looks, "nobody looks again")
     await rig.one.cancel("default", again)
 
 

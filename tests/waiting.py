@@ -1,0 +1,27 @@
+"""Waiting on an event loop for what others do, with a deadline. Without a loop: `tests.systems.wait_until`."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+DEADLINE_S = 30.0
+
+
+async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Ask over and over until the condition, a coroutine function or a plain one, holds; gives what it gave.
+
+    Fails the test with `what` after `deadline_s`. The loop runs between two askings.
+    """
+    deadline = time.monotonic() + deadline_s
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.01)
