@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -40,6 +41,11 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """Give one broker that all tests share: use a topic of your own, and leave the broker running."""
     with kafka_cluster(tmp_path_factory.mktemp("kafka")) as cluster:
         yield cluster
+
+
+def new_topic(bootstrap: str, vnodes: int) -> KafkaSettings:
+    """Give settings for a topic that does not exist yet, on a cluster of one broker."""
+    return KafkaSettings(bootstrap, f"test-{uuid4()}", vnodes, replication=1, min_insync_replicas=1)
 
 
 @asynccontextmanager

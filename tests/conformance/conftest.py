@@ -12,14 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.ports import EventLog, InvocationSlots, ResultStore
 from ess_ray.search.pace import LocalSlots
+from tests.kafka_server import new_topic, opened
 from tests.redis_server import RedisServer, redis_server
 
 VNODES = 3
@@ -61,13 +60,8 @@ def _sqlite_log(limits: SqliteLimits) -> LogOpener:
 
 @asynccontextmanager
 async def _kafka_log(request: pytest.FixtureRequest) -> AsyncIterator[LogUnderTest]:
-    brokers = request.getfixturevalue("kafka").bootstrap
-    settings = KafkaSettings(brokers, f"test-{uuid4()}", VNODES, replication=1, min_insync_replicas=1)
-    log = KafkaLog(settings)
-    try:
+    async with opened(new_topic(request.getfixturevalue("kafka").bootstrap, VNODES)) as log:
         yield LogUnderTest(log, trims=False, dense=False)
-    finally:
-        await log.close()
 
 
 LOGS: dict[str, LogOpener] = {

@@ -25,7 +25,7 @@ from ess_ray.adapters.kafka_wire import Brokers, KafkaSettings
 from ess_ray.core.errors import BadRequest, Conflict, DataLoss, EssError, Unavailable
 from ess_ray.ports import MAX_RECORD_BYTES, LogRead, Record
 from infra.kafka.cluster import KafkaCluster, free_ports
-from tests.kafka_server import kafka_cluster, opened, read_all
+from tests.kafka_server import kafka_cluster, new_topic, opened, read_all
 from tests.waiting import until
 
 VNODES = 2
@@ -33,7 +33,7 @@ VNODES = 2
 
 @pytest.fixture
 def settings(kafka: KafkaCluster) -> KafkaSettings:
-    return KafkaSettings(kafka.bootstrap, f"test-{uuid4()}", VNODES, replication=1, min_insync_replicas=1)
+    return new_topic(kafka.bootstrap, VNODES)
 
 
 @pytest.fixture

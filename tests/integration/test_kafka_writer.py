@@ -23,6 +23,7 @@ from ess_ray.record import DecodedRecord, encode_records
 from ess_ray.search.plan import Tasks, make_plan
 from ess_ray.search.scan import run_task
 from infra.kafka.cluster import KafkaCluster
+from tests.kafka_server import new_topic, opened
 from tests.worlds import T0_US, batch_of
 
 VNODES = 2
@@ -30,14 +31,13 @@ VNODES = 2
 
 @pytest.fixture
 def settings(kafka: KafkaCluster) -> KafkaSettings:
-    return KafkaSettings(kafka.bootstrap, f"test-{uuid4()}", VNODES, replication=1, min_insync_replicas=1)
+    return new_topic(kafka.bootstrap, VNODES)
 
 
 @pytest.fixture
 async def log(settings: KafkaSettings) -> AsyncIterator[KafkaLog]:
-    log = KafkaLog(settings)
-    yield log
-    await log.close()
+    async with opened(settings) as log:
+        yield log
 
 
 class Table:

@@ -44,6 +44,18 @@ def test_the_first_copy_in_answer_order_wins(make_events: Make, t0_us: int) -> N
     assert merge.duplicates_suppressed == 1
 
 
+def merged_naively(rows: list[tuple[int, str | None]], order: Order) -> list[int]:
+    """Give the numbers of (time, id) rows in answer order; of those with one id, the first alone."""
+    ranked = sorted(((time, n, event_id) for n, (time, event_id) in enumerate(rows)), reverse=order == "newest")
+    kept: list[int] = []
+    seen: set[str] = set()
+    for _, number, event_id in ranked:
+        if event_id is None or event_id not in seen:
+            kept.append(number)
+            seen |= {event_id} if event_id else set()
+    return kept
+
+
 rows = st.lists(st.tuples(st.integers(0, 6), st.sampled_from([None, "a", "b", "c"])), max_size=12)
 
 
@@ -54,13 +66,7 @@ def test_merging_parts_is_sorting_the_whole(
 ) -> None:
     """Also when every part was cut to its own first `limit` distinct rows before (as scan tasks do)."""
     flat = [(t0_us + time, event_id) for part in parts for time, event_id in part]
-    ranked = sorted(((time, n, event_id) for n, (time, event_id) in enumerate(flat)), reverse=order == "newest")
-    expected: list[int] = []
-    seen: set[str] = set()
-    for _, number, event_id in ranked:
-        if event_id is None or event_id not in seen:
-            expected.append(number)
-            seen |= {event_id} if event_id else set()
+    expected = merged_naively(flat, order)
     merge = OrderedMerge(order, limit)
     first = 0
     for part in parts:
@@ -82,13 +88,7 @@ def test_rows_that_come_between_releases_and_what_the_bound_leaves_out_change_no
 ) -> None:
     """Parts arrive in any order; rows strictly behind the bound of the moment are left out, as later tasks do."""
     flat = [(time, event_id) for part in parts for time, event_id in part]
-    ranked = sorted(((time, n, event_id) for n, (time, event_id) in enumerate(flat)), reverse=order == "newest")
-    expected: list[int] = []
-    seen: set[str] = set()
-    for _, number, event_id in ranked:
-        if event_id is None or event_id not in seen:
-            expected.append(number)
-            seen |= {event_id} if event_id else set()
+    expected = merged_naively(flat, order)
     first, tables = 0, []
     for part in parts:
         tables.append((part, make_events([t0_us + t for t, _ in part], first=first, event_id=[e for _, e in part])))
