@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
@@ -20,6 +21,10 @@ from tests.servers import ADMIN, S3Server, ServerMissing, or_skip, s3_server
 __all__ = ["kafka"]
 
 T0_US = 1_790_000_000_000_000
+
+# An example may take its time: what else the machine does meanwhile would fail tests that are right.
+settings.register_profile("patient", parent=settings.default, deadline=None)
+settings.load_profile("patient")
 
 
 def _make_events(

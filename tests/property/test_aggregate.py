@@ -43,9 +43,7 @@ from ess_ray.search.scan import run_task
 from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, table_of, wanted
 from tests.property.test_search import Shuffled
 
-MANY = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+MANY = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 Row = dict[str, Any]
 Cells = Counter[tuple[Any, ...]]
 

@@ -152,7 +152,7 @@ class SqliteMachine(LogMachine):
 
 
 LogMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=30, suppress_health_check=list(HealthCheck)
 )
 SqliteMachine.TestCase.settings = LogMachine.TestCase.settings
 TestMemoryLog = LogMachine.TestCase

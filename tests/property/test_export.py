@@ -46,7 +46,7 @@ def naive(flat: Sequence[Event], word: str, start: int | None, end: int | None, 
     return expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @given(
     objects=st.lists(events, max_size=7),

@@ -39,9 +39,7 @@ from tests.property.oracle import (
     wanted,
 )
 
-MANY = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+MANY = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def agrees(query: Query, rows: list[dict[str, Any]], cuts: list[int]) -> None:

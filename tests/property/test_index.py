@@ -26,9 +26,7 @@ from ess_ray.core.literals import ANYTHING, AllOf, AnyOf, Formula, Text, needs, 
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
 
 T0_US = 1_790_000_000_000_000
-MANY = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+MANY = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 ORBITS = ["sSſ", "kK\u212a", "åÅ\u212b", "σςΣ", "ßẞ", "\u01c6\u01c5\u01c4", "iI", "µμΜ", "éÉ", "𐐀𐐨"]
 ALPHABET = "".join(ORBITS) + 'ıİ1_-.*+?()[]{}|\\/^$" \n\0東aAbB'
 ORBIT_OF = {char: orbit for orbit in [*ORBITS, "aA", "bB"] for char in orbit}

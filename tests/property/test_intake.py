@@ -90,7 +90,7 @@ def slow(values: list[Any], exact: bool) -> Columns:
     return odd_columns(values, NOW_US, LIMITS, exact)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(mostly_events | wild_events, max_size=6))
 def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
     body = json.dumps(events).encode()
@@ -113,7 +113,7 @@ def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
         assert pairs is None or len(dict(pairs)) == len(pairs)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.binary(max_size=60)
     | anything.map(lambda value: json.dumps(value).encode())
@@ -127,7 +127,7 @@ def test_any_bytes_give_rows_or_a_refusal(body: bytes, kind: str | None) -> None
         return  # any other exception fails the test
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "zstd"]), st.booleans())
 def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str, magic: bool) -> None:
     start = {"gzip": b"\x1f\x8b\x08\0", "zstd": b"\x28\xb5\x2f\xfd"}[encoding] if magic else b""
@@ -137,7 +137,7 @@ def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str
         return  # any other exception fails the test
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(batches)
 def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
     body = json.dumps(events).encode()
@@ -151,7 +151,7 @@ def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
     assert fast.equals(by_rules.batch)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(batches)
 def test_both_readers_of_json_give_the_same_events(events: list[Any]) -> None:
     body = json.dumps(events).encode()
@@ -186,7 +186,7 @@ plain_leaves = (
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.dictionaries(
         keys,
@@ -200,7 +200,7 @@ def test_attributes_are_flattened_as_a_naive_oracle_does(attributes: dict[str, A
     assert dict(pairs or []) == naive_flatten(attributes)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=()) | st.characters(categories=["Cs"]), max_size=12))
 def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) -> None:
     body = json.dumps([{"message": text}]).encode()  # escapes each code unit
@@ -208,7 +208,7 @@ def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) 
     assert message == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.lists(times, min_size=1, max_size=4))
 def test_columns_of_times_are_read_as_each_time_alone(values: list[Any]) -> None:
     events = [{"message": "m", "timestamp": value} for value in values]
@@ -233,7 +233,7 @@ def told(decode: Callable[[], Decoded | EssError]) -> Any:
     return rows, answer.rejected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(

@@ -47,7 +47,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.text(st.characters(), max_size=60), st.lists(PIECES, max_size=30).map("".join)))
 def test_text_is_read_or_refused_with_a_position(text: str) -> None:
     try:
@@ -139,7 +139,7 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, st.booleans())
 def test_a_tree_written_as_text_reads_back_as_itself(tree: Node, minus: bool) -> None:
     assert parse(written(tree, minus)) == tree

@@ -152,7 +152,7 @@ def _reading(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @pytest.mark.usefixtures("_reading")
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @given(

@@ -94,6 +94,6 @@ class TailExactlyOnce(ExactlyOnce):
 
 
 TailExactlyOnce.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 TestTailExactlyOnce = TailExactlyOnce.TestCase

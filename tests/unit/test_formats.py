@@ -86,7 +86,7 @@ def test_nasty_text_comes_back(make_events: Tables, name: str, size: int) -> Non
     check(name, table(make_events, NASTY * 3), size)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.parametrize("name", FORMATS)
 @given(
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=8),

@@ -129,7 +129,7 @@ def probe(schema: BaseSchema, **known: str) -> list[str]:
 
 
 def ask(operation: schemathesis.APIOperation[Any, Any, Any], mode: GenerationMode, named: dict[str, str]) -> None:
-    @settings(max_examples=MAX_EXAMPLES, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=MAX_EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def answers_as_documented(case: schemathesis.Case) -> None:
         case.path_parameters.update(named)
