@@ -4,7 +4,7 @@ import { EditorView } from '@codemirror/view'
 import { useEffect, useRef, type RefObject } from 'react'
 
 import { extensions, setError, type QueryError } from './editor'
-import styles from './SearchBar.module.css'
+import styles from './QuestionForm.module.css'
 
 interface QueryEditorProps {
   value: string

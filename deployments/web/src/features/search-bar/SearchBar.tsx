@@ -11,7 +11,7 @@ import type { View } from '../../view/view'
 import { ExplainButton } from '../explain/ExplainButton'
 import { TimeRange } from '../time-range/TimeRange'
 import { clearHistory, readHistory } from './history'
-import { QueryEditor } from './QueryEditor'
+import { QuestionForm } from './QuestionForm'
 import styles from './SearchBar.module.css'
 import { useQuestion } from './useQuestion'
 
@@ -37,57 +37,44 @@ export function SearchBar({ view, onChange, onAgain, running, onCancel, problem 
   const error = question.isRun ? question.error : null
   useShortcuts({ '/': () => editor.current?.focus(), r: () => run(view.query) })
   return (
-    <form
-      role="search"
-      className={styles.bar}
-      onSubmit={(event) => {
-        event.preventDefault()
-        run()
-      }}
+    <QuestionForm
+      question={question}
+      look={styles}
+      before={<HistoryMenu onChoose={run} />}
+      after={
+        draft !== '' && <IconButton icon="close" label="Clear the query" weight="plain" small onClick={() => run('')} />
+      }
+      controls={
+        <>
+          <TimeRange view={view} onChange={onChange} />
+          <label className={styles.executor}>
+            <span className="quiet">Executor</span>
+            <select value={view.executor} onChange={(event) => onChange({ executor: event.target.value as Executor })}>
+              {EXECUTORS.map(({ value, label }) => (
+                <option key={value} value={value}>
+                  {label}
+                </option>
+              ))}
+            </select>
+          </label>
+          <ExplainButton view={{ ...view, query: draft }} />
+          {/* Keys: else React makes one into the other, and a click on the first may submit the form as the second. */}
+          {running ? (
+            <Button key="stop" className={styles.run} onClick={onCancel} title="Stop this search (Esc)">
+              <Icon name="stop" /> Stop
+            </Button>
+          ) : (
+            <Button key="run" className={styles.run} weight="primary" type="submit" title="Run this search (Enter)">
+              <Icon name="search" /> Search
+            </Button>
+          )}
+        </>
+      }
     >
-      <div className={styles.box}>
-        <HistoryMenu onChoose={run} />
-        <QueryEditor
-          value={draft}
-          error={error}
-          errorId={errorId}
-          completion={question.completion}
-          onChange={question.setDraft}
-          onSubmit={run}
-          editor={editor}
-        />
-        {draft !== '' && (
-          <IconButton icon="close" label="Clear the query" weight="plain" small onClick={() => run('')} />
-        )}
-      </div>
-      <div className={styles.controls}>
-        <TimeRange view={view} onChange={onChange} />
-        <label className={styles.executor}>
-          <span className="quiet">Executor</span>
-          <select value={view.executor} onChange={(event) => onChange({ executor: event.target.value as Executor })}>
-            {EXECUTORS.map(({ value, label }) => (
-              <option key={value} value={value}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
-        <ExplainButton view={{ ...view, query: draft }} />
-        {/* Keys: else React makes one into the other, and a click on the first may submit the form as the second. */}
-        {running ? (
-          <Button key="stop" className={styles.run} onClick={onCancel} title="Stop this search (Esc)">
-            <Icon name="stop" /> Stop
-          </Button>
-        ) : (
-          <Button key="run" className={styles.run} weight="primary" type="submit" title="Run this search (Enter)">
-            <Icon name="search" /> Search
-          </Button>
-        )}
-      </div>
       <p id={errorId} className={styles.error} role="alert">
         {error?.message}
       </p>
-    </form>
+    </QuestionForm>
   )
 }
 

@@ -4,7 +4,7 @@ import { Button } from '../../ui/Button'
 import { Icon } from '../../ui/Icon'
 import { useShortcuts } from '../../ui/shortcuts'
 import type { View } from '../../view/view'
-import { QueryEditor } from '../search-bar/QueryEditor'
+import { QuestionForm } from '../search-bar/QuestionForm'
 import { useQuestion } from '../search-bar/useQuestion'
 import styles from './TailBar.module.css'
 
@@ -22,44 +22,31 @@ interface TailBarProps {
 
 export function TailBar({ view, onChange, onAgain, problem, held, onPause, isOver, onStop }: TailBarProps) {
   const question = useQuestion(view, problem, onChange, onAgain)
-  const { draft, isRun, error, errorId, editor, run } = question
+  const { isRun, error, errorId, editor } = question
   useShortcuts({ '/': () => editor.current?.focus() })
   return (
-    <form
-      role="search"
-      className={styles.bar}
-      onSubmit={(event) => {
-        event.preventDefault()
-        run()
-      }}
-    >
-      <div className={styles.box}>
-        <QueryEditor
-          value={draft}
-          error={isRun ? error : null}
-          errorId={errorId}
-          completion={question.completion}
-          onChange={question.setDraft}
-          onSubmit={run}
-          editor={editor}
-        />
-      </div>
-      <div className={styles.controls}>
-        {!isRun && (
-          <Button type="submit" weight="primary">
-            Follow this
+    <QuestionForm
+      question={question}
+      look={styles}
+      controls={
+        <>
+          {!isRun && (
+            <Button type="submit" weight="primary">
+              Follow this
+            </Button>
+          )}
+          <Button className={styles.control} onClick={onPause} aria-pressed={held} disabled={isOver} title="Pause (p)">
+            <Icon name={held ? 'right' : 'pause'} /> {held ? 'Go on' : 'Pause'}
           </Button>
-        )}
-        <Button className={styles.control} onClick={onPause} aria-pressed={held} disabled={isOver} title="Pause (p)">
-          <Icon name={held ? 'right' : 'pause'} /> {held ? 'Go on' : 'Pause'}
-        </Button>
-        <Button className={styles.control} onClick={onStop} title={isOver ? 'Start (s)' : 'Stop (s)'}>
-          <Icon name={isOver ? 'right' : 'stop'} /> {isOver ? 'Start' : 'Stop'}
-        </Button>
-      </div>
+          <Button className={styles.control} onClick={onStop} title={isOver ? 'Start (s)' : 'Stop (s)'}>
+            <Icon name={isOver ? 'right' : 'stop'} /> {isOver ? 'Start' : 'Stop'}
+          </Button>
+        </>
+      }
+    >
       <p id={errorId} className="quiet">
         {error?.message}
       </p>
-    </form>
+    </QuestionForm>
   )
 }
