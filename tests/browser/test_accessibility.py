@@ -27,8 +27,10 @@ def opened_row(search: Search) -> None:
 
 def field_values(search: Search) -> None:
     search.open()
-    search.fields.get_by_role("button", name=re.compile("^service")).click()
-    expect(search.fields.get_by_role("list", name="Values of service").get_by_role("listitem").first).to_be_visible()
+    search.fields.get_by_role("button", name=re.compile("^host")).click()
+    expect(search.fields.get_by_role("list", name="Values of host").get_by_role("listitem").first).to_be_visible()
+    search.fields.get_by_role("searchbox", name="Values of host begin with").fill("no such host")
+    expect(search.fields.get_by_text(re.compile("^No value begins so"))).to_be_visible()
 
 
 def around(search: Search) -> None:

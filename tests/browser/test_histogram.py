@@ -63,6 +63,28 @@ def test_fields_are_listed_with_their_values_and_narrow_the_query(search: Search
     search.wait()
 
 
+def test_values_that_are_not_listed_are_found_by_how_they_begin(search: Search) -> None:
+    search.open()
+    search.fields.get_by_role("button", name=re.compile("^host")).click()
+    values = search.fields.get_by_role("list", name="Values of host").get_by_role("listitem")
+    expect(values).to_have_count(10)
+    find = search.fields.get_by_role("searchbox", name="Values of host begin with")
+    find.press_sequentially("auth-")
+    expect(values).to_have_text([re.compile("^auth-")] * 4)
+    expect(search.fields.get_by_text("4 values begin so")).to_be_attached()
+    find.fill("AUTH-")
+    expect(search.fields.get_by_text("No value begins so. Capital and small letters differ here.")).to_be_visible()
+    find.fill("")
+    expect(values).to_have_count(10)
+    find.fill("auth-")
+    expect(values).to_have_count(4)
+    values.first.get_by_role("button", name=re.compile("^Filter for auth-")).click()
+    expect(search.editor).to_have_text(re.compile("^host:auth-"))
+    search.wait()
+    expect(values).to_have_count(1)
+    expect(find).to_have_value("auth-")
+
+
 def test_a_field_becomes_a_column(search: Search) -> None:
     search.open({"q": "service:nginx"})
     search.fields.get_by_role("button", name=re.compile("^host")).click()

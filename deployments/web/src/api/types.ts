@@ -115,6 +115,8 @@ export interface FieldsAnswer {
 export interface ValuesAnswer {
   field: string
   values: { value: string; count: number }[]
+  /** How many different values there are; null: more than the server can hold. */
+  distinct: number | null
   rows: number
   complete: boolean
   incomplete: string[]

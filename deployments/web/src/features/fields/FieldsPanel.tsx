@@ -10,6 +10,7 @@ import { Button, IconButton } from '../../ui/Button'
 import { formatCompact, formatCount } from '../../ui/format'
 import { Icon } from '../../ui/Icon'
 import { Notice } from '../../ui/Notice'
+import { SearchInput } from '../../ui/SearchInput'
 import { Text } from '../../ui/Text'
 import type { View } from '../../view/view'
 import styles from './FieldsPanel.module.css'
@@ -41,14 +42,7 @@ export function FieldsPanel({ view, round, onChange, ready }: FieldsPanelProps) 
   const fields = useMemo(() => namedFields(data?.fields ?? [], wanted), [data, wanted])
   return (
     <div className={styles.panel}>
-      <input
-        type="search"
-        className={styles.search}
-        placeholder="Find a field"
-        aria-label="Find a field"
-        value={wanted}
-        onChange={(event) => setWanted(event.target.value)}
-      />
+      <SearchInput label="Find a field" placeholder="Find a field" value={wanted} onChange={setWanted} />
       {error && asProblem(error).status !== 400 && asProblem(error).status !== 401 && (
         <Notice kind="bad">
           The fields cannot be counted: {asProblem(error).message}{' '}

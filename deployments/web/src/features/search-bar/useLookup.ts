@@ -1,7 +1,8 @@
-// Names and values for completion, asked of the server once a minute at most for the same search.
+// Names and values for completion, asked of the server once a minute at most for the same search and key.
 import { useQueryClient } from '@tanstack/react-query'
 import { useMemo } from 'react'
 
+import { useKey } from '../../api/key'
 import { getFields, getValues, type FieldScope } from '../../api/search'
 import type { Lookup } from '../../query/completion'
 import type { View } from '../../view/view'
@@ -12,6 +13,7 @@ const TOP_VALUES = 20
 
 export function useLookup(view: View): Lookup {
   const client = useQueryClient()
+  const { key } = useKey() // another one may be of another tenant
   const { start, end } = view
   return useMemo(() => {
     // Of everything in the time range: the query itself is being written.
@@ -21,7 +23,7 @@ export function useLookup(view: View): Lookup {
       fields: async () => {
         try {
           const answer = await client.query({
-            queryKey: ['fields', scope],
+            queryKey: ['fields', scope, key],
             queryFn: ({ signal }) => getFields(scope, signal),
             staleTime: STALE_MS,
           })
@@ -33,7 +35,7 @@ export function useLookup(view: View): Lookup {
       values: async (field, prefix) => {
         try {
           const answer = await client.query({
-            queryKey: ['values', field, prefix, scope],
+            queryKey: ['values', field, prefix, scope, key],
             queryFn: ({ signal }) => getValues(field, scope, { top: TOP_VALUES, prefix }, signal),
             staleTime: STALE_MS,
           })
@@ -43,5 +45,5 @@ export function useLookup(view: View): Lookup {
         }
       },
     }
-  }, [client, start, end])
+  }, [client, start, end, key])
 }
