@@ -58,6 +58,11 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === 'AbortError'
 }
 
+/** No key was shown, or one that may not do this: another key is wanted, and asking again is of no use. */
+export function isRefused(error: unknown): boolean {
+  return error instanceof Problem && (error.status === 401 || error.status === 403)
+}
+
 /** Put what was thrown into words. */
 export function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error

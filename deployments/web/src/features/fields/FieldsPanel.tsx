@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useId, useMemo, useState } from 'react'
 
-import { asProblem } from '../../api/http'
+import { asProblem, isRefused } from '../../api/http'
 import { useKey } from '../../api/key'
 import { getFields } from '../../api/search'
 import { addTerm } from '../../query/terms'
@@ -43,7 +43,7 @@ export function FieldsPanel({ view, round, onChange, ready }: FieldsPanelProps) 
   return (
     <div className={styles.panel}>
       <SearchInput label="Find a field" placeholder="Find a field" value={wanted} onChange={setWanted} />
-      {error && asProblem(error).status !== 400 && asProblem(error).status !== 401 && (
+      {error && asProblem(error).status !== 400 && !isRefused(error) && (
         <Notice kind="bad">
           The fields cannot be counted: {asProblem(error).message}{' '}
           <Button small onClick={() => void found.refetch()}>

@@ -3,6 +3,7 @@ import 'uplot/dist/uPlot.min.css'
 
 import { useEffect, useMemo, useRef, useState } from 'react'
 
+import { isRefused } from '../../api/http'
 import { addTerm, fieldTerm } from '../../query/terms'
 import { Button } from '../../ui/Button'
 import { classes } from '../../ui/classes'
@@ -43,7 +44,7 @@ export function Histogram({ view, round, mayRun, onChange }: HistogramProps) {
   const total = levels.reduce((sum, level) => sum + level.count, 0)
   return (
     <section className={styles.histogram} aria-label="Events over time">
-      {counts.problem && counts.problem.status !== 400 && counts.problem.status !== 401 && (
+      {counts.problem && counts.problem.status !== 400 && !isRefused(counts.problem) && (
         <Notice kind="warn">The counts over time are not there: {counts.problem.message}</Notice>
       )}
       <div

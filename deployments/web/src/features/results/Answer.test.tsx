@@ -73,6 +73,13 @@ describe('an answer', () => {
   })
 })
 
+it('a key that may not search is told so, with the way to another one', () => {
+  show({ problem: new Problem(403, 'Forbidden', 'the key k1 is for push, this needs search') })
+  expect(screen.getByRole('alert')).toHaveTextContent('it needs the scope “search”')
+  expect(screen.getByRole('button', { name: 'Enter a key' })).toBeInTheDocument()
+  expect(screen.queryByRole('button', { name: 'Search again' })).toBeNull()
+})
+
 it('tells what an answer took, and what is final of it', () => {
   const state = stateOf({ elapsed_ms: 1_234 })
   const progress = {

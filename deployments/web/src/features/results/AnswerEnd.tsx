@@ -1,10 +1,11 @@
 // What has to be said of an answer beside its rows: that it is incomplete, that it failed, that there is nothing.
-import { wantKey } from '../../api/key'
+import { isRefused } from '../../api/http'
 import { Button } from '../../ui/Button'
 import { formatCount } from '../../ui/format'
 import { Empty, Notice } from '../../ui/Notice'
 import { timeMs } from '../../view/time'
 import type { View } from '../../view/view'
+import { KeyNotice } from '../key/KeyNotice'
 import styles from './AnswerEnd.module.css'
 import { MAX_ROWS, type RunView } from './run'
 
@@ -15,13 +16,7 @@ export function AnswerNotices({ run, onAgain }: { run: RunView; onAgain: () => v
       Search again
     </Button>
   )
-  if (problem?.status === 401) {
-    return (
-      <Notice kind="bad">
-        This system wants a key. <Button onClick={() => wantKey(true)}>Enter a key</Button>
-      </Notice>
-    )
-  }
+  if (problem && isRefused(problem)) return <KeyNotice problem={problem} action="search" scopes={['search']} />
   // A bad query is told where it is written.
   if (problem && problem.status !== 400) {
     return (

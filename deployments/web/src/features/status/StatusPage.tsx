@@ -2,12 +2,12 @@
 import { useQuery } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
 
-import { asProblem, Problem } from '../../api/http'
-import { useKey, wantKey } from '../../api/key'
+import { asProblem, isRefused, type Problem } from '../../api/http'
+import { useKey } from '../../api/key'
 import { getStatus, type SystemStatus } from '../../api/status'
-import { Button } from '../../ui/Button'
 import { formatBytes, formatCount, formatDuration } from '../../ui/format'
 import { Empty, Notice } from '../../ui/Notice'
+import { KeyNotice } from '../key/KeyNotice'
 import { isStale, lagOf, oldestS, replicasOf } from './figures'
 import { Actors, Nodes, Replicas, Vnodes } from './Tables'
 import styles from './StatusPage.module.css'
@@ -50,10 +50,6 @@ export default function StatusPage() {
   )
 }
 
-function isRefused(error: unknown): boolean {
-  return error instanceof Problem && (error.status === 401 || error.status === 403)
-}
-
 function useNow(): number {
   const [now, setNow] = useState(Date.now)
   useEffect(() => {
@@ -66,15 +62,9 @@ function useNow(): number {
 function Refused({ problem, hasData }: { problem: Problem; hasData: boolean }) {
   if (isRefused(problem)) {
     return (
-      <Notice kind="bad">
-        <p>
-          {problem.status === 401
-            ? 'This system wants a key, one with the scope “admin” for this page.'
-            : 'The key of this tab may not see the status: it needs the scope “admin”, for the status tells of all tenants. Searching and the live tail work with it.'}{' '}
-          <code>ess keys create --scope admin --scope search</code> makes one.
-        </p>
-        <Button onClick={() => wantKey(true)}>Enter a key</Button>
-      </Notice>
+      <KeyNotice problem={problem} action="see the status" scopes={['admin', 'search']}>
+        The status tells of all tenants.
+      </KeyNotice>
     )
   }
   return (

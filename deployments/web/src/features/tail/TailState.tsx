@@ -1,9 +1,10 @@
 // How a tail is: live or not, how much comes, how much of it is not shown, how far behind it is.
-import { wantKey } from '../../api/key'
+import { isRefused } from '../../api/http'
 import { Button, IconButton } from '../../ui/Button'
 import { formatCount } from '../../ui/format'
 import { Notice } from '../../ui/Notice'
 import type { View } from '../../view/view'
+import { KeyNotice } from '../key/KeyNotice'
 import { MAX_TAIL_ROWS } from './buffer'
 import type { TailView } from './session'
 import styles from './TailState.module.css'
@@ -61,12 +62,8 @@ export function TailNotices({ tail, onAgain }: { tail: TailView; onAgain: () => 
   const { phase, problem, progress } = tail
   return (
     <>
-      {phase === 'failed' && problem?.status === 401 && (
-        <Notice kind="bad">
-          This system wants a key. <Button onClick={() => wantKey(true)}>Enter a key</Button>
-        </Notice>
-      )}
-      {phase === 'failed' && problem && problem.status !== 401 && (
+      {phase === 'failed' && problem && <KeyNotice problem={problem} action="follow events" scopes={['search']} />}
+      {phase === 'failed' && problem && !isRefused(problem) && (
         <Notice kind="bad">
           <strong>{problem.title}.</strong> {problem.detail} {/* A query is put right where it is written. */}
           {problem.position === undefined && (
