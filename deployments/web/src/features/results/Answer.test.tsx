@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 
 import { Problem } from '../../api/http'
 import { eventOf, stateOf } from '../../api/server'
+import type { Executor } from '../../api/types'
 import { USUAL } from '../../view/view'
 import { AnswerEnd, AnswerNotices } from './AnswerEnd'
 import { facts, ResultBar } from './ResultBar'
@@ -71,6 +72,13 @@ describe('an answer', () => {
     show({ problem: new Problem(401, 'Unauthorized', '') })
     expect(screen.getByRole('button', { name: 'Enter a key' })).toBeInTheDocument()
   })
+})
+
+it('names Ray as who did the work only where it was chosen', () => {
+  const last = (executor: Executor) => facts(stateOf(), false, { ...USUAL, executor })
+  expect(last('ray')).toContain('Ray')
+  expect(last('auto')).not.toContain('Ray')
+  expect(last('lambda')).not.toContain('Ray') // nothing was left to scan: no invocation, and no Ray task either
 })
 
 it('a key that may not search is told so, with the way to another one', () => {

@@ -81,7 +81,7 @@ export function facts({ progress, elapsed_ms, state }: AnswerState, running: boo
     running && progress.complete_from !== null
       ? `final ${view.order === 'newest' ? 'down' : 'up'} to ${formatRowTime(progress.complete_from, view.zone)}`
       : '',
-    invocations > 0 ? `Lambda: ${formatCount(invocations)} invocations` : view.executor === 'auto' ? '' : 'Ray',
+    invocations > 0 ? `Lambda: ${formatCount(invocations)} invocations` : view.executor === 'ray' ? 'Ray' : '',
     cost > 0 ? formatUsd(cost) : '',
     formatDuration(elapsed_ms),
   ].filter((fact) => fact !== '')
