@@ -129,6 +129,20 @@ def test_the_executor_is_chosen(search: Search) -> None:
     assert search.view()["executor"] == "ray"
 
 
+def test_an_executor_that_the_system_has_not_is_told_and_another_can_be_chosen(person: Person) -> None:
+    """`test_endings` has a system with a function."""
+    person.complaints.expect("status of 400")
+    search = person.search.open({"q": "level:ERROR"})
+    rows = search.count()
+    search.page.get_by_label("Executor").select_option("lambda")
+    told = search.page.get_by_role("alert").filter(has_text=re.compile("."))
+    expect(told).to_contain_text("no Lambda function is configured: set lambda.function")
+    expect(told).to_have_count(1)
+    search.page.get_by_label("Executor").select_option("auto")
+    expect(told).to_have_count(0)
+    assert search.count() == rows
+
+
 def test_the_address_shares_the_view(search: Search, world: World, new_person: Callable[..., Person]) -> None:
     search.open(world.many | {"q": "service:bulk level:ERROR", "tz": "utc", "columns": "service,host", "wrap": "1"})
     search.page.get_by_role("button", name="Newest first").click()
