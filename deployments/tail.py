@@ -18,12 +18,13 @@ from fastapi import FastAPI, Header, Request, Response
 
 from deployments.access import Tenant
 from deployments.sse import EndlessStream, described, server_sent
-from ess_ray.core.errors import EssError, TooFast
+from ess_ray.core.errors import EssError
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.search.follow import Shown, Sleep, follow
 from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.shares import Shares
 from ess_ray.search.tail import Parts, Tail, read_cursor
 
 _log = logging.getLogger(__name__)
@@ -52,9 +53,9 @@ class TailApi:
         max_tails: int = MAX_TAILS,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._parts, self._tenant, self._ask_leaving, self._max_tails = parts, tenant, leaving, max_tails
+        self._parts, self._tenant, self._ask_leaving = parts, tenant, leaving
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
-        self._sleep, self._running = sleep, 0
+        self._sleep, self._places = sleep, Shares("tails", max_tails)
         self._leaving, self._asked_s = False, float("-inf")
 
     async def tail(
@@ -74,22 +75,19 @@ class TailApi:
         text = last_event_id or cursor
         asked = Query(parse(query))
         at = read_cursor(text) if text else None
-        self._count(1)
+        give_back = self._places.take(tenant)
+        self._meter.tailing(self._places.taken)
+
+        def ended() -> None:
+            give_back()
+            self._meter.tailing(self._places.taken)
+
         try:
             tail = await Tail.begin(self._parts, tenant, asked, at)
         except BaseException:
-            self._count(-1)
+            ended()
             raise
-        return EndlessStream(self._events(tail), lambda: self._count(-1))
-
-    def _count(self, more: int) -> None:
-        if self._running + more > self._max_tails:
-            raise TooFast(
-                f"this replica runs {self._max_tails} tails already: close one, or try again later",
-                limit=self._max_tails,
-            )
-        self._running += more
-        self._meter.tailing(self._running)
+        return EndlessStream(self._events(tail), ended)
 
     async def _events(self, tail: Tail) -> AsyncGenerator[bytes, None]:
         try:

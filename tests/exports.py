@@ -100,10 +100,10 @@ class World:
         self.store.put(entry.key, encoded.data)
         return entry
 
-    async def asked(self, query: Query) -> str:
+    async def asked(self, query: Query, tenant: str = "default") -> str:
         """Ask a query and give its id, once it has ended."""
-        query_id = await self.searcher.start("default", query)
-        await self.searcher.wait("default", query_id, 60)
+        query_id = await self.searcher.start(tenant, query)
+        await self.searcher.wait(tenant, query_id, 60)
         self.counted.tasks.clear()
         self.counted.most_rows = 0
         return query_id

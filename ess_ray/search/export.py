@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray import telemetry
-from ess_ray.core.errors import BadRequest, TooFast, Unavailable
+from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.core.merge import EMPTY, OrderedMerge, sort_rows
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import Ints, ResultStore
@@ -36,6 +36,7 @@ from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.plan import Plan, Tasks, make_plan
 from ess_ray.search.question import NO_EVENTS, decode_question
 from ess_ray.search.run import Searcher
+from ess_ray.search.shares import Shares
 from ess_ray.search.slices import Appetite, SliceLimits, rest_behind, rest_from, slice_end
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ ID_BYTES: Final = 16
 
 
 class Exporter:
-    """Starts the exports of one replica, at most `most` at a time. Lives on one event loop."""
+    """Starts the exports of one replica, at most `most` at a time, shared among tenants. Lives on one event loop."""
 
     def __init__(
         self,
@@ -62,26 +63,24 @@ class Exporter:
         most: int = MAX_EXPORTS,
         limits: SliceLimits = SliceLimits(),  # noqa: B008
     ) -> None:
-        self._searcher, self._results, self._most, self._limits = searcher, results, most, limits
+        self._searcher, self._results, self._limits = searcher, results, limits
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
-        self._under_way: set[Export] = set()
+        self._places = Shares("exports", most)
 
     async def open(self, tenant: str, query_id: str) -> Export:
         """Make the cut of a query's export; whoever gets it closes it. The state of the query does not matter.
 
-        Raises NotFound, BadRequest for what is no search's id, TooFast when too many are under way, and Unavailable
-        when something acknowledged cannot be searched now: an export is whole, or there is none.
+        Raises NotFound, BadRequest for what is no search's id, TooFast when too many are under way, or the tenant has
+        its share, and Unavailable when something acknowledged cannot be searched now: an export is whole, or there is
+        none.
         """
         text = await self._results.question(tenant, query_id)
         if text == NO_EVENTS:
             raise BadRequest("only the events of a search can be exported, and this is the id of something else")
         question = decode_question(text)
-        if len(self._under_way) >= self._most:
-            raise TooFast(f"{self._most} exports are under way here, which is the most: try again when one has ended")
         lane = self._searcher.lane(question.executor)
         parts = (self._searcher, lane, self._meter, self._limits)
-        export = Export(*parts, tenant, query_id, question.query, self._under_way.discard)
-        self._under_way.add(export)
+        export = Export(*parts, tenant, query_id, question.query, self._places.take(tenant))
         try:
             await export.start()
         except BaseException:
@@ -102,7 +101,7 @@ class Export:
         tenant: str,
         query_id: str,
         query: Query,
-        ended: Callable[[Export], None],
+        ended: Callable[[], None],
     ) -> None:
         self._searcher, self._lane, self._meter = searcher, lane, meter
         self._tenant, self.query_id, self._ended = tenant, query_id, ended
@@ -125,7 +124,7 @@ class Export:
         self._in_flight = await asyncio.to_thread(_Sorted, self._cut, self._order)
 
     def close(self) -> None:
-        self._ended(self)
+        self._ended()
 
     async def tables(self) -> AsyncGenerator[pa.Table, None]:
         """Give the answer's rows in its order, piece by piece. Closing it ends what is scanned ahead.

@@ -20,7 +20,7 @@ TEXTS = ["plain", 'with "quotes", commas', "two\nlines\r\n", "=1+2", "ä€𝄞 
 REQUEST_EVENTS = 10_000
 MORE_REQUESTS = MAX_LIMIT // REQUEST_EVENTS + 1
 AT_ONCE = 4
-"""Exports that a replica has under way at most."""
+"""Exports that a replica has under way at most, of all tenants together."""
 
 
 def asked(system: System, query: str, **arguments: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import httpx
 
@@ -55,8 +56,29 @@ def test_a_key_is_needed_and_opens_its_own_tenant_only(new_system: Callable[[], 
     system.ess("keys", "revoke", keys["red"]["id"])
     wait_until(lambda: clients["red"].post("/push/v1/events", json=[]).status_code == 401, "a revoked key still works")
     assert len(searched(clients["blue"], "secret")) == 2
+    one_tenant_leaves_an_export_to_the_others(clients["blue"], clients["admin"])
     for one in clients.values():
         one.close()
+
+
+def one_tenant_leaves_an_export_to_the_others(greedy: httpx.Client, other: httpx.Client) -> None:
+    """Exports that nobody reads stay under way: 20 MB are more than the connections' buffers hold."""
+    for _ in range(2):
+        events = [{"message": f"much {number} " + "x" * 950} for number in range(10_000)]
+        assert greedy.post("/push/v1/events", json=events).status_code == 202
+    body = {"query": "*", "start": 0, "limit": 1}
+    exports = {
+        one: f"/search/v1/queries/{one.post('/search/v1/queries', json=body).json()['id']}/export"
+        for one in (greedy, other)
+    }
+    with ExitStack() as held:
+        for _ in range(3):
+            assert held.enter_context(greedy.stream("GET", exports[greedy])).status_code == 200
+        refused = greedy.get(exports[greedy])
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"]
+        assert "kept for other tenants" in refused.json()["detail"]
+        assert other.get(exports[other]).text.count("\n") == 1
 
 
 def made(system: System, *arguments: str) -> dict[str, str]:

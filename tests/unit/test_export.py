@@ -14,7 +14,7 @@ from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.ports import AnswerState, Record
 from ess_ray.search import export as export_module
-from ess_ray.search.export import PIECE_ROWS
+from ess_ray.search.export import PIECE_ROWS, Export
 from ess_ray.search.run import SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World
@@ -155,19 +155,26 @@ async def test_closing_an_export_ends_what_it_scans(make_events: Tables, t0_us: 
     assert not export.whole
 
 
-async def test_only_so_many_are_under_way(make_events: Tables, t0_us: int) -> None:
-    world = World(stored(make_events, t0_us, 2, 10), make_events([]), most=2)
-    query_id = await world.asked(EVERYTHING)
-    first, second = [await world.exporter.open("default", query_id) for _ in range(2)]
-    with pytest.raises(TooFast, match="2 exports are under way"):
-        await world.exporter.open("default", query_id)
+async def test_only_so_many_are_under_way_and_no_tenant_has_all_of_them(make_events: Tables, t0_us: int) -> None:
+    world = World(stored(make_events, t0_us, 2, 10), make_events([]), most=3)
+    query_ids = {tenant: await world.asked(EVERYTHING, tenant) for tenant in ("red", "blue", "green")}
+
+    async def opened(tenant: str) -> Export:
+        return await world.exporter.open(tenant, query_ids[tenant])
+
+    first, second = [await opened("red") for _ in range(2)]
+    with pytest.raises(TooFast, match=r"2 of the 3 exports .* are yours"):
+        await opened("red")
+    third = await opened("blue")
+    with pytest.raises(TooFast, match="3 exports are under way"):
+        await opened("green")
     first.close()
     first.close()
-    third = await world.exporter.open("default", query_id)
+    fourth = await opened("green")
     with pytest.raises(TooFast):
-        await world.exporter.open("default", query_id)
-    second.close()
-    third.close()
+        await opened("blue")
+    for export in (second, third, fourth):
+        export.close()
 
 
 # ------------------------------------------------------------------------------------------------- whole, or nothing

@@ -72,8 +72,9 @@ async def asked(http: httpx.AsyncClient, **body: Any) -> str:
     return str(answer.json()["id"])
 
 
-def asked_of(url: str, **body: Any) -> str:
-    answer = httpx.post(f"{url}/v1/queries", json={"query": "", "start": 0, "limit": 1, **body})
+def asked_of(url: str, tenant: str = "default", **body: Any) -> str:
+    question = {"query": "", "start": 0, "limit": 1, **body}
+    answer = httpx.post(f"{url}/v1/queries", json=question, headers={"x-test-tenant": tenant})
     assert answer.status_code == 201, answer.text
     return f"{url}/v1/queries/{answer.json()['id']}/export"
 
@@ -207,25 +208,30 @@ def test_an_object_that_cannot_be_read_breaks_the_body_off(
             assert answer.status_code == 200
 
 
-def test_too_many_at_a_time_are_told_to_wait(world: World) -> None:
+def test_too_many_at_a_time_are_told_to_wait_and_a_tenant_that_has_none_is_not(world: World) -> None:
     slow = Slow()
     world.limited(SearchLimits(in_place_bytes=0), {"ray": Lane(slow, 1)})
-    with serving(app_of(world)) as slow_url:
-        where = asked_of(slow_url, executor="ray")
-        with httpx.Client() as client:
-            streams = [client.send(client.build_request("GET", where), stream=True) for _ in range(4)]
-            assert [stream.status_code for stream in streams] == [200] * 4
-            refused = client.get(where)
-            assert refused.status_code == 429
-            assert refused.headers["retry-after"]
-            for stream in streams:
-                stream.close()
+    with serving(app_of(world)) as slow_url, httpx.Client() as client:
+        asked = {name: asked_of(slow_url, name, executor="ray") for name in ("default", "other")}
 
-            def there_is_room() -> bool:
-                with client.stream("GET", where) as answer:
-                    return answer.status_code == 200
+        def opened(name: str) -> httpx.Response:
+            request = client.build_request("GET", asked[name], headers={"x-test-tenant": name})
+            return client.send(request, stream=True)
 
-            wait_until(there_is_room, "the places of clients that went are still taken")
+        streams = [opened(name) for name in ("default", "default", "default", "default", "other")]
+        assert [stream.status_code for stream in streams] == [200, 200, 200, 429, 200]
+        assert streams[3].headers["retry-after"]
+        assert streams[3].headers["content-type"] == "application/problem+json"
+        assert "3 of the 4 exports" in json.loads(streams[3].read())["detail"]
+        for stream in streams:
+            stream.close()
+
+        def there_is_room() -> bool:
+            again = opened("default")
+            again.close()
+            return again.status_code == 200
+
+        wait_until(there_is_room, "the places of clients that went are still taken")
 
 
 def test_a_client_that_goes_ends_the_scan(world: World) -> None:

@@ -137,15 +137,19 @@ async def test_a_client_that_goes_ends_its_tail_at_once(rig: Rig, door: Door) ->
 
 
 async def test_too_many_tails_are_refused_until_one_has_gone(door: Door) -> None:
-    clients = [door.connect(), door.connect()]
+    clients = [door.connect(), door.connect(x_test_tenant="other")]
     for client in clients:
         await client.next("progress")
     refused = await door.http.get("/v1/tail")
     assert refused.status_code == 429
     assert refused.headers["retry-after"]
     assert refused.headers["content-type"] == "application/problem+json"
+    await clients[1].go()
+    refused = await door.http.get("/v1/tail")
+    assert refused.status_code == 429, "the last place is for a tenant that has none"
+    assert "1 of the 2 tails" in refused.json()["detail"]
+    await door.connect(x_test_tenant="other").next("progress")
     await clients[0].go()
-    await door.connect().next("progress")
 
 
 async def test_a_wrong_question_is_named_and_takes_no_place(door: Door) -> None:
