@@ -269,7 +269,7 @@ def _now_us() -> int:
 def route_aggregations(app: FastAPI, api: AggregationApi, search: SearchApi) -> None:
     """Add the endpoints; polling, streaming and cancelling are those of queries."""
     pages: dict[int | str, dict[str, Any]] = {200: {"model": AggregationPage}}
-    answers = described("`progress`, with the buckets so far, while it runs, `done` at its end")
+    answers = described("`progress`, with the buckets so far, while it runs, `done` at its end, or `error`")
     app.post("/v1/aggregations", status_code=201, response_model=Created)(api.create)
     app.get("/v1/aggregations/{query_id}", responses=pages)(search.page)
     app.get("/v1/aggregations/{query_id}/stream", response_class=Response, responses=answers)(search.stream)

@@ -19,6 +19,7 @@ from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
 from deployments.aggregations import AggregationApi, route_aggregations
+from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.inside import FLUSH_TIMEOUT_S, Inside
@@ -220,6 +221,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
+        departure = Departure(inside.leaving, searcher.close)
         api = SearchApi(
             searcher,
             results,
@@ -231,15 +233,17 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
             inside.compact,
             lanes,
             system.executor,
+            departure,
+            answers_stay=system.redis_url is not None,
         )
         app = create_search_app(api)
-        route_export(app, tenant, Exporter(searcher, results, meter))
+        route_export(app, tenant, Exporter(searcher, results, meter), departure)
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
-        route_tail(app, TailApi(looked_at, tenant, inside.leaving, meter))
+        route_tail(app, TailApi(looked_at, tenant, departure, meter))
         return app
 
     return build

@@ -17,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from deployments.access import Tenant
+from deployments.departure import Departure
 from ess_ray.search.export import Export, Exporter
 from ess_ray.search.formats import FORMATS
 
@@ -39,7 +40,7 @@ _DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter) -> None:
+def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: Departure) -> None:
     """Add `GET /v1/queries/{query_id}/export`."""
 
     async def export(
@@ -55,23 +56,27 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter) -> None:
         where a spreadsheet would take them for formulas. Parquet: the table's own columns. 429: a replica runs four
         at a time, three of one tenant.
         """
-        return _ExportResponse(await exporter.open(await tenant(request), query_id), file_format)
+        return _ExportResponse(await exporter.open(await tenant(request), query_id), file_format, departure)
 
     app.get("/v1/queries/{query_id}/export", response_class=Response, responses=_DESCRIBED)(export)
 
 
 class _ExportResponse(StreamingResponse):
     """Streams an export. Whatever goes wrong once it has begun leaves the body without its end, so that the client sees
-    that it has not everything; a client that goes ends it at once."""
+    that it has not everything; a client that goes ends it at once.
 
-    def __init__(self, export: Export, file_format: str) -> None:
+    That the replica is to end is no reason to break it off: nobody could go on with it. It keeps Serve from telling the
+    replica, though, so that searches beside it have to be ended by whoever watches.
+    """
+
+    def __init__(self, export: Export, file_format: str, departure: Departure) -> None:
         kind = FORMATS[file_format]
         headers = {
             "Content-Disposition": f'attachment; filename="ess-{export.query_id}.{file_format}"',
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
         }
-        self._export, self._body = export, _encoded(export, file_format)
+        self._export, self._body, self._departure = export, _encoded(export, file_format), departure
         super().__init__(self._body, media_type=kind.media_type, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,8 +85,9 @@ class _ExportResponse(StreamingResponse):
                 await send(message)
 
         try:
-            async with contextlib.aclosing(self._body), asyncio.timeout(MOST_S):
-                await super().__call__(scope, receive, send_in_time)
+            with self._departure.watched():
+                async with contextlib.aclosing(self._body), asyncio.timeout(MOST_S):
+                    await super().__call__(scope, receive, send_in_time)
         except asyncio.CancelledError:
             self._log_gone()
             raise

@@ -8,20 +8,20 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import fields
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments import sse
 from deployments.access import Tenant
 from deployments.answers import json_answer
+from deployments.departure import LEAVING, Departure
 from deployments.problem import REFUSALS, install_problem_handlers
-from deployments.sse import server_sent
-from ess_ray.core.errors import BadRequest, NotFound, Unavailable
+from deployments.sse import EventStream, server_sent
+from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.language import parse, parse_time_us
@@ -119,11 +119,16 @@ class SearchApi:
         compact: Compact,
         executors: Collection[str] = ("ray", "auto"),
         usual_executor: str = "ray",
+        departure: Departure | None = None,
+        answers_stay: bool = False,
     ) -> None:
+        """`answers_stay`: another replica has them when this one has ended. Without `departure` it never does."""
         self._searcher, self._results = searcher, results
         self._tenant, self._admin, self._health, self._status = tenant, admin, health, status
         self._flush, self._compact = flush, compact
         self._executors, self._usual_executor = executors, usual_executor
+        self._departure = departure if departure is not None else Departure(_stays, searcher.close)
+        self._answers_stay = answers_stay
 
     async def create(self, request: Request, body: QueryBody) -> Response:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
@@ -161,37 +166,54 @@ class SearchApi:
         rows = await self._results.rows(tenant, query_id, start, limit)
         return state, to_json_rows(rows)
 
-    async def stream(self, request: Request, query_id: str, cursor: str | None = None) -> Response:
+    async def stream(
+        self,
+        request: Request,
+        query_id: str,
+        cursor: str | None = None,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> Response:
         """Follow a search as server-sent events: `event` per row, `progress`, and `done` at the end.
 
-        Of an aggregation there are no rows: `progress` and `done` carry its buckets.
+        Of an aggregation there are no rows: `progress` and `done` carry its buckets. Where the stream cannot go on it
+        ends with `error` instead; `reconnect` in it tells whether to connect again, after a moment, with the last id
+        as `cursor` or `Last-Event-ID`: the stream then goes on behind it.
         """
-        tenant, start = await self._tenant(request), read_cursor(cursor)
+        # A browser that reconnects repeats the address it was given, with the cursor of then.
+        tenant, start = await self._tenant(request), read_cursor(last_event_id or cursor)
         await self._results.state(tenant, query_id)  # 404 before the stream begins
-        events = self._events(tenant, query_id, start)
-        return StreamingResponse(events, media_type=sse.MEDIA_TYPE, headers=sse.HEADERS)
+        return EventStream(self._events(tenant, query_id, start))
 
-    async def _events(self, tenant: str, query_id: str, at: int) -> AsyncIterator[bytes]:
+    async def _events(self, tenant: str, query_id: str, at: int) -> AsyncGenerator[bytes, None]:
         told: AnswerState | None = None
-        while True:
-            try:
-                state, events = await self._read(tenant, query_id, at, PAGE_ROWS)
-            except NotFound as error:
-                yield server_sent("error", {"detail": error.message})
-                return
-            for event in events:
-                at += 1
-                yield server_sent("event", event, f"r{at}")
-            if events:
-                continue
-            finished = state.state != "running"
-            if finished or told is None or (state.progress, state.buckets) != (told.progress, told.buckets):
-                told = state
-                kind = "done" if finished else "progress"
-                yield server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})
-            if finished:
-                return
-            await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S)
+        idle = False
+        with self._departure.watched():
+            while True:
+                try:
+                    if idle:
+                        await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S)
+                    state, events = await self._read(tenant, query_id, at, PAGE_ROWS)
+                except EssError as error:
+                    yield _broken_off(error.message, error.retryable, at)
+                    return
+                for event in events:
+                    at += 1
+                    yield server_sent("event", event, f"r{at}")
+                finished = not events and state.state != "running"
+                more = state.state == "running" or len(events) == PAGE_ROWS
+                # Where answers end with this replica nobody could go on: the search is then ended in time, and says so.
+                if more and self._departure.begun and self._answers_stay:
+                    yield _broken_off(LEAVING, True, at)
+                    return
+                idle = not events
+                if events:
+                    continue
+                if finished or told is None or (state.progress, state.buckets) != (told.progress, told.buckets):
+                    told = state
+                    kind = "done" if finished else "progress"
+                    yield server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})
+                if finished:
+                    return
 
     async def cancel(self, request: Request, query_id: str) -> Response:
         """Cancel a search; what it found stays. Idempotent."""
@@ -200,6 +222,7 @@ class SearchApi:
     async def close(self) -> None:
         """End what this replica still runs. Serve calls it when the replica goes, having let searches run on for the
         30 s in which it takes the replica out of HAProxy: most have ended by then, and the others are told as failed.
+        Not while requests are under way: those that may last are watched by `departure`, which then ends searches.
         """
         await self._searcher.close()
 
@@ -226,6 +249,14 @@ class SearchApi:
         return json_answer({"status": "ok"})
 
 
+async def _stays() -> bool:
+    return False
+
+
+def _broken_off(detail: str, reconnect: bool, at: int) -> bytes:
+    return server_sent("error", {"detail": detail, "reconnect": reconnect, "cursor": f"r{at}"})
+
+
 def _page_json(query_id: str, state: AnswerState, events: list[dict[str, Any]], start: int) -> dict[str, Any]:
     return {**_state_json(query_id, state), "events": events, "cursor": f"r{start + len(events)}"}
 
@@ -249,7 +280,7 @@ def create_search_app(api: SearchApi) -> FastAPI:
     install_problem_handlers(app)
     app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
     app.get("/v1/queries/{query_id}")(api.page)
-    answers = sse.described("`event` and `progress` while the search runs, `done` at its end")
+    answers = sse.described("`event` and `progress` while the search runs, `done` at its end, or `error`")
     app.get("/v1/queries/{query_id}/stream", response_class=Response, responses=answers)(api.stream)
     app.delete("/v1/queries/{query_id}")(api.cancel)
     app.post("/v1/flush")(api.flush)

@@ -39,13 +39,14 @@ def server_sent(kind: str, data: dict[str, Any], event_id: str | None = None) ->
     return head.encode() + b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-class EndlessStream(StreamingResponse):
-    """A stream that lasts until its client goes: then at once, whatever the server's ASGI version, and closed.
+class EventStream(StreamingResponse):
+    """A stream that lasts as its events do, or until its client goes: then it ends at once, whatever the server's ASGI
+    version, and its events are closed.
 
     `ended` is called once, also when the client was gone before the first event.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], ended: Callable[[], None]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes, None], ended: Callable[[], None] = lambda: None) -> None:
         super().__init__(events, media_type=MEDIA_TYPE, headers=HEADERS)
         self._events, self._ended = events, ended
 

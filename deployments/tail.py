@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import FastAPI, Header, Request, Response
 
 from deployments.access import Tenant
-from deployments.sse import EndlessStream, described, server_sent
+from deployments.departure import LEAVING, Departure
+from deployments.sse import EventStream, described, server_sent
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import Query
@@ -33,12 +33,6 @@ MAX_TAILS: Final = 100
 """Tails of one replica: each asks the owners up to four times a second, and a replica answers searches as well."""
 CHUNK_ROWS: Final = 200
 """Rows written at once: they become JSON in a thread, and wait in memory until the client has read them."""
-LEAVING_AGE_S: Final = 2.0
-"""How long "this replica stays" counts. Serve gives one that goes 30 s, and waits for no stream beyond."""
-LEAVING: Final = "this search replica is about to end: connect again with the last id, and nothing is missed"
-
-Leaving = Callable[[], Awaitable[bool]]
-"""Whether this process is about to end."""
 
 
 class TailApi:
@@ -48,15 +42,14 @@ class TailApi:
         self,
         parts: Parts,
         tenant: Tenant,
-        leaving: Leaving,
+        departure: Departure,
         meter: SearchMeter | None = None,
         max_tails: int = MAX_TAILS,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._parts, self._tenant, self._ask_leaving = parts, tenant, leaving
+        self._parts, self._tenant, self._departure = parts, tenant, departure
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
         self._sleep, self._places = sleep, Shares("tails", max_tails)
-        self._leaving, self._asked_s = False, float("-inf")
 
     async def tail(
         self,
@@ -87,11 +80,14 @@ class TailApi:
         except BaseException:
             ended()
             raise
-        return EndlessStream(self._events(tail), ended)
+        return EventStream(self._events(tail), ended)
 
     async def _events(self, tail: Tail) -> AsyncGenerator[bytes, None]:
         try:
-            async with contextlib.aclosing(follow(tail, self._parts.clock_s, self._sleep)) as steps:
+            async with contextlib.AsyncExitStack() as lasting:
+                lasting.enter_context(self._departure.watched())
+                steps = follow(tail, self._parts.clock_s, self._sleep)
+                await lasting.enter_async_context(contextlib.aclosing(steps))
                 async for step in steps:
                     if isinstance(step, Shown):
                         for start in range(0, len(step.rows), CHUNK_ROWS):
@@ -100,7 +96,7 @@ class TailApi:
                     told = asdict(step)
                     cursor = told.pop("cursor")
                     yield server_sent("progress", told, cursor)
-                    if await self._is_leaving():
+                    if self._departure.begun:
                         yield server_sent("error", {"detail": LEAVING, "reconnect": True})
                         return
         except EssError as error:
@@ -109,13 +105,6 @@ class TailApi:
             _log.exception("a tail failed")
             detail = "something failed that should not; the server's log says what"
             yield server_sent("error", {"detail": detail, "reconnect": True})
-
-    async def _is_leaving(self) -> bool:
-        now_s = time.monotonic()
-        if now_s - self._asked_s >= LEAVING_AGE_S:
-            self._asked_s = now_s  # first, so that one tail asks for all
-            self._leaving = await self._ask_leaving()
-        return self._leaving
 
 
 def _written(shown: Shown, start: int) -> bytes:

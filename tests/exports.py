@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from fastapi import FastAPI, Request
 
+from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.search import SearchApi, create_search_app
@@ -124,6 +125,10 @@ async def _tenant(request: Request) -> str:
     return request.headers.get("x-test-tenant", "default")
 
 
+async def _stays() -> bool:
+    return False
+
+
 async def _well() -> list[str]:
     return []
 
@@ -132,10 +137,11 @@ async def _nothing(*_: object) -> dict[str, Any]:
     return {}
 
 
-def app_of(world: World) -> FastAPI:
+def app_of(world: World, departure: Departure | None = None) -> FastAPI:
     """Give the search application over a world; the tenant is the request's x-test-tenant."""
+    departure = departure or Departure(_stays, world.searcher.close)
     api = SearchApi(world.searcher, world.results, _tenant, _tenant, _well, _nothing, _nothing, _nothing)
     app = create_search_app(api)
-    route_export(app, _tenant, world.exporter)
+    route_export(app, _tenant, world.exporter, departure)
     route_explain(app, _tenant, api.executor, Explainer(world.searcher, 0, 1 << 20))
     return app

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from deployments import export as deployed
+from deployments.departure import Departure
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Record, ScanResult, ScanTask
-from ess_ray.search.run import Lane, SearchLimits
+from ess_ray.search.run import SHUT_DOWN, Lane, SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World, app_of
 from tests.http_server import serving
@@ -247,6 +248,26 @@ def test_a_client_that_goes_ends_the_scan(world: World) -> None:
             assert slow.started.wait(DEADLINE_S)
             assert not slow.closed.is_set()
         assert slow.closed.wait(DEADLINE_S)
+
+
+def test_an_export_keeps_no_search_beside_it_from_ending_in_good_order(world: World) -> None:
+    """Serve waits for the export, and tells a replica of its end only when nothing is under way any more."""
+    slow = Slow()
+    world.limited(SearchLimits(in_place_bytes=0), {"ray": Lane(slow, 1)})
+
+    async def leaving() -> bool:
+        return True
+
+    with serving(app_of(world, Departure(leaving, world.searcher.close, look_s=0.01, grace_s=0.01))) as url:
+        where = asked_of(url, executor="ray", limit=10_000)
+        state = httpx.get(where.removesuffix("/export")).json()
+        assert state["state"] == "running"
+        with httpx.stream("GET", where) as answer:
+            assert answer.status_code == 200
+            wait_until(
+                lambda: httpx.get(where.removesuffix("/export")).json()["state"] == "failed", "the search goes on"
+            )
+        assert httpx.get(where.removesuffix("/export")).json()["incomplete"] == [SHUT_DOWN]
 
 
 def test_a_client_that_takes_nothing_loses_its_place(

@@ -32,6 +32,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.pool import route_pool
@@ -96,14 +97,18 @@ def rig() -> Rig:
     async def tenant(request: Request) -> str:
         return "default"
 
+    async def stays() -> bool:
+        return False
+
     asyncio.run(fill())
+    departure = Departure(stays, rig.searcher.close)
     route_pool(rig.app, tenant, some, some)
-    route_export(rig.app, tenant, Exporter(rig.searcher, rig.results))
+    route_export(rig.app, tenant, Exporter(rig.searcher, rig.results), departure)
     limits = SearchLimits()
     explainer = Explainer(rig.searcher, limits.in_place_bytes, world.store.coalesce_bytes)
     route_explain(rig.app, tenant, lambda asked: asked or "ray", explainer)
     parts = Parts(EndsReader(world.log, world.store), rig.in_flight, world.catalog, world.store, HereExecutor(world))
-    route_tail(rig.app, TailApi(parts, tenant, some))
+    route_tail(rig.app, TailApi(parts, tenant, departure))
     return rig
 
 

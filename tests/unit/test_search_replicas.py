@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+import httpx
+import pyarrow as pa
 import pytest
 from fastapi import Request
 
+from deployments.departure import LEAVING, Departure
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
-from ess_ray.core.errors import NotFound, Unavailable
+from ess_ray.core.aggregate import Grouping
+from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
 from ess_ray.search import elsewhere
+from ess_ray.search.count import Aggregation
 from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
 from tests.waiting import until
@@ -46,9 +53,15 @@ class NoTasks:
 
 
 class Results(MemoryResultStore):
-    """Counts the looks for wishes, and fails the first `failures` of them."""
+    """Counts the looks for wishes, and fails the first `failures` of them; gives no rows while it is `away`."""
 
     looks = failures = 0
+    away: EssError | None = None
+
+    async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
+        if self.away is not None:
+            raise self.away
+        return await super().rows(tenant, query_id, start, limit)
 
     async def cancel_requested(self, answers: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         self.looks += 1
@@ -174,3 +187,80 @@ async def test_a_replica_that_goes_tells_its_searches_as_failed(rig: Rig) -> Non
     assert (state.state, state.complete, state.incomplete) == ("failed", False, (SHUT_DOWN,))
     assert (await rig.state(others)).state == "running"
     await rig.one.close()
+
+
+# ---------------------------------------------------------------------------------- streams of a replica that is to end
+async def default(_: Request) -> str:
+    return "default"
+
+
+async def streamed(
+    rig: Rig, query_id: str, *, leaving: bool, answers_stay: bool, headers: dict[str, str] | None = None
+) -> list[tuple[str, dict[str, Any], str]]:
+    """Follow a search's stream through the replica `one` to its end: kinds, data and ids."""
+
+    async def asked() -> bool:
+        return leaving
+
+    departure = Departure(asked, rig.one.close, look_s=0.001, grace_s=0.05)
+    parts = (rig.one, rig.results, default, default, well, nothing, nothing, nothing)
+    app = create_search_app(SearchApi(*parts, departure=departure, answers_stay=answers_stay))
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://one") as http,
+    ):
+        text = (await http.get(f"/v1/queries/{query_id}/stream", headers=headers)).text
+    events = [dict(line.split(": ", 1) for line in part.split("\n")) for part in text.strip().split("\n\n")]
+    return [(event["event"], json.loads(event["data"]), event.get("id", "")) for event in events]
+
+
+async def test_a_stream_goes_on_in_another_replica_where_answers_are_shared(
+    rig: Rig, make_events: Callable[..., pa.Table], t0_us: int
+) -> None:
+    running = AnswerState("running", {"objects_total": 1}, False, (), 0)
+    await rig.results.create("default", "q", running)
+    await rig.results.append("default", "q", make_events([t0_us, t0_us + 1]))
+    *before, (kind, told, _) = await streamed(rig, "q", leaving=True, answers_stay=True)
+    assert (kind, told) == ("error", {"detail": LEAVING, "reconnect": True, "cursor": "r2"})
+    ids = [event_id for kind, _, event_id in before if kind == "event"]
+    assert ids == ["r1", "r2"]
+    await rig.results.append("default", "q", make_events([t0_us + 2]))
+    await rig.results.update("default", "q", AnswerState("done", {"objects_total": 1}, True, (), 5))
+    for leaving in (False, True):  # what is all there is given to the end in any case
+        behind = await streamed(rig, "q", leaving=leaving, answers_stay=True, headers={"Last-Event-ID": ids[-1]})
+        assert [(kind, event_id) for kind, _, event_id in behind] == [("event", "r3"), ("done", "")]
+        assert behind[-1][1]["complete"]
+
+
+@pytest.mark.parametrize("counting", [False, True])
+async def test_a_stream_says_that_its_answer_is_incomplete_where_answers_end_with_the_replica(
+    rig: Rig, counting: bool
+) -> None:
+    query_id = (
+        await rig.one.start_count("default", Query(), Aggregation(Grouping()))
+        if counting
+        else await rig.one.start("default", Query())
+    )
+    *before, (kind, told, _) = await streamed(rig, query_id, leaving=True, answers_stay=False)
+    assert {kind for kind, _, _ in before} == {"progress"}, "it runs on while there is time"
+    assert (kind, told["state"], told["complete"], told["incomplete"]) == ("done", "failed", False, [SHUT_DOWN])
+
+
+async def test_a_stream_whose_answer_is_whole_ends_as_ever(rig: Rig) -> None:
+    rig.in_flight.go_on.set()
+    query_id = await rig.one.start("default", Query())
+    await rig.one.wait("default", query_id, DEADLINE_S)
+    ((kind, told, _),) = await streamed(rig, query_id, leaving=True, answers_stay=True)
+    assert (kind, told["complete"]) == ("done", True)
+
+
+async def test_a_stream_that_cannot_go_on_says_whether_to_come_again(rig: Rig) -> None:
+    await rig.results.create("default", "q", AnswerState("running", {}, False, (), 0))
+    rig.results.away = Unavailable("Redis is away")
+    assert (await streamed(rig, "q", leaving=False, answers_stay=True))[-1] == (
+        "error",
+        {"detail": "Redis is away", "reconnect": True, "cursor": "r0"},
+        "",
+    )
+    rig.results.away = NotFound("it has expired")
+    assert not (await streamed(rig, "q", leaving=False, answers_stay=True))[-1][1]["reconnect"]

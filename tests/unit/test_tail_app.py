@@ -11,8 +11,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
+from deployments.departure import LEAVING, Departure
 from deployments.problem import install_problem_handlers
-from deployments.tail import LEAVING, TailApi, route_tail
+from deployments.tail import TailApi, route_tail
 from ess_ray.search.meter import Unmetered
 from tests.tails import Rig, new_rig
 
@@ -34,7 +35,8 @@ class Door:
         self.meter = Meter()
         self.app = FastAPI()
         install_problem_handlers(self.app)
-        route_tail(self.app, TailApi(rig.parts, self._tenant, self._is_leaving, self.meter, 2, rig.clock.sleep))
+        departure = Departure(self._is_leaving, self._end, look_s=0.001)
+        route_tail(self.app, TailApi(rig.parts, self._tenant, departure, self.meter, 2, rig.clock.sleep))
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
         self.clients: list[Client] = []
 
@@ -43,6 +45,9 @@ class Door:
 
     async def _is_leaving(self) -> bool:
         return self.leaving
+
+    async def _end(self) -> None:
+        pytest.fail("a tail ends before that")
 
     def connect(self, query: str = "", **headers: str) -> Client:
         self.clients.append(Client(self.app, query, headers))
