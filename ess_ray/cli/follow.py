@@ -21,8 +21,9 @@ PAGE_ROWS: Final = 10_000
 POLL_FIRST_S: Final = 0.01
 POLL_MOST_S: Final = 0.25
 """A small search is done in milliseconds; a long one is not asked for more than four times a second."""
-RETRY_PAGE_S: Final = 5.0
-"""A stored answer does not outlive its owner: what is not back by then is gone."""
+RETRY_PAGE_S: Final = 15.0
+"""How long a page is asked for again. Where answers are shared any other search replica gives it, and the only one is
+replaced by then; an answer that lay in its replica's memory is gone with it, and the next one says so at once."""
 INCOMPLETE: Final = 3
 
 

@@ -65,6 +65,16 @@ describe('follow', () => {
     expect(asked.map(({ path }) => /cursor=(\w+)/.exec(path)?.[1])).toEqual([undefined, 'r1', 'r2'])
   })
 
+  it('polls on where the server says that somebody else goes on', async () => {
+    const leaving = sent('error', { detail: 'this replica is about to end', reconnect: true, cursor: 'r2' })
+    const asked = serve({
+      [STREAM]: () => eventStream(row(0) + running + row(1) + leaving),
+      [PAGE]: () => json({ ...stateOf(), events: [eventOf(2)], cursor: 'r3' }),
+    })
+    expect(await followed()).toEqual(['r0', 'running', 'r1', 'r2', 'done'])
+    expect(asked[1]?.path).toContain('cursor=r2')
+  })
+
   it('polls where streams do not get through, and through failures that pass', async () => {
     const pages = [
       json({ title: 'Unavailable', detail: 'later' }, 503),
@@ -77,8 +87,10 @@ describe('follow', () => {
   it('tells what will not get better by asking again', async () => {
     serve({ [STREAM]: () => json({ title: 'Not found', detail: 'no such query' }, 404) })
     await expect(followed()).rejects.toEqual(expect.objectContaining({ status: 404, detail: 'no such query' }))
-    serve({ [STREAM]: () => eventStream(sent('error', { detail: 'it expired' })) })
-    await expect(followed()).rejects.toBeInstanceOf(Problem)
+    for (const final of [{ detail: 'it expired' }, { detail: 'it expired', reconnect: false }]) {
+      serve({ [STREAM]: () => eventStream(sent('error', final)) })
+      await expect(followed()).rejects.toBeInstanceOf(Problem)
+    }
   })
 
   it('ends when it is told to', async () => {

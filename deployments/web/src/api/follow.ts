@@ -10,6 +10,12 @@ const POLL_MS = 250
 /** Attempts that may fail one after the other, with no answer or with 5xx, before the failure is told. */
 const ATTEMPTS = 5
 
+interface StreamError {
+  detail: string
+  /** Whether asking again, from the last row on, helps. */
+  reconnect?: boolean
+}
+
 export interface Follower<S extends AnswerState> {
   onRows?: (rows: LogEvent[]) => void
   onState: (state: S) => void
@@ -36,8 +42,10 @@ export async function follow<S extends AnswerState>(
         follower.onState(JSON.parse(event.data) as S)
         at.finished ||= event.event === 'done'
       } else if (event.event === 'error') {
-        const { detail } = JSON.parse(event.data) as { detail: string }
-        throw new Problem(404, 'The answer is gone', detail)
+        tellRows()
+        const { detail, reconnect } = JSON.parse(event.data) as StreamError
+        // The replica is about to end, say: any other answers for it, and the rest is polled like that of a cut stream.
+        if (!reconnect) throw new Problem(404, 'The answer is gone', detail)
       }
     }
     tellRows()
