@@ -23,7 +23,7 @@ from ess_ray.cli.tail_cmd import server_sent
 from ess_ray.ports import AnswerState
 from ess_ray.runtime.environment import node_variables, run_dirs
 from tests.redis_server import redis_server
-from tests.systems import DEADLINE_S, System, persist_actors, title, titled, wait_until
+from tests.systems import DEADLINE_S, System, persist_actors, running, title, titled, wait_until
 
 DEPLOY = """
 import sys
@@ -38,19 +38,16 @@ serve.run(app.search_application(app.system_of(load())), name="search", route_pr
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as redis:
-        made = System(
+    with (
+        redis_server(tmp_path_factory.mktemp("redis")) as redis,
+        running(
             tmp_path_factory.mktemp("ess") / "data",
             ESS_RESULTS__REDIS_URL=redis.url,
             ESS_SEARCH__REPLICAS="2",
             ESS_PUSH__REPLICAS="1",
-        )
-        made.up()
-        try:
-            yield made
-        finally:
-            made.down()
-            made.http.close()
+        ) as made,
+    ):
+        yield made
 
 
 @contextmanager
