@@ -6,6 +6,8 @@ files of one run. May not: `import ray`.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import secrets
 import shlex
@@ -17,6 +19,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+_FIRST_PORT: Final = 20_000
+"""Ray gives its workers ports from 10002 to 19999."""
+_KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _WRAPPER: Final = """#!/bin/sh
@@ -165,15 +170,29 @@ def port_problem(host: str, port: int) -> str | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that are free on loopback just now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Find ports that are free on loopback just now, all different.
+
+    The kernel gives none of them to others by itself where its range leaves room below: it is seconds until somebody
+    listens there, and on a busy machine a connection had such a port by then.
+    """
+    own = range(_FIRST_PORT, _first_of_kernel())
+    tried = itertools.chain(secrets.SystemRandom().sample(own, len(own)), itertools.repeat(0))
+    with contextlib.ExitStack() as held:
+        found: list[int] = []
+        while len(found) < count:
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # somebody listens there: the next one
+                one.bind(("127.0.0.1", next(tried)))
+                found.append(int(one.getsockname()[1]))
+        return found
+
+
+def _first_of_kernel() -> int:
+    """Give the first port that the kernel gives away by itself; where it does not tell, none is known to be below."""
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+        return int(_KERNEL_PORTS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return _FIRST_PORT
 
 
 def main() -> None:
