@@ -144,14 +144,12 @@ class System:
 async def call(reference: Awaitable[T], what: str, timeout_s: float = CALL_TIMEOUT_S) -> T:
     """Await an actor's answer. Its own errors come as they were raised; its absence becomes Unavailable."""
     try:
-        return await asyncio.wait_for(_awaitable(reference), timeout_s)
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the answer.
+        async with asyncio.timeout(timeout_s):
+            return await reference
     except ray_errors.RayTaskError as error:
         raise error.cause from error
     except (ray_errors.RayActorError, ray_errors.ObjectLostError, ray_errors.WorkerCrashedError) as error:
         raise Unavailable(f"{what} is not there just now; try again in a few seconds") from error
     except TimeoutError as error:
         raise Unavailable(f"{what} did not answer within {timeout_s:g} s; try again in a few seconds") from error
-
-
-async def _awaitable(reference: Awaitable[T]) -> T:
-    return await reference
