@@ -176,7 +176,8 @@ def free_ports(count: int) -> list[int]:
     listens there, and on a busy machine a connection had such a port by then.
     """
     own = range(_FIRST_PORT, _first_of_kernel())
-    tried = itertools.chain(secrets.SystemRandom().sample(own, len(own)), itertools.repeat(0))
+    at = secrets.randbelow(max(1, len(own)))
+    tried = itertools.chain(own[at:], own[:at], itertools.repeat(0))
     with contextlib.ExitStack() as held:
         found: list[int] = []
         while len(found) < count:

@@ -142,7 +142,8 @@ class PersistActor:
 
     async def _pause(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             return
 
@@ -266,7 +267,8 @@ class PersistActor:
             self._writer.advanced.clear()
             self._wake.set()
             try:
-                await asyncio.wait_for(self._writer.advanced.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._writer.advanced.wait()
             except TimeoutError:
                 return
 
