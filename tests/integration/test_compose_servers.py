@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from infra.kafka.cluster import Broker, KafkaCluster, KafkaMissing, free_ports
 from tests.compose import GIVEN, interpolated, kafka_properties, script
 from tests.redis_server import server_program
 from tests.servers import ADMIN, S3Server, or_skip
+from tests.systems import wait_until
 
 SERVICES = interpolated()["services"]
 DEADLINE_S = 60.0
@@ -143,11 +143,12 @@ def test_the_s3_server_takes_its_flags_and_keys(tmp_path: Path) -> None:
 
 
 def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not ready():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
+    def asked() -> bool:
+        found = ready()
+        assert found or process.poll() is None, log.read_text()
+        return found
+
+    wait_until(asked, log.read_text, DEADLINE_S)
 
 
 # ------------------------------------------------------------------------------------------------------------ Redis
