@@ -33,8 +33,8 @@ PING_TIMEOUT_S: Final = 3.0
 """An actor that does not answer so long is replaced: with the start of its replacement, searchable again in 5 s."""
 START_TIMEOUT_S: Final = 30.0
 """A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
-FLUSH_TIMEOUT_S: Final = 60.0
-"""`ess down` allows 90 s in all."""
+FLUSH_TIMEOUT_S: Final = 55.0
+"""Who asks waits for 60 s, and `ess down` for 90 s in all; a replacement of an owner takes five."""
 POOL_TIMEOUT_S: Final = 120.0
 """A pool is complete in 3 s; on nodes that are just coming up, workers take long to start."""
 POOL_SETTINGS: Final = (
@@ -230,10 +230,27 @@ class Supervisor:
         return await self._maintenance.compact_now(before_us)
 
     async def flush(self) -> int:
-        """Have every actor read to the log's end and store everything; gives the rows stored. Raises UnknownOutcome."""
-        handles = [(slot.handle, slot.name) for slot in self._slots if slot.handle is not None]
-        rows = await asyncio.gather(*(call(h.flush.remote(), name, FLUSH_TIMEOUT_S) for h, name in handles))
-        return sum(rows)
+        """Have every virtual node read to the log's end and stored; gives the rows stored by this call.
+
+        Waits for owners that are being replaced or handed over: a round counts when every virtual node had the same
+        owner from its beginning to its end. Raises UnknownOutcome, and Unavailable when none did in time.
+        """
+        deadline, rows = time.monotonic() + FLUSH_TIMEOUT_S, 0
+        while True:
+            before = await self.owners()
+            handles = [(slot.handle, slot.name) for slot in self._slots if slot.handle is not None]
+            patience_s = deadline - time.monotonic()
+            calls = (call(handle.flush.remote(), name, patience_s) for handle, name in handles)
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            rows += sum(answer for answer in answers if isinstance(answer, int))
+            errors = [answer for answer in answers if isinstance(answer, BaseException)]
+            if any(not isinstance(error, Unavailable) for error in errors):
+                raise next(error for error in errors if not isinstance(error, Unavailable))
+            if not errors and len(before) == await self._log.vnode_count() and before == await self.owners():
+                return rows
+            if time.monotonic() + PING_INTERVAL_S > deadline:
+                raise errors[0] if errors else Unavailable("some virtual nodes have no owner; ess status tells more")
+            await asyncio.sleep(PING_INTERVAL_S)
 
 
 def start_pool(system: System) -> Any:
