@@ -72,14 +72,15 @@ run: setup
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
 
 # Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. The others mostly
-# wait for what they started: two files at a time. A browser wants the machine for itself.
+# wait for what they started: two files at a time, and the long ones first. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
 APART := tests/browser tests/chaos tests/benchmarks
-IN_PAIRS := $(filter-out $(ALONE) $(APART) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+LONG := tests/scenarios
+IN_PAIRS := $(LONG) $(filter-out $(ALONE) $(APART) $(LONG) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 test: lint servers chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
-	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/browser
 
 # Every fault under load, a quarter of an hour. Only a run of all rows writes the results.

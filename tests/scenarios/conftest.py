@@ -22,13 +22,3 @@ def own_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One system for a whole module, which does with it what it likes."""
     with running(tmp_path_factory.mktemp("ess") / "data") as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The system of all modules that need none of their own, since each start takes 20 s of CPU time.
-
-    Who uses it gives its events a message or a service that nobody else searches for, and leaves it healthy.
-    """
-    with running(tmp_path_factory.mktemp("ess") / "data") as made:
-        yield made

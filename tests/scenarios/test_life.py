@@ -7,13 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from tests.systems import DEADLINE_S, System, persist_actors, titled, wait_until
 
@@ -52,7 +51,7 @@ def test_two_systems_run_side_by_side_and_one_ends_without_a_trace(own_system: S
     assert [e["message"] for e in other.search("only")] == ["only in the second"]
 
 
-def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -73,27 +72,17 @@ def test_a_second_up_on_the_same_directory_is_refused(own_system: System) -> Non
     assert "already runs" in refused.stderr
 
 
-@pytest.fixture
-def foreground(tmp_path: Path) -> Iterator[tuple[System, subprocess.Popen[bytes]]]:
-    """A system whose `ess up` stays in the foreground, and that command."""
-    system = System(tmp_path / "data")
-    command = [
-        sys.executable,
-        "-m",
-        "ess_ray.cli",
-        "up",
-        "--port",
-        str(system.port),
-        "--data-dir",
-        str(system.data_dir),
-    ]
+@contextmanager
+def in_the_foreground(system: System, after: Sequence[psutil.Process] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """Give the `ess up` that stays in the foreground, once the system answers, and no process of an `after` lives."""
+    command = [sys.executable, "-m", "ess_ray.cli", "up"]
+    command += ["--port", str(system.port), "--data-dir", str(system.data_dir)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: healthy(system), "the system in the foreground did not come up")
-        yield system, child
+        wait_until(lambda: not living(after) and healthy(system), "the system in the foreground did not come up")
+        yield child
     finally:
         system.down()
-        system.http.close()
         child.kill()
         child.wait()
 
@@ -105,31 +94,24 @@ def healthy(system: System) -> bool:
         return False
 
 
-def test_ctrl_c_stops_clean(foreground: tuple[System, subprocess.Popen[bytes]]) -> None:
-    system, child = foreground
-    system.push([{"message": "before ctrl-c"}])
-    processes = system.processes()
-    child.send_signal(signal.SIGINT)
-    output, _ = child.communicate(timeout=DEADLINE_S)
-    assert child.returncode == 0, output
-    assert b"Traceback" not in output
-    assert living(processes) == []
-
-
-def test_kill_9_of_up_then_up_again_leaves_no_process_behind(
-    foreground: tuple[System, subprocess.Popen[bytes]],
-) -> None:
-    system, child = foreground
-    system.push([{"message": "before the kill"}])
-    old = system.processes()
-    child.kill()
-    child.communicate()
-    for process in old:  # the driver as well: nobody is left who could stop in good order
-        if process.is_running() and process.pid == os.getsid(process.pid):
-            process.kill()
-    system.up()
-    assert living(old) == []
-    assert [e["message"] for e in system.search("kill")] == ["before the kill"]
+def test_after_kill_9_of_up_it_starts_again_and_ctrl_c_stops_clean(tmp_path: Path) -> None:
+    system = System(tmp_path / "data")
+    with closing(system.http), in_the_foreground(system) as child:
+        system.push([{"message": "before the kill"}])
+        old = system.processes()
+        child.kill()
+        child.communicate()
+        for process in old:  # the driver as well: nobody is left who could stop in good order
+            if process.is_running() and process.pid == os.getsid(process.pid):
+                process.kill()
+        with in_the_foreground(system, old) as again:
+            assert [e["message"] for e in system.search("kill")] == ["before the kill"]
+            processes = system.processes()
+            again.send_signal(signal.SIGINT)
+            output, _ = again.communicate(timeout=DEADLINE_S)
+            assert again.returncode == 0, output
+            assert b"Traceback" not in output
+            assert living(processes) == []
 
 
 def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(own_system: System) -> None:

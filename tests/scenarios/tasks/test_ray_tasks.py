@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from tests.systems import System, running
+from tests.systems import System
 
 HOURS = 12
 ROWS = 400
@@ -15,27 +14,24 @@ SECOND_US = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def fanning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system that makes a Ray task of every object, with HOURS of them stored and some events in flight."""
-    with running(
-        tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1"
-    ) as made:
-        now_us = time.time_ns() // 1000
-        for hour in range(HOURS):
-            start_us = now_us - (hour + 1) * 3600 * SECOND_US
-            made.push(
-                [
-                    {
-                        "message": f"hour {hour} row {row}",
-                        "timestamp": start_us + row,
-                        "level": "error" if row % 7 else "info",
-                    }
-                    for row in range(ROWS)
-                ]
-            )
-        made.ess("flush")
-        made.push([{"message": f"hour now row {row}", "level": "error"} for row in range(ROWS)])
-        yield made
+def fanning(system: System) -> System:
+    """The system with HOURS of events stored, and some in flight."""
+    now_us = time.time_ns() // 1000
+    for hour in range(HOURS):
+        start_us = now_us - (hour + 1) * 3600 * SECOND_US
+        system.push(
+            [
+                {
+                    "message": f"hour {hour} row {row}",
+                    "timestamp": start_us + row,
+                    "level": "error" if row % 7 else "info",
+                }
+                for row in range(ROWS)
+            ]
+        )
+    system.ess("flush")
+    system.push([{"message": f"hour now row {row}", "level": "error"} for row in range(ROWS)])
+    return system
 
 
 def test_tasks_give_every_row_in_order(fanning: System) -> None:

@@ -5,25 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
 from ess_ray.runtime.environment import run_dirs
-from tests.systems import System, running, wait_until
+from tests.systems import System, wait_until
 
 _LINE = re.compile(r"(ray_ess_\w+)\{(.*)\} (\S+)")
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system that makes a Ray task of every object."""
-    with running(
-        tmp_path_factory.mktemp("ess") / "data", ESS_SEARCH__IN_PLACE_BYTES="0", ESS_SEARCH__TASK_BYTES="1"
-    ) as made:
-        yield made
 
 
 def listed(system: System, what: str) -> list[dict[str, Any]]:
@@ -79,7 +68,7 @@ def test_figures_of_every_stage_are_right(system: System) -> None:
         ),
         "the figures did not come to what was done",
     )
-    assert found["ray_ess_search_gets_total"] > 0
+    assert found["ray_ess_search_gets_total"] >= 1
     assert found["ray_ess_ingest_objects_total"] >= 1
     assert found["ray_ess_ingest_commit_seconds_count"] >= 1
     assert found["ray_ess_search_footer_misses_total"] >= 1

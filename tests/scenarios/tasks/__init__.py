@@ -1,0 +1,1 @@
+"""Scenarios of one system that makes a Ray task of every object."""

@@ -1,0 +1,1 @@
+"""Scenarios of one system with the usual settings."""
