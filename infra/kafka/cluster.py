@@ -7,7 +7,9 @@ installed. May live here: fetching, formatting, starting, stopping. May not: any
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -33,9 +35,12 @@ STARTED = b"Kafka Server started"
 JVM = [f"-Xmx{HEAP_MIB}m", f"-Xms{HEAP_MIB}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
 """For quick starts on few cores: no optimizing compiler, no collector threads."""
 
+PORTS = range(10_000, 20_000)
+"""Where brokers listen. ess_ray itself takes 20,000 and above, and the kernel usually gives 32,768 and above."""
+
 
 class KafkaMissing(Exception):
-    """Java or Maven are not here, or Kafka cannot be fetched."""
+    """Java, Maven or a free port are not here, or Kafka cannot be fetched."""
 
 
 def java() -> str:
@@ -76,15 +81,20 @@ def jars() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Name ports of loopback that are free just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Name ports of loopback that are free just now, below those that the kernel gives to connections by itself.
+
+    Until a broker listens there takes seconds, in which a connection could take one of the kernel's.
+    """
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        for port in random.sample(PORTS, len(PORTS)):
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # somebody listens there: the next one
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise KafkaMissing(f"fewer than {count} ports of {PORTS.start} to {PORTS.stop - 1} are free on this machine")
 
 
 @dataclass
