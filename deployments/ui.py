@@ -17,10 +17,13 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 
 from deployments.problem import install_problem_handlers
-from ess_ray.core.errors import NotFound
+from ess_ray.core.errors import NotFound, Unavailable
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
 INDEX: Final = "index.html"
+OTHERS: Final = ("/push", "/search")
+"""Where the other applications are."""
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ASSETS: Final = "assets/"
 _NONCE: Final = b"__NONCE__"
 """What index.html holds in the place of a fresh value."""
@@ -138,9 +141,19 @@ def _accepted(header: str) -> set[str]:
     return accepted
 
 
+async def _come_again() -> Response:
+    raise Unavailable("this part of the system is starting; try again in a second")
+
+
 def create_ui_app(folder: Path = DIST) -> FastAPI:
-    """Route everything that is not `/push` or `/search`, which Serve sends elsewhere."""
+    """Route everything that is not `/push` or `/search`.
+
+    Serve sends those elsewhere; while the other applications start, or a node does not know them yet, they come here.
+    """
     app = FastAPI(title="ess_ray ui", docs_url=None, redoc_url=None, openapi_url=None)
     install_problem_handlers(app)
+    for other in OTHERS:
+        app.api_route(other, methods=_METHODS)(_come_again)
+        app.api_route(f"{other}/{{path:path}}", methods=_METHODS)(_come_again)
     app.api_route("/{path:path}", methods=["GET", "HEAD"])(Pages(read_assets(folder)).get)
     return app

@@ -53,6 +53,22 @@ async def test_every_address_of_a_page_gives_the_page(client: httpx.AsyncClient,
     assert "/assets/index-abc.js" in answer.text
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/push", "/push/healthz", "/push/v1/events", "/search", "/search/v1/queries/x.y"])
+async def test_what_is_for_other_applications_is_told_to_come_again(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    """It comes here while they have no route: 200 would call them healthy, and 405 or 404 be final to who pushes."""
+    answer = await client.request(method, path)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_what_only_begins_alike_is_a_page(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/pushed")).status_code == (await client.get("/searches/new")).status_code == 200
+
+
 async def test_the_policy_allows_nothing_inline_but_what_has_the_fresh_nonce(client: httpx.AsyncClient) -> None:
     nonces = set()
     for _ in range(2):
