@@ -321,11 +321,16 @@ class MemoryResultStore:
             self._drop(key)
 
     def _make_room(self, more_bytes: int) -> None:
+        if self._has_room(more_bytes):
+            return
         for key in list(self._answers)[:-1]:  # the last is the one that wants the room
-            if self._total_bytes + more_bytes <= self._max_total_bytes and len(self._answers) <= self._max_answers:
-                return
             if self._answers[key].finished:
                 self._drop(key)
+                if self._has_room(more_bytes):
+                    return
+
+    def _has_room(self, more_bytes: int) -> bool:
+        return self._total_bytes + more_bytes <= self._max_total_bytes and len(self._answers) <= self._max_answers
 
     def _drop(self, key: tuple[str, str]) -> None:
         answer = self._answers.pop(key)

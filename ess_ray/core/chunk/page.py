@@ -225,20 +225,28 @@ def _unpack_deltas(data: memoryview, page: npt.NDArray[np.uint8], count: int) ->
         raise ValueError("another layout than Parquet's")
     per_miniblock = block_values // miniblocks
     blocks = -(-(count - 1) // block_values)
-    widths = np.zeros((blocks, miniblocks), np.int64)
+    heads = bytearray()
     starts: list[int] = []
     minima: list[int] = []
     # One pass over the blocks' heads; then all miniblocks of one width are unpacked together.
-    for block in range(blocks):
-        minimum, at = _read_zigzag(data, at)
+    for _ in range(blocks):
+        if (minimum := data[at]) < 0x80:  # one byte, as nearly always: calls would take as long as all the rest
+            minimum, at = (minimum >> 1) ^ -(minimum & 1), at + 1
+        else:
+            minimum, at = _read_zigzag(data, at)
         minima.append(minimum)
-        own = list(data[at : at + miniblocks])
+        own = data[at : at + miniblocks]
         at += miniblocks
-        if block == blocks - 1:  # unused miniblocks at the end may have a width, but no data
-            own = own[: -(-(count - 1 - block * block_values) // per_miniblock)]
-        widths[block, : len(own)] = own
+        heads += own
         starts.append(at)
         at += sum(own) * per_miniblock // 8
+    if len(heads) != blocks * miniblocks:
+        raise ValueError("cut off")
+    widths = np.frombuffer(heads, np.uint8).astype(np.int64).reshape(blocks, miniblocks)
+    if blocks:  # unused miniblocks at the end may have a width, but no data
+        used = -(-(count - 1 - (blocks - 1) * block_values) // per_miniblock)
+        at -= int(widths[-1, used:].sum()) * per_miniblock // 8
+        widths[-1, used:] = 0
     if at > len(data):
         raise ValueError("cut off")
     sizes = widths * (per_miniblock // 8)
