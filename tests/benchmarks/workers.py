@@ -123,10 +123,12 @@ async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolE
     """
     measured, results = _Measured(), MemoryResultStore(lambda: time.time_ns() // 1000)
     limits, loop = replace(system.search, in_place_bytes=0), asyncio.get_running_loop()
+    # Made once, as a search replica does: Ray ships the code of a new one to the workers first.
+    executors = {count: RayScanExecutor(replace(system, scan_parallelism=count)) for count in (1, 2)}
+    catalog, store = system.catalog(), system.store()
     for _ in range(rounds + 1):
-        for count in (1, 2):
-            executor = RayScanExecutor(replace(system, scan_parallelism=count))
-            searcher = Searcher(MemoryLog(1), system.catalog(), system.store(), _NoBuffers(), executor, results, limits)
+        for count, executor in executors.items():
+            searcher = Searcher(MemoryLog(1), catalog, store, _NoBuffers(), executor, results, limits)
             began_s = time.perf_counter()
             query_id = await searcher.start("default", query)
             await searcher.wait("default", query_id, SEARCH_TIMEOUT_S)
