@@ -35,8 +35,9 @@ STARTED = b"Kafka Server started"
 JVM = [f"-Xmx{HEAP_MIB}m", f"-Xms{HEAP_MIB}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
 """For quick starts on few cores: no optimizing compiler, no collector threads."""
 
-PORTS = range(10_000, 20_000)
-"""Where brokers listen. ess_ray itself takes 20,000 and above, and the kernel usually gives 32,768 and above."""
+PORTS = range(20_000, 32_768)
+"""Where brokers listen. Ray gives its workers ports from 10,002 to 19,999, and the kernel usually gives connections
+those from 32,768."""
 
 
 class KafkaMissing(Exception):
