@@ -230,10 +230,7 @@ def _unpack_deltas(data: memoryview, page: npt.NDArray[np.uint8], count: int) ->
     minima: list[int] = []
     # One pass over the blocks' heads; then all miniblocks of one width are unpacked together.
     for _ in range(blocks):
-        if (minimum := data[at]) < 0x80:  # one byte, as nearly always: calls would take as long as all the rest
-            minimum, at = (minimum >> 1) ^ -(minimum & 1), at + 1
-        else:
-            minimum, at = _read_zigzag(data, at)
+        minimum, at = _read_zigzag(data, at)
         minima.append(minimum)
         own = data[at : at + miniblocks]
         at += miniblocks
