@@ -38,6 +38,7 @@ class _Together(LoadScopeScheduling):
         return str(file.parent if packaged else file)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together | None:
     return _Together(config, log) if config.getvalue("dist") == "loadscope" else None
 
