@@ -22,7 +22,7 @@ from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
-from deployments.inside import FLUSH_TIMEOUT_S, Inside
+from deployments.inside import FLUSH_ANSWER_TIMEOUT_S, Inside
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
@@ -110,7 +110,7 @@ class Running:
     def flush(self) -> None:
         """Store what is buffered; what cannot be stored now stays in the log."""
         try:
-            ray.get(self._supervisor.flush.remote(), timeout=FLUSH_TIMEOUT_S)
+            ray.get(self._supervisor.flush.remote(), timeout=FLUSH_ANSWER_TIMEOUT_S)
         except (EssError, ray.exceptions.RayError) as error:
             _log.warning("not everything could be stored, the rest stays in the log: %s", error)
 

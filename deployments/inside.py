@@ -21,12 +21,14 @@ from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.ports import Catalog, EventLog, ResultStore
 from ess_ray.runtime.log import RemoteLog
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
+from ess_ray.runtime.supervisor import FLUSH_TIMEOUT_S
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
 
 _log = logging.getLogger(__name__)
 
-FLUSH_TIMEOUT_S: Final = 60.0
-"""What is not stored by then stays in the log, and is stored after the next start."""
+FLUSH_ANSWER_TIMEOUT_S: Final = FLUSH_TIMEOUT_S + 5.0
+"""The supervisor gives up before, and says why. What is not stored by then stays in the log, and is stored after the
+next start."""
 LOOK_TIMEOUT_S: Final = 5.0
 """How long a part may take before it counts as away: probes of a balancer give up soon after."""
 OLD_BUFFER_S: Final = 300.0
@@ -87,7 +89,7 @@ class Inside:
 
     async def flush(self) -> dict[str, int]:
         """Have the pool store everything; gives the rows stored by this call."""
-        return {"rows": await call(self._supervisor().flush.remote(), "the supervisor", FLUSH_TIMEOUT_S)}
+        return {"rows": await call(self._supervisor().flush.remote(), "the supervisor", FLUSH_ANSWER_TIMEOUT_S)}
 
     async def pool(self) -> dict[str, Any]:
         """Give the pool's figures."""

@@ -18,11 +18,10 @@ from fastapi import FastAPI, Request, Response
 
 from deployments.problem import install_problem_handlers
 from ess_ray.core.errors import NotFound, Unavailable
+from ess_ray.runtime.environment import ROUTES
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
 INDEX: Final = "index.html"
-OTHERS: Final = ("/push", "/search")
-"""Where the other applications are."""
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ASSETS: Final = "assets/"
 _NONCE: Final = b"__NONCE__"
@@ -152,7 +151,7 @@ def create_ui_app(folder: Path = DIST) -> FastAPI:
     """
     app = FastAPI(title="ess_ray ui", docs_url=None, redoc_url=None, openapi_url=None)
     install_problem_handlers(app)
-    for other in OTHERS:
+    for other in ROUTES:
         app.api_route(other, methods=_METHODS)(_come_again)
         app.api_route(f"{other}/{{path:path}}", methods=_METHODS)(_come_again)
     app.api_route("/{path:path}", methods=["GET", "HEAD"])(Pages(read_assets(folder)).get)

@@ -43,7 +43,8 @@ for word in "$@"; do
 done
 exec setpriv --pdeathsig KILL "{haproxy}" "$@"
 """
-_ROUTES: Final = "/push /search"
+ROUTES: Final = ("/push", "/search")
+"""Where the applications are that clients must never take for missing; the page is at `/`."""
 _STARTING: Final = (
     "status 503 content-type application/problem+json string "
     '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
@@ -128,7 +129,7 @@ def node_variables(folder: Path) -> dict[str, str]:
 def _write_wrapper(folder: Path) -> Path:
     wrapper = folder / "haproxy"
     fresh = folder / f"haproxy.{os.getpid()}"
-    fresh.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=_ROUTES, starting=_STARTING))
+    fresh.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=" ".join(ROUTES), starting=_STARTING))
     fresh.chmod(0o700)
     return fresh.replace(wrapper)
 

@@ -7,6 +7,7 @@ May live here: the loops, their watching, and answers to the supervisor and to s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -144,14 +145,7 @@ class PersistActor:
                 self._trouble["poll"] = f"{self._name} cannot read the log: {error.message}"
             interval_s = POLL_INTERVAL_S if records else min(2 * interval_s, MAX_POLL_INTERVAL_S)
             if self._writer.caught_up or "poll" in self._trouble:
-                await self._pause(interval_s)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+                await _wait(self._wake, interval_s)
 
     async def _flush_loop(self) -> None:
         while True:
@@ -272,11 +266,7 @@ class PersistActor:
         while self._behind(min_ends) and (left := deadline - time.monotonic()) > 0:
             self._writer.advanced.clear()
             self._wake.set()
-            try:
-                async with asyncio.timeout(left):
-                    await self._writer.advanced.wait()
-            except TimeoutError:
-                return
+            await _wait(self._writer.advanced, left)
 
     def _behind(self, min_ends: Mapping[int, int]) -> bool:
         return any(at < min_ends.get(vnode, 0) for vnode, (_, at) in self._writer.positions.items())
@@ -331,3 +321,11 @@ class PersistActor:
             f"it is kept {where}"
         )
         _log.error(self._trouble[f"dead letter {vnode}"])
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, or for so long."""
+    # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the event.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

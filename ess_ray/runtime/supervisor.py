@@ -34,7 +34,7 @@ PING_TIMEOUT_S: Final = 3.0
 START_TIMEOUT_S: Final = 30.0
 """A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
 FLUSH_TIMEOUT_S: Final = 55.0
-"""Who asks waits for 60 s, and `ess down` for 90 s in all; a replacement of an owner takes five."""
+"""A replacement of an owner takes five; `ess down` allows 90 s in all."""
 POOL_TIMEOUT_S: Final = 120.0
 """A pool is complete in 3 s; on nodes that are just coming up, workers take long to start."""
 POOL_SETTINGS: Final = (
@@ -238,14 +238,15 @@ class Supervisor:
         deadline, rows = time.monotonic() + FLUSH_TIMEOUT_S, 0
         while True:
             before = await self.owners()
-            handles = [(slot.handle, slot.name) for slot in self._slots if slot.handle is not None]
-            patience_s = deadline - time.monotonic()
-            calls = (call(handle.flush.remote(), name, patience_s) for handle, name in handles)
+            left_s = deadline - time.monotonic()
+            calls = [
+                call(slot.handle.flush.remote(), slot.name, left_s) for slot in self._slots if slot.handle is not None
+            ]
             answers = await asyncio.gather(*calls, return_exceptions=True)
             rows += sum(answer for answer in answers if isinstance(answer, int))
             errors = [answer for answer in answers if isinstance(answer, BaseException)]
-            if any(not isinstance(error, Unavailable) for error in errors):
-                raise next(error for error in errors if not isinstance(error, Unavailable))
+            if lasting := [error for error in errors if not isinstance(error, Unavailable)]:
+                raise lasting[0]
             if not errors and len(before) == await self._log.vnode_count() and before == await self.owners():
                 return rows
             if time.monotonic() + PING_INTERVAL_S > deadline:
