@@ -10,7 +10,6 @@ import fcntl
 import ipaddress
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -26,6 +25,7 @@ import psutil
 
 from ess_ray import telemetry
 from ess_ray.adapters.places import KEYS, places_of
+from ess_ray.adapters.private import OTHERS, claim
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
 from ess_ray.keys import KeyBook
 from ess_ray.runtime import environment
@@ -39,8 +39,13 @@ LOCK_FILE: Final = "run.lock"
 
 @contextmanager
 def alone(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory for this process. Raises Conflict while another system runs on it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    """Hold the data directory for this process, closed to other users.
+
+    Raises Conflict while another system runs on it, Forbidden when it is somebody else's, Unavailable.
+    """
+    opened = claim(data_dir)
+    if opened is not None:
+        _log.warning(opened)
     with (data_dir / LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,15 +79,16 @@ def run(settings: Settings, stop: threading.Event) -> None:
     data_dir = settings.data_dir.resolve()
     with alone(data_dir):
         left = read_run_file(data_dir)
-        if left is not None and end_all(left, spare=os.getpid()):
-            raise Unavailable(
-                f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
-            )
+        if left is not None:
+            if end_all(left, spare=os.getpid()):
+                raise Unavailable(
+                    f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
+                )
+            environment.remove_run_dirs(environment.RunDirs(Path(left.run_dir)))
         check_port(settings.http.host, settings.http.port)
         check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
-        dirs = environment.run_dirs(data_dir)
-        os.environ.update(environment.prepare(dirs))
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))
+        dirs = environment.new_run_dirs()
         me = RunFile(
             session_id=os.getsid(0),
             started_s=psutil.Process().create_time(),
@@ -91,14 +97,16 @@ def run(settings: Settings, stop: threading.Event) -> None:
             dashboard_url="",
             log_file=str(data_dir / LOG_FILE),
             boot_id=boot_id(),
+            run_dir=str(dirs.private),
         )
         me.write(data_dir)
         try:
+            os.environ.update(environment.prepare(dirs))
             _serve(settings, dirs, me, stop)
         finally:
             left_over = end_all(me, spare=os.getpid())
+            environment.remove_run_dirs(dirs)
             (data_dir / RUN_FILE).unlink(missing_ok=True)
-            shutil.rmtree(dirs.temp, ignore_errors=True)
             if left_over:
                 _log.error("these processes would not end: %s", left_over)
 
@@ -109,7 +117,7 @@ def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: thr
     from ess_ray.runtime import node
 
     system = app.system_of(settings)
-    dashboard_url = node.start_node(dirs.temp, system.namespace, settings.http.host, settings.http.port)
+    dashboard_url = node.start_node(dirs.ray, system.namespace, settings.http.host, settings.http.port)
     _on_signals(stop)  # again: Ray has set its own handlers
     try:
         running = app.start(system)
@@ -147,6 +155,7 @@ def _stop_with_parent(stop: threading.Event) -> None:
 @click.option("--with-parent", is_flag=True, help="Stop when standard input closes.")
 def main(data_dir: Path | None, port: int | None, with_parent: bool) -> None:
     """Run one system until SIGTERM."""
+    os.umask(OTHERS)  # of everything that this and Ray's processes write
     stop = threading.Event()
     _on_signals(stop)
     if with_parent:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
-from ess_ray.runtime.environment import free_ports
+from ess_ray.runtime.environment import RunDirs, free_ports
 
 DEADLINE_S = 90.0
 
@@ -57,6 +57,10 @@ class System:
     def run_file(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.data_dir / "run.json").read_text())
         return found
+
+    def run_dirs(self) -> RunDirs:
+        """The folders of this run's sockets and secrets."""
+        return RunDirs(Path(self.run_file()["run_dir"]))
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this system's session."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ess_ray.adapters.private import make_private
+
 
 def sync_file(path: Path) -> None:
     """Make a file's bytes survive a power cut. Raises OSError (FileNotFoundError when it is not there)."""
@@ -22,13 +24,13 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path, root: Path) -> None:
-    """Make a folder below `root` (or `root`) and its missing parents, durably. Idempotent, safe from many processes.
+    """Make a folder below `root` (or `root`) and its missing parents, durably and closed to other users.
 
-    The whole way from `root` down is synced even if it exists: another process may have made a part of it a moment ago
-    and not have synced it yet. Raises OSError.
+    Idempotent, safe from many processes. The whole way from `root` down is synced even if it exists: another process
+    may have made a part of it a moment ago and not have synced it yet. Raises OSError.
     """
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    make_private(path)
     below = [path, *path.parents]
     for folder in dict.fromkeys([*below[: below.index(root) + 1], *made]):
         sync_folder(folder.parent)

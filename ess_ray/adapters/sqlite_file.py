@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Literal
 from uuid import uuid4
 
+from ess_ray.adapters.private import make_private
 from ess_ray.core.errors import BadRequest, CorruptData, EssError, Unavailable
 from ess_ray.ports import StoredRecord
 
@@ -171,7 +172,7 @@ class LogFile:
     def __init__(self, path: Path, vnode_count: int) -> None:
         self.path = path
         with told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             self._owner = _OwnerLock(path.with_name(path.name + ".lock"))
         try:
             with told(path):

@@ -17,13 +17,14 @@ import click
 import httpx
 import psutil
 
+from ess_ray.adapters.private import check_owner, claim
 from ess_ray.cli.client import locate
 from ess_ray.cli.generate_cmd import push_events
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.generate import SECOND_US, events
-from ess_ray.runtime.environment import run_dirs
+from ess_ray.runtime.environment import RunDirs, remove_run_dirs
 from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_all, read_run_file
 from ess_ray.settings import Settings
 
@@ -52,7 +53,9 @@ def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, a
     """
     settings = chosen.settings
     data_dir = settings.data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    opened = claim(data_dir)
+    if opened is not None:
+        tell(opened)
     log_file = data_dir / LOG_FILE
     child = _start(data_dir, port, log_file, detach)
     try:
@@ -114,7 +117,7 @@ def _tail(log_file: Path) -> str:
 
 
 def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
-    token = run_dirs(data_dir).token
+    token = RunDirs(Path(run.run_dir)).token
     if as_json:
         print_json(
             {
@@ -170,12 +173,14 @@ def down(chosen: Chosen, /, *, as_json: bool) -> None:
     run = read_run_file(data_dir)
     ended = 0
     if run is not None:
+        check_owner(data_dir)  # a run file of somebody else's could name any process
         leader = driver(run)
         if leader is not None:
             _terminate(leader)
         left = end_all(run)
         if left:
             raise EssError(f"these processes would not end: {', '.join(str(process.pid) for process in left)}")
+        remove_run_dirs(RunDirs(Path(run.run_dir)))
         (data_dir / RUN_FILE).unlink(missing_ok=True)
         ended = 1
     if as_json:

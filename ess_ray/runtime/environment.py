@@ -11,19 +11,22 @@ import itertools
 import os
 import secrets
 import shlex
-import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
+
+from ess_ray.adapters.private import PRIVATE, new_folder, remove_private
 
 _FIRST_PORT: Final = 20_000
 """Ray gives its workers ports from 10002 to 19999."""
 _KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
+_PREFIX: Final = "ess-"
+TOKEN_FILE: Final = "auth_token"
+"""What opens Ray's dashboard and ports, in the folder of a run."""
 _WRAPPER: Final = """#!/bin/sh
 # Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them, and
 # nothing else, since HTTP itself may be meant for all.
@@ -84,34 +87,45 @@ _NODE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RunDirs:
-    """The folders of one run: `temp` is Ray's (short, since socket paths lie in it), made anew at each start."""
+    """The folders of one run, below one that only this user can enter: Ray opens its own to everybody.
 
-    temp: Path
+    Short, since socket paths lie in them.
+    """
+
+    private: Path
+
+    @property
+    def ray(self) -> Path:
+        return self.private / "r"
 
     @property
     def token(self) -> Path:
-        return self.temp / "auth_token"
+        return self.private / TOKEN_FILE
 
     @property
     def haproxy(self) -> Path:
-        return self.temp / "h"
+        return self.private / "h"
 
 
-def run_dirs(data_dir: Path) -> RunDirs:
-    """Name the folders of a data directory's run: the same for every run of it, another for every other."""
-    owned = f"{os.getuid()} {data_dir.resolve()}"
-    return RunDirs(_SHORT / f"ess-{blake2b(owned.encode(), digest_size=6).hexdigest()}")
+def new_run_dirs() -> RunDirs:
+    """Make the folder of a run, under a name that nobody has. Raises Forbidden where others could replace it,
+    Unavailable."""
+    return RunDirs(new_folder(_SHORT, _PREFIX))
+
+
+def remove_run_dirs(dirs: RunDirs) -> None:
+    """Remove what `new_run_dirs` made, and nothing else, wherever a run file has its name from. Idempotent.
+
+    Call only when none of that run's processes lives.
+    """
+    remove_private(dirs.private, _SHORT, _PREFIX)
 
 
 def prepare(dirs: RunDirs) -> dict[str, str]:
-    """Make the folders of a run anew and give the variables to set before `import ray`.
-
-    Call only while no other run of the same data directory lives.
-    """
-    shutil.rmtree(dirs.temp, ignore_errors=True)
-    dirs.haproxy.mkdir(parents=True, mode=0o700)
-    dirs.token.touch(mode=0o600)
-    dirs.token.write_text(secrets.token_hex(32))
+    """Fill the folder of a run, and give the variables to set before `import ray`."""
+    dirs.haproxy.mkdir(PRIVATE)
+    with open(dirs.token, "x", opener=_private_opener) as token:
+        token.write(secrets.token_hex(32))
     wrapper = _write_wrapper(dirs.haproxy)
     ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
     return {**_fixed(dirs, wrapper), **ports}
@@ -129,9 +143,14 @@ def node_variables(folder: Path) -> dict[str, str]:
 def _write_wrapper(folder: Path) -> Path:
     wrapper = folder / "haproxy"
     fresh = folder / f"haproxy.{os.getpid()}"
-    fresh.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=" ".join(ROUTES), starting=_STARTING))
-    fresh.chmod(0o700)
+    with open(fresh, "w", opener=_private_opener) as file:
+        file.write(_WRAPPER.format(haproxy=_haproxy_binary(), routes=" ".join(ROUTES), starting=_STARTING))
+    fresh.chmod(PRIVATE)
     return fresh.replace(wrapper)
+
+
+def _private_opener(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:

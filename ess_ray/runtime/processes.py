@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -28,9 +28,16 @@ _CLOCK_SLACK_S: Final = 2.0
 """psutil computes start times from the boot time, whose rounding differs between calls."""
 
 
+_JSON: Final[dict[Any, Any]] = {"int": int, "float": (int, float), "str": str}
+"""What a field of the run file may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """What `DATA_DIR/run.json` tells: `session_id` is the driver's pid as well; `started_s` its epoch start time."""
+    """What `DATA_DIR/run.json` tells: `session_id` is the driver's pid as well; `started_s` its epoch start time.
+
+    `run_dir` is the folder of the run's sockets and secrets; "" where an older version wrote the file.
+    """
 
     session_id: int
     started_s: float
@@ -39,6 +46,7 @@ class RunFile:
     dashboard_url: str
     log_file: str
     boot_id: str
+    run_dir: str = ""
 
     def write(self, data_dir: Path) -> None:
         """Replace the run file at once, so that no reader sees half of it."""
@@ -50,16 +58,25 @@ class RunFile:
 def read_run_file(data_dir: Path) -> RunFile | None:
     """Give what runs (or ran, if it was killed) on a data directory; None when nothing was left running.
 
-    Raises CorruptData.
+    What it does not know, a newer version wrote. Raises CorruptData, also for a file that somebody else put there.
     """
     file = data_dir / RUN_FILE
+    advice = "end what runs there with `ps` and `kill`, and remove the file"
     try:
-        return RunFile(**json.loads(file.read_text(encoding="utf-8")))
+        with file.open(encoding="utf-8") as opened:
+            planted = os.fstat(opened.fileno()).st_uid != data_dir.stat().st_uid
+            told = json.load(opened)
+        run = RunFile(**{field.name: told[field.name] for field in fields(RunFile) if field.name in told})
+        wrong = [field.name for field in fields(RunFile) if not isinstance(getattr(run, field.name), _JSON[field.type])]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        advice = "end what runs there with `ps` and `kill`, and remove the file"
         raise CorruptData(f"{file} does not tell what runs there ({error}); {advice}") from error
+    if planted:
+        raise CorruptData(f"{file} is not of the owner of its folder, and so not believed; {advice}")
+    return run
 
 
 def boot_id() -> str:

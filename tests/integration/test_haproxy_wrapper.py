@@ -20,7 +20,7 @@ NOT_FOUND = r'http-request return status 404 content-type text/plain lf-string "
 @contextmanager
 def haproxy(folder: Path, *routes: str) -> Iterator[str]:
     """Run HAProxy with a configuration like Serve's, each of whose routes is answered with 200."""
-    dirs = environment.RunDirs(folder / "run")
+    dirs = environment.RunDirs(folder)
     environment.prepare(dirs)
     port = free_port()
     lines = ["defaults", "    mode http", "    timeout connect 1s", "    timeout client 5s", "    timeout server 5s"]

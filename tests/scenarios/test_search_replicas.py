@@ -21,7 +21,7 @@ import pytest
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.cli.tail_cmd import server_sent
 from ess_ray.ports import AnswerState
-from ess_ray.runtime.environment import node_variables, run_dirs
+from ess_ray.runtime.environment import node_variables
 from tests.redis_server import redis_server
 from tests.systems import DEADLINE_S, System, persist_actors, running, title, titled, wait_until
 
@@ -162,7 +162,7 @@ def deployed_anew(system: System, folder: Path, **settings: str) -> Iterator[Non
         **system.environment,
         **node_variables(folder),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray asks for the node at an address beyond loopback
-        "RAY_AUTH_TOKEN_PATH": str(run_dirs(system.data_dir).token),
+        "RAY_AUTH_TOKEN_PATH": str(system.run_dirs().token),
         "ESS_DATA_DIR": str(system.data_dir),
         **settings,
     }

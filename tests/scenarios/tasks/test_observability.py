@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 
-from ess_ray.runtime.environment import run_dirs
 from tests.systems import System, wait_until
 
 _LINE = re.compile(r"(ray_ess_\w+)\{(.*)\} (\S+)")
@@ -17,7 +16,7 @@ _LINE = re.compile(r"(ray_ess_\w+)\{(.*)\} (\S+)")
 
 def listed(system: System, what: str) -> list[dict[str, Any]]:
     """What Ray's dashboard lists, asked for as its page does."""
-    token = run_dirs(system.data_dir).token.read_text()
+    token = system.run_dirs().token.read_text()
     url = f"{system.run_file()['dashboard_url']}/api/v0/{what}"
     answer = httpx.get(
         url, params={"detail": 1, "limit": 1000}, headers={"Authorization": f"Bearer {token}"}, trust_env=False
