@@ -27,7 +27,7 @@ COPY deployments deployments
 COPY --from=web /web/dist deployments/web/dist
 RUN pip install --no-deps --no-build-isolation . && rm -rf build ./*.egg-info
 
-RUN useradd --create-home --uid 1000 ess && install --directory --owner ess --group ess /data /tmp/ray
+RUN useradd --create-home --uid 1000 ess && install --directory --owner ess --group ess --mode 0700 /data /tmp/ray
 USER ess
 WORKDIR /home/ess
 ENV ESS_DATA_DIR=/data

@@ -24,8 +24,8 @@ from tests.servers import or_skip
 
 REPOSITORY: Final = Path(__file__).parents[1]
 PROGRAMS: Final = ("ip", "unshare", "nsenter", "sshd", "ssh-keygen", "rsync", "setpriv")
-PRIVATE: Final = ("/dev/shm", "/tmp/ray", "/tmp/haproxy-serve", "/run/sshd")
-"""Folders of each host's own: shared memory, the state of Ray, HAProxy and sshd."""
+PRIVATE: Final = ("/dev/shm", "/tmp/ray", "/run/sshd")
+"""Folders of each host's own: shared memory, the state of Ray's launcher and of sshd."""
 START_S: Final = 20.0
 COMMAND_S: Final = 180.0
 
@@ -145,6 +145,7 @@ def _host(
             stdout=log,
             stderr=log,
         )
+    ending.callback(_forget, home)
     ending.callback(_end, launcher)
     deadline = time.monotonic() + START_S
     while "Server listening" not in (home / "sshd.log").read_text():
@@ -153,6 +154,12 @@ def _host(
         time.sleep(0.02)
     (init,) = psutil.Process(launcher.pid).children()
     return Host(name, address, home, launcher, init)
+
+
+def _forget(home: Path) -> None:
+    """Remove what a node of a cluster has made in /tmp, which is this machine's."""
+    for file in home.glob(".ess/node-*"):
+        shutil.rmtree(file.read_text().strip(), ignore_errors=True)
 
 
 def _end(launcher: subprocess.Popen[bytes]) -> None:

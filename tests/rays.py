@@ -33,7 +33,7 @@ def local_ray(num_cpus: int, **more: Any) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level="ERROR",
                 _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
+                _temp_dir=f"{folder}/ray",  # Ray opens its own to everybody
                 **more,
             )
             yield

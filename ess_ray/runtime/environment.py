@@ -7,17 +7,20 @@ files of one run. May not: `import ray`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import secrets
 import shlex
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ess_ray.adapters.private import PRIVATE, new_folder, remove_private
+from ess_ray.adapters.private import PRIVATE, claim, is_private, new_folder, remove_private, taken_over
+from ess_ray.core.errors import EssError, Forbidden
 
 _FIRST_PORT: Final = 20_000
 """Ray gives its workers ports from 10002 to 19999."""
@@ -25,8 +28,6 @@ _KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _PREFIX: Final = "ess-"
-TOKEN_FILE: Final = "auth_token"
-"""What opens Ray's dashboard and ports, in the folder of a run."""
 _WRAPPER: Final = """#!/bin/sh
 # Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them, and
 # nothing else, since HTTP itself may be meant for all.
@@ -96,11 +97,11 @@ class RunDirs:
 
     @property
     def ray(self) -> Path:
-        return self.private / "r"
+        return self.private / "ray"
 
     @property
     def token(self) -> Path:
-        return self.private / TOKEN_FILE
+        return self.private / "auth_token"
 
     @property
     def haproxy(self) -> Path:
@@ -123,6 +124,8 @@ def remove_run_dirs(dirs: RunDirs) -> None:
 
 def prepare(dirs: RunDirs) -> dict[str, str]:
     """Fill the folder of a run, and give the variables to set before `import ray`."""
+    # Held until this process ends: systemd's clean-up of /tmp leaves alone what is locked, however old it is.
+    fcntl.flock(os.open(dirs.private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_SH)
     dirs.haproxy.mkdir(PRIVATE)
     with open(dirs.token, "x", opener=_private_opener) as token:
         token.write(secrets.token_hex(32))
@@ -131,13 +134,50 @@ def prepare(dirs: RunDirs) -> dict[str, str]:
     return {**_fixed(dirs, wrapper), **ports}
 
 
-def node_variables(folder: Path) -> dict[str, str]:
-    """Give the variables of a node of a cluster, to set before `ray start`. Writes HAProxy's wrapper to `folder`.
+def node_variables(home: Path) -> dict[str, str]:
+    """Give the variables of a node of a cluster, to set before `ray start`.
 
-    Idempotent. Ray's token is read from its usual place, `~/.ray/auth_token`.
+    `home` is made private, or refused; which folder of this machine has the node's sockets and HAProxy is remembered
+    there. Idempotent: that folder is taken again while it is this user's alone. Ray's own folder is then `ray` in
+    RAY_TMPDIR, and its token is read from its usual place, `~/.ray/auth_token`. Raises Forbidden, Unavailable.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return {**_EVERYWHERE, **_NODE, "RAY_SERVE_HAPROXY_BINARY_PATH": str(_write_wrapper(folder))}
+    danger = taken_over(home)
+    if danger is not None:
+        raise Forbidden(f"nothing may be run from {home}: {danger}")
+    claim(home)
+    dirs = _node_dirs(node_file(home))
+    dirs.haproxy.mkdir(PRIVATE, exist_ok=True)
+    wrapper = _write_wrapper(dirs.haproxy)
+    return {**_EVERYWHERE, **_NODE, "RAY_TMPDIR": str(dirs.private), **_haproxy_files(dirs, wrapper)}
+
+
+def node_home() -> Path:
+    """Name the folder in which a node of a cluster remembers what is its own."""
+    return Path.home() / ".ess"
+
+
+def node_file(home: Path) -> Path:
+    """Name the file in which this machine's folder is remembered: homes may be shared by machines."""
+    return home / f"node-{socket.gethostname()}"
+
+
+def remembered(file: Path) -> RunDirs | None:
+    """Give the folders of a node of this machine, if they are still this user's alone."""
+    try:
+        found = Path(file.read_text().strip())
+    except (OSError, UnicodeDecodeError):
+        return None
+    return RunDirs(found) if found.parent == _SHORT and is_private(found) else None
+
+
+def _node_dirs(file: Path) -> RunDirs:
+    dirs = remembered(file)
+    if dirs is None:
+        dirs = new_run_dirs()
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
+        fresh.write_text(f"{dirs.private}\n")
+        fresh.replace(file)
+    return dirs
 
 
 def _write_wrapper(folder: Path) -> Path:
@@ -158,17 +198,24 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         # Despite its name this is what puts every socket of Ray on 127.0.0.1.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_TOKEN_PATH": str(dirs.token),
+        **_haproxy_files(dirs, wrapper),
+        # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        **_EVERYWHERE,
+    }
+
+
+def _haproxy_files(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
+    """Where Serve keeps what it executes, configures and steers HAProxy by: else in a folder that anybody may make."""
+    return {
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(wrapper),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(dirs.haproxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(dirs.haproxy / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(dirs.haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(dirs.haproxy / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
-        # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
-        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
-        # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
-        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        **_EVERYWHERE,
     }
 
 
@@ -218,7 +265,11 @@ def _first_of_kernel() -> int:
 
 def main() -> None:
     """Print a cluster node's variables for a shell: `v=$(python3 -m ess_ray.runtime.environment) && eval "$v"`."""
-    for name, value in node_variables(Path.home() / ".ess").items():
+    try:
+        variables = node_variables(node_home())
+    except EssError as error:
+        sys.exit(f"ess: {error.message}")
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
 
 

@@ -61,7 +61,8 @@ def jars() -> Path:
     maven = shutil.which("mvn")
     if maven is None:
         raise KafkaMissing("mvn is missing: apt-get install maven")
-    cache.mkdir(parents=True, exist_ok=True)
+    for folder in (cache.parent, cache):  # what is run from there is nobody else's to write, whatever the umask
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=cache, prefix="fetching-"))
     try:
         copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
@@ -187,7 +188,7 @@ class KafkaCluster:
         formats = []
         for broker in self.brokers:
             if not broker.config.exists():
-                broker.folder.mkdir(parents=True)
+                broker.folder.mkdir(mode=0o700, parents=True)
                 broker.config.write_text(self._properties(broker))
                 tool = [
                     "kafka.tools.StorageTool",

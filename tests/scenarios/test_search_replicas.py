@@ -21,7 +21,6 @@ import pytest
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.cli.tail_cmd import server_sent
 from ess_ray.ports import AnswerState
-from ess_ray.runtime.environment import node_variables
 from tests.redis_server import redis_server
 from tests.systems import DEADLINE_S, System, persist_actors, running, title, titled, wait_until
 
@@ -159,10 +158,7 @@ def deployed_anew(system: System, folder: Path, **settings: str) -> Iterator[Non
         found[1] for process in titled(system, "raylet") if (found := re.search(r"--gcs-address=(\S+)", title(process)))
     }
     environment = {
-        **system.environment,
-        **node_variables(folder),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray asks for the node at an address beyond loopback
-        "RAY_AUTH_TOKEN_PATH": str(system.run_dirs().token),
+        **titled(system, "raylet")[0].environ(),  # with the variables of this run, and its token's place
         "ESS_DATA_DIR": str(system.data_dir),
         **settings,
     }

@@ -127,7 +127,7 @@ def test_volumes_are_named_and_mounted_files_exist() -> None:
 
 def test_our_image_has_the_folders_that_volumes_are_mounted_on() -> None:
     """An engine makes a volume as its folder is in the image; where there is none, only root could write to it."""
-    made = re.search(r"install --directory --owner ess --group ess (.*)", (ROOT / "Dockerfile").read_text())
+    made = re.search(r"install --directory --owner ess --group ess --mode 0700 (.*)", (ROOT / "Dockerfile").read_text())
     assert made is not None
     ours = {target for name, source, target in mounts() if "build" in SERVICES[name] and not source.startswith("./")}
     assert ours
