@@ -19,7 +19,8 @@ from ess_ray.core.errors import Forbidden, Unavailable
 PRIVATE: Final = 0o700
 OTHERS: Final = 0o077
 """The bits of a mode that let somebody else in."""
-_WRITE: Final = 0o022
+WRITE: Final = 0o022
+"""Those that let somebody else change it."""
 
 
 def make_private(folder: Path) -> None:
@@ -41,7 +42,7 @@ def claim(folder: Path) -> str | None:
         raise Unavailable(f"{folder} cannot be used ({error.strerror}): correct its rights, or name another") from error
     if not mode & OTHERS:
         return None
-    written = "; others could write to it: look at what is in it" if mode & _WRITE else ""
+    written = "; others could write to it: look at what is in it" if mode & WRITE else ""
     return f"{folder} was open to other users (mode {mode:04o}) and is private now (mode {PRIVATE:04o}){written}"
 
 
@@ -105,7 +106,7 @@ def taken_over(path: Path) -> str | None:
             continue  # what is not there yet is made private
         if found.st_uid not in trusted:
             return f"{folder} belongs to {user_name(found.st_uid)}, who can put anything in the place of what is in it"
-        if found.st_mode & _WRITE and not found.st_mode & stat.S_ISVTX:
+        if found.st_mode & WRITE and not found.st_mode & stat.S_ISVTX:
             return f"others can rename what is in {folder}: `chmod go-w {folder}`, or `chmod +t` where it is for all"
     return None
 

@@ -5,28 +5,27 @@ May live here: looking. May not: changing anything (but one probe file, removed 
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-import psutil
 from packaging.requirements import Requirement
 
 from ess_ray.cli.client import Client
+from ess_ray.cli.folder_checks import folder_checks
 from ess_ray.cli.options import Chosen
+from ess_ray.cli.port_checks import port_checks
 from ess_ray.cli.server_checks import Check, server_checks
-from ess_ray.core.errors import EssError
+from ess_ray.core.errors import CorruptData, EssError
 from ess_ray.runtime.environment import port_problem
-from ess_ray.runtime.processes import read_run_file
+from ess_ray.runtime.processes import RunFile, read_run_file
 
 MIN_FREE_BYTES: Final = 2 * 1024**3
 """Buffers of two actors, their objects and Ray's own logs: below this a busy hour may fill the disk."""
@@ -45,10 +44,13 @@ def checks(chosen: Chosen) -> Iterator[Check]:
     yield _python()
     yield from _packages()
     yield from _folder(chosen.settings.data_dir)
+    run = _run(chosen.settings.data_dir)
+    yield from folder_checks(chosen.settings, run)
     yield _open_files()
     yield _shared_memory()
     yield from server_checks(chosen.settings)
-    yield from _system(chosen)
+    yield from _system(chosen, run)
+    yield from port_checks(None if run is None else run.session_id)
 
 
 def _python() -> Check:
@@ -132,10 +134,17 @@ def _shared_memory() -> Check:
     return Check("shared memory", "warning", found, "enlarge it (in Docker: --shm-size=2g)")
 
 
-def _system(chosen: Chosen) -> Iterator[Check]:
+def _run(data_dir: Path) -> RunFile | None:
+    """Give what runs there; what is wrong with the file that tells it, `_system` says."""
+    try:
+        return read_run_file(data_dir)
+    except CorruptData:
+        return None
+
+
+def _system(chosen: Chosen, run: RunFile | None) -> Iterator[Check]:
     settings = chosen.settings
     try:
-        run = read_run_file(settings.data_dir)
         target = chosen.target()
     except EssError as error:
         yield Check("system", "warning", error.message)
@@ -152,8 +161,6 @@ def _system(chosen: Chosen) -> Iterator[Check]:
     yield from answers
     if all(answer.state != "ok" for answer in answers) and run is None:
         yield _port(settings.http.host, settings.http.port)
-    if run is not None:
-        yield from _listeners(run.session_id)
 
 
 def _port(host: str, port: int) -> Check:
@@ -162,70 +169,3 @@ def _port(host: str, port: int) -> Check:
         return Check("port", "ok", f"{host}:{port} is free")
     advice = "choose another with `ess up --port PORT` or ESS_HTTP__PORT"
     return Check("port", "failed", f"{host}:{port}: {problem}", advice)
-
-
-_REASONS: Final[tuple[tuple[str, str], ...]] = (
-    ("ServeReplica", "a Serve replica's gRPC port, which Ray binds to all interfaces whatever it is told"),
-    ("haproxy", "HAProxy's metrics or stats socket, which Serve binds to all interfaces"),
-    ("ProxyActor", "Serve's own proxy"),
-    ("gcs_server", "Ray's control store"),
-    ("raylet", "Ray's node manager or object manager"),
-    ("dashboard", "Ray's dashboard or its agent"),
-    ("runtime_env", "Ray's runtime environment agent"),
-    ("ray::", "a Ray worker"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A listening socket and who holds it."""
-
-    address: str
-    port: int
-    pid: int
-    command: str
-
-    @property
-    def on_loopback(self) -> bool:
-        address = ipaddress.ip_address(self.address.split("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)  # gRPC binds IPv4 addresses in this form
-        return (mapped or address).is_loopback
-
-    @property
-    def reason(self) -> str:
-        """Say why it listens, as far as the command line tells."""
-        return next((why for part, why in _REASONS if part in self.command), self.command[:80] or "unknown")
-
-
-def listeners(session_id: int, getsid: Callable[[int], int] = os.getsid) -> tuple[list[Listener], int]:
-    """Find the listening sockets of a session's processes, and how many processes there are."""
-    found, processes = [], 0
-    for process in psutil.process_iter():
-        try:
-            if getsid(process.pid) != session_id:
-                continue
-            sockets = process.net_connections(kind="inet")
-            command = " ".join(process.cmdline())
-        except (ProcessLookupError, PermissionError, psutil.Error):
-            continue  # it ended meanwhile, or is another user's and so not ours
-        processes += 1
-        found += [
-            Listener(one.laddr.ip, one.laddr.port, process.pid, command)
-            for one in sockets
-            if one.status == psutil.CONN_LISTEN
-        ]
-    return found, processes
-
-
-def _listeners(session_id: int) -> Iterator[Check]:
-    found, processes = listeners(session_id)
-    if processes == 0:
-        yield Check("processes", "failed", f"none of session {session_id} runs", "start it again with `ess up`")
-        return
-    yield Check("processes", "ok", f"{processes} in session {session_id}, {len(found)} listening sockets")
-    outside = [one for one in found if not one.on_loopback]
-    for one in sorted(outside, key=lambda each: each.port):
-        where = f"{one.address}:{one.port} (process {one.pid}): {one.reason}"
-        yield Check("open port", "warning", where, "keep it behind a firewall: it asks for no password")
-    if not outside:
-        yield Check("open port", "ok", "none: everything listens on loopback")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -120,12 +121,38 @@ def known_variables() -> list[str]:
     return sorted([CONFIG_VARIABLE, *(PREFIX + NESTING.join(path).upper() for path in _paths(Settings))])
 
 
+def settings_file() -> Path | None:
+    """Give the file that `load` reads. Raises BadRequest for one that is not there, or not to be trusted."""
+    return _find_file(os.environ)
+
+
+def secrets_in(file: Path) -> list[str]:
+    """Name the secrets that a settings file holds. Raises BadRequest for what is no settings file."""
+    content = _check_file(file)
+    return [".".join(path) for path, kind in _fields(Settings) if _is_secret(kind) and _at(content, path) is not None]
+
+
+def _is_secret(kind: Any) -> bool:
+    return SecretStr in (kind, *get_args(kind))
+
+
+def _at(content: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
 def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    return (path for path, _ in _fields(model))
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Give every setting's names, from the outermost section inwards, and its type."""
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from ((name.rstrip("_"), *rest) for rest in _paths(field.annotation))
+            yield from (((name.rstrip("_"), *rest), kind) for rest, kind in _fields(field.annotation))
         else:
-            yield (name,)
+            yield (name,), field.annotation
 
 
 def _check_variables(environ: Mapping[str, str]) -> None:
@@ -144,10 +171,19 @@ def _find_file(environ: Mapping[str, str]) -> Path | None:
             raise BadRequest(f"{CONFIG_VARIABLE} names {named}, which is not a file")
         return Path(named)
     here = Path(CONFIG_FILE)
-    return here if here.is_file() else None
+    if not here.is_file():
+        return None
+    found = here.stat()
+    # In a folder that many can write to, it may be anybody's, who would then choose where events go.
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
+        raise BadRequest(
+            f"{here.absolute()} is another user's, or others can write to it, and so is not read: make it yours alone, "
+            f"or name it in {CONFIG_VARIABLE} if that is what you want"
+        )
+    return here
 
 
-def _check_file(file: Path) -> None:
+def _check_file(file: Path) -> Any:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -159,6 +195,7 @@ def _check_file(file: Path) -> None:
         raise BadRequest(f"{file} cannot be read: {error.strerror}") from error
     if content is not None and not isinstance(content, dict):
         raise BadRequest(f"{file} must hold names with values, such as `http: {{port: 8000}}`")
+    return content
 
 
 def _explain(error: ValidationError) -> str:
