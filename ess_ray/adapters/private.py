@@ -98,7 +98,7 @@ def taken_over(path: Path) -> str | None:
 
     Root may do anything, and so may whoever owns `/` (in a container that knows no root).
     """
-    trusted = {0, os.geteuid(), os.stat("/").st_uid}
+    trusted = _trusted()
     for folder in path.resolve().parents:
         try:
             found = folder.stat()
@@ -109,6 +109,17 @@ def taken_over(path: Path) -> str | None:
         if found.st_mode & WRITE and not found.st_mode & stat.S_ISVTX:
             return f"others can rename what is in {folder}: `chmod go-w {folder}`, or `chmod +t` where it is for all"
     return None
+
+
+def _trusted() -> set[int]:
+    return {0, os.geteuid(), os.stat("/").st_uid}
+
+
+def others_write(folder: Path) -> bool:
+    """Tell whether another user could put a file into a folder, as anybody can in /tmp."""
+    found = folder.stat()
+    foreign = found.st_uid not in _trusted()
+    return foreign or bool(found.st_mode & WRITE) or taken_over(folder) is not None
 
 
 def remove_private(folder: Path, parent: Path, prefix: str) -> None:

@@ -6,18 +6,19 @@ May live here: the two commands and the driver as a child process. May not: what
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import httpx
 import psutil
 
-from ess_ray.adapters.private import check_owner, claim
+from ess_ray.adapters.private import check_owner, claim, others_write
 from ess_ray.cli.client import locate
 from ess_ray.cli.generate_cmd import push_events
 from ess_ray.cli.options import Chosen, json_option, with_settings
@@ -26,7 +27,7 @@ from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.generate import SECOND_US, events
 from ess_ray.runtime.environment import RunDirs, remove_run_dirs
 from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_all, read_run_file
-from ess_ray.settings import Settings
+from ess_ray.settings import CONFIG_VARIABLE, Settings, settings_file
 
 DRIVER: Final = "deployments.main"
 READY_TIMEOUT_S: Final = 120.0
@@ -83,12 +84,27 @@ def _start(data_dir: Path, port: int | None, log_file: Path, detach: bool) -> su
         log_file.chmod(0o600)
         return subprocess.Popen(
             command,
+            **_surroundings(data_dir),
             # The driver stops when this pipe closes, which the kernel does for us even after kill -9.
             stdin=subprocess.DEVNULL if detach else subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
+
+
+def _surroundings(data_dir: Path) -> dict[str, Any]:
+    """Give the folder and the environment of the driver.
+
+    Python looks for modules in the current folder first, and Ray's workers look where the driver is: what lay in /tmp
+    would be run. From a folder that others can write to it is the data directory, and then relative paths in the
+    settings count from there.
+    """
+    if not others_write(Path.cwd()):
+        return {}
+    file = settings_file()
+    named = {} if file is None else {CONFIG_VARIABLE: str(file.absolute())}
+    return {"cwd": data_dir, "env": {**os.environ, **named}}
 
 
 def _wait_until_ready(child: subprocess.Popen[bytes], data_dir: Path, log_file: Path) -> RunFile:

@@ -7,6 +7,6 @@ May live here: what can be set, its default, its bounds, where it is read from. 
 option that nothing reads. The composition root turns sections into the limits of ingest and search by `as_limits()`.
 """
 
-from ess_ray.settings.reading import Settings, known_variables, load, secrets_in, settings_file
+from ess_ray.settings.reading import CONFIG_VARIABLE, Settings, known_variables, load, secrets_in, settings_file
 
-__all__ = ["Settings", "known_variables", "load", "secrets_in", "settings_file"]
+__all__ = ["CONFIG_VARIABLE", "Settings", "known_variables", "load", "secrets_in", "settings_file"]
