@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ess_ray.adapters.private import is_private
 from tests.systems import DEADLINE_S, System, persist_actors, titled, wait_until
 
 Make = Callable[..., System]
@@ -40,10 +41,12 @@ def test_two_systems_run_side_by_side_and_one_ends_without_a_trace(own_system: S
     ports = [port for _, port, _ in listeners(one)]
     assert one.port in ports
     assert not set(ports) & {port for _, port, _ in listeners(other)}
-    processes = one.processes()
+    processes, run_dir = one.processes(), one.run_dirs().private
     assert processes
+    assert is_private(run_dir)
     one.down()
     assert living(processes) == []
+    assert not run_dir.exists()
     assert not (one.data_dir / "run.json").exists()
     objects = list((one.data_dir / "events").rglob("tenant=*/**/*.parquet"))
     assert len(objects) == 1, "down stores everything"
@@ -98,7 +101,7 @@ def test_after_kill_9_of_up_it_starts_again_and_ctrl_c_stops_clean(tmp_path: Pat
     system = System(tmp_path / "data")
     with closing(system.http), in_the_foreground(system) as child:
         system.push([{"message": "before the kill"}])
-        old = system.processes()
+        old, old_dir = system.processes(), system.run_dirs().private
         child.kill()
         child.communicate()
         for process in old:  # the driver as well: nobody is left who could stop in good order
@@ -106,6 +109,7 @@ def test_after_kill_9_of_up_it_starts_again_and_ctrl_c_stops_clean(tmp_path: Pat
                 process.kill()
         with in_the_foreground(system, old) as again:
             assert [e["message"] for e in system.search("kill")] == ["before the kill"]
+            assert not old_dir.exists(), "the run before has left its folder"
             processes = system.processes()
             again.send_signal(signal.SIGINT)
             output, _ = again.communicate(timeout=DEADLINE_S)
