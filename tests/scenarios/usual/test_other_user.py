@@ -128,7 +128,7 @@ def test_without_the_token_no_port_runs_anything(reachable: System) -> None:
 
 
 def guarded_methods(port: int) -> int:
-    """Call without a token what Ray's services know; gives how many were refused for want of it, and none may answer."""
+    """Call without a token what Ray's services know: none may answer; gives how many were refused for want of it."""
     guarded = 0
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         for method in METHODS:
