@@ -26,6 +26,8 @@ RESTARTS_WITHIN_S: Final = 600.0
 """What ends oftener than that does not end by accident: a person, or whoever starts the driver, has to see it."""
 STOP_TIMEOUT_S: Final = 75.0
 """Storing what is buffered may take 60 s; `ess down` waits 80 s for the driver, which then ends what is left."""
+START_TIMEOUT_S: Final = 300.0
+"""Ready takes ten seconds, on a busy machine a minute; `ess up` waits two."""
 POLL_S: Final = 0.1
 """How often a life is looked at: once it has ended nothing answers, so at once."""
 
@@ -147,6 +149,7 @@ class LifeProcess:
             os.close(tell)
         self.ready: str | None = None
         self._reason: str | None = None
+        self._born_s = time.monotonic()
         self._listener = threading.Thread(target=self._listen, args=(heard,), name="life", daemon=True)
         self._listener.start()
 
@@ -161,7 +164,8 @@ class LifeProcess:
         """See `Life`."""
         code = self._child.poll()
         if code is None:
-            return None
+            late = self.ready is None and time.monotonic() - self._born_s >= START_TIMEOUT_S
+            return f"the system was not ready within {START_TIMEOUT_S:g} s" if late else None
         self._listener.join(POLL_S)  # its last words; none if another process still holds the pipe
         return self._reason or f"the process that Ray hangs on ended {how_it_ended(code)}"
 

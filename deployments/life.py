@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -39,7 +40,7 @@ def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) 
     from deployments import app
     from ess_ray.runtime import node
 
-    system = app.system_of(settings)
+    system = replace(app.system_of(settings), session_id=os.getsid(0))
     dashboard_url = node.start_node(temp_dir, system.namespace, settings.http.host, settings.http.port)
     on_signals(stop)  # again: Ray has set its own handlers
     running = app.start(system)
