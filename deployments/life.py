@@ -106,7 +106,7 @@ def main(data_dir: Path, port: int, temp_dir: Path, tell: int) -> None:
         lost = error.message
     except Exception as error:  # noqa: BLE001 (whatever Ray raises: the driver decides what comes of it)
         _log.exception("the system cannot run")
-        lost = f"{type(error).__name__}: {error}"
+        lost = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if lost is not None:
         _tell(tell, lost=lost)
         sys.stdout.flush()

@@ -240,7 +240,7 @@ class Gatherer:
             self._failure = None
         except EssError as error:
             if error.retryable:  # else this request is wrong, and not the log
-                size = sum(len(record.value) for record in records)
+                size = sum(map(_size, records))
                 self._failure = _Failure(error.message, size, self._clock_s())
             raise
         finally:
@@ -277,6 +277,10 @@ class Gatherer:
         batches = [member.batch for member in group.members]
         batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
         return encode_records(batch, vnode, group.tenant, group.request, self._codec)
+
+
+def _size(record: Record) -> int:
+    return len(record.value) + sum(len(value) for _, value in record.headers)
 
 
 def _groups(members: Sequence[_Waiting]) -> list[_Group]:

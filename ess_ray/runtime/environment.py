@@ -163,6 +163,10 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(dirs.haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(dirs.haproxy / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
+        # Whether these two live is the driver's to watch, on one machine: Ray would end everything for good when one of
+        # them stood still for a minute (its node manager counts as lost; everybody gives up on the control store).
+        "RAY_health_check_failure_threshold": "100",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
         # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # Pushes go to another replica when one stands still: at the default of 5 s that took ten.

@@ -84,7 +84,7 @@ def _last_words(logs: Path, kind: str) -> str:
     except OSError:
         return ""
     said = [line for line in lines if line.startswith("[") and "]" in line]
-    return f": {said[-1].partition('] ')[2]}" if said else ""
+    return f": {said[-1].partition('] ')[2].rstrip('.')}" if said else ""
 
 
 def stop_node() -> None:
