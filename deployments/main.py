@@ -114,8 +114,18 @@ def run(settings: Settings, stop: threading.Event) -> None:
             (data_dir / RUN_FILE).unlink(missing_ok=True)
             shutil.rmtree(dirs.temp, ignore_errors=True)
         if reason is not None:
-            write_end(data_dir, reason)
+            with _although_the_disk_may_be_full():
+                write_end(data_dir, reason)
             raise Unavailable(reason)
+
+
+@contextmanager
+def _although_the_disk_may_be_full() -> Iterator[None]:
+    """Do something that is for people only: a system that runs goes on without it."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("it cannot be written down where the system stands: %s", error)
 
 
 def _keep(me: RunFile, data_dir: Path, dirs: environment.RunDirs, stop: threading.Event) -> str | None:
@@ -131,11 +141,13 @@ def _keep(me: RunFile, data_dir: Path, dirs: environment.RunDirs, stop: threadin
             _log.error("these processes would not end: %s", left_over)
 
     def ready(dashboard_url: str) -> None:
-        replace(me, dashboard_url=dashboard_url).write(data_dir)
+        with _although_the_disk_may_be_full():
+            replace(me, dashboard_url=dashboard_url).write(data_dir)
         _log.info("ready at %s, dashboard at %s (token in %s)", me.url, dashboard_url, dirs.token)
 
     def lost(reason: str) -> None:
-        replace(me, restarting=reason).write(data_dir)
+        with _although_the_disk_may_be_full():
+            replace(me, restarting=reason).write(data_dir)
 
     return keep_alive(start, clean_up, stop, Restarts(), ready, lost)
 

@@ -250,11 +250,9 @@ class _Run:
             result = copy.future.result()
         except (ray_errors.RayError, Unavailable) as error:
             _log.warning("a scan task failed: %s", error)
-            return (
-                None
-                if twin is not None
-                else (copy.index, self._failed(copy.index, f"its scan task failed: {_short(error)}"))
-            )
+            if twin is not None:
+                return None
+            return copy.index, self._failed(copy.index, f"its scan task failed: {_short(error)}")
         del self._running[copy.index]
         self._hedge.finished(copy.index)
         if twin is not None:
