@@ -25,7 +25,7 @@ MAX_RESTARTS: Final = 3
 RESTARTS_WITHIN_S: Final = 600.0
 """What ends oftener than that does not end by accident: a person, or whoever starts the driver, has to see it."""
 STOP_TIMEOUT_S: Final = 68.0
-"""Storing what is buffered may take 60 s, and Ray's end a few; then what is left is ended, and `ess down` waits 80 s."""
+"""Storing what is buffered may take 60 s, and Ray's end a few; `ess down` waits 80 s for all that ends then."""
 START_TIMEOUT_S: Final = 300.0
 """Ready takes ten seconds, on a busy machine a minute; `ess up` waits two."""
 POLL_S: Final = 0.1
