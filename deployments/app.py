@@ -22,7 +22,7 @@ from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
-from deployments.inside import FLUSH_ANSWER_TIMEOUT_S, Inside
+from deployments.inside import FLUSH_ANSWER_TIMEOUT_S, Inside, push_health
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
@@ -188,20 +188,14 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
         _settle_heap()
         log = open_log(system)
 
-        async def health() -> list[str]:
-            try:
-                await log.end_offsets()
-            except EssError as error:
-                return [error.message]
-            return []
-
         tally = published_tally()
         gatherer = Gatherer(log, tally=tally)
+        health = push_health(log, gatherer, system.session_id)
         return create_push_app(
             PushApi(
                 gatherer,
                 Access(system.keys()).tenant_for("push"),
-                health,
+                health.problems,
                 PoolViews(system).known_body,
                 limits=system.intake,
                 tally=tally,

@@ -9,32 +9,58 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import ray
 from ray import serve
 
+from deployments.health import Health, Look, StoppedProcesses
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.core.errors import EssError, NotFound
+from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.intake.gather import Gatherer
 from ess_ray.ports import Catalog, EventLog, ResultStore
+from ess_ray.runtime.blocking import off_loop
+from ess_ray.runtime.liveness import RayServers
 from ess_ray.runtime.log import RemoteLog
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
 from ess_ray.runtime.supervisor import FLUSH_TIMEOUT_S
-from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, RemoteActor, System
 
 _log = logging.getLogger(__name__)
 
 FLUSH_ANSWER_TIMEOUT_S: Final = FLUSH_TIMEOUT_S + 5.0
 """The supervisor gives up before, and says why. What is not stored by then stays in the log, and is stored after the
 next start."""
-LOOK_TIMEOUT_S: Final = 5.0
-"""How long a part may take before it counts as away: probes of a balancer give up soon after."""
+RAY_TIMEOUT_S: Final = 3.0
+"""How long the status waits for each thing that Ray tells."""
 OLD_BUFFER_S: Final = 300.0
 """Ten times the age at which buffers are sealed; an import of old files is sealed by size and may wait longer."""
 RESIZE_TIMEOUT_S: Final = 120.0
 """New actors start in three seconds, storing and taking over may take 30 each."""
+
+T = TypeVar("T")
+
+
+def ray_looks() -> dict[str, Look]:
+    """Give the looks at what every application stands on."""
+    servers = RayServers()
+    return {"Ray's control store": servers.control_store, "Ray's node manager": servers.node_manager}
+
+
+def push_health(log: EventLog, gatherer: Gatherer, session_id: int | None) -> Health:
+    """Give the health of a push replica: it knows from its own appends whether the log takes anything."""
+
+    async def ask_log() -> list[str]:
+        await log.end_offsets()
+        try:
+            await gatherer.try_again()
+        except EssError as error:
+            _log.warning("the event log still takes nothing: %s", error.message)  # which the gatherer tells
+        return []
+
+    return Health({"the event log": ask_log, **ray_looks()}, [StoppedProcesses(session_id), gatherer.trouble])
 
 
 class Inside:
@@ -42,71 +68,47 @@ class Inside:
 
     def __init__(self, system: System, log: EventLog, catalog: Catalog, results: ResultStore) -> None:
         self._system, self._log, self._catalog, self._results = system, log, catalog, results
-        self._looking: dict[str, asyncio.Task[str | None]] = {}
+        self._supervisor = RemoteActor(system, SUPERVISOR_ACTOR, "the supervisor")
+        looks: dict[str, Look] = {
+            "the event log": self._ask_log,
+            "the object store": self._ask_catalog,
+            "the result store": self._ask_results,
+            "the supervisor": lambda: self._supervisor.call("health"),
+            **ray_looks(),
+        }
+        self.health = Health(looks, [StoppedProcesses(system.session_id)]).problems
+        """Names what stands in the way of complete answers."""
 
-    def _supervisor(self) -> Any:
-        return self._system.actor(SUPERVISOR_ACTOR)
+    async def _ask_log(self) -> None:
+        await self._log.end_offsets()
 
-    async def health(self) -> list[str]:
-        """Name what stands in the way of complete answers."""
-        looked = await asyncio.gather(
-            self._look("the event log", self._log.end_offsets),
-            self._look("the object store", lambda: asyncio.to_thread(self._catalog.snapshot)),
-            self._look("the result store", self._ask_results),
-        )
-        problems = [problem for problem in looked if problem is not None]
-        try:
-            return problems + list(await call(self._supervisor().health.remote(), "the supervisor"))
-        except EssError as error:
-            return [*problems, error.message]
+    async def _ask_catalog(self) -> None:
+        await asyncio.to_thread(self._catalog.snapshot)
 
     async def _ask_results(self) -> None:
         with contextlib.suppress(NotFound):  # an answer all the same
             await self._results.state(DEFAULT_TENANT, "is-it-there")
 
-    async def _look(self, what: str, ask: Callable[[], Awaitable[Any]]) -> str | None:
-        """Name what is wrong with a part, or None.
-
-        One question at a time is asked of it: probes must not pile up before a dead part.
-        """
-
-        async def answer() -> str | None:
-            try:
-                await ask()
-            except EssError as error:
-                return f"{what}: {error.message}"
-            except Exception as error:  # noqa: BLE001 (whatever a part raises, health names it rather than fail)
-                _log.exception("%s cannot be looked at", what)
-                return f"{what}: {type(error).__name__}: {error}"
-            return None
-
-        task = self._looking.get(what)
-        if task is None:
-            task = self._looking[what] = asyncio.create_task(answer(), name=f"look at {what}")
-            task.add_done_callback(lambda _: self._looking.pop(what, None))
-        done, _ = await asyncio.wait([task], timeout=LOOK_TIMEOUT_S)
-        return task.result() if done else f"{what} did not answer within {LOOK_TIMEOUT_S:g} s"
-
     async def flush(self) -> dict[str, int]:
         """Have the pool store everything; gives the rows stored by this call."""
-        return {"rows": await call(self._supervisor().flush.remote(), "the supervisor", FLUSH_ANSWER_TIMEOUT_S)}
+        return {"rows": await self._supervisor.call("flush", timeout_s=FLUSH_ANSWER_TIMEOUT_S)}
 
     async def pool(self) -> dict[str, Any]:
         """Give the pool's figures."""
-        return dict(await call(self._supervisor().status.remote(), "the supervisor"))
+        return dict(await self._supervisor.call("status"))
 
     async def resize(self, actors: int) -> dict[str, Any]:
         """Have so many persist actors. See `Supervisor.resize`."""
-        return dict(await call(self._supervisor().resize.remote(actors), "the supervisor", RESIZE_TIMEOUT_S))
+        return dict(await self._supervisor.call("resize", actors, timeout_s=RESIZE_TIMEOUT_S))
 
     async def compact(self, before_us: int | None) -> dict[str, Any]:
         """Merge small objects and apply retention now; gives what was done. See `runtime.maintain.Maintenance`."""
-        return dict(await call(self._supervisor().compact.remote(before_us), "the supervisor", COMPACT_TIMEOUT_S))
+        return dict(await self._supervisor.call("compact", before_us, timeout_s=COMPACT_TIMEOUT_S))
 
     async def leaving(self) -> bool:
         """Tell whether Serve is about to end this very replica; False when nobody can say just now."""
         try:
-            return await asyncio.to_thread(_is_stopping)
+            return await off_loop(_is_stopping, what="Serve")
         except Exception:  # noqa: BLE001 (whatever Serve raises: who asks, asks again)
             _log.exception("Serve does not say whether this replica is to end")
             return False
@@ -119,7 +121,10 @@ class Inside:
         log_id = await self._log.log_id()
         stored = snapshot.next_offsets(log_id, sorted(ends))
         lags = {vnode: end - _either(stored[vnode], starts[vnode]) for vnode, end in ends.items()}
-        pool = await call(self._supervisor().status.remote(), "the supervisor")
+        pool = await self.pool()
+        dashboard, nodes, replicas = await asyncio.gather(
+            _told_by_ray(_dashboard), _told_by_ray(_nodes), _told_by_ray(_replica_states)
+        )
         weaknesses = await self._log.weaknesses() if isinstance(self._log, KafkaLog) else []
         return {
             "log": {
@@ -135,9 +140,9 @@ class Inside:
                 },
             },
             "pool": pool,
-            "dashboard": await asyncio.to_thread(_dashboard),
-            "nodes": await asyncio.to_thread(_nodes),
-            "replicas": await asyncio.to_thread(_replica_states),
+            "dashboard": dashboard,
+            "nodes": nodes or [],
+            "replicas": replicas or {},
             "results": "memory" if self._system.redis_url is None else "redis",
             "table": {
                 "version": snapshot.version,
@@ -161,6 +166,15 @@ def _slow(actors: Mapping[str, Any]) -> list[str]:
         for name, actor in actors.items()
         if actor.get("oldest_s", 0) > OLD_BUFFER_S
     ]
+
+
+async def _told_by_ray(ask: Callable[[], T]) -> T | None:
+    """Ask Ray something; None when it does not answer, which health tells more of."""
+    try:
+        return await off_loop(ask, timeout_s=RAY_TIMEOUT_S)
+    except Unavailable as error:
+        _log.warning("the status goes without a part: %s", error.message)
+        return None
 
 
 def _dashboard() -> str | None:

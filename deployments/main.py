@@ -1,7 +1,8 @@
 """The driver of one embedded system, `python -m deployments.main`: started by `ess up` in a session of its own.
 
-May live here: the order of starting and stopping. May not: `import ray` before the environment stands, or what is
-deployed (`app`).
+It holds the data directory, prepares, and starts the system as a child process (`life`): again when that was lost, and
+it ends all processes. May live here: what holds for all lives of a system. May not: Ray, which would end this process
+with itself.
 """
 
 from __future__ import annotations
@@ -10,30 +11,40 @@ import fcntl
 import ipaddress
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import click
 import psutil
 
+from deployments.keeper import LifeProcess, Restarts, keep_alive
+from deployments.life import on_signals, stop_at_end_of_input
 from ess_ray import telemetry
 from ess_ray.adapters.places import KEYS, places_of
 from ess_ray.adapters.private import OTHERS, claim
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
 from ess_ray.keys import KeyBook
 from ess_ray.runtime import environment
-from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, boot_id, end_all, read_run_file
+from ess_ray.runtime.processes import (
+    LOG_FILE,
+    RUN_FILE,
+    RunFile,
+    boot_id,
+    end_all,
+    forget_end,
+    read_run_file,
+    write_end,
+)
 from ess_ray.settings import Settings, load
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("deployments.main")  # not its __name__, which is __main__
 
+LIFE: Final = "deployments.life"
 LOCK_FILE: Final = "run.lock"
 
 
@@ -75,7 +86,10 @@ def check_listener(host: str, keys: KeyBook) -> None:
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
-    """Bring the system up, wait until `stop`, store what is buffered, and end every process of it."""
+    """Keep the system up until `stop`, then store what is buffered; in the end every process of it is ended.
+
+    Raises Unavailable when it cannot be started, or ended too often; why is left in the data directory then.
+    """
     data_dir = settings.data_dir.resolve()
     with alone(data_dir):
         left = read_run_file(data_dir)
@@ -100,53 +114,50 @@ def run(settings: Settings, stop: threading.Event) -> None:
             run_dir=str(dirs.private),
         )
         me.write(data_dir)
+        forget_end(data_dir)
         try:
             os.environ.update(environment.prepare(dirs))
-            _serve(settings, dirs, me, stop)
+            reason = _keep(me, data_dir, dirs, stop)
         finally:
-            left_over = end_all(me, spare=os.getpid())
             environment.remove_run_dirs(dirs)
             (data_dir / RUN_FILE).unlink(missing_ok=True)
-            if left_over:
-                _log.error("these processes would not end: %s", left_over)
+        if reason is not None:
+            with _although_the_disk_may_be_full():
+                write_end(data_dir, reason)
+            raise Unavailable(reason)
 
 
-def _serve(settings: Settings, dirs: environment.RunDirs, me: RunFile, stop: threading.Event) -> None:
-    # Only now: ray reads the environment when it is imported.
-    from deployments import app
-    from ess_ray.runtime import node
-
-    system = app.system_of(settings)
-    dashboard_url = node.start_node(dirs.ray, system.namespace, settings.http.host, settings.http.port)
-    _on_signals(stop)  # again: Ray has set its own handlers
+@contextmanager
+def _although_the_disk_may_be_full() -> Iterator[None]:
+    """Do something that is for people only: a system that runs goes on without it."""
     try:
-        running = app.start(system)
-        replace(me, dashboard_url=dashboard_url).write(settings.data_dir.resolve())
+        yield
+    except OSError as error:
+        _log.warning("it cannot be written down where the system stands: %s", error)
+
+
+def _keep(me: RunFile, data_dir: Path, dirs: environment.RunDirs, stop: threading.Event) -> str | None:
+    """Run life after life, telling in the run file where they stand; gives why there is no other one."""
+
+    def start() -> LifeProcess:
+        arguments = ["--data-dir", str(data_dir), "--port", str(me.port), "--temp-dir", str(dirs.ray)]
+        return LifeProcess([sys.executable, "-m", LIFE, *arguments])
+
+    def clean_up() -> None:
+        left_over = end_all(me, spare=os.getpid())
+        if left_over:
+            _log.error("these processes would not end: %s", left_over)
+
+    def ready(dashboard_url: str) -> None:
+        with _although_the_disk_may_be_full():
+            replace(me, dashboard_url=dashboard_url).write(data_dir)
         _log.info("ready at %s, dashboard at %s (token in %s)", me.url, dashboard_url, dirs.token)
-        stop.wait()
-        _log.info("stopping: storing what is buffered")
-        running.flush()
-    finally:
-        node.stop_node()
 
+    def lost(reason: str) -> None:
+        with _although_the_disk_may_be_full():
+            replace(me, restarting=reason).write(data_dir)
 
-def _on_signals(stop: threading.Event) -> None:
-    def asked(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, asked)
-    signal.signal(signal.SIGINT, asked)
-
-
-def _stop_with_parent(stop: threading.Event) -> None:
-    """Stop when the other end of standard input is gone: `ess up` in the foreground was ended, however."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            continue
-        stop.set()
-
-    threading.Thread(target=wait, name="parent watch", daemon=True).start()
+    return keep_alive(start, clean_up, stop, Restarts(), ready, lost)
 
 
 @click.command()
@@ -157,9 +168,9 @@ def main(data_dir: Path | None, port: int | None, with_parent: bool) -> None:
     """Run one system until SIGTERM."""
     os.umask(OTHERS)  # of everything that this and Ray's processes write
     stop = threading.Event()
-    _on_signals(stop)
+    on_signals(stop)
     if with_parent:
-        _stop_with_parent(stop)
+        stop_at_end_of_input(stop)
     try:
         settings = load(data_dir=data_dir, http=None if port is None else {"port": port})
         telemetry.setup(

@@ -7,6 +7,7 @@ records, and how large a row counts. May not: JSON, routing to virtual nodes (`i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,8 @@ CODEC: Final = "lz4"
 """lz4, not zstd: 100 events encode in 30 us instead of 290 us (measured), and the log keeps a record for a minute only;
 a log that keeps records for days may ask for zstd. Either is read back: a stream names its own codec."""
 
+FILLING: Final = "filling"
+"""Header of `encode_nothing`: bytes that mean nothing."""
 TENANT: Final = "tenant"
 REQUEST_KEY: Final = "idempotency-key"
 BODY_HASH: Final = "body-sha256"
@@ -111,6 +114,17 @@ def encode_records(
         mine = headers if request is None else headers + _request_headers(request, part, len(cuts))
         records.append(Record(vnode, value, mine))
     return records
+
+
+def encode_nothing(vnode: int, tenant: str, size: int) -> Record:
+    """Make a record that holds no event and takes about `size` bytes of the log, at most what one record may take.
+
+    Who reads it has nothing to store; its filling does not compress.
+    """
+    value = _to_stream(pa.RecordBatch.from_pylist([], schema=RECORD_SCHEMA), CODEC)
+    filling = os.urandom(max(0, min(size, MAX_RECORD_BYTES) - len(value)))
+    headers = ((CONTENT_TYPE, ARROW_STREAM.encode()), (TENANT, tenant.encode()), (FILLING, filling))
+    return Record(vnode, value, headers)
 
 
 @lru_cache(maxsize=1024)

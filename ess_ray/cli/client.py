@@ -28,7 +28,7 @@ from ess_ray.core.errors import (
     Unavailable,
     Unsupported,
 )
-from ess_ray.runtime.processes import RUN_FILE, read_run_file
+from ess_ray.runtime.processes import RUN_FILE, read_end, read_run_file
 from ess_ray.settings import Settings
 
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
@@ -86,7 +86,7 @@ def locate(settings: Settings, data_dir: Path | None, url: str | None) -> Target
         return Target(settings, run.url, str(settings.data_dir / RUN_FILE), given)
     if "data_dir" in settings.model_fields_set:
         raise Unavailable(
-            f"no system has been started in {settings.data_dir}: start it with "
+            f"{read_end(settings.data_dir) or f'no system has been started in {settings.data_dir}'}: start it with "
             f"`ess up --data-dir {settings.data_dir}`, or say where one is with --url"
         )
     return Target(settings, settings.url, "the default")

@@ -18,6 +18,7 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import flat, print_json, tell
 from ess_ray.core.errors import Unavailable
+from ess_ray.runtime.processes import driver, read_run_file, stopped
 
 
 @click.command()
@@ -27,7 +28,10 @@ def status(target: Target, as_json: bool) -> None:
     """Tell how the system is. Exit code 0 when complete answers are possible and events are taken, else 1."""
     problems = []
     with Client(target) as client:
-        found = client.call("GET", "/search/v1/status")
+        try:
+            found = client.call("GET", "/search/v1/status")
+        except Unavailable as error:
+            raise Unavailable("; ".join([*_seen_from_outside(target), error.message])) from error
         for part in ("push", "search"):
             try:
                 client.call("GET", f"/{part}/healthz")
@@ -43,6 +47,15 @@ def status(target: Target, as_json: bool) -> None:
             tell(click.style(f"not healthy: {problem}", fg="red"))
     if problems:
         sys.exit(1)
+
+
+def _seen_from_outside(target: Target) -> list[str]:
+    """Tell what the processes on this machine show of a system that does not answer."""
+    run = read_run_file(target.data_dir)
+    if run is None or run.url != target.url or driver(run) is None:
+        return []
+    again = [f"the system is being started again, since {run.restarting}"] if run.restarting else []
+    return again + stopped(run.session_id)
 
 
 def _print(url: str, found: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.generate import SECOND_US, events
 from ess_ray.runtime.environment import RunDirs, remove_run_dirs
-from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_all, read_run_file
+from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_all, read_end, read_run_file
 from ess_ray.settings import CONFIG_VARIABLE, Settings, settings_file
 
 DRIVER: Final = "deployments.main"
@@ -58,15 +58,18 @@ def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, a
     if opened is not None:
         tell(opened)
     log_file = data_dir / LOG_FILE
+    last_end = read_end(data_dir)
+    if last_end is not None:
+        tell(last_end)
     child = _start(data_dir, port, log_file, detach)
     try:
         run = _wait_until_ready(child, data_dir, log_file)
         if demo_events:
             _push_demo(settings, data_dir, demo_events)
         _tell_where(run, data_dir, as_json)
-        if not detach:
-            child.wait()
-            raise Unavailable(f"the system ended by itself (exit code {child.returncode}):\n{_tail(log_file)}")
+        if not detach and child.wait() != 0:
+            why = read_end(data_dir) or f"the system ended by itself (exit code {child.returncode})"
+            raise Unavailable(f"{why}\n{_tail(log_file)}")
     except KeyboardInterrupt:
         tell("stopping: storing what is buffered")
         _stop(child)

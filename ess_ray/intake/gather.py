@@ -15,25 +15,31 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
 
 import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest, EssError, TooFast, Unavailable
+from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.intake.limits import MAX_KEY_BYTES, GatherLimits
 from ess_ray.metrics import PUSH_APPEND_FAILURES, PUSH_APPEND_SECONDS, PUSH_RECORDS, PUSH_WAITING_BYTES, Tally
 from ess_ray.ports import EventLog, Record
-from ess_ray.record import CODEC, SURELY_ONE_RECORD_BYTES, RequestKey, encode_records
+from ess_ray.record import CODEC, SURELY_ONE_RECORD_BYTES, RequestKey, encode_nothing, encode_records
 
 _log = logging.getLogger(__name__)
 
+SLOW_APPEND_S: Final = 2.0
+"""An append that takes so long may never end: ten times what a busy disk or an election of a partition takes."""
+PROBE_INTERVAL_S: Final = 1.0
+"""How often at the most the log is tried again for health's sake, after an append that failed."""
 _IN_LOOP_BYTES: Final = 1024 * 1024
 """Buffers encoded on the event loop, in about a millisecond; more go to a thread."""
 
@@ -48,6 +54,15 @@ class _Waiting:
     vnode: int | None
     request: RequestKey | None
     done: asyncio.Future[None]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The last append, which failed, and when one was last tried."""
+
+    reason: str
+    bytes: int
+    tried_s: float
 
 
 @dataclass
@@ -79,8 +94,9 @@ class Gatherer:
         limits: GatherLimits = GatherLimits(),  # noqa: B008
         codec: str = CODEC,
         tally: Tally | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._log, self._limits, self._codec = log, limits, codec
+        self._log, self._limits, self._codec, self._clock_s = log, limits, codec, clock_s
         self._tally = tally if tally is not None else Tally()
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
@@ -88,6 +104,9 @@ class Gatherer:
         self._appends: set[asyncio.Task[None]] = set()
         self._sent_bytes: list[int] = []
         self._turn = 0
+        self._begun_s: dict[int, float] = {}  # of the appends in the log's hands, by a number of their own
+        self._begun = itertools.count()
+        self._failure: _Failure | None = None
 
     @property
     def held_bytes(self) -> int:
@@ -205,12 +224,47 @@ class Gatherer:
                 _fail(group.members, error)
         if records:
             started_s = time.monotonic()
-            await self._log.append(records)
+            await self._append_records(records)
             self._tally.observe(PUSH_APPEND_SECONDS, time.monotonic() - started_s)
             self._tally.count(PUSH_RECORDS, len(records))
         for member in members:
             if not member.done.done():
                 member.done.set_result(None)
+
+    async def _append_records(self, records: Sequence[Record]) -> None:
+        """Append, and remember how it went."""
+        number = next(self._begun)
+        self._begun_s[number] = self._clock_s()
+        try:
+            await self._log.append(records)
+            self._failure = None
+        except EssError as error:
+            if error.retryable:  # else this request is wrong, and not the log
+                size = sum(map(_size, records))
+                self._failure = _Failure(error.message, size, self._clock_s())
+            raise
+        finally:
+            del self._begun_s[number]
+
+    def trouble(self) -> list[str]:
+        """Tell whether the log takes nothing just now: the last append failed, or one has not ended for too long."""
+        if self._failure is not None:
+            return [f"the last append to the event log failed: {self._failure.reason}"]
+        waits_s = max((self._clock_s() - begun_s for begun_s in self._begun_s.values()), default=0.0)
+        return [f"an append to the event log has not ended for {waits_s:.1f} s"] if waits_s >= SLOW_APPEND_S else []
+
+    async def try_again(self) -> None:
+        """After a failed append, append as much that means nothing, so that `trouble` need not wait for a push.
+
+        Clients keep away from what is not healthy: nobody else might try. A disk that takes little may still be full
+        for what failed. Raises Unavailable, which `trouble` tells too.
+        """
+        failure = self._failure
+        if failure is None or self._clock_s() - failure.tried_s < PROBE_INTERVAL_S:
+            return
+        self._failure = replace(failure, tried_s=self._clock_s())
+        vnode = random.randrange(await self._vnode_count())
+        await self._append_records([encode_nothing(vnode, DEFAULT_TENANT, failure.bytes)])
 
     def _lightest(self) -> int:
         """Give the virtual node with the fewest bytes sent; of equals, the next in turn."""
@@ -223,6 +277,10 @@ class Gatherer:
         batches = [member.batch for member in group.members]
         batch = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
         return encode_records(batch, vnode, group.tenant, group.request, self._codec)
+
+
+def _size(record: Record) -> int:
+    return len(record.value) + sum(len(value) for _, value in record.headers)
 
 
 def _groups(members: Sequence[_Waiting]) -> list[_Group]:

@@ -32,12 +32,14 @@ _WRAPPER: Final = """#!/bin/sh
 # Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them, and
 # nothing else, since HTTP itself may be meant for all.
 # It has no routes while Serve starts, or after HAProxy was killed, and answers 404 then, which tells a client to give
-# its events up: 503 until both applications are there.
+# its events up: 503 until both applications are there. So it is where a replica is not there, which Serve calls 500.
+# Health is told at once: a replica that does not say it in time stands still.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
 close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
 for word in "$@"; do
   if [ "$previous" = "-f" ]; then
-    sed -i -E "$close" "$word"
+    sed -i -E -e "$close" -e 's|^( *errorfile 50[234]) .*|\\1 {unavailable}|' \\
+      -e '/^backend http-/a\\    http-request set-timeout server {patience} if {{ path_end /healthz }}' "$word"
     for route in {routes}; do
       grep -q " path_beg $route/" "$word" ||
         sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
@@ -54,6 +56,12 @@ _STARTING: Final = (
     '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
     '"detail":"the system is starting; try again in a second"}\\x27 hdr Retry-After 1'
 )
+_UNAVAILABLE: Final = (
+    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
+    b'"detail":"a part of the system does not answer just now: nothing was acknowledged, send it again in a second"}'
+)
+_HEALTH_PATIENCE: Final = "2500ms"
+"""Health answers within 2 s, whatever else hangs."""
 _PORT_VARIABLES: Final = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -183,8 +191,18 @@ def _node_dirs(file: Path) -> RunDirs:
 def _write_wrapper(folder: Path) -> Path:
     wrapper = folder / "haproxy"
     fresh = folder / f"haproxy.{os.getpid()}"
+    unavailable = folder / "unavailable.http"
+    head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
+    unavailable.write_bytes(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(_UNAVAILABLE), _UNAVAILABLE))
+    text = _WRAPPER.format(
+        haproxy=_haproxy_binary(),
+        routes=" ".join(ROUTES),
+        starting=_STARTING,
+        unavailable=unavailable,
+        patience=_HEALTH_PATIENCE,
+    )
     with open(fresh, "w", opener=_private_opener) as file:
-        file.write(_WRAPPER.format(haproxy=_haproxy_binary(), routes=" ".join(ROUTES), starting=_STARTING))
+        file.write(text)
     fresh.chmod(PRIVATE)
     return fresh.replace(wrapper)
 
@@ -199,8 +217,14 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_TOKEN_PATH": str(dirs.token),
         **_haproxy_files(dirs, wrapper),
+        # Whether these two live is the driver's to watch, on one machine: Ray would end everything for good when one of
+        # them stood still for a minute (its node manager counts as lost; everybody gives up on the control store).
+        "RAY_health_check_failure_threshold": "100",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
         # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Pushes go to another replica when one stands still: at the default of 5 s that took ten.
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
         # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         **_EVERYWHERE,

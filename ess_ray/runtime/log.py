@@ -6,15 +6,16 @@ May live here: the wrapping of SqliteLog. May not: how it stores (the adapter's)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Final
 
 from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.sqlite_log import SqliteLog
-from ess_ray.core.errors import Unavailable
 from ess_ray.ports import EventLog, LogRead, Record
-from ess_ray.runtime.wiring import LOG_ACTOR, System, call
+from ess_ray.runtime.wiring import LOG_ACTOR, RemoteActor, System
 
-LOG_OFFLINE = "the event log"
+LOG_OFFLINE: Final = "the event log"
+INLINE_BYTES: Final = 1536 * 1024
+"""Of an append: more may be over what Ray carries within a call (`RAY_max_direct_call_object_size`)."""
 
 
 class LogActor(SqliteLog):
@@ -30,21 +31,11 @@ def open_log(system: System) -> EventLog:
 
 
 class RemoteLog:
-    """EventLog over the log actor. After a failed call the actor is looked up again."""
+    """EventLog over the log actor."""
 
     def __init__(self, system: System) -> None:
-        self._system = system
-        self._handle: Any = None
+        self._call = RemoteActor(system, LOG_ACTOR, LOG_OFFLINE).call
         self._log_id: str | None = None
-
-    async def _call(self, method: str, *args: Any) -> Any:
-        if self._handle is None:
-            self._handle = self._system.actor(LOG_ACTOR)
-        try:
-            return await call(getattr(self._handle, method).remote(*args), LOG_OFFLINE)
-        except Unavailable:
-            self._handle = None
-            raise
 
     async def log_id(self) -> str:
         if self._log_id is None:  # it never changes while the log lives
@@ -55,7 +46,8 @@ class RemoteLog:
         return int(await self._call("vnode_count"))
 
     async def append(self, records: Sequence[Record]) -> list[int]:
-        return list(await self._call("append", records))
+        large = sum(len(record.value) for record in records) > INLINE_BYTES
+        return list(await self._call("append", records, large=large))
 
     async def read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
         read: LogRead = await self._call("read", vnode, offset, max_bytes)

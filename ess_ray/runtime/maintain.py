@@ -19,6 +19,7 @@ from ess_ray import metrics as m
 from ess_ray.compaction import compact, expire
 from ess_ray.core.errors import EssError
 from ess_ray.maintenance import collect_garbage
+from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.wiring import System, call
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,12 @@ def _task(function: Callable[..., dict[str, Any]]) -> Any:
     return ray.remote(num_cpus=1, max_calls=1)(function).options(name=f"maintenance {function.__name__}")
 
 
+async def _run(task: Any, what: str, timeout_s: float, *args: Any) -> dict[str, Any]:
+    # Handing it over has Ray's control store keep the function, the first time, and waits for it.
+    done: dict[str, Any] = await call(await off_loop(task.remote, *args, timeout_s=timeout_s), what, timeout_s)
+    return done
+
+
 class Maintenance:
     """Runs `maintain` for ever; `last` tells what came of the last run."""
 
@@ -98,7 +105,7 @@ class Maintenance:
             started_s = time.monotonic()
             try:
                 async with self._one_at_a_time:
-                    self.last = dict(await call(task.remote(self._system), "the maintenance task", TIMEOUT_S))
+                    self.last = dict(await _run(task, "the maintenance task", TIMEOUT_S, self._system))
                 self._count(self.last, time.monotonic() - started_s)
             except (EssError, OSError, ray.exceptions.RayError) as error:
                 self.last = {"failed": str(error)}
@@ -112,9 +119,7 @@ class Maintenance:
         task = _task(compact_now)
         async with self._one_at_a_time:
             started_s = time.monotonic()
-            done: dict[str, Any] = await call(
-                task.remote(self._system, True, before_us), "the compaction task", COMPACT_TIMEOUT_S
-            )
+            done = await _run(task, "the compaction task", COMPACT_TIMEOUT_S, self._system, True, before_us)
             self._count(done, time.monotonic() - started_s)
             return done
 

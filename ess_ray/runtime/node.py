@@ -15,9 +15,12 @@ from ray import serve
 
 from ess_ray.runtime.environment import free_ports
 from ess_ray.runtime.loopback import HOOK
+from ess_ray.runtime.processes import how_it_ended
 
 _log = logging.getLogger(__name__)
 
+NEEDED: Final = {"gcs_server": "Ray's control store (gcs_server)", "raylet": "Ray's node manager (raylet)"}
+"""Ray ends all of its processes soon after one of these. Its agents take the raylet with them."""
 OBJECT_STORE_BYTES: Final = 1 << 30
 """Shared memory for what actors hand each other (log reads of 8 MiB, scan results); Ray would take 30 % of the RAM."""
 
@@ -49,6 +52,39 @@ def _choose_agent_port() -> None:
     """Let the dashboard's agent choose its port: two systems would both want 52365, and `ray.init` has no argument."""
     parameters = ray._private.parameter
     parameters.RayParams = functools.partial(parameters.RayParams, dashboard_agent_listen_port=0)
+
+
+class Processes:
+    """The processes of this node that `start_node` started and that nobody starts again."""
+
+    def __init__(self) -> None:
+        self._missed: set[str] = set()
+
+    def lost(self) -> str | None:
+        """Tell how a process ended that nothing goes on without; None while all of them live.
+
+        Others that ended are logged once: the system works without them.
+        """
+        node = ray._private.worker._global_node
+        for kind, process in node.dead_processes():
+            name = NEEDED.get(kind)
+            if name is not None:
+                last_words = _last_words(Path(node.get_logs_dir_path()), kind)
+                return f"{name} ended {how_it_ended(process.returncode)}{last_words}"
+            if kind not in self._missed:
+                self._missed.add(kind)
+                _log.warning("Ray's %s ended; the system works without it, `ess down` and `ess up` bring it back", kind)
+        return None
+
+
+def _last_words(logs: Path, kind: str) -> str:
+    """Give the last thing that a process of Ray said of its end, if it said one."""
+    try:
+        lines = (logs / f"{kind}.err").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    said = [line for line in lines if line.startswith("[") and "]" in line]
+    return f": {said[-1].partition('] ')[2].rstrip('.')}" if said else ""
 
 
 def stop_node() -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,8 @@ from ess_ray.core.errors import CorruptData
 RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "system.log"
 """What the driver and Ray print, beside the run file in the data directory."""
+END_FILE: Final = "ended.txt"
+"""Why the last run ended by itself, until the next one starts."""
 END_TIMEOUT_S: Final = 10.0
 """How long killed processes may take to disappear: the kernel may be writing for them."""
 _POLL_S: Final = 0.05
@@ -47,6 +51,8 @@ class RunFile:
     log_file: str
     boot_id: str
     run_dir: str = ""
+    restarting: str = ""
+    """Why the system was lost, while it is being started again."""
 
     def write(self, data_dir: Path) -> None:
         """Replace the run file at once, so that no reader sees half of it."""
@@ -77,6 +83,25 @@ def read_run_file(data_dir: Path) -> RunFile | None:
     if planted:
         raise CorruptData(f"{file} is not of the owner of its folder, and so not believed; {advice}")
     return run
+
+
+def write_end(data_dir: Path, reason: str) -> None:
+    """Leave word of why a run ended by itself."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    (data_dir / END_FILE).write_text(f"the last system ended by itself at {at}: {reason}\n", encoding="utf-8")
+
+
+def read_end(data_dir: Path) -> str | None:
+    """Give what the last run left word of; None when it ended as it was told, or nothing is known."""
+    try:
+        return (data_dir / END_FILE).read_text(encoding="utf-8", errors="replace").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def forget_end(data_dir: Path) -> None:
+    """A new run has begun."""
+    (data_dir / END_FILE).unlink(missing_ok=True)
 
 
 def boot_id() -> str:
@@ -118,6 +143,55 @@ def members(run: RunFile, spare: int | None = None) -> list[psutil.Process]:
             continue
         found.append(process)
     return found
+
+
+def how_it_ended(code: int) -> str:
+    """Say it of an exit code as `subprocess` gives it."""
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"
+
+
+def stopped(session_id: int) -> list[str]:
+    """Name the processes of a session that somebody has stopped (SIGSTOP), by title and pid.
+
+    Reads /proc alone, in a few milliseconds: no answer of any process is waited for.
+    """
+    return [
+        f"{_title(pid)} (pid {pid}) is stopped: `kill -CONT {pid}` lets it go on"
+        for pid, state, session in _states()
+        if session == session_id and state == "T"
+    ]
+
+
+def _states() -> Iterator[tuple[int, str, int]]:
+    """Give (pid, state letter, session) of every process; those that end meanwhile are left out."""
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = Path(entry.path, "stat").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # The name before stands in brackets, and may hold any character.
+        state, _parent, _group, session = stat.rpartition(") ")[2].split()[:4]
+        yield int(entry.name), state, int(session)
+
+
+def _title(pid: int) -> str:
+    """Give what a process calls itself, short: a module or a script where Python runs it."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "a process"
+    if not words:
+        return "a process"
+    runs_python = "python" in Path(words[0]).name and "-c" not in words
+    named = [word for word in words[1:] if not word.startswith("-")] if runs_python else words
+    return Path((named or words)[0]).name
 
 
 def _zombie(pid: int) -> bool:

@@ -18,6 +18,7 @@ import ray
 
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.core.ring import place
+from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.metrics import published_tally
@@ -33,6 +34,9 @@ PING_TIMEOUT_S: Final = 3.0
 """An actor that does not answer so long is replaced: with the start of its replacement, searchable again in 5 s."""
 START_TIMEOUT_S: Final = 30.0
 """A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
+CREATE_TIMEOUT_S: Final = 3600.0
+"""How long handing an actor over to Ray may take: as long as its control store stands still. Trying again sooner would
+make a second one when it goes on."""
 FLUSH_TIMEOUT_S: Final = 55.0
 """A replacement of an owner takes five; `ess down` allows 90 s in all."""
 POOL_TIMEOUT_S: Final = 120.0
@@ -108,7 +112,7 @@ class Supervisor:
         async with self._changing:
             if not self._adopted:
                 self._actors = await asyncio.to_thread(self._size.read)
-                self._adopt()
+                await off_loop(self._adopt)
                 self._adopted = True
             vnodes = range(await self._log.vnode_count())
             there = {slot.number: slot for slot in self._slots}
@@ -117,12 +121,13 @@ class Supervisor:
             wanted = place(vnodes, [slot.name for slot in staying])
             for slot in staying:
                 if slot.handle is None:
-                    self._create(slot, sorted(vnode for vnode, name in wanted.items() if name == slot.name))
+                    mine = sorted(vnode for vnode, name in wanted.items() if name == slot.name)
+                    await off_loop(self._create, slot, mine, timeout_s=CREATE_TIMEOUT_S)
             self._slots = [*staying, *leaving]
             moved = await hand_over(self._slots, wanted)
             for slot in leaving:
                 if slot.handle is not None:
-                    ray.kill(slot.handle)
+                    await off_loop(ray.kill, slot.handle)
             self._slots = staying
             return moved
 
@@ -183,8 +188,8 @@ class Supervisor:
             slot.last = last
         else:
             _log.error("%s; replacing %s", reason, slot.actor_name)
+            await off_loop(ray.kill, handle)
             self._deaths.append((time.monotonic(), reason))
-            ray.kill(slot.handle)
             slot.forget(reason)
 
     # ----------------------------------------------------------------------------------------------- what others ask

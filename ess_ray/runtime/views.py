@@ -19,7 +19,8 @@ from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import View
-from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
+from ess_ray.runtime.blocking import off_loop
+from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, RemoteActor, System, call
 
 RETRY_S: Final = 0.1
 """Pause before the owners are asked for again while one is being replaced."""
@@ -36,13 +37,13 @@ class PoolViews:
 
     def __init__(self, system: System) -> None:
         self._system = system
+        self._supervisor = RemoteActor(system, SUPERVISOR_ACTOR, "the supervisor")
         self._owners: dict[int, str] = {}
         self._handles: dict[str, Any] = {}
 
     async def owners(self) -> dict[int, str]:
         """Give the actor name of each owned virtual node. Raises Unavailable."""
-        supervisor = self._system.actor(SUPERVISOR_ACTOR)
-        return await call(supervisor.owners.remote(), "the supervisor")
+        return dict(await self._supervisor.call("owners"))
 
     async def views(
         self,
@@ -92,12 +93,16 @@ class PoolViews:
     async def _view(self, actor: str, min_ends: Mapping[int, int], timeout_s: float, ask: Ask) -> View | None:
         """Ask one owner; None when it is not there: its virtual nodes are then asked for anew, or named as missing."""
         try:
-            handle = self._handles.get(actor) or self._system.actor(actor)
-            self._handles[actor] = handle
-            return await call(ask(handle, min_ends, timeout_s), actor, timeout_s + GRACE_S)
+            return await call(ask(await self._handle(actor), min_ends, timeout_s), actor, timeout_s + GRACE_S)
         except Unavailable:
             self._handles.pop(actor, None)
             return None
+
+    async def _handle(self, actor: str) -> Any:
+        handle = self._handles.get(actor)
+        if handle is None:
+            handle = self._handles[actor] = await off_loop(self._system.actor, actor, what=actor)
+        return handle
 
     async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
         """Ask the owner which body an Idempotency-Key came with; None when unknown, or nobody can tell just now.
@@ -111,7 +116,7 @@ class PoolViews:
                 actor = self._owners.get(vnode)
                 if actor is None:
                     return None
-                handle = self._handles.get(actor) or self._system.actor(actor)
+                handle = await self._handle(actor)
                 return await call(handle.known_body.remote(vnode, tenant, key), actor)
             except Unavailable:
                 self._owners = {}

@@ -30,6 +30,7 @@ from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize
 from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
+from ess_ray.runtime.blocking import CALL_TIMEOUT_S, off_loop
 from ess_ray.search.course import Lane, SearchLimits
 from ess_ray.search.invocations import InvokeLimits, InvokingExecutor
 from ess_ray.search.mixed import AutoExecutor
@@ -37,9 +38,6 @@ from ess_ray.search.pace import LocalSlots
 
 LOG_ACTOR: Final = "log"
 SUPERVISOR_ACTOR: Final = "supervisor"
-CALL_TIMEOUT_S: Final = 10.0
-"""How long a call to another actor may take before it counts as unavailable: a restart takes two or three seconds."""
-
 SLOT_MARGIN_S: Final = 60.0
 """Beyond the function's time limit, until a slot of a replica that died comes back: a cold start, and the answer."""
 
@@ -88,6 +86,8 @@ class System:
     """Who scans when a query does not say."""
     results: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the result store: how long and how much."""
+    session_id: int | None = None
+    """The session that all processes of this system are in; None where it has none of its own."""
 
     @property
     def log_path(self) -> Path:
@@ -134,7 +134,7 @@ class System:
         }
 
     def actor(self, name: str) -> Any:
-        """Find an actor of this system. Raises Unavailable when there is none just now."""
+        """Find an actor of this system. Blocks; raises Unavailable when there is none just now."""
         try:
             return ray.get_actor(name, namespace=self.namespace)
         except ValueError as error:
@@ -149,7 +149,49 @@ async def call(reference: Awaitable[T], what: str, timeout_s: float = CALL_TIMEO
             return await reference
     except ray_errors.RayTaskError as error:
         raise error.cause from error
-    except (ray_errors.RayActorError, ray_errors.ObjectLostError, ray_errors.WorkerCrashedError) as error:
+    except ray_errors.RayError as error:
         raise Unavailable(f"{what} is not there just now; try again in a few seconds") from error
     except TimeoutError as error:
         raise Unavailable(f"{what} did not answer within {timeout_s:g} s; try again in a few seconds") from error
+
+
+class RemoteActor:
+    """Calls to a named actor. Lives on one event loop; nothing of it blocks that.
+
+    Its handle is remembered until it is not there any more: one that does not answer may still do so.
+    """
+
+    def __init__(self, system: System, name: str, what: str) -> None:
+        """`what` it is called in errors."""
+        self._system, self._name, self._what = system, name, what
+        self._handle: Any = None
+        self._finding: asyncio.Task[Any] | None = None
+
+    async def call(
+        self, method: str, *args: Any, timeout_s: float = CALL_TIMEOUT_S, large: bool = False, **kwargs: Any
+    ) -> Any:
+        """Call a method and await its answer. Raises Unavailable, and what the method raises.
+
+        `large` arguments go through the shared object store, where handing them over may block.
+        """
+        remote = getattr(await self._found(), method).remote
+        try:
+            made = await off_loop(remote, *args, **kwargs) if large else remote(*args, **kwargs)
+            return await call(made, self._what, timeout_s)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                self._handle = None
+            raise
+
+    async def _found(self) -> Any:
+        if self._handle is None:
+            if self._finding is None:  # once for all who wait: each look takes a thread
+                self._finding = asyncio.create_task(off_loop(self._system.actor, self._name, what=self._what))
+                self._finding.add_done_callback(self._looked)
+            self._handle = await asyncio.shield(self._finding)
+        return self._handle
+
+    def _looked(self, finding: asyncio.Task[Any]) -> None:
+        self._finding = None
+        if not finding.cancelled():
+            finding.exception()  # looked at, also when nobody waits any more

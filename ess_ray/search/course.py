@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from ess_ray.core.aggregate import Counting
+from ess_ray.core.errors import Unavailable
+from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.ports import (
     AnswerState,
@@ -34,6 +36,11 @@ from ess_ray.ports import (
 from ess_ray.search.meter import SearchMeter
 from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, tasks_in_place, uncovered
 from ess_ray.search.scan import run_task
+
+TABLE_TIMEOUT_S: Final = 30.0
+"""How long the table may take to tell its newest state: a third of a second as a rule, ten if a store retries."""
+HERE_TIMEOUT_S: Final = 120.0
+"""How long a task may take where its search was planned: about a second as a rule; a disk or store may stand still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +143,19 @@ class Course:
     async def cut(self, tenant: str, query: Query, grouping: Counting | None = None) -> Cut:
         """Do section 4.8: the log's ends first, then the views, then a snapshot that is at least as new.
 
-        With `grouping`, the views' rows are counted.
+        With `grouping`, the views' rows are counted. Where the log does not answer it is named as missing, and what is
+        stored is found all the same. Raises Unavailable when the table does not answer.
         """
-        log_id = await self._log.log_id()
-        ends = await self._log.end_offsets()
-        starts = await self._log.start_offsets()
+        try:
+            log_id = await self._log.log_id()
+            ends = await self._log.end_offsets()
+            starts = await self._log.start_offsets()
+        except Unavailable as error:
+            missing = [f"what is not stored yet is missing, since its log is away: {error.message}"]
+            return Cut([], await self._snapshot(), missing, 0, 0)
         timeout_s = self._limits.freshness_timeout_s
         views = await self._in_flight.views(tenant, query, ends, timeout_s, grouping=grouping)
-        snapshot = await asyncio.to_thread(self._catalog.snapshot)
+        snapshot = await self._snapshot()
         stored = snapshot.next_offsets(log_id, sorted(ends))
         ranges: dict[int, VnodeRange] = {}
         for view in views:
@@ -153,6 +165,15 @@ class Course:
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         counts = [not_stored(view.counts, stored) for view in views if view.counts is not None]
         return Cut(rows, snapshot, missing, scanned, repeats, counts)
+
+    async def _snapshot(self) -> Snapshot:
+        try:
+            async with asyncio.timeout(TABLE_TIMEOUT_S) as limit:
+                return await asyncio.to_thread(self._catalog.snapshot)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise Unavailable(f"the table did not answer within {TABLE_TIMEOUT_S:g} s; try again later") from error
 
     async def plan(self, search: Search, cut: Cut) -> Plan:
         """Choose the objects of a search whose cut is done, and tell both in its progress."""
@@ -225,10 +246,16 @@ def _both(first: pa.Table | None, second: pa.Table | None) -> pa.Table | None:
     return pa.concat_tables([first, second])
 
 
-async def _run_here(store: ObjectStore, task: ScanTask) -> ScanResult:
-    """Run a task in a thread, which ends at its next row group when the search is cancelled."""
+async def _run_here(store: ObjectStore, task: ScanTask, timeout_s: float = HERE_TIMEOUT_S) -> ScanResult:
+    """Run a task in a thread, which ends at its next row group when the search is cancelled, or its time is over."""
     stop = threading.Event()
     try:
-        return await asyncio.to_thread(run_task, store, task, stop.is_set)
+        async with asyncio.timeout(timeout_s) as limit:
+            return await asyncio.to_thread(run_task, store, task, stop.is_set)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        reason = f"it was not read within {timeout_s:g} s"
+        return ScanResult(EMPTY, 0, 0, 0, 0, tuple((entry.key, reason) for entry in task.entries))
     finally:
         stop.set()

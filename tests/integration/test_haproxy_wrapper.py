@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,8 +19,11 @@ NOT_FOUND = r'http-request return status 404 content-type text/plain lf-string "
 
 
 @contextmanager
-def haproxy(folder: Path, *routes: str) -> Iterator[str]:
-    """Run HAProxy with a configuration like Serve's, each of whose routes is answered with 200."""
+def haproxy(folder: Path, *routes: str, behind: Sequence[str] = ()) -> Iterator[str]:
+    """Run HAProxy with a configuration like Serve's, each of whose routes is answered with 200.
+
+    `behind`: lines of further backends.
+    """
     dirs = environment.RunDirs(folder)
     environment.prepare(dirs)
     port = free_port()
@@ -30,6 +34,7 @@ def haproxy(folder: Path, *routes: str) -> Iterator[str]:
     lines += ["    default_backend default_backend", "backend default_backend", f"    {NOT_FOUND}"]
     for number in range(len(routes)):
         lines += [f"backend b{number}", "    http-request return status 200"]
+    lines += behind
     config = folder / "haproxy.cfg"
     config.write_text("\n".join([*lines, ""]))
     process = subprocess.Popen([str(dirs.haproxy / "haproxy"), "-db", "-f", str(config)])
@@ -54,7 +59,7 @@ def answers(url: str) -> bool:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., str]]:
     with ExitStack() as stack:
-        yield lambda *routes: stack.enter_context(haproxy(tmp_path, *routes))
+        yield lambda *routes, **more: stack.enter_context(haproxy(tmp_path, *routes, **more))
 
 
 @pytest.mark.parametrize("routes", [(), ("/push",), ("/search",)])
@@ -75,3 +80,38 @@ def test_with_both_routes_an_unknown_path_is_not_found(run: Callable[..., str]) 
     url = run("/push", "/search")
     assert httpx.get(f"{url}/push/healthz").status_code == 200
     assert httpx.get(f"{url}/elsewhere").status_code == 404
+
+
+def test_a_replica_that_stands_still_is_told_as_unavailable_and_soon(run: Callable[..., str], tmp_path: Path) -> None:
+    """The kernel takes the connection; nothing reads from it, as from a process that was stopped."""
+    (tmp_path / "500.http").write_text("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        behind = [
+            "frontend other",
+            f"    bind 127.0.0.1:{(port := free_port())}",
+            "    default_backend http-push",
+            "backend http-push",
+            "    timeout server 60s",
+            *(f"    errorfile {status} {tmp_path}/500.http" for status in (502, 503, 504)),
+            f"    server replica 127.0.0.1:{silent.getsockname()[1]}",
+        ]
+        run("/push", "/search", behind=behind)
+        answer = httpx.get(f"http://127.0.0.1:{port}/push/healthz", timeout=30)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["status"] == 503
+
+
+def test_a_replica_that_is_gone_is_told_as_unavailable(run: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "500.http").write_text("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    behind = [
+        "frontend other",
+        f"    bind 127.0.0.1:{(port := free_port())}",
+        "    default_backend http-push",
+        "backend http-push",
+        *(f"    errorfile {status} {tmp_path}/500.http" for status in (502, 503, 504)),
+        f"    server replica 127.0.0.1:{free_port()}",
+    ]
+    run("/push", "/search", behind=behind)
+    answer = httpx.post(f"http://127.0.0.1:{port}/push/v1/events", json=[], timeout=30)
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"

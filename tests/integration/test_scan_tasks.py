@@ -178,3 +178,27 @@ async def test_what_searches_cost_stands_among_rays_metrics() -> None:
         found = await until(told, "no metrics came", DEADLINE_S)
     assert {name: found[f"{name}_total"] for name in expected} == expected
     assert found["rows_matched_total"] == 6
+
+
+async def test_tasks_that_never_come_back_are_given_up_in_time(stored: Stored) -> None:
+    """As if Ray stood still: every CPU is somebody else's for good, so that no task ever begins."""
+
+    @ray.remote(num_cpus=2)
+    class Hog:
+        def there(self) -> bool:
+            return True
+
+    hog = Hog.remote()
+    try:
+        assert await hog.there.remote()
+        executor = RayScanExecutor(stored.system, silence_s=0.5)
+        tasks = [stored.task(number) for number in range(5)]
+        results = {index: result async for index, result in executor.run(tasks)}
+        assert sorted(results) == [0, 1, 2, 3, 4]
+        for index, result in results.items():
+            ((key, reason),) = result.failed
+            assert key == tasks[index].entries[0].key
+            assert "no scan task came back for 0.5 s" in reason
+    finally:
+        ray.kill(hog)
+    assert [found for _, found in sorted(await offsets(executor, [stored.task(7), stored.task(8)]))] == [[7], [8]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import BadRequest, KeyConflict, TooFast, Unavailable
 from ess_ray.core.event import RECORD_SCHEMA
-from ess_ray.intake.gather import Gatherer, route
+from ess_ray.intake.gather import PROBE_INTERVAL_S, SLOW_APPEND_S, Gatherer, route
 from ess_ray.intake.keys import WINDOW_US, KeyGuard
 from ess_ray.intake.limits import GatherLimits
 from ess_ray.ports import MAX_RECORD_BYTES, Record
@@ -357,3 +358,79 @@ async def test_the_owner_is_asked_and_its_absence_refuses_nothing() -> None:
     await guard.check(0, "default", "new", "x")
     await guard.check(0, "default", "newer", "x")
     await guard.check(0, "default", "k", "two")  # pushed out of the memory by the newer ones
+
+
+# ------------------------------------------------------------------------------------------------ whether the log takes
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def test_a_failed_append_is_trouble_at_once_until_one_succeeds() -> None:
+    log = SlowLog()
+    log.open.set()
+    gatherer = Gatherer(log)
+    assert gatherer.trouble() == []
+    log.error = Unavailable("the disk is full")
+    with pytest.raises(Unavailable):
+        await gatherer.submit("acme", batch_of("a"))
+    (told,) = gatherer.trouble()
+    assert "the disk is full" in told
+    log.error = None
+    await gatherer.submit("acme", batch_of("b"))
+    assert gatherer.trouble() == []
+
+
+async def test_an_append_that_does_not_end_is_trouble() -> None:
+    log, clock = SlowLog(), Clock()
+    gatherer = Gatherer(log, clock_s=clock)
+    pushing = asyncio.create_task(gatherer.submit("acme", batch_of("a")))
+    await turns()
+    assert gatherer.trouble() == []
+    clock.now_s += SLOW_APPEND_S
+    (told,) = gatherer.trouble()
+    assert "has not ended for 2.0 s" in told
+    log.open.set()
+    await pushing
+    assert gatherer.trouble() == []
+
+
+async def test_after_a_failure_as_much_as_failed_is_tried_without_a_push() -> None:
+    """Nobody pushes to what is not healthy; and a disk that still takes a little may be full for what is pushed."""
+    log, clock = SlowLog(), Clock()
+    log.open.set()
+    gatherer = Gatherer(log, clock_s=clock)
+    await gatherer.try_again()
+    assert log.started == 0, "nothing has failed"
+    log.error = Unavailable("the disk is full")
+    with pytest.raises(Unavailable):
+        await gatherer.submit("acme", batch_of(random.Random(1).randbytes(200_000).hex()))
+    with pytest.raises(Unavailable):
+        await _later(gatherer, clock)
+    assert gatherer.trouble()
+    await gatherer.try_again()
+    assert log.started == 2, "not at any rate that probes come at"
+    log.error = None
+    await _later(gatherer, clock)
+    assert gatherer.trouble() == []
+    ((tried,),) = log.appends
+    size = len(tried.value) + sum(len(value) for _, value in tried.headers)
+    assert 190_000 < size < MAX_RECORD_BYTES
+    assert messages(await everything(log)) == [], "it holds no event"
+
+
+async def _later(gatherer: Gatherer, clock: Clock) -> None:
+    clock.now_s += PROBE_INTERVAL_S
+    await gatherer.try_again()
+
+
+async def test_a_request_that_is_wrong_is_no_trouble_of_the_log() -> None:
+    log = SlowLog()
+    log.open.set()
+    log.error = BadRequest("too large for a record")
+    gatherer = Gatherer(log)
+    with pytest.raises(BadRequest):
+        await gatherer.submit("acme", batch_of("a"))
+    assert gatherer.trouble() == []

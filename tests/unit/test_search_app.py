@@ -15,6 +15,7 @@ from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.aggregate import Counting
+from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
@@ -301,6 +302,23 @@ async def test_what_nobody_covers_makes_the_answer_incomplete_and_is_named(rig: 
     page = await rig.finished(await rig.start())
     assert page["complete"] is False
     assert "virtual node 2" in page["incomplete"][0]
+
+
+async def test_without_the_log_what_is_stored_is_found_and_the_rest_is_named(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.push("stored 0", "stored 1")
+    await rig.http.post("/v1/flush")
+    await rig.push("in flight")
+
+    async def away() -> dict[int, int]:
+        raise Unavailable("the event log did not answer within 10 s")
+
+    monkeypatch.setattr(rig.world.log, "end_offsets", away)
+    page = await rig.finished(await rig.start())
+    assert [event["message"] for event in page["events"]] == ["stored 1", "stored 0"]
+    assert (page["state"], page["complete"]) == ("done", False)
+    assert "the event log did not answer within 10 s" in page["incomplete"][0]
 
 
 async def test_repeats_by_id_are_merged_and_counted(rig: Rig) -> None:
