@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
+from deployments.lasting import Endable
 from deployments.problem import (
     REFUSALS,
     error_response,
@@ -244,11 +245,12 @@ class PushApp(FastAPI):
             title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json", responses=REFUSALS
         )
         self._api = api
+        self._endable_push = Endable(self._push)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and get_route_path(scope) == EVENTS_PATH:
-            await self._push(scope, receive, send)
+            await self._endable_push(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
