@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments import sse
 from deployments.access import Tenant
 from deployments.answers import json_answer
+from deployments.bodies import Questions
 from deployments.departure import LEAVING, Departure
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, install_problem_handlers
@@ -279,6 +280,7 @@ def create_search_app(api: SearchApi) -> FastAPI:
         responses=REFUSALS,
     )
     install_problem_handlers(app)
+    app.add_middleware(Questions)
     app.add_middleware(Endable)
     app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
     app.get("/v1/queries/{query_id}")(api.page)

@@ -19,6 +19,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from ess_ray.runtime import requests
+
 _FIRST_PORT: Final = 20_000
 """Ray gives its workers ports from 10002 to 19999."""
 _KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -63,6 +65,7 @@ _EVERYWHERE: Final = {
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": requests.CALLBACK,
     # Workers would run at niceness 15: whatever else the machine does would come before taking events.
     "RAY_worker_niceness": "0",
     # Records travel inside the call: by way of the shared object store the raylet takes part in every append
