@@ -27,8 +27,11 @@ _KEY: Final = "ess.lasting"
 LAST_WORD_S: Final = 1.0
 """How long a client may take to read why its events end: one that does not read is broken off without."""
 DRAINED_BYTES: Final = 64 * 1024
-"""The rest of a refused body that is read and thrown away, so that its connection can be used again; a longer one costs
+"""A refused body of so many bytes is read and thrown away, so that its connection can be used again; a longer one costs
 more than a new connection, and one of unknown length may never end."""
+LINGER_S: Final = 5.0
+"""How long such a connection stays open behind its answer, throwing away what comes: closed at once it would be reset
+under a client that still sends, which then often misses the answer."""
 
 
 class Lasting:
@@ -103,7 +106,17 @@ class _Answer:
                 message = {**message, "headers": [*headers, (b"connection", b"close")]}
         elif not message.get("more_body", False):
             self._ended = True
+            if self._unread:
+                await self._send({**message, "more_body": True})
+                await self._linger()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    async def _linger(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._unread and (await self.receive())["type"] == "http.request":
+                    continue
 
     async def end(self, refusal: EssError) -> None:
         if self._ended:

@@ -38,13 +38,19 @@ class Gate:
         self._most_bytes = most_bytes
         self._tally = tally if tally is not None else Tally()
         self._lock = threading.Lock()
-        self._held_bytes = 0
+        self._held_bytes = self._most_held_bytes = 0
         self._tenants: Counter[str] = Counter()
 
     @property
     def held_bytes(self) -> int:
         """Bytes held by all claims together."""
         return self._held_bytes
+
+    def most_held(self) -> int:
+        """Give the most bytes that were held since this was asked before."""
+        with self._lock:
+            most, self._most_held_bytes = self._most_held_bytes, self._held_bytes
+        return most
 
     def claim(self, tenant: str) -> Claim:
         """Give a request its claim, on nothing yet. Whoever has it closes it or passes it on."""
@@ -61,6 +67,7 @@ class Gate:
                 raise self._full()
             claim.held_bytes = held_bytes
             self._held_bytes += more
+            self._most_held_bytes = max(self._most_held_bytes, self._held_bytes)
             self._tenants[claim.tenant] += more
             if not self._tenants[claim.tenant]:
                 del self._tenants[claim.tenant]

@@ -31,11 +31,14 @@ _WRAPPER: Final = """#!/bin/sh
 # nothing else, since HTTP itself may be meant for all.
 # It has no routes while Serve starts, or after HAProxy was killed, and answers 404 then, which tells a client to give
 # its events up: 503 until both applications are there.
+# It waits an hour for the headers of a request, unless told otherwise.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
 close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
 for word in "$@"; do
   if [ "$previous" = "-f" ]; then
     sed -i -E "$close" "$word"
+    grep -q "^ *timeout http-request " "$word" ||
+      sed -i -E "s/^defaults$/&\\n    timeout http-request {headers_s}s/" "$word"
     for route in {routes}; do
       grep -q " path_beg $route/" "$word" ||
         sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
@@ -52,6 +55,11 @@ _STARTING: Final = (
     '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
     '"detail":"the system is starting; try again in a second"}\\x27 hdr Retry-After 1'
 )
+HEADERS_S: Final = 10
+"""How long the headers of a request may take: nobody sends them by hand."""
+_CLIENT_S: Final = 330
+"""How long a client may neither send nor take anything. Longer than an export waits for it (300 s), so that this ends
+with its reason; a body has a pace of its own. A client that waits for an answer is not meant."""
 _PORT_VARIABLES: Final = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -66,6 +74,7 @@ _EVERYWHERE: Final = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": requests.CALLBACK,
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(_CLIENT_S),
     # Workers would run at niceness 15: whatever else the machine does would come before taking events.
     "RAY_worker_niceness": "0",
     # Records travel inside the call: by way of the shared object store the raylet takes part in every append
@@ -132,7 +141,9 @@ def node_variables(folder: Path) -> dict[str, str]:
 def _write_wrapper(folder: Path) -> Path:
     wrapper = folder / "haproxy"
     fresh = folder / f"haproxy.{os.getpid()}"
-    fresh.write_text(_WRAPPER.format(haproxy=_haproxy_binary(), routes=" ".join(ROUTES), starting=_STARTING))
+    fresh.write_text(
+        _WRAPPER.format(haproxy=_haproxy_binary(), routes=" ".join(ROUTES), starting=_STARTING, headers_s=HEADERS_S)
+    )
     fresh.chmod(0o700)
     return fresh.replace(wrapper)
 

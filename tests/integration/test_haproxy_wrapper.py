@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -75,3 +76,11 @@ def test_with_both_routes_an_unknown_path_is_not_found(run: Callable[..., str]) 
     url = run("/push", "/search")
     assert httpx.get(f"{url}/push/healthz").status_code == 200
     assert httpx.get(f"{url}/elsewhere").status_code == 404
+
+
+def test_headers_that_do_not_come_are_not_waited_for(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "HEADERS_S", 1)
+    port = int(run("/push", "/search").rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        silent.sendall(b"GET /push/healthz HTTP/1.1\r\nHost: ")
+        assert silent.recv(1000).startswith(b"HTTP/1.1 408 ")

@@ -67,6 +67,7 @@ def test_what_is_refused_keeps_what_it_held_and_fits_when_others_have_gone() -> 
     second.hold(350)
     second.hold(10)
     assert gate.held_bytes == 10
+    assert [gate.most_held(), gate.most_held()] == [400, 10]
 
 
 def test_a_claim_that_was_passed_on_is_the_other_ones() -> None:

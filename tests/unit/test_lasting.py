@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
+from deployments import lasting
 from deployments.access import ASK_AGAIN_S, MAX_AGE_S, REFRESH_S, Access
 from deployments.lasting import DRAINED_BYTES, Endable
 from deployments.problem import install_problem_handlers
@@ -21,6 +23,7 @@ from deployments.sse import EventStream, server_sent
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.intake.gather import Gatherer
 from ess_ray.keys import KeyBook, Scope
+from tests.http_server import serving
 from tests.unit.test_access import Store
 from tests.waiting import until
 
@@ -268,12 +271,12 @@ async def test_after_an_idle_time_a_revoked_key_is_not_let_in_once_more(rig: Rig
     assert late.status == 401
 
 
-async def test_a_request_that_is_answered_before_its_long_body_has_come_closes_its_connection() -> None:
-    async def refuses(scope: Any, receive: Any, send: Any) -> None:
-        await Response(status_code=503)(scope, receive, send)
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    await Response(b"no", status_code=503)(scope, receive, send)
 
-    transport = httpx.ASGITransport(Endable(refuses))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+
+async def test_a_request_that_is_answered_before_its_long_body_has_come_closes_its_connection() -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(Endable(refuse)), base_url="http://test") as http:
 
         async def parts() -> AsyncIterator[bytes]:
             yield b"x"
@@ -281,4 +284,19 @@ async def test_a_request_that_is_answered_before_its_long_body_has_come_closes_i
         short, long = b"x" * DRAINED_BYTES, b"x" * (DRAINED_BYTES + 1)
         for content, closes in ((short, False), (long, True), (parts(), True), (b"", False)):
             answer = await http.post("/", content=content)
+            assert (answer.status_code, answer.content) == (503, b"no")
             assert (answer.headers.get("connection") == "close") is closes
+
+
+def test_who_still_sends_gets_the_answer_and_who_stands_still_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lasting, "LINGER_S", 0.2)
+    with serving(Endable(refuse)) as url:
+        assert httpx.post(url, content=b"x" * 50_000_000).status_code == 503
+        port = int(url.rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as stalled:
+            stalled.sendall(b"POST / HTTP/1.1\r\nHost: ess\r\nContent-Length: 1000000\r\n\r\nx")
+            whole = b"".join(iter(lambda: stalled.recv(1000), b""))
+    assert whole.startswith(b"HTTP/1.1 503 ")
+    assert whole.endswith(b"no")
