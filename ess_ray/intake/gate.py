@@ -4,7 +4,7 @@ Every request has a claim: on its body as it is read, on what that becomes when 
 the batch until the log has it. Who may hold more is decided by what is left:
 
 - a tenant holds at most SHARE times what it leaves free, as with exports and tails (`search.shares`);
-- a request holds at most what it leaves to its tenant, so that many that grow leave ever less to each, never nothing;
+- a request holds at most LARGEST times what it leaves to its tenant: many that grow leave ever less, never nothing;
 - a request that leaves SMALL times as much as it holds may always hold it, so that small ones go on whatever happens.
 
 So nobody waits for anybody, and nothing can stand still: what does not fit is refused, to be sent again. May live here:
@@ -20,15 +20,17 @@ from typing import Final
 from ess_ray.core.errors import Unavailable
 from ess_ray.metrics import PUSH_HELD_BYTES, Tally
 
-MAX_HELD_BYTES: Final = 192 * 1024 * 1024
-"""Three eighths of it, which one request may hold while nobody else does, are a body of 64 MiB and what it was before
-it was decompressed. With what is not counted (objects while decoding, buffers of connections) a replica stays below
-300 MB more than it takes when idle."""
+MAX_HELD_BYTES: Final = 144 * 1024 * 1024
+"""Half of it, which one request may hold while nobody else does, is a body of 64 MiB and what it was before it was
+decompressed. With what is not counted (objects while decoding, buffers of connections, what the heap has lost) a
+replica stays below 300 MB more than it takes when idle."""
 SHARE: Final = 3
 """A tenant holds at most so many times the bytes that it leaves free: alone, three quarters."""
+LARGEST: Final = 2
+"""A request holds at most so many times what its tenant may still take after it."""
 SMALL: Final = 64
 """A request that leaves so many times its bytes free is small. A thousand requests that stand still, the most that a
-replica takes, leave 11 MiB: 180 KiB for each that comes, five hundred events."""
+replica takes, leave 8 MiB: 135 KiB for each that comes, four hundred events."""
 
 
 class Gate:
@@ -88,7 +90,7 @@ class Gate:
             return True
         # What the tenant may take after this one: as much again as leaves SHARE times the rest.
         room = (SHARE * free - self._tenants[claim.tenant] - more) // (1 + SHARE)
-        return held_bytes <= room
+        return held_bytes <= LARGEST * room
 
     def _full(self) -> Unavailable:
         return Unavailable(
