@@ -35,15 +35,23 @@ class Pace:
     least_bytes: int = 10 * 1024
 
 
-async def read_body(request: Request, most_bytes: int, hold: Callable[[int], None], pace: Pace = Pace()) -> bytes:
-    """Read a request's body, telling `hold` its bytes as they become more.
+Bytes = Callable[[int], None]
+"""Told a number of bytes; raises where there is no room for them."""
 
-    Raises TooLarge beyond `most_bytes`, Unavailable when it comes too slowly, ClientDisconnect, and whatever `hold`
-    raises: nothing of the body is kept then.
+
+async def read_body(
+    request: Request, most_bytes: int, hold: Bytes, pace: Pace = Pace(), announced: Bytes = lambda _: None
+) -> bytes:
+    """Read a request's body, telling `hold` its bytes as they become more, and `announced` beforehand how many come.
+
+    Raises TooLarge beyond `most_bytes`, Unavailable when it comes too slowly, ClientDisconnect, and whatever `hold` and
+    `announced` raise: nothing of the body is kept then.
     """
     told = request.headers.get("content-length", "")
-    if told.isascii() and told.isdigit() and int(told) > most_bytes:
-        raise _too_large(most_bytes)
+    if told.isascii() and told.isdigit():
+        if int(told) > most_bytes:
+            raise _too_large(most_bytes)
+        announced(int(told))  # before it is sent in vain
     body = bytearray()  # one piece: a body may come as a byte at a time
     try:
         async with asyncio.timeout(pace.window_s) as window:

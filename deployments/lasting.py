@@ -1,8 +1,9 @@
 """A request for as long as it lasts: whoever let it in may end it, wherever it waits and whatever it has sent.
 
 What is not answered yet is answered with a problem. Server-sent events end with an `error` event that says why. Any
-other answer is broken off, so that nobody takes it for whole. May live here: ending a request, and closing connections
-whose body nobody reads any more. May not: why a request is to end (see `access`).
+other answer is broken off, so that nobody takes it for whole; so is one that its client does not take. May live here:
+ending a request, and closing connections whose body nobody reads any more. May not: why a request is to end (see
+`access`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ more than a new connection, and one of unknown length may never end."""
 LINGER_S: Final = 5.0
 """How long such a connection stays open behind its answer, throwing away what comes: closed at once it would be reset
 under a client that still sends, which then often misses the answer."""
+STALLED_S: Final = 300.0
+"""How long a client may take nothing of an answer: then what was made for it, and its place, are for others."""
+PIECE_BYTES: Final = 256 * 1024
+"""Handed to the connection at once, and so the least that a client must take within STALLED_S: 900 bytes a second."""
 
 
 class Lasting:
@@ -110,7 +115,18 @@ class _Answer:
                 await self._send({**message, "more_body": True})
                 await self._linger()
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
-        await self._send(message)
+        if message.get("more_body", False) or len(message.get("body", b"")) > PIECE_BYTES:
+            await self._send_in_pieces(message)
+        else:
+            await self._send(message)  # which nothing but an earlier part could delay
+
+    async def _send_in_pieces(self, message: Message) -> None:
+        """Send a part of a body as fast as the client takes it. Raises TimeoutError when it takes nothing."""
+        body, more = memoryview(message.get("body", b"")), message.get("more_body", False)
+        for at in range(0, len(body) or 1, PIECE_BYTES):
+            piece, last = bytes(body[at : at + PIECE_BYTES]), at + PIECE_BYTES >= len(body)
+            async with asyncio.timeout(STALLED_S):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": more or not last})
 
     async def _linger(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -154,10 +154,7 @@ class PushApi:
 
     async def _read(self, request: Request, claim: Claim) -> bytes:
         """Read and decompress the body; the limit holds before and after."""
-        told = request.headers.get("content-length", "")
-        if told.isascii() and told.isdigit():
-            claim.check(min(int(told), self._limits.max_batch_bytes))  # before it is sent in vain
-        read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self._pace)
+        read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self._pace, claim.check)
         encoding = request.headers.get("content-encoding")
         body = await self._decoder.decompress(read, encoding, lambda grown: claim.hold(len(read) + grown))
         claim.hold(len(body))
@@ -214,7 +211,10 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     202: {"description": "Durable", "content": {"application/json": {"schema": _ANSWER}}},
     400: refusal("Nothing valid: empty, not JSON, nested too deep, or every event is invalid (`rejected` names each)"),
     413: refusal("More than 10 MiB decompressed, or more than 10,000 events"),
-    503: refusal("The log is not there: nothing was acknowledged, send it again after Retry-After"),
+    503: refusal(
+        "The log is not there, more is under way than fits, or the body comes too slowly: nothing was acknowledged, "
+        "send it again after Retry-After"
+    ),
 }
 
 

@@ -19,8 +19,7 @@ BURST_BYTES: Final = 32 * 1024 * 1024
 """What is worth it."""
 APART_BYTES: Final = 256 * 1024
 """From this size on, what is allocated has pages of its own, which go back when it is freed. The C library begins so
-too, and then learns to keep sizes that come and go: bodies that grow side by side then leave twice their bytes in holes.
-"""
+too, and then learns to keep sizes that come and go: bodies that grow side by side then leave as much again in holes."""
 _MMAP_THRESHOLD: Final = -3
 """M_MMAP_THRESHOLD of malloc.h."""
 
