@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
 from deployments.departure import Departure
@@ -23,10 +23,6 @@ from ess_ray.search.formats import FORMATS
 
 _log = logging.getLogger(__name__)
 
-STALLED_S: Final = 300.0
-"""How long a client may take nothing: then its export makes room for others."""
-CHUNK_BYTES: Final = 256 * 1024
-"""Handed to the connection at once, and so the least that a client must take within STALLED_S: 900 bytes a second."""
 MOST_S: Final = 12 * 3600.0
 """How long an export may take: objects that compaction replaced are there for a day, and are deleted then."""
 
@@ -80,14 +76,10 @@ class _ExportResponse(StreamingResponse):
         super().__init__(self._body, media_type=kind.media_type, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(STALLED_S):
-                await send(message)
-
         try:
             with self._departure.watched():
                 async with contextlib.aclosing(self._body), asyncio.timeout(MOST_S):
-                    await super().__call__(scope, receive, send_in_time)
+                    await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
             self._log_gone()
             raise
@@ -110,11 +102,7 @@ async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, No
     encoder = FORMATS[file_format].make()
     async with contextlib.aclosing(export.tables()) as tables:
         async for rows in tables:
-            for chunk in _chunks(await asyncio.to_thread(encoder.add, rows)):
-                yield chunk
-    for chunk in _chunks(await asyncio.to_thread(encoder.finish)):
-        yield chunk
-
-
-def _chunks(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))
+            if data := await asyncio.to_thread(encoder.add, rows):
+                yield data
+    if data := await asyncio.to_thread(encoder.finish):
+        yield data

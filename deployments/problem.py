@@ -89,8 +89,13 @@ def error_response(request: Request, error: EssError) -> Response:
     if error.http_status >= 500 and not error.retryable:
         _log.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
     headers = {429: _LATER, 503: _LATER, 401: _BEARER}.get(error.http_status)
-    kind = "urn:ess-ray:" + _WORD.sub("-", type(error).__name__).lower()
-    return problem(error.http_status, error.title, error.message, kind, headers, **_as_text_keys(error.details))
+    details = _as_text_keys(error.details)
+    return problem(error.http_status, error.title, error.message, kind_of(error), headers, **details)
+
+
+def kind_of(error: EssError) -> str:
+    """Give the `type` of an error's problem document: the same for every error of its class."""
+    return "urn:ess-ray:" + _WORD.sub("-", type(error).__name__).lower()
 
 
 def _as_text_keys(details: dict[str, Any]) -> dict[str, Any]:

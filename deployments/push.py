@@ -18,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
+from deployments.bodies import Pace, read_body
+from deployments.lasting import Endable
 from deployments.problem import (
     REFUSALS,
     error_response,
@@ -25,8 +27,9 @@ from deployments.problem import (
     refusal,
     unexpected_response,
 )
-from ess_ray.core.errors import EssError, TooLarge, Unavailable
+from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.decode import Decoded, body_hash
+from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownBody
 from ess_ray.intake.limits import MAX_KEY_BYTES, IntakeLimits
@@ -55,7 +58,7 @@ def _now_us() -> int:
 
 
 class _Patience:
-    """What one push may wait for others. Its own body does not count: a client may send as slowly as it likes."""
+    """What one push may wait for others. Its own body does not count: that has a pace of its own."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = self._left_s = seconds
@@ -92,13 +95,14 @@ class PushApi:
         clock_us: Callable[[], int] = _now_us,
         tally: Tally | None = None,
         deadline_s: float = DEADLINE_S,
+        pace: Pace = Pace(),  # noqa: B008
     ) -> None:
         self._tally = tally if tally is not None else Tally()
         self._gatherer, self._tenant, self._health = gatherer, tenant, health
         self._keys = KeyGuard(known_body, clock_us)
         self._limits = limits or IntakeLimits()
         self._decoder = TurnDecoder(self._limits, clock_us)
-        self._deadline_s = deadline_s
+        self._deadline_s, self._pace = deadline_s, pace
 
     async def push(self, request: Request) -> Response:
         """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
@@ -107,15 +111,21 @@ class PushApi:
         async with patience.spent():
             tenant = await self._tenant(request)
             vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
-        self._gatherer.refuse_when_full()
-        body = await self._decoder.decompress(await self._read(request), request.headers.get("content-encoding"))
-        self._tally.count(PUSH_BYTES, len(body))
-        decoded = await self._decoder.decode(body, request.headers.get("content-type"))
-        async with patience.spent():
-            if key is None or vnode is None:
-                await self._gatherer.submit(tenant, decoded.batch)
-            else:
-                await self._submit_keyed(tenant, decoded, vnode, key, body)
+        claim = self._gatherer.gate.claim(tenant)
+        try:
+            body = await self._read(request, claim)
+            self._tally.count(PUSH_BYTES, len(body))
+            decoded = await self._decoder.decode(body, request.headers.get("content-type"))
+            async with patience.spent():
+                if key is None or vnode is None:
+                    del body  # what waits for the log is the batch alone
+                    await self._gatherer.submit(tenant, decoded.batch, claim=claim)
+                else:
+                    digest = body_hash(body, decoded.rejected)
+                    del body
+                    await self._submit_keyed(tenant, decoded, vnode, key, digest, claim)
+        finally:
+            claim.close()
         rejected = decoded.rejected_json()
         self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
         self._count_rejected(rejected)
@@ -132,29 +142,23 @@ class PushApi:
         for each in rejected:
             self._tally.count(PUSH_REJECTED, 1, reason_class(each["reason"]))
 
-    async def _submit_keyed(self, tenant: str, decoded: Decoded, vnode: int, key: str, body: bytes) -> None:
-        digest = body_hash(body, decoded.rejected)
+    async def _submit_keyed(
+        self, tenant: str, decoded: Decoded, vnode: int, key: str, digest: str, claim: Claim
+    ) -> None:
         try:
             await self._keys.check(vnode, tenant, key, digest)
-            await self._gatherer.submit(tenant, decoded.batch, key, digest)
+            await self._gatherer.submit(tenant, decoded.batch, key, digest, claim)
         except (EssError, asyncio.CancelledError):  # cancelled: at the deadline
             self._keys.forget(tenant, key, digest)
             raise
 
-    async def _read(self, request: Request) -> bytes:
-        """Read the body, up to the limit that holds after decompression too."""
-        limit = self._limits.max_batch_bytes
-        told = request.headers.get("content-length", "")
-        if told.isascii() and told.isdigit() and int(told) > limit:
-            raise _body_too_large(limit)
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise _body_too_large(limit)
-            chunks.append(chunk)
-        return b"".join(chunks)
+    async def _read(self, request: Request, claim: Claim) -> bytes:
+        """Read and decompress the body; the limit holds before and after."""
+        read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self._pace, claim.check)
+        encoding = request.headers.get("content-encoding")
+        body = await self._decoder.decompress(read, encoding, lambda grown: claim.hold(len(read) + grown))
+        claim.hold(len(body))
+        return body
 
     async def healthz(self) -> Response:
         """200 when events can be taken, else 503 with the reasons."""
@@ -162,10 +166,6 @@ class PushApi:
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
         return json_answer({"status": "ok"})
-
-
-def _body_too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body is larger than {limit} bytes: send smaller batches", limit=limit)
 
 
 # ---------------------------------------------------------------------------------------------------------- OpenAPI
@@ -211,7 +211,10 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     202: {"description": "Durable", "content": {"application/json": {"schema": _ANSWER}}},
     400: refusal("Nothing valid: empty, not JSON, nested too deep, or every event is invalid (`rejected` names each)"),
     413: refusal("More than 10 MiB decompressed, or more than 10,000 events"),
-    503: refusal("The log is not there: nothing was acknowledged, send it again after Retry-After"),
+    503: refusal(
+        "The log is not there, more is under way than fits, or the body comes too slowly: nothing was acknowledged, "
+        "send it again after Retry-After"
+    ),
 }
 
 
@@ -244,11 +247,12 @@ class PushApp(FastAPI):
             title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json", responses=REFUSALS
         )
         self._api = api
+        self._endable_push = Endable(self._push)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["method"] == "POST" and get_route_path(scope) == EVENTS_PATH:
-            await self._push(scope, receive, send)
+            await self._endable_push(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

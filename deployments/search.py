@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments import sse
 from deployments.access import Tenant
 from deployments.answers import json_answer
+from deployments.bodies import Questions
 from deployments.departure import LEAVING, Departure
+from deployments.lasting import Endable
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
@@ -278,6 +280,8 @@ def create_search_app(api: SearchApi) -> FastAPI:
         responses=REFUSALS,
     )
     install_problem_handlers(app)
+    app.add_middleware(Questions)
+    app.add_middleware(Endable)
     app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
     app.get("/v1/queries/{query_id}")(api.page)
     answers = sse.described("`event` and `progress` while the search runs, `done` at its end, or `error`")

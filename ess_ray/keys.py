@@ -20,7 +20,7 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
 from ess_ray.core.event import check_tenant
-from ess_ray.ports import ObjectStore
+from ess_ray.ports import ObjectInfo, ObjectStore
 
 Scope = Literal["push", "search", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
@@ -54,6 +54,7 @@ class KeyBook:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._known: dict[str, tuple[ObjectInfo, ApiKey]] = {}
 
     def create(self, tenant: str, scopes: Iterable[Scope], name: str = "") -> tuple[ApiKey, str]:
         """Make a key; gives it and its text, which is told this once. Raises BadRequest."""
@@ -69,9 +70,18 @@ class KeyBook:
         return key, f"ess_{key.id}_{secret}"
 
     def list(self) -> Sequence[ApiKey]:
-        """Give all keys, the revoked ones too, the oldest first. Raises CorruptData."""
-        found = [self._read(info.key) for info in self._store.list("") if info.key.endswith(".json")]
-        return sorted(found, key=lambda key: (key.created_us, key.id))
+        """Give all keys, the revoked ones too, the oldest first. Raises CorruptData.
+
+        Reads again what has changed since this book listed before: replicas ask every second or two. Whoever revokes a
+        key makes its record longer, so that this is seen whatever the store's clock resolves.
+        """
+        known: dict[str, tuple[ObjectInfo, ApiKey]] = {}
+        for info in self._store.list(""):
+            if info.key.endswith(".json"):
+                before = self._known.get(info.key)
+                known[info.key] = before if before and before[0] == info else (info, self._read(info.key))
+        self._known = known
+        return sorted((key for _, key in known.values()), key=lambda key: (key.created_us, key.id))
 
     def revoke(self, key_id: str) -> ApiKey:
         """Take a key's rights away; it is refused everywhere within seconds. Idempotent. Raises NotFound."""

@@ -70,7 +70,9 @@ PUSH_RECORDS: Final = _counter(
 )
 PUSH_APPEND_SECONDS: Final = _histogram("ess_push_append_seconds", "Appends to the log until durable", _REQUEST_S)
 PUSH_APPEND_FAILURES: Final = _counter("ess_push_append_failures", "Appends that the log refused or did not answer")
-PUSH_WAITING_BYTES: Final = _gauge("ess_push_waiting_bytes", "Arrow bytes of events that wait for the log")
+PUSH_HELD_BYTES: Final = _gauge(
+    "ess_push_held_bytes", "Bytes of pushes under way: bodies as they are read, events until the log has them"
+)
 
 INGEST_RECORDS: Final = _counter("ess_ingest_records", "Log records read by persist actors")
 INGEST_EVENTS: Final = _counter("ess_ingest_events", "Events read and kept in buffers")

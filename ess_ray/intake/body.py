@@ -62,17 +62,24 @@ class Values:
     exact: bool
 
 
-def decompress(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
-    """Undo `Content-Encoding` (gzip, zstd, identity). Raises Unsupported, TooLarge beyond `max_bytes`, BadRequest."""
+Grown = Callable[[int], None]
+"""Told how many bytes there are by now; what it raises ends the decompression."""
+
+
+def decompress(body: bytes, encoding: str | None, max_bytes: int, grown: Grown = lambda _: None) -> bytes:
+    """Undo `Content-Encoding` (gzip, zstd, identity), telling the decompressed bytes as they become more.
+
+    Raises Unsupported, TooLarge beyond `max_bytes`, BadRequest, and whatever `grown` raises.
+    """
     name = (encoding or "identity").strip().lower()
     if name in ("", "identity"):
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
         return body
     if name in ("gzip", "x-gzip"):
-        return _gunzip(body, max_bytes)
+        return _gunzip(body, _Output(max_bytes, grown))
     if name == "zstd":
-        return _unzstd(body, max_bytes)
+        return _unzstd(body, _Output(max_bytes, grown))
     raise Unsupported(f"the Content-Encoding {name!r} is not spoken here: use gzip, zstd or none")
 
 
@@ -80,33 +87,49 @@ def _too_large(max_bytes: int) -> TooLarge:
     return TooLarge(f"the body is larger than {max_bytes} bytes (decompressed): send smaller batches", limit=max_bytes)
 
 
-def _gunzip(body: bytes, max_bytes: int) -> bytes:
+class _Output:
+    """What was decompressed so far, within its limit."""
+
+    def __init__(self, max_bytes: int, grown: Grown) -> None:
+        self.content = bytearray()
+        self._max_bytes, self._grown, self._told_bytes = max_bytes, grown, 0
+
+    def add(self, content: bytes) -> None:
+        self.content += content
+        size = len(self.content)
+        if size > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        if size - self._told_bytes >= _STEP_BYTES:
+            self._told_bytes = size
+            self._grown(size)
+
+
+def _gunzip(body: bytes, out: _Output) -> bytes:
     try:
-        return _each_frame(body, max_bytes, _gunzip_member)
+        return _each_frame(body, out, _gunzip_member)
     except zlib.error as error:
         raise BadRequest(f"the body is not gzip, though its Content-Encoding says so: {error}") from error
 
 
-def _unzstd(body: bytes, max_bytes: int) -> bytes:
+def _unzstd(body: bytes, out: _Output) -> bytes:
     try:
-        return _each_frame(body, max_bytes, _unzstd_frame)
+        return _each_frame(body, out, _unzstd_frame)
     except zstandard.ZstdError as error:
         raise BadRequest(f"the body is not zstd, though its Content-Encoding says so: {error}") from error
 
 
-def _each_frame(body: bytes, max_bytes: int, read: Callable[[bytes, int, bytearray, int], int]) -> bytes:
+def _each_frame(body: bytes, out: _Output, read: Callable[[bytes, int, _Output], int]) -> bytes:
     """Read gzip members or zstd frames one after another: several are one stream, and log shippers append them."""
-    out = bytearray()
     at = 0
     for _ in range(_MAX_FRAMES):
         if at == len(body):
-            return bytes(out)
-        at = read(body, at, out, max_bytes)
+            return bytes(out.content)
+        at = read(body, at, out)
     raise BadRequest(f"the body has more than {_MAX_FRAMES} compressed members: compress it as one")
 
 
-def _gunzip_member(body: bytes, at: int, out: bytearray, max_bytes: int) -> int:
-    """Append one member's content to `out`; gives where the member ends."""
+def _gunzip_member(body: bytes, at: int, out: _Output) -> int:
+    """Add one member's content to `out`; gives where the member ends."""
     member = zlib.decompressobj(wbits=31)
     while not member.eof:
         piece = member.unconsumed_tail
@@ -114,24 +137,20 @@ def _gunzip_member(body: bytes, at: int, out: bytearray, max_bytes: int) -> int:
             piece = body[at : at + _STEP_BYTES]
             at += len(piece)
         content = member.decompress(piece, _STEP_BYTES)
-        out += content
-        if len(out) > max_bytes:
-            raise _too_large(max_bytes)
+        out.add(content)
         if not piece and not content and not member.eof:
             raise BadRequest("the gzip body ends in the middle: send it again")
     at -= len(member.unused_data)
     return at if body[at:].strip(b"\0") else len(body)  # zeros after the last member are padding
 
 
-def _unzstd_frame(body: bytes, at: int, out: bytearray, max_bytes: int) -> int:
-    """Append one frame's content to `out`; gives where the frame ends."""
+def _unzstd_frame(body: bytes, at: int, out: _Output) -> int:
+    """Add one frame's content to `out`; gives where the frame ends."""
     frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj(write_size=_STEP_BYTES)
     while at < len(body):
         piece = body[at : at + _ZSTD_INPUT_BYTES]
         at += len(piece)
-        out += frame.decompress(piece)
-        if len(out) > max_bytes:
-            raise _too_large(max_bytes)
+        out.add(frame.decompress(piece))
         if frame.eof:
             return at - len(frame.unused_data)
     raise BadRequest("the zstd body ends in the middle: send it again")

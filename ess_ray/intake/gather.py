@@ -8,7 +8,8 @@ event alone waits for one append, and a flood makes large records without any ti
   meet their first copies; a key wins over ids;
 - all else goes to whichever virtual node this process has sent the fewest bytes to, record by record.
 
-May live here: waiting, merging, routing, back-pressure. May not: JSON, HTTP, what a record looks like (`record`).
+May live here: waiting, merging, routing. May not: JSON, HTTP, how much may wait (`gate`), what a record looks like
+(`record`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from typing import Final
 
 import pyarrow as pa
 
-from ess_ray.core.errors import BadRequest, EssError, TooFast, Unavailable
+from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.intake.gate import Claim, Gate
 from ess_ray.intake.limits import MAX_KEY_BYTES, GatherLimits
-from ess_ray.metrics import PUSH_APPEND_FAILURES, PUSH_APPEND_SECONDS, PUSH_RECORDS, PUSH_WAITING_BYTES, Tally
+from ess_ray.metrics import PUSH_APPEND_FAILURES, PUSH_APPEND_SECONDS, PUSH_RECORDS, Tally
 from ess_ray.ports import EventLog, Record
 from ess_ray.record import CODEC, SURELY_ONE_RECORD_BYTES, RequestKey, encode_nothing, encode_records
 
@@ -54,6 +56,7 @@ class _Waiting:
     vnode: int | None
     request: RequestKey | None
     done: asyncio.Future[None]
+    claim: Claim
 
 
 @dataclass(frozen=True)
@@ -95,30 +98,20 @@ class Gatherer:
         codec: str = CODEC,
         tally: Tally | None = None,
         clock_s: Callable[[], float] = time.monotonic,
+        gate: Gate | None = None,
     ) -> None:
         self._log, self._limits, self._codec, self._clock_s = log, limits, codec, clock_s
         self._tally = tally if tally is not None else Tally()
+        self.gate = gate if gate is not None else Gate(tally=self._tally)
+        """Bounds what is submitted and not durable yet, with what is read and decoded before."""
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
-        self._held_bytes = 0
         self._appends: set[asyncio.Task[None]] = set()
         self._sent_bytes: list[int] = []
         self._turn = 0
         self._begun_s: dict[int, float] = {}  # of the appends in the log's hands, by a number of their own
         self._begun = itertools.count()
         self._failure: _Failure | None = None
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of batches that are submitted and not durable yet."""
-        return self._held_bytes
-
-    def refuse_when_full(self) -> None:
-        """Raise TooFast while too much waits: ask before a body is read, since reading it costs most."""
-        if self._held_bytes >= self._limits.max_waiting_bytes:
-            raise TooFast(
-                f"more than {self._limits.max_waiting_bytes} bytes wait for the log: nothing was kept, send it later"
-            )
 
     async def vnode_of_key(self, tenant: str, key: str) -> int:
         """Give the virtual node that requests with this Idempotency-Key go to. Raises Unavailable, BadRequest."""
@@ -127,27 +120,40 @@ class Gatherer:
         return route(tenant, [key], await self._vnode_count())
 
     async def submit(
-        self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None = None, body_hash: str = ""
+        self,
+        tenant: str,
+        batch: pa.RecordBatch,
+        idempotency_key: str | None = None,
+        body_hash: str = "",
+        claim: Claim | None = None,
     ) -> None:
         """Return once the batch (RECORD_SCHEMA) is durable in the log; at once for no rows.
 
-        A batch that fits one record is appended whole or not at all. Raises Unavailable (nothing may be acknowledged;
-        with a key or ids, sending it again is exact), TooFast (nothing was kept), BadRequest (the key). A cancelled
+        `claim`: the caller's, on whatever the batch was made of; it goes over to the batch as soon as that waits. A
+        batch that fits one record is appended whole or not at all. Raises Unavailable (nothing may be acknowledged;
+        with a key or ids, sending it again is exact; also when the gate is full), BadRequest (the key). A cancelled
         caller leaves the others alone; its batch may or may not be appended.
         """
         if not len(batch):
             return
         vnode = await self._vnode_of(tenant, batch, idempotency_key)
-        self.refuse_when_full()
         request = RequestKey(tenant, idempotency_key, body_hash, 0, 1) if idempotency_key is not None else None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(tenant, batch, batch.nbytes, vnode, request, done)
+        waiting = _Waiting(tenant, batch, batch.nbytes, vnode, request, done, self._claimed(tenant, batch, claim))
         self._queue.append(waiting)
         self._queued_bytes += waiting.bytes
-        self._held_bytes += waiting.bytes
-        self._tally.set(PUSH_WAITING_BYTES, self._held_bytes)
         self._start_appends()
         await done
+
+    def _claimed(self, tenant: str, batch: pa.RecordBatch, claim: Claim | None) -> Claim:
+        """Give a claim that outlives the caller: a batch is held until it is durable or forgotten, whoever waits."""
+        mine = self.gate.claim(tenant) if claim is None else claim.pass_on()
+        try:
+            mine.hold(batch.nbytes)
+        except Unavailable:
+            mine.close()
+            raise
+        return mine
 
     async def _vnode_of(self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None) -> int | None:
         if idempotency_key is not None:
@@ -191,7 +197,7 @@ class Gatherer:
             waiting = self._queue.popleft()
             self._queued_bytes -= waiting.bytes
             if waiting.done.done():
-                self._held_bytes -= waiting.bytes
+                waiting.claim.close()
                 continue
             taken.append(waiting)
             size += waiting.bytes
@@ -205,8 +211,8 @@ class Gatherer:
             self._tally.count(PUSH_APPEND_FAILURES)
             _fail(members, error)
         finally:
-            self._held_bytes -= sum(member.bytes for member in members)
-            self._tally.set(PUSH_WAITING_BYTES, self._held_bytes)
+            for member in members:
+                member.claim.close()
             # Only an error that is no EssError (see `_ended`), or a loop that closes, leaves callers waiting here.
             _fail(members, Unavailable("the event log failed; nothing was acknowledged, send it again"))
 

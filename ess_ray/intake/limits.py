@@ -31,8 +31,6 @@ class IntakeLimits:
 class GatherLimits:
     """How batches are gathered into appends."""
 
-    max_waiting_bytes: int = 64 * 1024 * 1024
-    """Batches not yet durable, as Arrow buffers: about a second of a full disk's throughput; beyond, 429."""
     worth_an_append_bytes: int = 450 * 1024
     """Batches that wait while an append is under way before another is started: half a record. Measured: at a tenth of
     it, the smaller records cost everybody behind more than the wait saves (81k events/s became 62k)."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ess_ray.core.errors import TooLarge
-from ess_ray.intake.body import decompress
+from ess_ray.intake.body import Grown, decompress
 from ess_ray.intake.decode import Decoded, decode_events, decode_together
 from ess_ray.intake.limits import IntakeLimits
 
@@ -32,8 +32,8 @@ class TurnDecoder:
         self._queue: deque[tuple[bytes, str | None, asyncio.Future[Decoded]]] = deque()
         self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
 
-    async def decompress(self, body: bytes, encoding: str | None) -> bytes:
-        """Undo `Content-Encoding`; raises as `body.decompress` does."""
+    async def decompress(self, body: bytes, encoding: str | None, grown: Grown = lambda _: None) -> bytes:
+        """Undo `Content-Encoding`; raises as `body.decompress` does. `grown` may be called in another thread."""
         if encoding is None:
             return body
         limit = self._limits.max_batch_bytes
@@ -43,7 +43,7 @@ class TurnDecoder:
             except TooLarge:
                 pass  # larger than the loop should wait for: all of it in a thread
         async with self._large:
-            return await asyncio.to_thread(decompress, body, encoding, limit)
+            return await asyncio.to_thread(decompress, body, encoding, limit, grown)
 
     async def decode(self, body: bytes, content_type: str | None) -> Decoded:
         """Decode a decompressed body; raises as `decode_events` does. A cancelled caller leaves the others alone."""

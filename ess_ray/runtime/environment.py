@@ -21,6 +21,7 @@ from typing import Final
 
 from ess_ray.adapters.private import PRIVATE, claim, is_private, new_folder, remove_private, taken_over
 from ess_ray.core.errors import EssError, Forbidden
+from ess_ray.runtime import requests
 
 _FIRST_PORT: Final = 20_000
 """Ray gives its workers ports from 10002 to 19999."""
@@ -34,12 +35,15 @@ _WRAPPER: Final = """#!/bin/sh
 # It has no routes while Serve starts, or after HAProxy was killed, and answers 404 then, which tells a client to give
 # its events up: 503 until both applications are there. So it is where a replica is not there, which Serve calls 500.
 # Health is told at once: a replica that does not say it in time stands still.
+# It waits an hour for the headers of a request, unless told otherwise.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
 close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
 for word in "$@"; do
   if [ "$previous" = "-f" ]; then
     sed -i -E -e "$close" -e 's|^( *errorfile 50[234]) .*|\\1 {unavailable}|' \\
       -e '/^backend http-/a\\    http-request set-timeout server {patience} if {{ path_end /healthz }}' "$word"
+    grep -q "^ *timeout http-request " "$word" ||
+      sed -i -E "s/^defaults$/&\\n    timeout http-request {headers_s}s/" "$word"
     for route in {routes}; do
       grep -q " path_beg $route/" "$word" ||
         sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
@@ -62,6 +66,11 @@ _UNAVAILABLE: Final = (
 )
 _HEALTH_PATIENCE: Final = "2500ms"
 """Health answers within 2 s, whatever else hangs."""
+HEADERS_S: Final = 10
+"""How long the headers of a request may take: nobody sends them by hand."""
+_CLIENT_S: Final = 330
+"""How long a client may neither send nor take anything. Longer than an export waits for it (300 s), so that this ends
+with its reason; a body has a pace of its own. A client that waits for an answer is not meant."""
 _PORT_VARIABLES: Final = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -75,6 +84,8 @@ _EVERYWHERE: Final = {
     "RAY_AUTH_MODE": "token",
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": requests.CALLBACK,
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(_CLIENT_S),
     # Workers would run at niceness 15: whatever else the machine does would come before taking events.
     "RAY_worker_niceness": "0",
     # Records travel inside the call: by way of the shared object store the raylet takes part in every append
@@ -200,6 +211,7 @@ def _write_wrapper(folder: Path) -> Path:
         starting=_STARTING,
         unavailable=unavailable,
         patience=_HEALTH_PATIENCE,
+        headers_s=HEADERS_S,
     )
     with open(fresh, "w", opener=_private_opener) as file:
         file.write(text)

@@ -115,3 +115,11 @@ def test_a_replica_that_is_gone_is_told_as_unavailable(run: Callable[..., str], 
     answer = httpx.post(f"http://127.0.0.1:{port}/push/v1/events", json=[], timeout=30)
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_headers_that_do_not_come_are_not_waited_for(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "HEADERS_S", 1)
+    port = int(run("/push", "/search").rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        silent.sendall(b"GET /push/healthz HTTP/1.1\r\nHost: ")
+        assert silent.recv(1000).startswith(b"HTTP/1.1 408 ")

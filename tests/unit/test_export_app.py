@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deployments import export as deployed
+from deployments import lasting
 from deployments.departure import Departure
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Record, ScanResult, ScanTask
@@ -124,8 +124,8 @@ async def test_a_slow_client_need_not_take_much_at_once(world: World) -> None:
         whole = len((await client.get(path)).content)
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "asgi": {}}
     await app(scope, receive, send)
-    assert sum(sent) == whole > 4 * deployed.CHUNK_BYTES
-    assert max(sent) == deployed.CHUNK_BYTES
+    assert sum(sent) == whole > 4 * lasting.PIECE_BYTES
+    assert max(sent) == lasting.PIECE_BYTES
 
 
 async def test_ndjson_is_what_comes_when_no_format_is_asked_for(http: httpx.AsyncClient) -> None:
@@ -273,7 +273,7 @@ def test_an_export_keeps_no_search_beside_it_from_ending_in_good_order(world: Wo
 def test_a_client_that_takes_nothing_loses_its_place(
     make_events: Tables, t0_us: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(deployed, "STALLED_S", 0.2)
+    monkeypatch.setattr(lasting, "STALLED_S", 0.2)
     texts = ["x" * 1_000] * 20_000
     world = World([make_events([t0_us + i for i in range(20_000)], texts)], make_events([]), most=1)
     with serving(app_of(world)) as url:
@@ -283,7 +283,7 @@ def test_a_client_that_takes_nothing_loses_its_place(
             wait_until(lambda: "broken off" in caplog.text, "it is waited for without end")
             with pytest.raises(httpx.RemoteProtocolError):
                 answer.read()
-        monkeypatch.setattr(deployed, "STALLED_S", DEADLINE_S)
+        monkeypatch.setattr(lasting, "STALLED_S", DEADLINE_S)
         assert len(httpx.get(where).text.splitlines()) == 20_000
 
 

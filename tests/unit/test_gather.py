@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.adapters.memory import MemoryLog
-from ess_ray.core.errors import BadRequest, KeyConflict, TooFast, Unavailable
+from ess_ray.core.errors import BadRequest, KeyConflict, Unavailable
 from ess_ray.core.event import RECORD_SCHEMA
+from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import PROBE_INTERVAL_S, SLOW_APPEND_S, Gatherer, route
 from ess_ray.intake.keys import WINDOW_US, KeyGuard
 from ess_ray.intake.limits import GatherLimits
@@ -100,7 +101,7 @@ async def test_what_arrives_during_an_append_goes_together_with_the_next() -> No
     records = await everything(log)
     assert Counter(messages(records)) == Counter(["first", *map(str, range(50))])
     assert {r.tenant for r in records} == {"default", "t0", "t1"}
-    assert gatherer.held_bytes == 0
+    assert gatherer.gate.held_bytes == 0
 
 
 async def test_full_records_do_not_wait_for_the_append_before_up_to_a_few() -> None:
@@ -248,7 +249,7 @@ async def test_a_failed_append_fails_all_its_submitters_and_none_of_the_next() -
     log.error = None
     await gatherer.submit("default", batch_of("after"))
     assert messages(await everything(log)) == ["after"]
-    assert gatherer.held_bytes == 0
+    assert gatherer.gate.held_bytes == 0
 
 
 async def test_a_log_that_breaks_its_promise_is_unavailable_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -278,22 +279,41 @@ async def test_a_caller_that_goes_hurts_nobody() -> None:
     await asyncio.gather(waiting[0], waiting[2])
     assert {"a", "b"} <= set(messages(await everything(log)))
     assert "waiting, gone" not in messages(await everything(log))
-    assert gatherer.held_bytes == 0
+    assert gatherer.gate.held_bytes == 0
 
 
 async def test_too_much_waiting_is_refused_until_it_is_durable() -> None:
     log = SlowLog()
-    gatherer = Gatherer(log, GatherLimits(max_waiting_bytes=1_000_000))
-    tasks = [asyncio.create_task(gatherer.submit("default", batch_of("x" * 400_000))) for _ in range(3)]
+    gatherer = Gatherer(log, gate=Gate(4_000_000))
+    tasks = [asyncio.create_task(gatherer.submit("default", batch_of("x" * 600_000))) for _ in range(3)]
     await turns()
-    with pytest.raises(TooFast):
-        await gatherer.submit("default", batch_of("m"))
-    with pytest.raises(TooFast):
-        gatherer.refuse_when_full()
+    with pytest.raises(Unavailable, match="kept for smaller ones"):
+        await gatherer.submit("default", batch_of("x" * 800_000))
+    small = asyncio.create_task(gatherer.submit("default", batch_of("m")))
+    other = asyncio.create_task(gatherer.submit("other", batch_of("x" * 400_000)))
+    await turns()
     log.open.set()
-    await asyncio.gather(*tasks)
-    await gatherer.submit("default", batch_of("m"))
-    assert len(messages(await everything(log))) == 4
+    await asyncio.gather(*tasks, small, other)
+    await gatherer.submit("default", batch_of("x" * 800_000))
+    assert len(messages(await everything(log))) == 6
+    assert gatherer.gate.held_bytes == 0
+
+
+async def test_what_a_caller_claims_goes_over_to_its_batch_and_stays_until_that_is_let_go() -> None:
+    log = SlowLog()
+    gatherer = Gatherer(log)
+    claim = gatherer.gate.claim("default")
+    claim.hold(1_000_000)
+    task = asyncio.create_task(gatherer.submit("default", batch_of("m"), claim=claim))
+    await turns()
+    assert 0 < gatherer.gate.held_bytes < 1_000, "the batch alone"
+    task.cancel()
+    await turns()
+    claim.close()
+    assert gatherer.gate.held_bytes > 0, "it is being appended, whoever waits for it"
+    log.open.set()
+    await turns()
+    assert gatherer.gate.held_bytes == 0
 
 
 async def test_an_event_that_fits_no_record_fails_alone() -> None:

@@ -6,8 +6,6 @@ Whatever routes an application has are covered; those that are left out are name
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import json
 import subprocess
 import sys
@@ -17,20 +15,9 @@ from typing import Any, Final
 
 import httpx
 import pytest
-import schemathesis
 from fastapi import Request
-from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
-from schemathesis.checks import not_a_server_error
-from schemathesis.config import SchemathesisConfig
-from schemathesis.generation import GenerationMode
+from hypothesis import settings
 from schemathesis.schemas import BaseSchema
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from deployments.departure import Departure
 from deployments.explain import route_explain
@@ -42,15 +29,14 @@ from ess_ray.search.course import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
+from tests.documents import ENDLESS, probe, schema_at
 from tests.http_server import serving
 from tests.unit.test_push_app import World as PushWorld
 from tests.unit.test_search_app import Rig
 from tests.worlds import HereExecutor, World
 
-MAX_EXAMPLES: Final = 30
+CHOSEN: Final = settings(max_examples=30, derandomize=True)
 """Requests for each route, right ones and as many wrong ones: an application takes five to ten seconds."""
-ENDLESS: Final = "/v1/tail$"
-"""Server-sent events that do not end before their client goes: Schemathesis would wait for ever."""
 RUNNING_ROUTES: Final = """
 import json, pathlib, sys
 from deployments.app import _search_builder
@@ -59,17 +45,6 @@ from ess_ray.runtime.wiring import System
 app = _search_builder(System(Places(pathlib.Path(sys.argv[1])), "test"))()
 print(json.dumps(list(app.openapi()["paths"])))
 """
-CHECKS: Final = (
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-)
-
-
-def schema_at(url: str) -> BaseSchema:
-    return schemathesis.openapi.from_url(f"{url}/openapi.json", config=SchemathesisConfig())
 
 
 @pytest.fixture(scope="module")
@@ -118,40 +93,14 @@ def search_url(rig: Rig) -> Iterator[str]:
         yield url
 
 
-def probe(schema: BaseSchema, **known: str) -> list[str]:
-    """Send each route what its document allows and what it does not; gives the routes.
-
-    `known`: path parameters that name something. Routes that have them are asked for it too, not only for nothing.
-    """
-    routes = []
-    for found in schema.get_all_operations():
-        operation = found.ok()
-        there = {name: value for name, value in known.items() if f"{{{name}}}" in operation.path}
-        for mode, named in itertools.product(GenerationMode, [{}, there] if there else [{}]):
-            ask(operation, mode, named)
-        routes.append(operation.label)
-    return routes
-
-
-def ask(operation: schemathesis.APIOperation[Any, Any, Any], mode: GenerationMode, named: dict[str, str]) -> None:
-    @settings(max_examples=MAX_EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def answers_as_documented(case: schemathesis.Case) -> None:
-        case.path_parameters.update(named)
-        case.call_and_validate(checks=CHECKS)
-
-    with contextlib.suppress(Unsatisfiable):  # nothing that could be wrong: no parameters, no body
-        answers_as_documented()
-
-
 def test_push_is_as_its_document_says(push_schema: BaseSchema) -> None:
-    assert "POST /v1/events" in probe(push_schema)
+    assert "POST /v1/events" in probe(push_schema, CHOSEN)
 
 
 def test_search_is_as_its_document_says(search_url: str) -> None:
     query_id = httpx.post(f"{search_url}/v1/queries", json={"start": 0}, trust_env=False).json()["id"]
     schema = schema_at(search_url).exclude(path_regex=ENDLESS)
-    assert "POST /v1/queries" in probe(schema, query_id=query_id)
+    assert "POST /v1/queries" in probe(schema, CHOSEN, query_id=query_id)
 
 
 def test_streams_are_described_as_events_and_refusals_as_problems(rig: Rig) -> None:

@@ -13,14 +13,17 @@ import pytest
 import zstandard
 from fastapi import FastAPI, Request
 
+from deployments.bodies import Pace
 from deployments.push import PushApi, create_push_app
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import CorruptData, TooFast, Unavailable
+from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import Gatherer
-from ess_ray.intake.limits import GatherLimits, IntakeLimits
+from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import IN_LOOP_BYTES
 from ess_ray.ports import Record
 from ess_ray.record import DecodedRecord, decode_record
+from tests.waiting import until
 
 NOW_US = 1_790_000_000_000_000
 VNODES = 4
@@ -43,7 +46,7 @@ class World:
 
     def __init__(self) -> None:
         self.log = Log(VNODES)
-        self.gatherer = Gatherer(self.log, GatherLimits(max_waiting_bytes=100_000_000))
+        self.gatherer = Gatherer(self.log)
         self.problems: list[str] = []
         self.known: dict[tuple[int, str, str], str] = {}
         self.now_us = NOW_US
@@ -231,7 +234,7 @@ async def test_a_log_that_stands_still_is_503_before_a_client_gives_up(
         response = await http.post("/v1/events", json=[{"message": "two"}], headers=headers)
     assert response.status_code == 202
     assert await world.messages() == ["two"]
-    assert world.gatherer.held_bytes == 0
+    assert world.gatherer.gate.held_bytes == 0
 
 
 async def test_an_owner_that_stands_still_is_503_and_frees_the_key(world: World) -> None:
@@ -256,7 +259,7 @@ async def test_keys_that_cannot_be_read_are_503(world: World) -> None:
         is_problem(await http.post("/v1/events", json=[{"message": "m"}]), 503)
 
 
-async def test_a_client_may_send_as_slowly_as_it_likes(world: World) -> None:
+async def test_a_slow_body_does_not_count_against_the_deadline(world: World) -> None:
     deadline_s = 0.2
 
     async def slow() -> AsyncIterator[bytes]:
@@ -269,6 +272,44 @@ async def test_a_client_may_send_as_slowly_as_it_likes(world: World) -> None:
     async with impatient(world, deadline_s) as http:
         response = await http.post("/v1/events", content=slow(), headers={"content-type": "application/json"})
     assert response.status_code == 202, response.text
+
+
+async def test_a_body_that_comes_to_a_stop_is_503_and_frees_what_it_held(world: World) -> None:
+    stops = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"[" + b" " * 1_000_000
+        await stops.wait()
+        yield b""
+
+    async with impatient(world, pace=Pace(window_s=0.05)) as http:
+        waiting = asyncio.create_task(http.post("/v1/events", content=stalled()))
+        await until(lambda: world.gatherer.gate.held_bytes > 1_000_000, "what is read does not count")
+        response = await waiting
+    assert "came within 0.05 s" in is_problem(response, 503)["detail"]
+    assert (response.headers["retry-after"], response.headers["connection"]) == ("1", "close")
+    assert world.gatherer.gate.held_bytes == 0
+
+
+async def test_a_body_for_which_there_is_no_room_is_503_before_it_is_read(world: World) -> None:
+    world.gatherer.gate = Gate(4_000_000)
+    claims = [world.gatherer.gate.claim("default") for _ in range(3)]
+    for claim in claims:
+        claim.hold(700_000)
+
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("it is read")
+        yield b""
+
+    large, length = b'[{"message":"' + b"x" * 900_000 + b'"}]', {"content_length": "900014"}
+    is_problem(await world.push(unread(), **length), 503)
+    is_problem(await world.push(gzip.compress(large), content_encoding="gzip"), 503)
+    assert (await world.push([{"message": "small"}])).status_code == 202
+    assert (await world.push([{"message": "x" * 400_000}], x_test_tenant="other")).status_code == 202
+    for claim in claims:
+        claim.close()
+    assert (await world.push([{"message": "x" * 400_000}] * 2)).status_code == 202
+    assert world.gatherer.gate.held_bytes == 0
 
 
 async def test_too_fast_is_429(world: World) -> None:

@@ -91,6 +91,9 @@ describe('follow', () => {
       serve({ [STREAM]: () => eventStream(sent('error', final)) })
       await expect(followed()).rejects.toBeInstanceOf(Problem)
     }
+    const revoked = { detail: 'this system wants a key', reconnect: false, status: 401 }
+    serve({ [STREAM]: () => eventStream(sent('error', revoked)) })
+    await expect(followed()).rejects.toMatchObject({ status: 401 })
   })
 
   it('ends when it is told to', async () => {

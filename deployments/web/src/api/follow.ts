@@ -14,6 +14,8 @@ interface StreamError {
   detail: string
   /** Whether asking again, from the last row on, helps. */
   reconnect?: boolean
+  /** That of the refusal when the key no longer holds; absent when the answer itself is gone. */
+  status?: number
 }
 
 export interface Follower<S extends AnswerState> {
@@ -43,9 +45,9 @@ export async function follow<S extends AnswerState>(
         at.finished ||= event.event === 'done'
       } else if (event.event === 'error') {
         tellRows()
-        const { detail, reconnect } = JSON.parse(event.data) as StreamError
+        const { detail, reconnect, status } = JSON.parse(event.data) as StreamError
         // The replica is about to end, say: any other answers for it, and the rest is polled like that of a cut stream.
-        if (!reconnect) throw new Problem(404, 'The answer is gone', detail)
+        if (!reconnect) throw new Problem(status ?? 404, 'The answer is gone', detail)
       }
     }
     tellRows()

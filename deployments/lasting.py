@@ -1,0 +1,169 @@
+"""A request for as long as it lasts: whoever let it in may end it, wherever it waits and whatever it has sent.
+
+What is not answered yet is answered with a problem. Server-sent events end with an `error` event that says why. Any
+other answer is broken off, so that nobody takes it for whole; so is one that its client does not take. May live here:
+ending a request, and closing connections whose body nobody reads any more. May not: why a request is to end (see
+`access`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments.problem import error_response, kind_of
+from deployments.sse import MEDIA_TYPE, server_sent
+from ess_ray.core.errors import EssError
+
+_log = logging.getLogger(__name__)
+
+_KEY: Final = "ess.lasting"
+"""Where a request's scope holds its `Lasting`."""
+LAST_WORD_S: Final = 1.0
+"""How long a client may take to read why its events end: one that does not read is broken off without."""
+DRAINED_BYTES: Final = 64 * 1024
+"""A refused body of so many bytes is read and thrown away, so that its connection can be used again; a longer one costs
+more than a new connection, and one of unknown length may never end."""
+LINGER_S: Final = 5.0
+"""How long such a connection stays open behind its answer, throwing away what comes: closed at once it would be reset
+under a client that still sends, which then often misses the answer."""
+STALLED_S: Final = 300.0
+"""How long a client may take nothing of an answer: then what was made for it, and its place, are for others."""
+PIECE_BYTES: Final = 256 * 1024
+"""Handed to the connection at once, and so the least that a client must take within STALLED_S: 900 bytes a second."""
+
+
+class Lasting:
+    """One request under way. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self.limit = asyncio.timeout(None)
+        self.refusal: EssError | None = None
+        self.at_end: Callable[[], object] | None = None
+        """Called when the request is over."""
+
+    def end(self, refusal: EssError) -> None:
+        """End the request for this reason: the first one counts. Idempotent."""
+        if self.refusal is None:
+            self.refusal = refusal
+            self.limit.reschedule(asyncio.get_running_loop().time())
+
+
+def lasting(request: Request) -> Lasting | None:
+    """Give the request as one that can be ended; None where the application is not an `Endable`."""
+    found: Lasting | None = request.scope.get(_KEY)
+    return found
+
+
+class Endable:
+    """ASGI middleware: requests of `app` can be ended by their `Lasting`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or end it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        mine = scope[_KEY] = Lasting()
+        answer = _Answer(scope, receive, send)
+        try:
+            async with mine.limit:
+                await self._app(scope, answer.receive, answer.send)
+        except TimeoutError:
+            if mine.refusal is None or not mine.limit.expired():
+                raise
+            await answer.end(mine.refusal)
+        finally:
+            if mine.at_end is not None:
+                mine.at_end()
+
+
+class _Answer:
+    """What has been received of a request and sent to its client."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._started = self._ended = self._events = False
+        self._unread = _announces_more_than(scope["headers"], DRAINED_BYTES)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            headers: Sequence[tuple[bytes, bytes]] = message.get("headers", [])
+            self._events = any(
+                name == b"content-type" and value.startswith(MEDIA_TYPE.encode()) for name, value in headers
+            )
+            if self._unread:
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+        elif not message.get("more_body", False):
+            self._ended = True
+            if self._unread:
+                await self._send({**message, "more_body": True})
+                await self._linger()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+        if message.get("more_body", False) or len(message.get("body", b"")) > PIECE_BYTES:
+            await self._send_in_pieces(message)
+        else:
+            await self._send(message)  # which nothing but an earlier part could delay
+
+    async def _send_in_pieces(self, message: Message) -> None:
+        """Send a part of a body as fast as the client takes it. Raises TimeoutError when it takes nothing."""
+        body, more = memoryview(message.get("body", b"")), message.get("more_body", False)
+        for at in range(0, len(body) or 1, PIECE_BYTES):
+            piece, last = bytes(body[at : at + PIECE_BYTES]), at + PIECE_BYTES >= len(body)
+            async with asyncio.timeout(STALLED_S):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": more or not last})
+
+    async def _linger(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while self._unread and (await self.receive())["type"] == "http.request":
+                    continue
+
+    async def end(self, refusal: EssError) -> None:
+        if self._ended:
+            return
+        if not self._started:
+            await error_response(Request(self._scope), refusal)(self._scope, self.receive, self.send)
+            return
+        _log.info("%s %s is ended: %s", self._scope["method"], self._scope["path"], refusal.message)
+        if self._events:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    last = server_sent("error", _last_word(refusal))
+                    await self._send({"type": "http.response.body", "body": last, "more_body": False})
+                    return
+        raise refusal
+
+
+def _last_word(refusal: EssError) -> dict[str, Any]:
+    return {
+        "detail": refusal.message,
+        "reconnect": refusal.retryable,
+        "status": refusal.http_status,
+        "type": kind_of(refusal),
+    }
+
+
+def _announces_more_than(headers: Sequence[tuple[bytes, bytes]], most_bytes: int) -> bool:
+    """Tell whether a request's headers announce a body that is longer, or do not say how long it is."""
+    for name, value in headers:
+        if name == b"content-length":
+            return not value.isdigit() or int(value) > most_bytes
+        if name == b"transfer-encoding":
+            return True
+    return False

@@ -1,0 +1,59 @@
+"""Giving memory back to the machine: the C library keeps what was freed between things that stay.
+
+300 half-sent bodies of one replica left 154 MB with it for good. May live here: when and how memory is given back. May
+not: who used it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import pyarrow as pa
+
+LOOK_S: Final = 10.0
+"""Pause between looks: a burst is followed by another one more often than not, and trimming takes some milliseconds."""
+BURST_BYTES: Final = 32 * 1024 * 1024
+"""What is worth it."""
+APART_BYTES: Final = 256 * 1024
+"""From this size on, what is allocated has pages of its own, which go back when it is freed. The C library begins so
+too, and then learns to keep sizes that come and go: bodies that grow side by side then leave as much again in holes."""
+_MMAP_THRESHOLD: Final = -3
+"""M_MMAP_THRESHOLD of malloc.h."""
+
+
+def keep_large_apart() -> None:
+    """Have what is large go back to the machine as soon as it is freed, where the C library can."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # the GNU library has it
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, APART_BYTES)
+
+
+def give_back() -> None:
+    """Give what this process has freed back to the machine, where the C library can."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library has it
+    if trim is not None:
+        trim(0)
+
+
+def give_back_after_bursts(most_held: Callable[[], int]) -> None:
+    """From now on, in a thread: `most_held` tells the most bytes that were in use since it was asked before."""
+
+    def run() -> None:
+        never = threading.Event()
+        after_bursts(most_held, lambda: never.wait(LOOK_S), give_back)
+
+    threading.Thread(target=run, name="give memory back", daemon=True).start()
+
+
+def after_bursts(most_held: Callable[[], int], wait: Callable[[], bool], then: Callable[[], None]) -> None:
+    """Do something once after each burst: when a whole pause was quiet. `wait` waits one, and gives true at the end."""
+    burst = False
+    while not wait():
+        quiet = most_held() < BURST_BYTES
+        if burst and quiet:
+            then()
+        burst = not quiet

@@ -1,0 +1,59 @@
+"""When memory is given back, and that it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ess_ray.runtime.memory import BURST_BYTES, after_bursts
+
+FREED_BETWEEN_WHAT_STAYS = """
+import psutil
+from ess_ray.runtime.memory import give_back
+me = psutil.Process()
+pieces = [bytearray(60_000) for _ in range(2_000)]
+stay = pieces[::2]
+del pieces
+held = me.memory_full_info().uss
+give_back()
+print(held - me.memory_full_info().uss)
+"""
+KEPT_APART = """
+import psutil
+from ess_ray.runtime.memory import keep_large_apart
+keep_large_apart()
+me = psutil.Process()
+for _ in range(3):  # sizes that come and go
+    bytearray(20_000_000)
+pieces = [bytearray(1_000_000) for _ in range(100)]
+stay = pieces[::2]
+held = me.memory_full_info().uss
+del pieces
+print(held - me.memory_full_info().uss)
+"""
+
+
+def test_it_is_given_back_once_after_each_burst_when_that_is_over() -> None:
+    large, small = BURST_BYTES, BURST_BYTES - 1
+    held = [small, large, large, small, small, large, small]
+    given: list[int] = []
+    at = -1
+
+    def look() -> int:
+        return held[at]
+
+    def wait() -> bool:
+        nonlocal at
+        at += 1
+        return at == len(held)
+
+    after_bursts(look, wait, lambda: given.append(at))
+    assert given == [3, 6]
+
+
+@pytest.mark.parametrize("program", [FREED_BETWEEN_WHAT_STAYS, KEPT_APART])
+def test_what_was_freed_between_what_stays_is_given_back(program: str) -> None:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 40_000_000
