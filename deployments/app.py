@@ -33,10 +33,11 @@ from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.disk import DiskLimits
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.runtime.log import open_log
+from ess_ray.runtime.log import RemoteLog, open_log
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
@@ -88,6 +89,7 @@ def system_of(settings: Settings) -> System:
         executor=_usual_executor(settings),
         intake=IntakeLimits(**settings.push.as_limits()),
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
+        disk=DiskLimits(**settings.disk.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
         foreign_tenant=settings.log.foreign_tenant,
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
@@ -191,9 +193,10 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
         async def health() -> list[str]:
             try:
                 await log.end_offsets()
+                room = await log.room() if isinstance(log, RemoteLog) else None
+                return [room.told] if room is not None and room.state == "refusing" and room.told else []
             except EssError as error:
                 return [error.message]
-            return []
 
         tally = published_tally()
         gatherer = Gatherer(log, tally=tally)

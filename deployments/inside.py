@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import ray
@@ -121,6 +122,7 @@ class Inside:
         lags = {vnode: end - _either(stored[vnode], starts[vnode]) for vnode, end in ends.items()}
         pool = await call(self._supervisor().status.remote(), "the supervisor")
         weaknesses = await self._log.weaknesses() if isinstance(self._log, KafkaLog) else []
+        room = await self._log.room() if isinstance(self._log, RemoteLog) else None
         return {
             "log": {
                 "kind": "sqlite" if self._system.kafka is None else "kafka",
@@ -134,6 +136,8 @@ class Inside:
                     for vnode, end in sorted(ends.items())
                 },
             },
+            "disk": None if room is None else asdict(room),
+            "dead_letters": await asyncio.to_thread(self._dead_letters),
             "pool": pool,
             "dashboard": await asyncio.to_thread(_dashboard),
             "nodes": await asyncio.to_thread(_nodes),
@@ -146,8 +150,16 @@ class Inside:
                 "bytes": sum(entry.size for entry in entries),
             },
             "problems": await self.health(),
-            "warnings": [*weaknesses, *_slow(pool["actors"])],
+            "warnings": [*weaknesses, *_slow(pool["actors"]), *([room.told] if room and room.told else [])],
         }
+
+    def _dead_letters(self) -> dict[str, int] | None:
+        """Count the records kept aside since they cannot be decoded; None where they are on Kafka."""
+        if self._system.kafka is not None:
+            return None
+        kept = self._system.dead_letters().list("")
+        # Beside each record stands a `.json` with the reason.
+        return {"records": sum(info.key.endswith(".record") for info in kept), "bytes": sum(i.size for i in kept)}
 
 
 def _either(stored: int | None, start: int) -> int:

@@ -78,6 +78,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
             raise Unavailable(
                 f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
             )
+        telemetry.RotatedLog(data_dir / LOG_FILE).start()
         check_port(settings.http.host, settings.http.port)
         check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
         dirs = environment.run_dirs(data_dir)
