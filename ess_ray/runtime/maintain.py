@@ -48,7 +48,8 @@ def compact_now(system: System, eager: bool, before_us: int | None = None, backl
     """Apply retention, then merge small objects. Idempotent; safe beside writers, searches and other compactions.
 
     `backlog_bytes`: in the log and not stored yet, for which merges leave room on the disk. Gives JSON: what
-    `Compacted` and `Expired` tell, and `before_us`, up to which rows counted. Raises Unavailable, UnknownOutcome, OSError.
+    `Compacted` and `Expired` tell, and `before_us`, up to which rows counted. Raises Unavailable, UnknownOutcome,
+    OSError.
     """
     catalog, store = system.catalog(), system.store()
     before_us = store.now_us() if before_us is None else before_us
