@@ -156,7 +156,10 @@ class RotatedLog:
         if found.st_size < self._max_bytes:
             return False
         mine = [output for output in outputs if os.path.samestat(os.fstat(output), found)]
-        self._file.replace(self._file.with_name(f"{self._file.name}.1"))
+        before = self._file.with_name(f"{self._file.name}.1")
+        with suppress(FileNotFoundError):
+            os.truncate(before, 0)  # a process that has long been silent may hold it open: its room comes back now
+        self._file.replace(before)
         descriptor = _open_log(self._file)
         try:
             for output in mine:

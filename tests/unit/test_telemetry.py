@@ -104,6 +104,7 @@ def test_the_log_is_bounded_and_every_writer_follows(tmp_path: Path, monkeypatch
         monkeypatch.setenv(name, value)
     setup_worker()
     stdout = os.open(file, os.O_WRONLY | os.O_APPEND)
+    silent = os.open(file, os.O_WRONLY | os.O_APPEND)
     other = os.open(tmp_path / "elsewhere", os.O_WRONLY | os.O_CREAT)
     try:
         log = RotatedLog(file, max_bytes=1000)
@@ -122,9 +123,11 @@ def test_the_log_is_bounded_and_every_writer_follows(tmp_path: Path, monkeypatch
         assert first.endswith("after")
         assert second == "printed"
         assert (tmp_path / "elsewhere").read_text() == ""
+        assert os.fstat(silent).st_size == 0, "who says nothing must not hold room that nobody sees"
         assert sorted(path.name for path in tmp_path.glob("system.log*")) == ["system.log", "system.log.1"]
     finally:
         os.close(stdout)
+        os.close(silent)
         os.close(other)
 
 

@@ -116,7 +116,7 @@ def text_blocks(chunk: pa.Buffer, codec_name: str, rows: int) -> list[TextBlock]
             header, at = _read_struct(chunk, at)
             size, compressed = header[2], header[3]
             version2 = header[1] == _DATA_PAGE_V2
-            if header[1] not in (_DATA_PAGE, _DATA_PAGE_V2) or not 0 <= size <= _MAX_PAGE_BYTES:
+            if header[1] not in (_DATA_PAGE, _DATA_PAGE_V2) or not 0 <= size <= _MAX_PAGE_BYTES or compressed < 0:
                 raise NotInPlace("a page of another kind")
             page = header[8] if version2 else header[5]
             values, encoding = page[1], page[4] if version2 else page[2]
