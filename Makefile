@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(shell command -v python3))
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -15,7 +16,7 @@ help:
 	@echo "make run    start a system on this machine with some made-up events (Ctrl-C ends it)"
 	@echo "make test   lint, then all tests but chaos, fuzz and benchmarks"
 	@echo "make chaos  break running systems under load, print what was lost (CHAOS='-k embedded' breaks some)"
-	@echo "make fuzz   send what was made up to whatever reads it, for minutes (FUZZ='-k documents' runs a part)"
+	@echo "make fuzz   minutes of made-up input against everything that reads (FUZZ='-k record' tries a part)"
 	@echo "make lint   ruff, mypy and the rules about imports; eslint, prettier and tsc"
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
@@ -88,8 +89,13 @@ test: lint servers chromium web
 chaos: setup servers
 	$(BIN)/python -m pytest tests/chaos $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 
+# Coverage-guided input wants a package of its own. FUZZ_SECONDS=600 gives each fuzzer ten minutes.
+$(FUZZ_STAMP): $(STAMP) requirements.fuzz.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.fuzz.lock
+	@touch $@
+
 # Requests, records, objects and queries that were made up, at random: seeds are printed. What it finds becomes a test.
-fuzz: setup
+fuzz: $(FUZZ_STAMP)
 	$(BIN)/python -m pytest tests/fuzz $(FUZZ)
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
@@ -139,6 +145,7 @@ lock: setup
 	$(BIN)/$(COMPILE) --extra dev --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/$(COMPILE) --extra build --constraint requirements.lock pyproject.toml --output-file requirements.image.lock
 	$(BIN)/$(COMPILE) --extra bench --constraint requirements.lock pyproject.toml --output-file requirements.bench.lock
+	$(BIN)/$(COMPILE) --extra fuzz --constraint requirements.lock pyproject.toml --output-file requirements.fuzz.lock
 
 clean:
 	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

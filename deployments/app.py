@@ -33,6 +33,7 @@ from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.disk import DiskLimits
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
@@ -89,6 +90,7 @@ def system_of(settings: Settings) -> System:
         executor=_usual_executor(settings),
         intake=IntakeLimits(**settings.push.as_limits()),
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
+        disk=DiskLimits(**settings.disk.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
         foreign_tenant=settings.log.foreign_tenant,
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 import ray
@@ -54,6 +55,9 @@ def push_health(log: EventLog, gatherer: Gatherer, session_id: int | None) -> He
 
     async def ask_log() -> list[str]:
         await log.end_offsets()
+        room = await log.room() if isinstance(log, RemoteLog) else None
+        if room is not None and room.state == "refusing" and room.told:
+            return [room.told]
         try:
             await gatherer.try_again()
         except EssError as error:
@@ -126,6 +130,7 @@ class Inside:
             _told_by_ray(_dashboard), _told_by_ray(_nodes), _told_by_ray(_replica_states)
         )
         weaknesses = await self._log.weaknesses() if isinstance(self._log, KafkaLog) else []
+        room = await self._log.room() if isinstance(self._log, RemoteLog) else None
         return {
             "log": {
                 "kind": "sqlite" if self._system.kafka is None else "kafka",
@@ -139,6 +144,8 @@ class Inside:
                     for vnode, end in sorted(ends.items())
                 },
             },
+            "disk": None if room is None else asdict(room),
+            "dead_letters": await asyncio.to_thread(self._dead_letters),
             "pool": pool,
             "dashboard": dashboard,
             "nodes": nodes or [],
@@ -151,8 +158,16 @@ class Inside:
                 "bytes": sum(entry.size for entry in entries),
             },
             "problems": await self.health(),
-            "warnings": [*weaknesses, *_slow(pool["actors"])],
+            "warnings": [*weaknesses, *_slow(pool["actors"]), *([room.told] if room and room.told else [])],
         }
+
+    def _dead_letters(self) -> dict[str, int] | None:
+        """Count the records kept aside since they cannot be decoded; None where they are on Kafka."""
+        if self._system.kafka is not None:
+            return None
+        kept = self._system.dead_letters().list("")
+        # Beside each record stands a `.json` with the reason.
+        return {"records": sum(info.key.endswith(".record") for info in kept), "bytes": sum(i.size for i in kept)}
 
 
 def _either(stored: int | None, start: int) -> int:

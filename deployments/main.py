@@ -99,6 +99,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
                     f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
                 )
             environment.remove_run_dirs(environment.RunDirs(Path(left.run_dir)))
+        telemetry.RotatedLog(data_dir / LOG_FILE).start()
         check_port(settings.http.host, settings.http.port)
         check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))

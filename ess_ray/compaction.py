@@ -1,7 +1,7 @@
-"""Compaction and retention: many small objects become few large ones, and what is too old leaves the table.
+"""Compaction: many small objects become few large ones.
 
-May live here: which objects are merged, how, and the commit that puts one in place of many; what retention takes. May
-not: deleting anything from the store (`maintenance` does, a day later), or Ray.
+May live here: which objects are merged, how, and the commit that puts one in place of many. May not: what leaves the
+table (`retention`), deleting anything from the store (`maintenance` does, a day later), or Ray.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ess_ray.core.chunk import (
     open_bytes,
     open_object,
 )
-from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.core.errors import CorruptData, Fenced, NotFound, Unavailable, UnknownOutcome
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
@@ -53,7 +53,7 @@ MAX_TRIES: Final = 4
 """Commits of one merge: every removal of anybody refuses all that began before it, so a few refusals are normal."""
 BUDGET_S: Final = 30.0
 """Wall time after which no further merge of a run begins: so that runs by hand and by the clock can take turns."""
-_DAY_US: Final = 86_400 * 1_000_000
+NO_ROOM: Final = "the disk has no room for the merged object beside what must still be stored; see `ess doctor`"
 
 Partition = tuple[str, str, int]
 """(tenant, date, hour)"""
@@ -61,10 +61,13 @@ Partition = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class CompactionPolicy:
-    """What can be chosen: how long each tenant's events are kept (absent: for ever), and the codec of `message`."""
+    """What can be chosen: how long each tenant's events are kept (absent: for ever), the codec of `message`, and how
+    many stored bytes are kept, of all tenants and of one (absent: any)."""
 
     retention_days: Mapping[str, float] = field(default_factory=dict)
     message_codec: MessageCodec = "zstd"
+    max_bytes: int | None = None
+    tenant_max_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +81,6 @@ class Compacted:
     bytes_after: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
     more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """What retention took out of the table."""
-
-    objects: int = 0
-    rows: int = 0
-    bytes: int = 0
 
 
 def partition(entry: ObjectEntry) -> Partition:
@@ -253,16 +247,21 @@ def compact(
     before_us: int | None = None,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = time.monotonic,
+    room: Callable[[], int | None] = lambda: None,
 ) -> Compacted:
     """Merge until nothing is worth it or `budget_s` is over. Idempotent; safe beside writers, searches, compactions.
 
-    A partition with an object that cannot be read is left as it is and named in `skipped`. Raises Unavailable when the
-    catalog itself cannot be read.
+    `room` tells the bytes that a merge may put into the store just now, None for any number. A partition with an object
+    that cannot be read, or whose merge has no room, is left as it is and named in `skipped`. Raises Unavailable when
+    the catalog itself cannot be read.
     """
     deadline, writer = clock() + budget_s, catalog.writer()
     done, skipped = Compacted(), dict[Partition, str]()
     while True:
         chosen = plan(catalog.snapshot(), store.now_us(), eager, before_us)
+        if (free := room()) is not None:
+            too_large = [w for w, inputs in chosen.items() if sum(entry.size for entry in inputs) > free]
+            skipped |= dict.fromkeys(too_large, NO_ROOM)
         where = next((where for where in chosen if where not in skipped), None)
         more = where is not None and (done.new_objects > 0 or bool(skipped)) and clock() >= deadline
         if where is None or more:
@@ -290,43 +289,3 @@ def _plus(done: Compacted, one: Merge) -> Compacted:
         bytes_before=done.bytes_before + sum(entry.size for entry in one.inputs),
         bytes_after=done.bytes_after + one.entry.size,
     )
-
-
-# -------------------------------------------------------------------------------------------------------- retention
-def expire(catalog: Catalog, store: ObjectStore, policy: CompactionPolicy) -> Expired:
-    """Take objects out whose newest event is older than their tenant's retention, by the store's clock. Idempotent.
-
-    Whole objects only: an event stays up to an hour longer. Raises UnknownOutcome when commits were refused MAX_TRIES
-    times, Unavailable.
-    """
-    writer, now_us = catalog.writer(), store.now_us()
-    gone: list[ObjectEntry] = []
-    for tenant, days in policy.retention_days.items():
-        cutoff_us = now_us - round(days * _DAY_US)
-        buckets = {bucket_of(partition(entry)) for entry in _older(catalog.snapshot(), tenant, cutoff_us)}
-        for bucket in sorted(buckets):
-            gone += _expire_bucket(writer, tenant, cutoff_us, bucket)
-    return Expired(len(gone), sum(entry.rows for entry in gone), sum(entry.size for entry in gone))
-
-
-def _older(view: Snapshot, tenant: str, cutoff_us: int) -> list[ObjectEntry]:
-    return [entry for entry in view.objects(tenant, None, cutoff_us) if entry.max_us < cutoff_us]
-
-
-def _expire_bucket(writer: CatalogWriter, tenant: str, cutoff_us: int, bucket: int) -> list[ObjectEntry]:
-    taken: dict[str, ObjectEntry] = {}
-    last: EssError | None = None
-    for _ in range(MAX_TRIES):
-        view = writer.maintenance_view(bucket)
-        old = [entry for entry in _older(view, tenant, cutoff_us) if bucket_of(partition(entry)) == bucket]
-        if not old:
-            return list(taken.values())
-        # Counted even if the answer is lost: whoever took them, they are gone once the next view lacks them.
-        taken |= {entry.key: entry for entry in old}
-        try:
-            writer.commit_removal([], old, bucket)
-            return list(taken.values())
-        except (Fenced, UnknownOutcome) as error:
-            last = error
-            _log.info("retention looks again: %s", error.message)
-    raise UnknownOutcome(f"{MAX_TRIES} commits of retention were refused, it is tried again with the next run: {last}")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ess_ray.compaction import CompactionPolicy
 from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -18,6 +19,9 @@ _log = logging.getLogger(__name__)
 GARBAGE_AGE_US: Final = 24 * 3_600 * 1_000_000
 """Age of an orphan since its PUT, and of a removed object since its removal: writers put again after 10 min, and
 searches and exports end within 12 h, so nobody can still come to need it."""
+PRESSED_AGE_US: Final = 600 * 1_000_000
+"""Age of a removed object since its removal while room is scarce: nearly every search that could want it has ended, and
+one that has not names what it misses. Orphans stay for a day all the same: a writer may be about to commit them."""
 PREFIX: Final = "tenant="
 """Where objects lie; whatever else is in the bucket is not ours to delete."""
 
@@ -30,14 +34,15 @@ class Collected:
     bytes: int
 
 
-def collect_garbage(catalog: Catalog, store: ObjectStore) -> Collected:
-    """Delete orphans and expired objects. Idempotent, and safe beside writers, searches and other collectors.
+def collect_garbage(catalog: Catalog, store: ObjectStore, pressed: bool = False) -> Collected:
+    """Delete orphans and removed objects. Idempotent, and safe beside writers, searches and other collectors.
 
-    Ages are told by the store's clock. Each delete is preceded by a look at a fresh snapshot, with commits kept out
-    where the catalog can do that.
+    `pressed`: room is scarce, so that removed objects go after ten minutes instead of a day. Ages are told by the
+    store's clock. Each delete is preceded by a look at a fresh snapshot, with commits kept out where the catalog can
+    do that.
     """
     count = size = 0
-    for info in list(_candidates(catalog, store)):
+    for info in list(_candidates(catalog, store, PRESSED_AGE_US if pressed else GARBAGE_AGE_US)):
         with catalog.exclusive():
             if info.key in _live(catalog):
                 continue
@@ -47,11 +52,21 @@ def collect_garbage(catalog: Catalog, store: ObjectStore) -> Collected:
     return Collected(count, size)
 
 
+def is_over(store: ObjectStore, policy: CompactionPolicy) -> bool:
+    """Tell whether what lies in the store, removed objects among it, is more than the policy's sizes. Lists the store.
+
+    Sizes are kept by live bytes; what waits for its deletion beside them goes early then.
+    """
+    limits = [(PREFIX, policy.max_bytes)] if policy.max_bytes is not None else []
+    limits += [(f"{PREFIX}{tenant}/", most) for tenant, most in policy.tenant_max_bytes.items()]
+    return any(sum(info.size for info in store.list(prefix)) > most for prefix, most in limits)
+
+
 def _live(catalog: Catalog) -> set[str]:
     return {entry.key for entry in catalog.snapshot().objects(None, None, None)}
 
 
-def _candidates(catalog: Catalog, store: ObjectStore) -> Iterator[ObjectInfo]:
+def _candidates(catalog: Catalog, store: ObjectStore, removed_age_us: int) -> Iterator[ObjectInfo]:
     # The listing comes before the snapshot: an object put and committed in between is then in the snapshot.
     listed = store.list(PREFIX)
     now_us = store.now_us()
@@ -59,5 +74,6 @@ def _candidates(catalog: Catalog, store: ObjectStore) -> Iterator[ObjectInfo]:
     removed = {gone.key: gone.removed_us for gone in catalog.writer().removed()}
     for info in listed:
         since_us = max(info.modified_us, removed.get(info.key, 0))
-        if info.key not in live and now_us - since_us > GARBAGE_AGE_US:
+        age_us = removed_age_us if info.key in removed else GARBAGE_AGE_US
+        if info.key not in live and now_us - since_us > age_us:
             yield info

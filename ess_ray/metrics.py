@@ -106,6 +106,10 @@ SEARCH_ROWS: Final = _counter("ess_search_rows_matched", "Rows found")
 SEARCH_FOOTER_HITS: Final = _counter("ess_search_footer_hits", "Objects opened by a footer in memory")
 SEARCH_FOOTER_MISSES: Final = _counter("ess_search_footer_misses", "Objects opened by a request")
 
+DISK_FREE: Final = _gauge("ess_disk_free_bytes", "Free space of the disk that the embedded log is on")
+DISK_REFUSE_BELOW: Final = _gauge("ess_disk_refuse_below_bytes", "Free space below which pushes are refused")
+DISK_REFUSING: Final = _gauge("ess_disk_refusing", "1 while pushes are refused for want of free space, else 0")
+
 MAINTENANCE_RUNS: Final = _counter("ess_maintenance_runs", "Maintenance and compaction runs: done or failed", "outcome")
 MAINTENANCE_SECONDS: Final = _histogram("ess_maintenance_seconds", "Duration of those runs", _WORK_S)
 MAINTENANCE_MERGED: Final = _counter("ess_maintenance_merged_objects", "Objects that compaction replaced")

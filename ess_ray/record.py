@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from ess_ray.core.arrow_stream import decoded_bytes
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, TIMESTAMP, check_tenant
 from ess_ray.ports import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, Record, StoredRecord
@@ -40,6 +41,9 @@ _ROW_BYTES: Final = 80
 _ENVELOPE_BYTES: Final = 16 * 1024
 """Room for a stream's schema, metadata, padding and the codec's own frames: about 5 KiB are used."""
 _CUT_BYTES: Final = MAX_RECORD_BYTES - _ENVELOPE_BYTES
+MAX_DECODED_BYTES: Final = 64 * 1024 * 1024
+"""A record's buffers when decoded. Ours are under 3 MiB; who writes to the topic directly may pack more into a record,
+and what packs twenty times better than events do is damage or an attack on our memory."""
 _STRINGS: Final = tuple(field.name for field in RECORD_SCHEMA if pa.types.is_string(field.type))
 _TIMES: Final = tuple(field.name for field in RECORD_SCHEMA if field.type == TIMESTAMP)
 _FIRST_US: Final = -62_135_596_800_000_000
@@ -211,8 +215,11 @@ def _request_of(headers: dict[str, bytes], tenant: str) -> RequestKey | None:
 
 def _from_stream(value: bytes) -> pa.RecordBatch:
     """Read and check one batch: whoever can write to the topic could otherwise make us read beyond a buffer."""
+    stream = pa.py_buffer(value)
+    if (size := decoded_bytes(stream)) > MAX_DECODED_BYTES:
+        raise ValueError(f"it says that it becomes {size} bytes when decoded, more than {MAX_DECODED_BYTES}")
     options = ipc.IpcReadOptions(use_threads=False)
-    with ipc.open_stream(pa.py_buffer(value), options=options) as reader:
+    with ipc.open_stream(stream, options=options) as reader:
         if not reader.schema.equals(RECORD_SCHEMA):
             raise ValueError(f"its columns are {reader.schema.names}, not those of an event")
         batches: list[Any] = list(reader)

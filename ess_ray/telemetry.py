@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -22,6 +24,10 @@ LOGGERS: Final = ("ess_ray", "deployments")
 """The loggers that are ours: other libraries keep what they are set to."""
 WORKER_VARIABLE: Final = "_ESS_WORKER_LOG"
 """How the driver tells Ray's workers, which inherit its environment: `LEVEL FORMAT FILE`."""
+MAX_LOG_BYTES: Final = 64 * 1024 * 1024
+"""Of the log file, and as much again of the one before: some 400,000 lines, days of a system that has trouble."""
+FOLLOW_S: Final = 1.0
+"""How often size and name of the log file are looked at: in so long the busiest system writes some megabytes."""
 _context: ContextVar[Mapping[str, Any]] = ContextVar("_context", default={})  # noqa: B039 (never changed in place)
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -73,23 +79,94 @@ class TextFormatter(logging.Formatter):
 
 
 class _Appender(logging.Handler):
-    """Appends each line to a file in one write, so that the lines of many processes never mix."""
+    """Appends each line to a file in one write, so that the lines of many processes never mix.
+
+    Follows `RotatedLog`: when another file has the name, that one is written.
+    """
 
     def __init__(self, file: Path) -> None:
         super().__init__()
-        self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file, self._looked_s, self._is_cut = file, time.monotonic(), False
+        self._descriptor = _open_log(file)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            os.write(self._descriptor, self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+            self._follow()
+            line = (b"\n" if self._is_cut else b"") + self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+            self._is_cut = True  # a full disk takes a part of a line, or none: the next one must not be glued to it
+            self._is_cut = os.write(self._descriptor, line) < len(line)
         except Exception:  # noqa: BLE001 (as logging's own handlers do)
             self.handleError(record)
+
+    def _follow(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < FOLLOW_S:
+            return
+        self._looked_s = now_s
+        with suppress(FileNotFoundError):  # between its two names
+            if not os.path.samestat(os.stat(self._file), os.fstat(self._descriptor)):
+                os.close(self._descriptor)
+                self._descriptor = _open_log(self._file)
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         super().close()
+
+
+def _open_log(file: Path) -> int:
+    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+class RotatedLog:
+    """A log file that many processes append to, bounded: beyond `max_bytes` it becomes `NAME.1`, in place of the last.
+
+    One process rotates, the one whose standard output and error are the file; `setup_worker`'s handlers follow.
+    """
+
+    def __init__(self, file: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+        self._file, self._max_bytes = file, max_bytes
+
+    def start(self) -> None:
+        """Look at the file every FOLLOW_S from a daemon thread, as long as the process lives."""
+        threading.Thread(target=self._run, name="log rotation", daemon=True).start()
+
+    def _run(self) -> None:
+        told = False
+        while True:
+            time.sleep(FOLLOW_S)
+            try:
+                self.rotate()
+                told = False
+            except OSError as error:
+                if not told:
+                    logging.getLogger(__name__).warning("%s cannot be rotated: %s", self._file, error)
+                told = True
+
+    def rotate(self, outputs: Sequence[int] = (1, 2)) -> bool:
+        """Begin a new file if this one is large enough, and point those of `outputs` to it that wrote the old one.
+
+        Raises OSError.
+        """
+        try:
+            found = os.stat(self._file)
+        except FileNotFoundError:
+            return False
+        if found.st_size < self._max_bytes:
+            return False
+        mine = [output for output in outputs if os.path.samestat(os.fstat(output), found)]
+        before = self._file.with_name(f"{self._file.name}.1")
+        with suppress(FileNotFoundError):
+            os.truncate(before, 0)  # a process that has long been silent may hold it open: its room comes back now
+        self._file.replace(before)
+        descriptor = _open_log(self._file)
+        try:
+            for output in mine:
+                os.dup2(descriptor, output)
+        finally:
+            os.close(descriptor)
+        return True
 
 
 def worker_variables(level: str, log_format: str, file: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ commits' files. May live here: tables, commits, checkpoints. May not: policy (wh
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +56,8 @@ _CONFIGURATION: Final = {
 _NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _REMOVAL_OVERTOOK: Final = "concurrent transaction deleted data"
 _COMMIT_ID: Final = "essCommitId"
+_DECORATION: Final = re.compile("\x1b\\[[0-9;]*m|\u21b3")
+"""Colours and arrows."""
 
 
 class DeltaCatalog:
@@ -237,7 +240,7 @@ class DeltaCatalogWriter:
             self._files.sync_commits(self._synced, version)
         except Exception as error:
             self._table = None
-            raise UnknownOutcome(f"the commit ended with: {error}; read the catalog again") from error
+            raise UnknownOutcome(f"the commit ended with: {_said(error)}; read the catalog again") from error
         self._synced = version
         return version
 
@@ -341,5 +344,10 @@ def _usable(files: TableLog) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        first_line = str(error).partition("\n")[0]  # Delta's own backtrace follows
-        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {first_line}") from error
+        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    """Give what an error says in one line. deltalake puts causes on lines of their own, coloured, then a backtrace."""
+    told = _DECORATION.sub("", str(error)).partition("\nstack backtrace")[0]
+    return ": ".join(line for part in told.splitlines() if (line := part.strip()))

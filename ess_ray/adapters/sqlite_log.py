@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,10 +75,20 @@ class SqliteLog:
     Opening raises Unavailable when another process owns the file, BadRequest when it was made with another number of
     virtual nodes, CorruptData when it is damaged. Offsets of a virtual node have no holes. An append that is cancelled
     may still become durable. When the disk fails nothing is acknowledged, and the log goes on when the disk does.
+
+    `admit` is asked before each append, with the bytes that the log holds and those that wait or come, so that a disk
+    is never filled: what it raises is the append's answer.
     """
 
-    def __init__(self, path: Path, vnode_count: int, limits: SqliteLimits | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        vnode_count: int,
+        limits: SqliteLimits | None = None,
+        admit: Callable[[int, int], None] = lambda backlog_bytes, coming_bytes: None,
+    ) -> None:
         self._limits = limits or SqliteLimits()
+        self._admit = admit
         self._file = LogFile(path, check_vnode_count(vnode_count))
         try:
             self._states = self._file.states()
@@ -101,6 +111,7 @@ class SqliteLog:
         self._in_doubt = False
         self._unmoved_bytes = CHECKPOINT_BYTES  # a killed owner left its WAL as it was
         self._shrinking = True
+        self._keep_free_bytes = self._limits.keep_free_bytes
         self._upkeep_from_s = 0.0
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -119,6 +130,7 @@ class SqliteLog:
             return []
         headers = [encode_headers(record.headers) for record in records]
         size = sum(len(record.value) + len(head) for record, head in zip(records, headers, strict=True))
+        self._admit(self.backlog_bytes(), self._waiting_bytes + size)
         return await self._change(records, headers, {}, size)
 
     async def read(self, vnode: int, offset: int, max_bytes: int) -> LogRead:
@@ -160,6 +172,14 @@ class SqliteLog:
         """Bytes of values and headers that have not been removed from the file yet."""
         with self._lock:
             return sum(state.bytes for state in self._states)
+
+    def spare_room(self, spare: bool) -> None:
+        """Keep no unused file while `spare`: others on the disk need it more than the next records do. Idempotent."""
+        keep_bytes = 0 if spare else self._limits.keep_free_bytes
+        with self._wake:
+            self._shrinking |= keep_bytes < self._keep_free_bytes
+            self._keep_free_bytes = keep_bytes
+            self._wake.notify()
 
     def close(self) -> None:
         """Write what waits, then close the file and let go of it. Blocks; idempotent."""
@@ -313,7 +333,7 @@ class SqliteLog:
                     self._states[vnode] = new
                 self._unmoved_bytes += 4 * PAGE_BYTES
                 self._shrinking = True
-            elif self._file.free_bytes() > self._limits.keep_free_bytes:
+            elif self._file.free_bytes() > self._keep_free_bytes:
                 self._file.shrink(SHRINK_CHUNK_BYTES)
                 self._unmoved_bytes += SHRINK_CHUNK_BYTES  # at the most: it moves pages
             else:

@@ -22,13 +22,13 @@ from ess_ray.cli.client import Client
 from ess_ray.cli.folder_checks import folder_checks
 from ess_ray.cli.options import Chosen
 from ess_ray.cli.port_checks import port_checks
-from ess_ray.cli.server_checks import Check, server_checks
+from ess_ray.cli.server_checks import Check, State, server_checks
 from ess_ray.core.errors import CorruptData, EssError
+from ess_ray.disk import DiskLimits, judge, space_of
 from ess_ray.runtime.environment import port_problem
 from ess_ray.runtime.processes import RunFile, read_run_file
+from ess_ray.settings import Settings
 
-MIN_FREE_BYTES: Final = 2 * 1024**3
-"""Buffers of two actors, their objects and Ray's own logs: below this a busy hour may fill the disk."""
 MIN_SHARED_BYTES: Final = 1024**3
 """Ray's object store lives in /dev/shm; in less it falls back to the disk, slowly."""
 MIN_OPEN_FILES: Final = 4096
@@ -43,7 +43,7 @@ def checks(chosen: Chosen) -> Iterator[Check]:
     """Run all checks, in the order in which a newcomer meets the troubles."""
     yield _python()
     yield from _packages()
-    yield from _folder(chosen.settings.data_dir)
+    yield from _folder(chosen.settings)
     run = _run(chosen.settings.data_dir)
     yield from folder_checks(chosen.settings, run)
     yield _open_files()
@@ -88,11 +88,26 @@ def _existing(folder: Path) -> Path:
     return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
 
 
-def _folder(data_dir: Path) -> Iterator[Check]:
+def _disk_space(settings: Settings, folder: Path) -> Check:
+    limits = DiskLimits(**settings.disk.as_limits())
+    room = judge(folder, space_of(folder), limits)
+    size = settings.maintenance.max_bytes
+    found = (
+        f"{room.free_bytes / 1024**3:.1f} GiB free at {folder}: below {limits.warn_bytes / 1024**3:.1f} it is told; "
+        f"pushes are refused when {limits.reserve_bytes / 1024**3:.1f} and what the log holds are left for storing; "
+        + (f"events go by size above {size / 1024**3:.1f} GiB stored" if size else "no events go by size")
+    )
+    if room.told is None:
+        return Check("disk space", "ok", found)
+    # Kafka takes events whatever this disk has.
+    state: State = "failed" if room.state == "refusing" and not settings.log.brokers else "warning"
+    return Check("disk space", state, found, f"{room.told}, or choose another --data-dir")
+
+
+def _folder(settings: Settings) -> Iterator[Check]:
+    data_dir = settings.data_dir
     folder = _existing(data_dir)
-    free = shutil.disk_usage(folder).free
-    advice = "" if free >= MIN_FREE_BYTES else f"free some of {folder}, or choose another --data-dir"
-    yield Check("disk space", "warning" if advice else "ok", f"{free / 1024**3:.1f} GiB free at {folder}", advice)
+    yield _disk_space(settings, folder)
     try:
         took_s = _fsync_s(folder)
     except OSError as error:

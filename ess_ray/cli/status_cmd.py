@@ -38,7 +38,7 @@ def status(target: Target, as_json: bool) -> None:
             except Unavailable as error:
                 problems.append(f"{part}: {error.message}")
     if as_json:
-        print_json({"url": target.url, "healthy": not problems, "problems": problems, **found})
+        print_json({**found, "url": target.url, "healthy": not problems, "problems": problems})
     else:
         _print(target.url, found)
         for warning in found.get("warnings", ()):

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -327,8 +327,18 @@ class VnodeWriter:
 
     def _put(self, sealed: Sequence[Sealed]) -> list[ObjectEntry]:
         entries = [entry_of(one, self._store.now_us()) for one in sealed]
-        for entry, one in zip(entries, sealed, strict=True):
-            self._store.put(entry.key, one.encoded.data)
+        done: list[ObjectEntry] = []
+        try:
+            for entry, one in zip(entries, sealed, strict=True):
+                self._store.put(entry.key, one.encoded.data)
+                done.append(entry)
+        except EssError:
+            # On a full disk each try would leave some behind for a day, and take the room that the next one needs. No
+            # commit has named them, so nobody can know these keys: after a commit was tried, nothing is ever deleted.
+            with suppress(EssError):
+                for entry in done:
+                    self._store.delete(entry.key)
+            raise
         return entries
 
     def _make_sure(self, entries: Sequence[ObjectEntry], sealed: Sequence[Sealed]) -> None:

@@ -5,24 +5,55 @@ May live here: the wrapping of SqliteLog. May not: how it stores (the adapter's)
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ess_ray import metrics as m
 from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.adapters.sqlite_log import SqliteLog
+from ess_ray.core.errors import EssError
+from ess_ray.disk import DiskWatch, Room
 from ess_ray.ports import EventLog, LogRead, Record
+from ess_ray.runtime.metrics import published_tally
 from ess_ray.runtime.wiring import LOG_ACTOR, RemoteActor, System
+
+_log = logging.getLogger(__name__)
 
 LOG_OFFLINE: Final = "the event log"
 INLINE_BYTES: Final = 1536 * 1024
 """Of an append: more may be over what Ray carries within a call (`RAY_max_direct_call_object_size`)."""
+LOOK_INTERVAL_S: Final = 1.0
+"""How often the disk is looked at while nobody pushes: one call to the kernel. Each append looks for itself."""
 
 
 class LogActor(SqliteLog):
-    """The SQLite log of a system; made an actor in `supervisor.start_pool`."""
+    """The SQLite log of a system, and the watch over its disk; made an actor in `supervisor.start_pool`."""
 
     def __init__(self, system: System) -> None:
-        super().__init__(system.log_path, vnode_count=system.vnodes)
+        self._disk = DiskWatch(system.log_path.parent, system.disk, keeps_objects=system.places.bucket is None)
+        super().__init__(system.log_path, vnode_count=system.vnodes, admit=self._disk.admit)
+        self._tally = published_tally()
+        self._watch = asyncio.create_task(self._watch_loop(), name="disk watch")
+
+    async def room(self) -> Room:
+        """Look at the disk: what is free, and whether appends are refused for it. Raises Unavailable."""
+        return self._disk.look(self.backlog_bytes())
+
+    async def _watch_loop(self) -> None:
+        while True:
+            try:
+                room = await self.room()
+                self.spare_room(room.state == "refusing")
+                self._tally.set(m.DISK_FREE, room.free_bytes)
+                self._tally.set(m.DISK_REFUSE_BELOW, room.refuse_below_bytes)
+                self._tally.set(m.DISK_REFUSING, room.state == "refusing")
+            except EssError as error:
+                _log.warning(error.message)
+            except Exception:  # noqa: BLE001 (a watch that ends in silence is worse than one that fails now and then)
+                _log.exception("the disk could not be watched")
+            await asyncio.sleep(LOOK_INTERVAL_S)
 
 
 def open_log(system: System) -> EventLog:
@@ -64,3 +95,8 @@ class RemoteLog:
 
     async def backlog_bytes(self) -> int:
         return int(await self._call("backlog_bytes"))
+
+    async def room(self) -> Room:
+        """Look at the disk of the log. Raises Unavailable."""
+        room: Room = await self._call("room")
+        return room

@@ -11,15 +11,19 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import ray
 
 from ess_ray import metrics as m
-from ess_ray.compaction import compact, expire
+from ess_ray.compaction import compact
 from ess_ray.core.errors import EssError
-from ess_ray.maintenance import collect_garbage
+from ess_ray.maintenance import collect_garbage, is_over
+from ess_ray.ports import EventLog
+from ess_ray.retention import expire
 from ess_ray.runtime.blocking import off_loop
+from ess_ray.runtime.log import RemoteLog
 from ess_ray.runtime.wiring import System, call
 
 _log = logging.getLogger(__name__)
@@ -41,16 +45,18 @@ COUNTS: Final = {
 """What a run tells, and the metric that it is."""
 
 
-def compact_now(system: System, eager: bool, before_us: int | None = None) -> dict[str, Any]:
+def compact_now(system: System, eager: bool, before_us: int | None = None, backlog_bytes: int = 0) -> dict[str, Any]:
     """Apply retention, then merge small objects. Idempotent; safe beside writers, searches and other compactions.
 
-    Gives JSON: what `Compacted` and `Expired` tell, and `before_us`, up to which rows
-    counted. Raises Unavailable, UnknownOutcome.
+    `backlog_bytes`: in the log and not stored yet, for which merges leave room on the disk. Gives JSON: what
+    `Compacted` and `Expired` tell, and `before_us`, up to which rows counted. Raises Unavailable, UnknownOutcome,
+    OSError.
     """
     catalog, store = system.catalog(), system.store()
     before_us = store.now_us() if before_us is None else before_us
     expired = expire(catalog, store, system.compaction)
-    done = asdict(compact(catalog, store, system.compaction, eager, before_us))
+    room = partial(system.room_to_merge, backlog_bytes)
+    done = asdict(compact(catalog, store, system.compaction, eager, before_us, room=room))
     skipped = [{"partition": where, "reason": reason} for where, reason in done.pop("skipped")]
     return {
         **done,
@@ -62,11 +68,11 @@ def compact_now(system: System, eager: bool, before_us: int | None = None) -> di
     }
 
 
-def maintain(system: System) -> dict[str, Any]:
+def maintain(system: System, backlog_bytes: int = 0) -> dict[str, Any]:
     """Apply retention and compact, delete garbage, write a checkpoint if one is due. Idempotent; safe beside all."""
-    catalog = system.catalog()
-    compacted = compact_now(system, eager=False)
-    collected = collect_garbage(catalog, system.store())
+    catalog, store = system.catalog(), system.store()
+    compacted = compact_now(system, eager=False, backlog_bytes=backlog_bytes)
+    collected = collect_garbage(catalog, store, pressed=system.is_disk_low() or is_over(store, system.compaction))
     return {
         **compacted,
         "deleted_objects": collected.objects,
@@ -91,8 +97,10 @@ async def _run(task: Any, what: str, timeout_s: float, *args: Any) -> dict[str, 
 class Maintenance:
     """Runs `maintain` for ever; `last` tells what came of the last run."""
 
-    def __init__(self, system: System, interval_s: float = INTERVAL_S, tally: m.Tally | None = None) -> None:
-        self._system, self._interval_s = system, interval_s
+    def __init__(
+        self, system: System, log: EventLog, interval_s: float = INTERVAL_S, tally: m.Tally | None = None
+    ) -> None:
+        self._system, self._log, self._interval_s = system, log, interval_s
         self._tally = tally if tally is not None else m.Tally()
         # One at a time: of two compactions of one hour, one would have worked for nothing.
         self._one_at_a_time = asyncio.Lock()
@@ -105,7 +113,9 @@ class Maintenance:
             started_s = time.monotonic()
             try:
                 async with self._one_at_a_time:
-                    self.last = dict(await _run(task, "the maintenance task", TIMEOUT_S, self._system))
+                    backlog_bytes = await self._backlog_bytes()
+                    done = await _run(task, "the maintenance task", TIMEOUT_S, self._system, backlog_bytes)
+                self.last = dict(done)
                 self._count(self.last, time.monotonic() - started_s)
             except (EssError, OSError, ray.exceptions.RayError) as error:
                 self.last = {"failed": str(error)}
@@ -119,9 +129,14 @@ class Maintenance:
         task = _task(compact_now)
         async with self._one_at_a_time:
             started_s = time.monotonic()
-            done = await _run(task, "the compaction task", COMPACT_TIMEOUT_S, self._system, True, before_us)
+            backlog_bytes = await self._backlog_bytes()
+            what = (self._system, True, before_us, backlog_bytes)
+            done = await _run(task, "the compaction task", COMPACT_TIMEOUT_S, *what)
             self._count(done, time.monotonic() - started_s)
             return done
+
+    async def _backlog_bytes(self) -> int:
+        return await self._log.backlog_bytes() if isinstance(self._log, RemoteLog) else 0
 
     def _count(self, done: dict[str, Any], seconds: float) -> None:
         self._tally.count(m.MAINTENANCE_RUNS, 1, "done")

@@ -46,6 +46,9 @@ FLUSH_ATTEMPTS: Final = 5
 """Tries of an asked-for flush: each ends by reconciling with the catalog, so one more is always sensible."""
 
 
+TOLD_REFUSALS: Final = 4
+"""Flushes in a row that the catalog did not take until health tells: one or two come of an overlap with a former owner,
+more of a table that cannot be written, as on a full disk."""
 SLOW_FLUSH_S: Final = 10.0
 """A flush of 64 MiB takes about a second: from here on its line in the log is a warning."""
 GAUGES_INTERVAL_S: Final = 1.0
@@ -99,6 +102,7 @@ class PersistActor:
         self._loops: list[asyncio.Task[None]] = []
         self._failure: str | None = None
         self._trouble: dict[str, str] = {}
+        self._refusals = 0
 
     def __repr__(self) -> str:
         """What Ray's dashboard calls this actor: read once, so it names the virtual nodes that it was made for."""
@@ -183,12 +187,16 @@ class PersistActor:
         try:
             flushed = await self._writer.flush()
             self._trouble.pop("flush", None)
+            self._refusals = 0
             if flushed is not None:
                 self._tell_flush(flushed, time.monotonic() - started_s)
             return flushed
         except (Fenced, UnknownOutcome) as error:
             self._tally.count(m.INGEST_FLUSHES, 1, "refused")
             _log.warning("%s: %s: reconciled with the catalog, will flush again", self._name, error.message)
+            self._refusals += 1
+            if self._refusals >= TOLD_REFUSALS:
+                self._trouble["flush"] = f"{self._name} cannot store: {error.message}"
         except (EssError, OSError) as error:
             if isinstance(error, EssError) and not error.retryable and not isinstance(error, BadRequest):
                 raise

@@ -49,6 +49,7 @@ POOL_SETTINGS: Final = (
     "writer",
     "intake",
     "compaction",
+    "disk",
     "kafka",
     "foreign_tenant",
 )
@@ -69,7 +70,7 @@ class Supervisor:
         self._incarnations: dict[int, int] = {}  # of slots that left too: a name is never given twice
         self._deaths: list[tuple[float, str]] = []
         self._trouble: str | None = None
-        self._maintenance = Maintenance(system, tally=published_tally())
+        self._maintenance = Maintenance(system, self._log, tally=published_tally())
         self._adopted = False
         self._changing = asyncio.Lock()
         self._resizing = asyncio.Lock()

@@ -22,9 +22,10 @@ from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.redis_slots import RedisSlots
-from ess_ray.compaction import CompactionPolicy
+from ess_ray.compaction import TARGET_BYTES, CompactionPolicy
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.disk import DiskLimits, space_of
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
@@ -69,6 +70,7 @@ class System:
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
     compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
+    disk: DiskLimits = field(default_factory=DiskLimits)
     kafka: KafkaSettings | None = None
     """Where the log is; None: in the data directory, owned by an actor."""
     redis_url: str | None = field(default=None, repr=False)
@@ -88,6 +90,20 @@ class System:
     """Arguments of the result store: how long and how much."""
     session_id: int | None = None
     """The session that all processes of this system are in; None where it has none of its own."""
+
+    def room_to_merge(self, backlog_bytes: int) -> int | None:
+        """Tell how much a merge may put on the disk, with so much in the log that is not stored yet; None: any size.
+
+        Of what is kept from new events a merge may take its share, and storing the rest. Raises OSError.
+        """
+        if self.places.bucket is not None:
+            return None
+        kept_bytes = max(0, self.disk.reserve_bytes - TARGET_BYTES)
+        return space_of(self.places.data_dir).free_bytes - kept_bytes - backlog_bytes
+
+    def is_disk_low(self) -> bool:
+        """Tell whether objects lie on a disk with less room than is told of. Raises OSError."""
+        return self.places.bucket is None and space_of(self.places.data_dir).free_bytes < self.disk.warn_bytes
 
     @property
     def log_path(self) -> Path:

@@ -34,6 +34,7 @@ MAX_INLINE_BYTES: Final = MAX_PAYLOAD_BYTES - 512 * 1024
 MAX_REASON_CHARS: Final = 1_000
 """Of a failure: a task of 512 objects then stays within the room that is left."""
 _ENTRY: Final = ("key", "size", "tenant", "date", "hour", "rows", "min_us", "max_us", "modified_us")
+_ENTRY_TEXTS: Final = frozenset({"key", "tenant", "date"})
 _FLAGS: Final = tuple(field.name for field in fields(ScanTask) if field.type == "bool")
 """Of a task: those that it has are carried, without anything being added here."""
 _FIGURES: Final = ("rows_matched", "bytes_read", "gets", "duplicates_suppressed", "footer_hits", "footer_misses")
@@ -58,13 +59,13 @@ def decode_task(value: Any) -> ScanTask:
     _check_format(value, "a scan task")
     try:
         return ScanTask(
-            value["tenant"],
+            _text(value["tenant"]),
             decode_query(value["query"]),
-            tuple(ObjectEntry(**dict(zip(_ENTRY, entry, strict=True))) for entry in value["entries"]),
+            tuple(_decode_entry(entry) for entry in value["entries"]),
             grouping=None if value["grouping"] is None else _decode_grouping(value["grouping"]),
             **{name: bool(value[name]) for name in _FLAGS},
         )
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError, OverflowError) as error:
         raise BadRequest(f"this is no scan task of format {FORMAT}: {type(error).__name__}: {error}") from None
 
 
@@ -84,7 +85,29 @@ def decode_query(value: Any) -> Query:
     if value["order"] not in ("newest", "oldest"):
         raise ValueError(f"order {value['order']!r}")
     root = _decode_node(value["root"])
-    return Query(root, value["start_us"], value["end_us"], int(value["limit"]), value["order"])
+    start_us, end_us = (None if value[name] is None else _integer(value[name]) for name in ("start_us", "end_us"))
+    return Query(root, start_us, end_us, _integer(value["limit"]), value["order"])
+
+
+def _decode_entry(values: Sequence[Any]) -> ObjectEntry:
+    told: dict[str, Any] = {
+        name: _text(value) if name in _ENTRY_TEXTS else _integer(value)
+        for name, value in zip(_ENTRY, values, strict=True)
+    }
+    return ObjectEntry(**told)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:80]!r} is no text")
+    return value
+
+
+def _integer(value: Any) -> int:
+    """Take a whole number that fits 64 bits: what comes of others is known only when it is too late."""
+    if not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise TypeError(f"{str(value)[:80]!r} is no whole number of 64 bits")
+    return value
 
 
 def encode_result(result: ScanResult, answers: ObjectStore) -> dict[str, Any]:
@@ -174,6 +197,8 @@ def _encode_grouping(counting: Counting) -> list[Any]:
 def _decode_grouping(value: Sequence[Any]) -> Counting:
     match value:
         case ["groups", int() | None as interval_us, [*by]]:
+            if interval_us is not None and _integer(interval_us) < 1:
+                raise ValueError(f"an interval of {interval_us} us")
             return Grouping(interval_us, tuple(Field(str(name), bool(attribute)) for name, attribute in by))
         case ["field names"]:
             return FieldNames()

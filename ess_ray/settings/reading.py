@@ -19,7 +19,7 @@ from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError,
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.settings.sections import Http, Lambda, Log, Maintenance, Persist, Push, Results, Search, Store
+from ess_ray.settings.sections import Disk, Http, Lambda, Log, Maintenance, Persist, Push, Results, Search, Store
 
 PREFIX: Final = "ESS_"
 NESTING: Final = "__"
@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     http: Http = Http()
     log: Log = Log()
     store: Store = Store()
+    disk: Disk = Disk()
     persist: Persist = Persist()
     search: Search = Search()
     lambda_: Annotated[Lambda, Field(validation_alias=AliasChoices("lambda", "ESS_LAMBDA"))] = Lambda()

@@ -102,6 +102,21 @@ class Store(_Section):
     virtual_hosted: bool = False
 
 
+class Disk(_Section):
+    """Free space of the data directory's disk, where the log lies in it.
+
+    `warn_bytes`: below it is told. `reserve_bytes`: never given to new events, which are refused (503) while no more
+    than this and what the log holds is free: a merge of 128 MiB, the log's own upkeep, and what others write meanwhile.
+    """
+
+    warn_bytes: Bytes = 2048 * _MIB
+    reserve_bytes: Annotated[int, Field(ge=16 * _MIB)] = 512 * _MIB
+
+    def as_limits(self) -> dict[str, Any]:
+        """Give the arguments of `disk.DiskLimits`."""
+        return self.model_dump()
+
+
 class Persist(_Section):
     """The pool that carries the log to the object store. Sizes are Arrow bytes in memory, of one actor."""
 
@@ -234,14 +249,18 @@ class Maintenance(_Section):
     """What becomes of stored events. `message_codec` of what compaction writes: lz4 suits fast local disks.
 
     `retention_days`: per tenant; one that is not named keeps its events for ever. Whole objects go, by newest event.
+    `max_bytes`: stored bytes of all tenants, `tenant_max_bytes` of one; absent, nothing goes by size. Above it the
+    objects with the oldest newest event go, looked at every ten minutes, and their bytes come back within twenty.
     """
 
     retention_days: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    max_bytes: Bytes | None = None
+    tenant_max_bytes: dict[str, Bytes] = {}
     message_codec: Literal["zstd", "lz4"] = "zstd"
 
-    @field_validator("retention_days")
+    @field_validator("retention_days", "tenant_max_bytes")
     @classmethod
-    def _check_tenants(cls, value: dict[str, float]) -> dict[str, float]:
+    def _check_tenants(cls, value: dict[str, Any]) -> dict[str, Any]:
         for tenant in value:
             _tenant(tenant)
         return value

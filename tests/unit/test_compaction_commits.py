@@ -15,7 +15,6 @@ from ess_ray.compaction import (
     CompactionPolicy,
     commit,
     compact,
-    expire,
     merge,
     plan,
 )
@@ -23,6 +22,7 @@ from ess_ray.core.errors import NotFound, Unavailable, UnknownOutcome
 from ess_ray.ingest.repeats import WINDOW_US
 from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.record import RequestKey, encode_records
+from ess_ray.retention import expire
 from tests import worlds
 from tests.compactions import DAY_US, HOUR_US, T0_US, Make, World
 

@@ -10,10 +10,18 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc
 
+from ess_ray.core.arrow_stream import decoded_bytes
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
 from ess_ray.ports import MAX_RECORD_BYTES, Record, StoredRecord
-from ess_ray.record import ATTRIBUTE_BYTES, RequestKey, decode_record, encode_records, row_bytes
+from ess_ray.record import (
+    ATTRIBUTE_BYTES,
+    MAX_DECODED_BYTES,
+    RequestKey,
+    decode_record,
+    encode_records,
+    row_bytes,
+)
 
 T0_US = 1_790_000_000_000_000
 
@@ -154,3 +162,42 @@ def test_no_flipped_byte_breaks_the_reader() -> None:
         except CorruptData:
             continue
         decoded.batch.to_pylist()
+
+
+# ------------------------------------------------------------------------------------------ found by tests/fuzz
+def with_told_bytes(value: bytes, told: int) -> bytes:
+    """Change what the first compressed buffer of a stream says that it becomes."""
+    frame = min(at for magic in (b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd") if (at := value.find(magic)) > 0)
+    return value[: frame - 8] + told.to_bytes(8, "little", signed=True) + value[frame:]
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+@pytest.mark.parametrize("told", [MAX_DECODED_BYTES + 1, 1 << 40, (1 << 63) - 1])
+def test_a_damaged_length_takes_no_memory(codec: str, told: int) -> None:
+    (record,) = encode_records(batch_of(["x" * 1000] * 50), 0, "default", codec=codec)
+    assert decoded_bytes(pa.py_buffer(record.value)) < 200_000
+    damaged = with_told_bytes(record.value, told)
+    assert decoded_bytes(pa.py_buffer(damaged)) >= MAX_DECODED_BYTES
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(CorruptData, match="bytes when decoded"):
+        decode_record(StoredRecord(0, damaged, record.headers), "log", 0)
+    assert pa.default_memory_pool().max_memory() == before
+
+
+def test_what_packs_to_next_to_nothing_is_no_record_of_ours() -> None:
+    huge = batch_of(["\0" * 70_000_000])
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, RECORD_SCHEMA, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(huge)
+    value = sink.getvalue().to_pybytes()
+    assert len(value) < 100_000
+    (record,) = encode_records(batch_of(["a"]), 0, "default")
+    with pytest.raises(CorruptData, match="bytes when decoded"):
+        decode_record(StoredRecord(0, value, record.headers), "log", 0)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd", None])
+def test_the_bytes_of_a_stream_are_those_of_its_buffers(codec: str | None) -> None:
+    batch = batch_of(["a" * 100, "b" * 3000] * 20)
+    (record,) = encode_records(batch, 0, "default", codec=codec)  # type: ignore[arg-type]
+    assert batch.nbytes <= decoded_bytes(pa.py_buffer(record.value)) <= batch.nbytes + 64 * 3 * len(RECORD_SCHEMA)

@@ -9,6 +9,7 @@ import pytest
 
 from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import BadRequest
+from ess_ray.disk import DiskLimits
 from ess_ray.settings import known_variables, load
 
 
@@ -136,3 +137,26 @@ def test_a_wrong_retention_is_refused(monkeypatch: pytest.MonkeyPatch, value: st
     with pytest.raises(BadRequest, match="retention_days") as caught:
         load()
     assert "hunter2" not in caught.value.message
+
+
+def test_sizes_of_what_is_kept_and_of_what_stays_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert DiskLimits(**load().disk.as_limits()) == DiskLimits()
+    assert load().maintenance.max_bytes is None
+    monkeypatch.setenv("ESS_MAINTENANCE__MAX_BYTES", "1000000")
+    monkeypatch.setenv("ESS_MAINTENANCE__TENANT_MAX_BYTES", '{"audit": 5000}')
+    policy = CompactionPolicy(**load().maintenance.as_limits())
+    assert (policy.max_bytes, policy.tenant_max_bytes) == (1_000_000, {"audit": 5000})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ESS_MAINTENANCE__MAX_BYTES", "0", "maintenance.max_bytes"),
+        ("ESS_MAINTENANCE__TENANT_MAX_BYTES", '{"../etc": 5}', "maintenance.tenant_max_bytes"),
+        ("ESS_DISK__RESERVE_BYTES", "1", "disk.reserve_bytes"),
+    ],
+)
+def test_a_wrong_size_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(BadRequest, match=told):
+        load()

@@ -6,12 +6,14 @@ import asyncio
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ess_ray.telemetry import LOGGERS, context, current, setup, setup_worker, worker_variables
+from ess_ray import telemetry
+from ess_ray.telemetry import LOGGERS, RotatedLog, context, current, setup, setup_worker, worker_variables
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +95,58 @@ def test_without_a_driver_nothing_is_set_up(monkeypatch: pytest.MonkeyPatch) -> 
     before = list(logging.getLogger("ess_ray").handlers)
     setup_worker()
     assert logging.getLogger("ess_ray").handlers == before
+
+
+def test_the_log_is_bounded_and_every_writer_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, before = tmp_path / "system.log", tmp_path / "system.log.1"
+    monkeypatch.setattr(telemetry, "FOLLOW_S", 0.0)
+    for name, value in worker_variables("INFO", "text", file).items():
+        monkeypatch.setenv(name, value)
+    setup_worker()
+    stdout = os.open(file, os.O_WRONLY | os.O_APPEND)
+    silent = os.open(file, os.O_WRONLY | os.O_APPEND)
+    other = os.open(tmp_path / "elsewhere", os.O_WRONLY | os.O_CREAT)
+    try:
+        log = RotatedLog(file, max_bytes=1000)
+        for round_number in range(3):
+            logging.getLogger("ess_ray").info("round %d: %s", round_number, "x" * 1000)
+            os.write(stdout, b"printed\n")
+            assert log.rotate((stdout, other))
+            assert f"round {round_number}" in before.read_text()
+            assert before.read_text().endswith("printed\n")
+            assert file.read_text() == ""
+            assert file.stat().st_mode & 0o777 == 0o600
+        logging.getLogger("ess_ray").info("after")
+        os.write(stdout, b"printed\n")
+        assert not log.rotate((stdout, other))
+        first, second = file.read_text().splitlines()
+        assert first.endswith("after")
+        assert second == "printed"
+        assert (tmp_path / "elsewhere").read_text() == ""
+        assert os.fstat(silent).st_size == 0, "who says nothing must not hold room that nobody sees"
+        assert sorted(path.name for path in tmp_path.glob("system.log*")) == ["system.log", "system.log.1"]
+    finally:
+        os.close(stdout)
+        os.close(silent)
+        os.close(other)
+
+
+def test_without_a_log_file_there_is_nothing_to_rotate(tmp_path: Path) -> None:
+    assert not RotatedLog(tmp_path / "system.log").rotate()
+
+
+def test_a_line_that_a_full_disk_cut_is_not_glued_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "system.log"
+    for name, value in worker_variables("INFO", "json", file).items():
+        monkeypatch.setenv(name, value)
+    setup_worker()
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:10]))
+        logging.getLogger("ess_ray").info("cut")
+    logging.getLogger("ess_ray").info("whole")
+    logging.getLogger("ess_ray").info("too")
+    cut, whole, too = file.read_text().splitlines()
+    assert len(cut) == 10
+    assert json.loads(whole)["message"] == "whole"
+    assert json.loads(too)["message"] == "too"

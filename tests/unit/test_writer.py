@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
 from ess_ray.adapters.memory import MemoryLog
@@ -282,6 +283,32 @@ async def test_a_committed_object_that_is_missing_is_put_and_committed_again() -
     world.fault = None
     assert writer.counts["objects_put_again"] == 1
     assert world.stored() == Counter(["a"])
+
+
+async def test_a_put_that_fails_half_way_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try would leave some objects for a day, and on a full disk take the room that the next one needs."""
+    world = World()
+    writer = await owner(world)
+    for hour in range(3):
+        await append(world, f"hour {hour}", hour=hour)
+    await writer.poll()
+    put, room = world.store.put, 2
+
+    def full_after_two(key: str, data: bytes | pa.Buffer) -> None:
+        nonlocal room
+        if room == 0:
+            raise Unavailable("No space left on device")
+        room -= 1
+        put(key, data)
+
+    monkeypatch.setattr(world.store, "put", full_after_two)
+    with pytest.raises(Unavailable, match="No space left"):
+        await writer.flush()
+    assert world.store.list("tenant=") == []
+    room = 3
+    await writer.flush()
+    assert world.stored() == Counter([f"hour {hour}" for hour in range(3)])
+    assert len(world.store.list("tenant=")) == 3
 
 
 async def test_the_log_is_trimmed_only_after_the_commit() -> None:

@@ -39,11 +39,20 @@ class Footer:
 
     @cached_property
     def times(self) -> list[tuple[int, int]]:
-        """The first and last timestamp of each row group, from its statistics."""
-        leaf = self.leaves["timestamp"][0]
-        groups = range(self.metadata.num_row_groups)
-        found = (self.metadata.row_group(group).column(leaf).statistics for group in groups)
-        return [(statistics.min_raw, statistics.max_raw) for statistics in found]
+        """The first and last timestamp of each row group, from its statistics. Raises CorruptData without them."""
+        try:
+            leaf = self.leaves["timestamp"][0]
+            groups = range(self.metadata.num_row_groups)
+            columns = [self.metadata.row_group(group).column(leaf) for group in groups]
+            if any(column.physical_type != "INT64" for column in columns):
+                # Arrow's statistics of a type that the schema does not say end the whole process (pyarrow 26).
+                raise CorruptData("the footer tells another type of some row group's times than its schema does")
+            times = [(column.statistics.min_raw, column.statistics.max_raw) for column in columns]
+        except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
+            raise CorruptData(f"the footer's statistics cannot be read: {error}") from error
+        if not all(isinstance(first, int) and isinstance(last, int) for first, last in times):
+            raise CorruptData("the footer tells no times of some row group")
+        return times
 
     @property
     def cost_bytes(self) -> int:

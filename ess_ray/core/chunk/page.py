@@ -82,7 +82,10 @@ class TextBlock:
             borders[0] = start
             np.cumsum(lengths, out=borders[1:])
             borders[1:] += start
-            if borders[-1] != len(page) or (self.rows and int(lengths.min()) < 0):
+            # Each by itself too: a sum beyond 64 bits could seem right, and its borders lie anywhere.
+            if borders[-1] != len(page) or (
+                self.rows and not 0 <= int(lengths.min()) <= int(lengths.max()) <= len(page)
+            ):
                 raise NotInPlace("the lengths do not add up to the page")
             self._offsets = borders.astype(np.int32)
         return self._offsets
@@ -116,13 +119,13 @@ def text_blocks(chunk: pa.Buffer, codec_name: str, rows: int) -> list[TextBlock]
             header, at = _read_struct(chunk, at)
             size, compressed = header[2], header[3]
             version2 = header[1] == _DATA_PAGE_V2
-            if header[1] not in (_DATA_PAGE, _DATA_PAGE_V2) or not 0 <= size <= _MAX_PAGE_BYTES:
+            if header[1] not in (_DATA_PAGE, _DATA_PAGE_V2) or not 0 <= size <= _MAX_PAGE_BYTES or compressed < 0:
                 raise NotInPlace("a page of another kind")
             page = header[8] if version2 else header[5]
             values, encoding = page[1], page[4] if version2 else page[2]
             plain = codec_name == "UNCOMPRESSED" or (version2 and page.get(7) is False)
             levels = page[5] + page[6] if version2 else 0
-        except (IndexError, KeyError, TypeError, ValueError) as error:
+        except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise NotInPlace(f"a page header that cannot be read: {error!r}") from error
         if encoding != _DELTA_LENGTH_BYTE_ARRAY or levels or not 0 < values <= left or at + compressed > len(chunk):
             raise NotInPlace("a page in another encoding, or cut off")
@@ -211,7 +214,7 @@ def unpack_deltas(page: npt.NDArray[np.uint8], count: int) -> tuple[npt.NDArray[
     """
     try:
         return _unpack_deltas(page.data, page, count)
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:
         raise NotInPlace(f"lengths that cannot be unpacked: {error!r}") from error
 
 
@@ -220,7 +223,7 @@ def _unpack_deltas(data: memoryview, page: npt.NDArray[np.uint8], count: int) ->
     miniblocks, at = read_varint(data, at)
     total, at = read_varint(data, at)
     first, at = _read_zigzag(data, at)
-    fits = miniblocks > 0 and block_values <= _MAX_BLOCK_VALUES
+    fits = miniblocks > 0 and 0 < block_values <= _MAX_BLOCK_VALUES
     if total != count or not fits or block_values % (miniblocks * _VALUES_PER_WORD_GROUP):
         raise ValueError("another layout than Parquet's")
     per_miniblock = block_values // miniblocks

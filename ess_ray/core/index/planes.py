@@ -104,6 +104,10 @@ class Plane:
         size = min(CHUNK_POSITIONS, self._positions - number * CHUNK_POSITIONS)
         packed = self._data[self._ends[number] : self._ends[number + 1]]
         try:
+            # zstandard allocates what a frame says, whatever the most is that we want.
+            told = zstandard.frame_content_size(packed)
+            if told > size:
+                raise CorruptData(f"a chunk of the skip index holds {told} positions, not {size}")
             chunk = self._decompressor.decompress(packed, max_output_size=size)
         except zstandard.ZstdError as error:
             raise CorruptData(f"a chunk of the skip index does not unpack: {error}") from error

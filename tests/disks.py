@@ -1,0 +1,60 @@
+"""A small disk of its own for a test: a file system in memory that can really be filled.
+
+May live here: mounting it, filling it. May not: what should happen when it is full.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers import or_skip
+
+SLACK_BYTES = 64 * 1024
+"""What others may write between looking and filling."""
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """Mount an empty file system of so many bytes at `folder`; it goes with the context.
+
+    Without root: a skip; where mounting is not allowed: a skip, and with CI=true a failure.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    if shutil.which("mount") is None:
+        or_skip("not on the PATH: mount")
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=0700", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        or_skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        # Lazily: a process that was killed a moment ago may still be leaving.
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def fill(folder: Path, leave_bytes: int) -> Path:
+    """Fill the disk with a file until so much is left; gives the file, whose removal makes the room again."""
+    ballast = folder / "ballast"
+    with ballast.open("ab") as file:
+        while (more := free_bytes(folder) - leave_bytes) > 0:
+            try:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+            except OSError:
+                if free_bytes(folder) > leave_bytes + SLACK_BYTES:
+                    raise
+                break  # somebody else wrote meanwhile, and it is as full as it was to be
+    return ballast
