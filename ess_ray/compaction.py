@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final
 from uuid import uuid4
 from zlib import crc32
@@ -104,19 +106,31 @@ def bucket_of(where: Partition) -> int:
 def choose(entries: Sequence[ObjectEntry], now_us: int, eager: bool = False) -> list[ObjectEntry]:
     """Choose the objects of one partition to merge next, smallest first; empty when none are worth it.
 
-    The smallest go first, and the largest of them must be no larger than all others together: so every rewrite at
-    least doubles the object that a row lies in, and a row is rewritten at most log2(TARGET_BYTES / its first object)
-    times, however long its hour stays busy or gets stragglers. `eager` (a person asked) takes whatever is small.
+    By size, neighbours are taken: from the smallest that has enough of them, as many as make TARGET_BYTES at the most.
+    The largest must be no larger than all others together: so every rewrite at least doubles the object that a row
+    lies in, and a row is rewritten at most log2(TARGET_BYTES / its first object) times, however long its hour stays
+    busy or gets stragglers. While the hour is written, a merge is worth it when it takes BUSY_INPUTS, or when nothing
+    will ever rewrite what comes of it.
+
+    Nothing is left to choose only where sizes grow like Fibonacci's numbers up to TARGET_BYTES / 3 (of an hour that is
+    still written: at most BUSY_INPUTS - 1 between one size and as many times it), and what lies above is at most
+    3 * bytes / TARGET_BYTES objects. `eager` (a person asked) takes whatever is small.
     """
     small = sorted((entry for entry in entries if entry.size < SMALL_BYTES), key=lambda entry: (entry.size, entry.key))
     if not small:
         return []
     busy = max(entry.modified_us for entry in small) > now_us - QUIET_US
     least = BUSY_INPUTS if busy and not eager else 2
-    for count in range(min(len(small), MAX_INPUTS), least - 1, -1):
-        total, largest = sum(entry.size for entry in small[:count]), small[count - 1].size
-        if total <= TARGET_BYTES and (eager or 2 * largest <= total):
-            return small[:count]
+    sums = list(accumulate((entry.size for entry in small), initial=0))
+    for start in range(len(small) - 1):
+        # The furthest end at which what is taken in is no more than the target.
+        most = min(bisect_right(sums, sums[start] + TARGET_BYTES) - 1, start + MAX_INPUTS)
+        for end in range(most, start + 1, -1):
+            total = sums[end] - sums[start]
+            if end - start < least and total < SMALL_BYTES:
+                break
+            if eager or 2 * small[end - 1].size <= total:
+                return small[start:end]
     return []
 
 
