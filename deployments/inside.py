@@ -60,6 +60,13 @@ class Inside:
         except EssError as error:
             return [*problems, error.message]
 
+    async def warnings(self) -> list[str]:
+        """Name what is wrong and stands in nobody's way; nothing while the supervisor is away, which `health` tells."""
+        try:
+            return list(await call(self._supervisor().warnings.remote(), "the supervisor"))
+        except EssError:
+            return []
+
     async def _ask_results(self) -> None:
         with contextlib.suppress(NotFound):  # an answer all the same
             await self._results.state(DEFAULT_TENANT, "is-it-there")
@@ -146,7 +153,7 @@ class Inside:
                 "bytes": sum(entry.size for entry in entries),
             },
             "problems": await self.health(),
-            "warnings": [*weaknesses, *_slow(pool["actors"])],
+            "warnings": [*weaknesses, *_slow(pool["actors"]), *await self.warnings()],
         }
 
 

@@ -10,7 +10,7 @@ import logging
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final
@@ -31,6 +31,7 @@ from ess_ray.core.chunk import (
     open_object,
 )
 from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.damage import Damaged, named, reading
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
@@ -71,7 +72,10 @@ class CompactionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a run did. `skipped` names (partition, reason); `more`: its time was over before its work was."""
+    """What a run did. `more`: its time was over before its work was.
+
+    `skipped` names (partition, reason), also for each object of `damaged`, without which the others were merged.
+    """
 
     merged_objects: int = 0
     new_objects: int = 0
@@ -79,6 +83,7 @@ class Compacted:
     bytes_before: int = 0
     bytes_after: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
+    damaged: tuple[Damaged, ...] = ()
     more: bool = False
 
 
@@ -135,15 +140,20 @@ def choose(entries: Sequence[ObjectEntry], now_us: int, eager: bool = False) -> 
 
 
 def plan(
-    snapshot: Snapshot, now_us: int, eager: bool = False, before_us: int | None = None
+    snapshot: Snapshot,
+    now_us: int,
+    eager: bool = False,
+    before_us: int | None = None,
+    without: Container[str] = (),
 ) -> dict[Partition, list[ObjectEntry]]:
     """Choose one merge for each partition that needs one, the one of most objects first.
 
-    `before_us`: only objects whose rows were put until then count, so that a run ends though writers go on.
+    `before_us`: only objects whose rows were put until then count, so that a run ends though writers go on. `without`:
+    keys of objects that are left as they are.
     """
     by_partition: dict[Partition, list[ObjectEntry]] = defaultdict(list)
     for entry in snapshot.objects(None, None, None):
-        if before_us is None or entry.modified_us <= before_us:
+        if (before_us is None or entry.modified_us <= before_us) and entry.key not in without:
             by_partition[partition(entry)].append(entry)
     chosen = {where: choose(entries, now_us, eager) for where, entries in by_partition.items()}
     return dict(sorted(((w, c) for w, c in chosen.items() if c), key=lambda item: (-len(item[1]), item[0])))
@@ -169,12 +179,9 @@ def merge(
     inputs, readers = _fitting(store, chosen)
     if len(inputs) < 2:
         return None
-    rows = sum(entry.rows for entry in inputs)
-    if rows != sum(reader.metadata.num_rows for reader in readers):
-        raise CorruptData("the objects hold another number of rows than the catalog says: see `ess verify`")
     encoded = encode_stream(
         merged(readers),
-        rows,
+        sum(entry.rows for entry in inputs),
         _united(part for reader in readers for part in reader.facts.ranges),
         _carried(inputs, readers, now_us),
         message_codec,
@@ -191,13 +198,23 @@ def merge(
 def _fitting(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> tuple[list[ObjectEntry], list[ObjectReader]]:
     inputs, readers, held = [], [], 0
     for entry in chosen:
-        reader = open_object(store, entry.key, entry.size)
+        reader = _opened(store, entry)
         held += open_bytes(reader)
         if held > MAX_OPEN_BYTES:
             break
         inputs.append(entry)
         readers.append(reader)
     return inputs, readers
+
+
+def _opened(store: ObjectStore, entry: ObjectEntry) -> ObjectReader:
+    """Open an object that is the one that the catalog tells of. Raises NotFound, CorruptData."""
+    reader = open_object(store, entry.key, entry.size)
+    times = reader.footer.times
+    span = (min((low for low, _ in times), default=0), max((high for _, high in times), default=0))
+    if (reader.metadata.num_rows, *span) != (entry.rows, entry.min_us, entry.max_us):
+        raise CorruptData(f"{entry.key} holds other rows than the catalog tells of: see `ess verify`")
+    return reader
 
 
 def _united(ranges: Iterator[OffsetRange]) -> list[OffsetRange]:
@@ -267,21 +284,28 @@ def compact(
     before_us: int | None = None,
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = time.monotonic,
+    known: Container[str] = (),
 ) -> Compacted:
     """Merge until nothing is worth it or `budget_s` is over. Idempotent; safe beside writers, searches, compactions.
 
-    A partition with an object that cannot be read is left as it is and named in `skipped`. Raises Unavailable when the
-    catalog itself cannot be read.
+    An object that cannot be read is left as it is, and the others of its hour are merged without it; it is named in
+    `damaged`, as are those of the keys `known` to be damaged that still are. Raises Unavailable when the catalog itself
+    cannot be read.
     """
     deadline, writer = clock() + budget_s, catalog.writer()
     done, skipped = Compacted(), dict[Partition, str]()
+    before = [entry for entry in catalog.snapshot().objects(None, None, None) if entry.key in known]
+    where_of = {entry.key: partition(entry) for entry in before}
+    damaged = {one.key: (where_of[one.key], one.reason) for one in _damaged_of(store, before)}
     while True:
-        chosen = plan(catalog.snapshot(), store.now_us(), eager, before_us)
+        chosen = plan(catalog.snapshot(), store.now_us(), eager, before_us, damaged)
         where = next((where for where in chosen if where not in skipped), None)
-        more = where is not None and (done.new_objects > 0 or bool(skipped)) and clock() >= deadline
+        more = where is not None and bool(done.new_objects or skipped or damaged) and clock() >= deadline
         if where is None or more:
-            told = tuple((f"{t}/{d}/{h:02d}", reason) for (t, d, h), reason in sorted(skipped.items()))
-            return replace(done, skipped=told, more=more)
+            found = [Damaged(key, reason) for key, (_, reason) in sorted(damaged.items())]
+            aside = [(damaged[one.key][0], f"{one}; its hour's others are merged without it") for one in found]
+            told = tuple((f"{t}/{d}/{h:02d}", why) for (t, d, h), why in sorted([*skipped.items(), *aside]))
+            return replace(done, skipped=told, damaged=tuple(found), more=more)
         try:
             one = merge(store, chosen[where], store.now_us(), policy.message_codec)
             if one is None:
@@ -290,9 +314,31 @@ def compact(
                 skipped[where] = "another removal was first; it is looked at again with the next run"
             else:
                 done = _plus(done, one)
-        except (NotFound, CorruptData, Unavailable, UnknownOutcome) as error:
-            skipped[where] = error.message
-            _log.warning("compaction leaves %s as it is: %s", "/".join(map(str, where)), error.message)
+        except Exception as error:  # noqa: BLE001 (damaged bytes may break a decoder anywhere)
+            found = [] if isinstance(error, UnknownOutcome) else _damaged_of(store, chosen[where])
+            damaged |= {one.key: (where, one.reason) for one in found}
+            if not found:
+                skipped[where] = error.message if isinstance(error, EssError) else f"{type(error).__name__}: {error}"
+            reason = named(list(map(str, found))) or skipped[where]
+            _log.warning("compaction leaves something of %s as it is: %s", "/".join(map(str, where)), reason)
+
+
+def _damaged_of(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> list[Damaged]:
+    """Read objects one by one, as a merge does, and tell what is wrong with each that is not as it was written.
+
+    Gives nothing while the store itself does not answer: nobody can tell then.
+    """
+    found: list[Damaged] = []
+    for entry in chosen:
+        try:
+            with reading(store, entry.key):
+                for _ in merged([_opened(store, entry)]):
+                    continue  # what was read is held against the content hash at the end
+        except (NotFound, CorruptData) as error:
+            found.append(Damaged(entry.key, error.message))
+        except EssError:
+            return []
+    return found
 
 
 def _plus(done: Compacted, one: Merge) -> Compacted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -40,16 +40,18 @@ COUNTS: Final = {
 """What a run tells, and the metric that it is."""
 
 
-def compact_now(system: System, eager: bool, before_us: int | None = None) -> dict[str, Any]:
+def compact_now(
+    system: System, eager: bool, before_us: int | None = None, known: Collection[str] = ()
+) -> dict[str, Any]:
     """Apply retention, then merge small objects. Idempotent; safe beside writers, searches and other compactions.
 
-    Gives JSON: what `Compacted` and `Expired` tell, and `before_us`, up to which rows
-    counted. Raises Unavailable, UnknownOutcome.
+    `known`: keys of objects that were damaged when it was looked last. Gives JSON: what `Compacted` and `Expired` tell,
+    and `before_us`, up to which rows counted. Raises Unavailable, UnknownOutcome.
     """
     catalog, store = system.catalog(), system.store()
     before_us = store.now_us() if before_us is None else before_us
     expired = expire(catalog, store, system.compaction)
-    done = asdict(compact(catalog, store, system.compaction, eager, before_us))
+    done = asdict(compact(catalog, store, system.compaction, eager, before_us, known=known))
     skipped = [{"partition": where, "reason": reason} for where, reason in done.pop("skipped")]
     return {
         **done,
@@ -61,15 +63,16 @@ def compact_now(system: System, eager: bool, before_us: int | None = None) -> di
     }
 
 
-def maintain(system: System) -> dict[str, Any]:
+def maintain(system: System, known: Collection[str] = ()) -> dict[str, Any]:
     """Apply retention and compact, delete garbage, write a checkpoint if one is due. Idempotent; safe beside all."""
     catalog = system.catalog()
-    compacted = compact_now(system, eager=False)
+    compacted = compact_now(system, eager=False, known=known)
     collected = collect_garbage(catalog, system.store())
     return {
         **compacted,
         "deleted_objects": collected.objects,
         "deleted_bytes": collected.bytes,
+        "not_deleted": collected.failed,
         "checkpoint_version": catalog.checkpoint(),
     }
 
@@ -82,7 +85,7 @@ def _task(function: Callable[..., dict[str, Any]]) -> Any:
 
 
 class Maintenance:
-    """Runs `maintain` for ever; `last` tells what came of the last run."""
+    """Runs `maintain` for ever; `last` tells what came of the last run, `damaged` what the last compaction found."""
 
     def __init__(self, system: System, interval_s: float = INTERVAL_S, tally: m.Tally | None = None) -> None:
         self._system, self._interval_s = system, interval_s
@@ -90,6 +93,8 @@ class Maintenance:
         # One at a time: of two compactions of one hour, one would have worked for nothing.
         self._one_at_a_time = asyncio.Lock()
         self.last: dict[str, Any] = {}
+        self.damaged: dict[str, str] = {}
+        """Why each of these objects cannot be read, by its key."""
 
     async def run(self) -> None:
         """Maintain, wait, again; at once while there is more to merge. What fails is told and tried again."""
@@ -98,7 +103,9 @@ class Maintenance:
             started_s = time.monotonic()
             try:
                 async with self._one_at_a_time:
-                    self.last = dict(await call(task.remote(self._system), "the maintenance task", TIMEOUT_S))
+                    self.last = dict(
+                        await call(task.remote(self._system, tuple(self.damaged)), "the maintenance task", TIMEOUT_S)
+                    )
                 self._count(self.last, time.monotonic() - started_s)
             except (EssError, OSError, ray.exceptions.RayError) as error:
                 self.last = {"failed": str(error)}
@@ -113,12 +120,15 @@ class Maintenance:
         async with self._one_at_a_time:
             started_s = time.monotonic()
             done: dict[str, Any] = await call(
-                task.remote(self._system, True, before_us), "the compaction task", COMPACT_TIMEOUT_S
+                task.remote(self._system, True, before_us, tuple(self.damaged)),
+                "the compaction task",
+                COMPACT_TIMEOUT_S,
             )
             self._count(done, time.monotonic() - started_s)
             return done
 
     def _count(self, done: dict[str, Any], seconds: float) -> None:
+        self.damaged = {one["key"]: one["reason"] for one in done["damaged"]}
         self._tally.count(m.MAINTENANCE_RUNS, 1, "done")
         self._tally.observe(m.MAINTENANCE_SECONDS, seconds)
         for name, metric in COUNTS.items():
