@@ -37,6 +37,7 @@ class Access:
     def __init__(self, book: KeyBook, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._book, self._clock_s = book, clock_s
         self._keys: dict[str, ApiKey] = {}
+        self._damaged: tuple[str, ...] = ()
         self._read_s: float | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -50,7 +51,7 @@ class Access:
             key_id = id_of(text)
             if key_id is not None and key_id not in self._keys:
                 await self._refresh(REREAD_S)  # a key made a moment ago must not pass for no key
-            if not self._keys:
+            if not (self._keys or self._damaged):
                 return DEFAULT_TENANT
             key = recognise(text, self._keys)
             if key is None:
@@ -78,8 +79,11 @@ class Access:
     async def _read(self) -> None:
         started_s = self._clock_s()
         try:
-            keys = await asyncio.to_thread(self._book.list)
-            self._keys, self._read_s = {key.id: key for key in keys}, started_s
+            book = await asyncio.to_thread(self._book.look)
+            if book.damaged != self._damaged:
+                _log.error("keys that cannot be read: %s", "; ".join(book.damaged) or "none any more")
+            self._keys, self._damaged = {key.id: key for key in book.keys}, book.damaged
+            self._read_s = started_s
         except (EssError, OSError):
             _log.exception("the keys cannot be read")
         finally:
