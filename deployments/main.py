@@ -25,9 +25,10 @@ import click
 import psutil
 
 from ess_ray import telemetry
-from ess_ray.adapters.places import KEYS, places_of
+from ess_ray.adapters.places import KEYS, LOG, places_of
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
 from ess_ray.keys import KeyBook
+from ess_ray.mend import heal
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, boot_id, end_all, read_run_file
 from ess_ray.settings import Settings, load
@@ -62,7 +63,7 @@ def check_listener(host: str, keys: KeyBook) -> None:
         on_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         on_loopback = host == "localhost"
-    if not on_loopback and not keys.list():
+    if not on_loopback and not keys.look().closed:
         raise BadRequest(
             f"{host} is not loopback, and without a key everybody would be let in: make one first, with "
             "`ess keys create --scope push --scope search --scope admin`"
@@ -78,8 +79,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
             raise Unavailable(
                 f"processes of an earlier run on {data_dir} cannot be ended; see `ps -s {left.session_id}`"
             )
+        places = places_of(settings)
+        for told in heal(places, None if settings.log.brokers else places.data_dir / LOG):
+            _log.warning("%s", told)
         check_port(settings.http.host, settings.http.port)
-        check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
+        check_listener(settings.http.host, KeyBook(places.store(KEYS)))
         dirs = environment.run_dirs(data_dir)
         os.environ.update(environment.prepare(dirs))
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))

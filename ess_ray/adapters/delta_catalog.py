@@ -29,11 +29,12 @@ from ess_ray.adapters.catalog_rules import (
     transaction_of,
 )
 from ess_ray.adapters.delta_files import LogFiles
-from ess_ray.adapters.delta_log import TableLog, Transactions
+from ess_ray.adapters.delta_flaws import find_flaws
+from ess_ray.adapters.delta_log import LOG_FOLDER, TableLog, Transactions
 from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.delta_snapshot import DeltaSnapshot, ForeignCommit, read_block, read_commit, statistics_of
 from ess_ray.adapters.s3_location import S3Location
-from ess_ray.core.errors import BadRequest, CorruptData, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.errors import BadRequest, CorruptData, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Advance, ObjectEntry, Removed
 
@@ -57,6 +58,11 @@ _REMOVAL_OVERTOOK: Final = "concurrent transaction deleted data"
 _COMMIT_ID: Final = "essCommitId"
 
 
+def table_log(at: Path | S3Location) -> TableLog:
+    """Give the files of the log of the table in a directory or a bucket."""
+    return S3Log(at) if isinstance(at, S3Location) else LogFiles(at)
+
+
 class DeltaCatalog:
     """The table of objects in a directory or a bucket, made if it is not there. Safe from many threads and processes.
 
@@ -66,7 +72,7 @@ class DeltaCatalog:
     """
 
     def __init__(self, at: Path | S3Location, on_commit: Callable[[str], None] | None = None) -> None:
-        self._files: TableLog = S3Log(at) if isinstance(at, S3Location) else LogFiles(at)
+        self._files = table_log(at)
         self._on_commit = on_commit or (lambda moment: None)
         self._reader = _Reader(self._files)
         self._removals = _Removals(self._files)
@@ -337,9 +343,24 @@ def _remove(entry: ObjectEntry) -> RemoveAction:
 
 @contextmanager
 def _usable(files: TableLog) -> Iterator[None]:
-    """Turn what deltalake and the operating system refuse into Unavailable, with what they said."""
+    """Turn what deltalake, Arrow and the operating system refuse into Unavailable, with what they said.
+
+    Files of the table's log that are damaged are named, since none of these does.
+    """
     try:
         yield
-    except (DeltaError, OSError) as error:
-        first_line = str(error).partition("\n")[0]  # Delta's own backtrace follows
-        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {first_line}") from error
+    except CorruptData as error:
+        if flaws := _flaws(files):
+            raise CorruptData(f"{error.message}: {flaws}") from error
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        said = _flaws(files) or str(error).partition("\n")[0]  # Delta's own backtrace follows
+        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {said}") from error
+
+
+def _flaws(files: TableLog) -> str:
+    try:
+        flaws = [f"{LOG_FOLDER}/{flaw.name}: {flaw.found}" for flaw in find_flaws(files)]
+    except (EssError, OSError):  # the place itself is away: what failed before tells so
+        return ""
+    return f"{'; '.join(flaws)} (`ess verify` says what to do)" if flaws else ""

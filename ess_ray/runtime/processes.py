@@ -8,6 +8,7 @@ that touches events.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from typing import Final
 import psutil
 
 from ess_ray.core.errors import CorruptData
+
+_log = logging.getLogger(__name__)
 
 RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "system.log"
@@ -50,7 +53,7 @@ class RunFile:
 def read_run_file(data_dir: Path) -> RunFile | None:
     """Give what runs (or ran, if it was killed) on a data directory; None when nothing was left running.
 
-    Raises CorruptData.
+    A file that a power cut left cut or empty is of before this boot, and so is what it told of. Raises CorruptData.
     """
     file = data_dir / RUN_FILE
     try:
@@ -58,7 +61,12 @@ def read_run_file(data_dir: Path) -> RunFile | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        advice = "end what runs there with `ps` and `kill`, and remove the file"
+        if file.is_file() and file.stat().st_mtime < psutil.boot_time() - _CLOCK_SLACK_S:
+            _log.warning(
+                "%s cannot be read (%s); it is of before this boot, so nothing of it runs any more", file, error
+            )
+            return None
+        advice = f"end what `ps -eo pid,sid,args | grep deployments.main` shows of it, if anything, then `rm {file}`"
         raise CorruptData(f"{file} does not tell what runs there ({error}); {advice}") from error
 
 
