@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray import telemetry
-from ess_ray.core.errors import BadRequest, Unavailable
+from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.core.merge import EMPTY, OrderedMerge, sort_rows
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import Ints, ResultStore
@@ -166,14 +166,12 @@ class Export:
 
     async def tell_left_out(self) -> None:
         """Tell what was left out in the answer's state: a body that is broken off has no place for reasons."""
-        state = await self._results.state(self._tenant, self.query_id)
-        if self.left_out and state.state != "running":
-            reason = f"{LEFT_OUT}: {self._unreadable().message}"
-            await self._results.update(
-                self._tenant,
-                self.query_id,
-                replace(state, complete=False, incomplete=tuple(dict.fromkeys((*state.incomplete, reason)))),
-            )
+        reason = f"{LEFT_OUT}: {self._unreadable().message}"
+        with contextlib.suppress(NotFound):  # expired meanwhile: nobody can ask for it
+            state = await self._results.state(self._tenant, self.query_id)
+            if self.left_out and state.state != "running":  # else who runs it would write over it
+                told = tuple(dict.fromkeys((*state.incomplete, reason)))
+                await self._results.update(self._tenant, self.query_id, replace(state, complete=False, incomplete=told))
 
     def _prepare(self) -> asyncio.Task[pa.Table | None]:
         with telemetry.context(query_id=self.query_id, tenant=self._tenant):
