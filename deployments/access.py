@@ -67,6 +67,7 @@ class Access:
     ) -> None:
         self._book, self._clock_s, self._sleep = book, clock_s, sleep
         self._keys: dict[str, ApiKey] = {}
+        self._damaged: tuple[str, ...] = ()
         self._read_s: float | None = None
         self._reading: asyncio.Task[None] | None = None
         self._reading_s = 0.0
@@ -95,7 +96,7 @@ class Access:
         """Decide by the last reading. Raises Unauthenticated, Forbidden, Unavailable."""
         if self._read_s is None or self._clock_s() - self._read_s >= MAX_AGE_S:
             raise Unavailable("the keys cannot be read just now: try again in a few seconds")
-        if not self._keys:
+        if not (self._keys or self._damaged):
             return DEFAULT_TENANT
         key = recognise(text, self._keys)
         if key is None:
@@ -149,8 +150,11 @@ class Access:
     async def _read(self) -> None:
         started_s = self._clock_s()
         try:
-            keys = await asyncio.to_thread(self._book.list)
-            self._keys, self._read_s = {key.id: key for key in keys}, started_s
+            book = await asyncio.to_thread(self._book.look)
+            if book.damaged != self._damaged:
+                _log.error("keys that cannot be read: %s", "; ".join(book.damaged) or "none any more")
+            self._keys, self._damaged = {key.id: key for key in book.keys}, book.damaged
+            self._read_s = started_s
         except Exception:  # noqa: BLE001 (whatever a store raises: the last reading counts for a while)
             _log.exception("the keys cannot be read")
         finally:

@@ -234,6 +234,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
             system.executor,
             departure,
             answers_stay=system.redis_url is not None,
+            warnings=inside.warnings,
         )
         app = create_search_app(api)
         route_export(app, tenant, Exporter(searcher, results, meter), departure)

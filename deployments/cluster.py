@@ -64,7 +64,7 @@ def check_shared(settings: Settings) -> None:
 
 def check_keys(keys: KeyBook) -> None:
     """Raise BadRequest while everybody would be let in: replicas listen on their nodes' addresses in any case."""
-    if not keys.list():
+    if not keys.look().closed:
         raise BadRequest(
             "without a key everybody who reaches a node would be let in: make one first, with the same settings, with "
             "`ess keys create --scope push --scope search --scope admin`"

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
 from deployments.departure import Departure
+from ess_ray.core.errors import Unavailable
 from ess_ray.search.export import Export, Exporter
 from ess_ray.search.formats import FORMATS
 
@@ -47,10 +48,12 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
         """Give all rows of a query as one file, in its order and without a cap on rows.
 
         The search is done afresh, with the times that were resolved when it was started, over everything acknowledged
-        by now; it may be running, done, cancelled or truncated. An export is whole or broken off. NDJSON: one event a
-        line, as in answers. CSV: a header, the same fields, `attributes` as JSON text; values are what was stored, also
-        where a spreadsheet would take them for formulas. Parquet: the table's own columns. 429: a replica runs four
-        at a time, three of one tenant.
+        by now; it may be running, done, cancelled or truncated. An export is whole or broken off: without objects that
+        cannot be read it is broken off at its end, and the query's own page names them in `incomplete`.
+
+        NDJSON: one event a line, as in answers. CSV: a header, the same fields, `attributes` as JSON text; values are
+        what was stored, also where a spreadsheet would take them for formulas. Parquet: the table's own columns. 429: a
+        replica runs four at a time, three of one tenant.
         """
         return _ExportResponse(await exporter.open(await tenant(request), query_id), file_format, departure)
 
@@ -99,10 +102,17 @@ class _ExportResponse(StreamingResponse):
 
 
 async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, None]:
-    encoder = FORMATS[file_format].make()
-    async with contextlib.aclosing(export.tables()) as tables:
-        async for rows in tables:
-            if data := await asyncio.to_thread(encoder.add, rows):
-                yield data
+    encoder, left_out = FORMATS[file_format].make(), None
+    try:
+        async with contextlib.aclosing(export.tables()) as tables:
+            async for rows in tables:
+                if data := await asyncio.to_thread(encoder.add, rows):
+                    yield data
+    except Unavailable as error:
+        await export.tell_left_out()
+        left_out = error
+    # Also without what could not be read: the others' rows are a file that can be read, though the body has no end.
     if data := await asyncio.to_thread(encoder.finish):
         yield data
+    if left_out is not None:
+        raise left_out

@@ -89,6 +89,13 @@ class Inside:
     async def _ask_catalog(self) -> None:
         await asyncio.to_thread(self._catalog.snapshot)
 
+    async def warnings(self) -> list[str]:
+        """Name what is wrong and stands in nobody's way; nothing while the supervisor is away, which `health` tells."""
+        try:
+            return list(await self._supervisor.call("warnings"))
+        except EssError:
+            return []
+
     async def _ask_results(self) -> None:
         with contextlib.suppress(NotFound):  # an answer all the same
             await self._results.state(DEFAULT_TENANT, "is-it-there")
@@ -158,7 +165,12 @@ class Inside:
                 "bytes": sum(entry.size for entry in entries),
             },
             "problems": await self.health(),
-            "warnings": [*weaknesses, *_slow(pool["actors"]), *([room.told] if room and room.told else [])],
+            "warnings": [
+                *weaknesses,
+                *_slow(pool["actors"]),
+                *([room.told] if room and room.told else []),
+                *await self.warnings(),
+            ],
         }
 
     def _dead_letters(self) -> dict[str, int] | None:

@@ -25,10 +25,11 @@ import psutil
 from deployments.keeper import LifeProcess, Restarts, keep_alive
 from deployments.life import on_signals, stop_at_end_of_input
 from ess_ray import telemetry
-from ess_ray.adapters.places import KEYS, places_of
+from ess_ray.adapters.places import KEYS, LOG, places_of
 from ess_ray.adapters.private import OTHERS, claim
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
 from ess_ray.keys import KeyBook
+from ess_ray.mend import heal
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import (
     LOG_FILE,
@@ -78,7 +79,7 @@ def check_listener(host: str, keys: KeyBook) -> None:
         on_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         on_loopback = host == "localhost"
-    if not on_loopback and not keys.list():
+    if not on_loopback and not keys.look().closed:
         raise BadRequest(
             f"{host} is not loopback, and without a key everybody would be let in: make one first, with "
             "`ess keys create --scope push --scope search --scope admin`"
@@ -100,8 +101,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 )
             environment.remove_run_dirs(environment.RunDirs(Path(left.run_dir)))
         telemetry.RotatedLog(data_dir / LOG_FILE).start()
+        places = places_of(settings)
+        for told in heal(places, None if settings.log.brokers else places.data_dir / LOG):
+            _log.warning("%s", told)
         check_port(settings.http.host, settings.http.port)
-        check_listener(settings.http.host, KeyBook(places_of(settings).store(KEYS)))
+        check_listener(settings.http.host, KeyBook(places.store(KEYS)))
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))
         dirs = environment.new_run_dirs()
         me = RunFile(

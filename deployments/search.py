@@ -123,14 +123,19 @@ class SearchApi:
         usual_executor: str = "ray",
         departure: Departure | None = None,
         answers_stay: bool = False,
+        warnings: Health | None = None,
     ) -> None:
-        """`answers_stay`: another replica has them when this one has ended. Without `departure` it never does."""
+        """`answers_stay`: another replica has them when this one has ended. Without `departure` it never does.
+
+        `warnings` names what is wrong and no reason to send requests elsewhere.
+        """
         self._searcher, self._results = searcher, results
         self._tenant, self._admin, self._health, self._status = tenant, admin, health, status
         self._flush, self._compact = flush, compact
         self._executors, self._usual_executor = executors, usual_executor
         self._departure = departure if departure is not None else Departure(_stays, searcher.close)
         self._answers_stay = answers_stay
+        self._warnings = warnings if warnings is not None else _none
 
     async def create(self, request: Request, body: QueryBody) -> Response:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
@@ -244,15 +249,23 @@ class SearchApi:
         return json_answer(await self._status())
 
     async def healthz(self) -> Response:
-        """200 when complete answers are possible, else 503 with the reasons."""
+        """200 when complete answers are possible, else 503 with the reasons.
+
+        `warnings`: damage that no other replica could do without, such as an object that cannot be read. Answers that
+        need it are incomplete; pushes and all other answers are not.
+        """
         problems = await self._health()
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
-        return json_answer({"status": "ok"})
+        return json_answer({"status": "ok", "warnings": await self._warnings()})
 
 
 async def _stays() -> bool:
     return False
+
+
+async def _none() -> list[str]:
+    return []
 
 
 def _broken_off(detail: str, reconnect: bool, at: int) -> bytes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Final
 from uuid import uuid4
 from zlib import crc32
@@ -28,7 +30,8 @@ from ess_ray.core.chunk import (
     open_bytes,
     open_object,
 )
-from ess_ray.core.errors import CorruptData, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.damage import Damaged, named, reading
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
@@ -72,7 +75,10 @@ class CompactionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a run did. `skipped` names (partition, reason); `more`: its time was over before its work was."""
+    """What a run did. `more`: its time was over before its work was.
+
+    `skipped` names (partition, reason), also for each object of `damaged`, without which the others were merged.
+    """
 
     merged_objects: int = 0
     new_objects: int = 0
@@ -80,6 +86,7 @@ class Compacted:
     bytes_before: int = 0
     bytes_after: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
+    damaged: tuple[Damaged, ...] = ()
     more: bool = False
 
 
@@ -98,32 +105,49 @@ def bucket_of(where: Partition) -> int:
 def choose(entries: Sequence[ObjectEntry], now_us: int, eager: bool = False) -> list[ObjectEntry]:
     """Choose the objects of one partition to merge next, smallest first; empty when none are worth it.
 
-    The smallest go first, and the largest of them must be no larger than all others together: so every rewrite at
-    least doubles the object that a row lies in, and a row is rewritten at most log2(TARGET_BYTES / its first object)
-    times, however long its hour stays busy or gets stragglers. `eager` (a person asked) takes whatever is small.
+    By size, neighbours are taken: from the smallest that has enough of them, as many as make TARGET_BYTES at the most.
+    The largest must be no larger than all others together: so every rewrite at least doubles the object that a row
+    lies in, and a row is rewritten at most log2(TARGET_BYTES / its first object) times, however long its hour stays
+    busy or gets stragglers. While the hour is written, a merge is worth it when it takes BUSY_INPUTS, or when nothing
+    will ever rewrite what comes of it.
+
+    Nothing is left to choose only where sizes grow like Fibonacci's numbers up to TARGET_BYTES / 3 (of an hour that is
+    still written: at most BUSY_INPUTS - 1 between one size and as many times it), and what lies above is at most
+    3 * bytes / TARGET_BYTES objects. `eager` (a person asked) takes whatever is small.
     """
     small = sorted((entry for entry in entries if entry.size < SMALL_BYTES), key=lambda entry: (entry.size, entry.key))
     if not small:
         return []
     busy = max(entry.modified_us for entry in small) > now_us - QUIET_US
     least = BUSY_INPUTS if busy and not eager else 2
-    for count in range(min(len(small), MAX_INPUTS), least - 1, -1):
-        total, largest = sum(entry.size for entry in small[:count]), small[count - 1].size
-        if total <= TARGET_BYTES and (eager or 2 * largest <= total):
-            return small[:count]
+    sums = list(accumulate((entry.size for entry in small), initial=0))
+    for start in range(len(small) - 1):
+        # The furthest end at which what is taken in is no more than the target.
+        most = min(bisect_right(sums, sums[start] + TARGET_BYTES) - 1, start + MAX_INPUTS)
+        for end in range(most, start + 1, -1):
+            total = sums[end] - sums[start]
+            if end - start < least and total < SMALL_BYTES:
+                break
+            if eager or 2 * small[end - 1].size <= total:
+                return small[start:end]
     return []
 
 
 def plan(
-    snapshot: Snapshot, now_us: int, eager: bool = False, before_us: int | None = None
+    snapshot: Snapshot,
+    now_us: int,
+    eager: bool = False,
+    before_us: int | None = None,
+    without: Container[str] = (),
 ) -> dict[Partition, list[ObjectEntry]]:
     """Choose one merge for each partition that needs one, the one of most objects first.
 
-    `before_us`: only objects whose rows were put until then count, so that a run ends though writers go on.
+    `before_us`: only objects whose rows were put until then count, so that a run ends though writers go on. `without`:
+    keys of objects that are left as they are.
     """
     by_partition: dict[Partition, list[ObjectEntry]] = defaultdict(list)
     for entry in snapshot.objects(None, None, None):
-        if before_us is None or entry.modified_us <= before_us:
+        if (before_us is None or entry.modified_us <= before_us) and entry.key not in without:
             by_partition[partition(entry)].append(entry)
     chosen = {where: choose(entries, now_us, eager) for where, entries in by_partition.items()}
     return dict(sorted(((w, c) for w, c in chosen.items() if c), key=lambda item: (-len(item[1]), item[0])))
@@ -149,12 +173,9 @@ def merge(
     inputs, readers = _fitting(store, chosen)
     if len(inputs) < 2:
         return None
-    rows = sum(entry.rows for entry in inputs)
-    if rows != sum(reader.metadata.num_rows for reader in readers):
-        raise CorruptData("the objects hold another number of rows than the catalog says: see `ess verify`")
     encoded = encode_stream(
         merged(readers),
-        rows,
+        sum(entry.rows for entry in inputs),
         _united(part for reader in readers for part in reader.facts.ranges),
         _carried(inputs, readers, now_us),
         message_codec,
@@ -171,13 +192,23 @@ def merge(
 def _fitting(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> tuple[list[ObjectEntry], list[ObjectReader]]:
     inputs, readers, held = [], [], 0
     for entry in chosen:
-        reader = open_object(store, entry.key, entry.size)
+        reader = _opened(store, entry)
         held += open_bytes(reader)
         if held > MAX_OPEN_BYTES:
             break
         inputs.append(entry)
         readers.append(reader)
     return inputs, readers
+
+
+def _opened(store: ObjectStore, entry: ObjectEntry) -> ObjectReader:
+    """Open an object that is the one that the catalog tells of. Raises NotFound, CorruptData."""
+    reader = open_object(store, entry.key, entry.size)
+    times = reader.footer.times
+    span = (min((low for low, _ in times), default=0), max((high for _, high in times), default=0))
+    if (reader.metadata.num_rows, *span) != (entry.rows, entry.min_us, entry.max_us):
+        raise CorruptData(f"{entry.key} holds other rows than the catalog tells of: see `ess verify`")
+    return reader
 
 
 def _united(ranges: Iterator[OffsetRange]) -> list[OffsetRange]:
@@ -248,25 +279,32 @@ def compact(
     budget_s: float = BUDGET_S,
     clock: Callable[[], float] = time.monotonic,
     room: Callable[[], int | None] = lambda: None,
+    known: Container[str] = (),
 ) -> Compacted:
     """Merge until nothing is worth it or `budget_s` is over. Idempotent; safe beside writers, searches, compactions.
 
-    `room` tells the bytes that a merge may put into the store just now, None for any number. A partition with an object
-    that cannot be read, or whose merge has no room, is left as it is and named in `skipped`. Raises Unavailable when
-    the catalog itself cannot be read.
+    An object that cannot be read is left as it is, and the others of its hour are merged without it; it is named in
+    `damaged`, as are those of the keys `known` to be damaged that still are. `room` tells the bytes that a merge may
+    put into the store just now, None for any number; a partition whose merge has no room is named in `skipped`. Raises
+    Unavailable when the catalog itself cannot be read.
     """
     deadline, writer = clock() + budget_s, catalog.writer()
     done, skipped = Compacted(), dict[Partition, str]()
+    before = [entry for entry in catalog.snapshot().objects(None, None, None) if entry.key in known]
+    where_of = {entry.key: partition(entry) for entry in before}
+    damaged = {one.key: (where_of[one.key], one.reason) for one in _damaged_of(store, before)}
     while True:
-        chosen = plan(catalog.snapshot(), store.now_us(), eager, before_us)
+        chosen = plan(catalog.snapshot(), store.now_us(), eager, before_us, damaged)
         if (free := room()) is not None:
             too_large = [w for w, inputs in chosen.items() if sum(entry.size for entry in inputs) > free]
             skipped |= dict.fromkeys(too_large, NO_ROOM)
         where = next((where for where in chosen if where not in skipped), None)
-        more = where is not None and (done.new_objects > 0 or bool(skipped)) and clock() >= deadline
+        more = where is not None and bool(done.new_objects or skipped or damaged) and clock() >= deadline
         if where is None or more:
-            told = tuple((f"{t}/{d}/{h:02d}", reason) for (t, d, h), reason in sorted(skipped.items()))
-            return replace(done, skipped=told, more=more)
+            found = [Damaged(key, reason) for key, (_, reason) in sorted(damaged.items())]
+            aside = [(damaged[one.key][0], f"{one}; its hour's others are merged without it") for one in found]
+            told = tuple((f"{t}/{d}/{h:02d}", why) for (t, d, h), why in sorted([*skipped.items(), *aside]))
+            return replace(done, skipped=told, damaged=tuple(found), more=more)
         try:
             one = merge(store, chosen[where], store.now_us(), policy.message_codec)
             if one is None:
@@ -275,9 +313,31 @@ def compact(
                 skipped[where] = "another removal was first; it is looked at again with the next run"
             else:
                 done = _plus(done, one)
-        except (NotFound, CorruptData, Unavailable, UnknownOutcome) as error:
-            skipped[where] = error.message
-            _log.warning("compaction leaves %s as it is: %s", "/".join(map(str, where)), error.message)
+        except Exception as error:  # noqa: BLE001 (damaged bytes may break a decoder anywhere)
+            found = [] if isinstance(error, UnknownOutcome) else _damaged_of(store, chosen[where])
+            damaged |= {one.key: (where, one.reason) for one in found}
+            if not found:
+                skipped[where] = error.message if isinstance(error, EssError) else f"{type(error).__name__}: {error}"
+            reason = named(list(map(str, found))) or skipped[where]
+            _log.warning("compaction leaves something of %s as it is: %s", "/".join(map(str, where)), reason)
+
+
+def _damaged_of(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> list[Damaged]:
+    """Read objects one by one, as a merge does, and tell what is wrong with each that is not as it was written.
+
+    Gives nothing while the store itself does not answer: nobody can tell then.
+    """
+    found: list[Damaged] = []
+    for entry in chosen:
+        try:
+            with reading(store, entry.key):
+                for _ in merged([_opened(store, entry)]):
+                    continue  # what was read is held against the content hash at the end
+        except (NotFound, CorruptData) as error:
+            found.append(Damaged(entry.key, error.message))
+        except EssError:
+            return []
+    return found
 
 
 def _plus(done: Compacted, one: Merge) -> Compacted:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Final, Literal, get_args
@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
-from ess_ray.core.event import check_tenant
+from ess_ray.core.event import DEFAULT_TENANT, check_tenant
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 Scope = Literal["push", "search", "admin"]
@@ -29,6 +29,7 @@ MAX_NAME_CHARS: Final = 100
 _ID_BYTES: Final = 6
 _SECRET_BYTES: Final = 32
 _TEXT = re.compile(r"ess_([0-9a-f]{12})_([0-9a-f]{64})", re.ASCII)
+_PLACE = re.compile(r"[0-9a-f]{12}\.json", re.ASCII)
 _MAX_RECORD_BYTES: Final = 4096
 
 
@@ -47,6 +48,19 @@ class ApiKey:
     def allows(self, scope: Scope) -> bool:
         """Tell whether the key opens what `scope` guards; `admin` opens nothing but itself."""
         return self.revoked_us is None and scope in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The keys that there are, and what is wrong with each that cannot be read: it opens nothing."""
+
+    keys: tuple[ApiKey, ...]
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def closed(self) -> bool:
+        """Whether a key is needed: from the first one on, also when nobody can say any more which it was."""
+        return bool(self.keys or self.damaged)
 
 
 class KeyBook:
@@ -69,25 +83,36 @@ class KeyBook:
         self._put(key)
         return key, f"ess_{key.id}_{secret}"
 
-    def list(self) -> Sequence[ApiKey]:
-        """Give all keys, the revoked ones too, the oldest first. Raises CorruptData.
+    def look(self) -> Book:
+        """Read all keys, the revoked ones too, the oldest first; those that cannot be read are named beside them.
 
-        Reads again what has changed since this book listed before: replicas ask every second or two. Whoever revokes a
+        Reads again what has changed since this book looked before: replicas ask every second or two. Whoever revokes a
         key makes its record longer, so that this is seen whatever the store's clock resolves.
         """
         known: dict[str, tuple[ObjectInfo, ApiKey]] = {}
+        damaged: list[str] = []
         for info in self._store.list(""):
-            if info.key.endswith(".json"):
+            if _PLACE.fullmatch(info.key) is not None:
                 before = self._known.get(info.key)
-                known[info.key] = before if before and before[0] == info else (info, self._read(info.key))
+                try:
+                    known[info.key] = before if before and before[0] == info else (info, self._read(info.key))
+                except CorruptData as error:
+                    damaged.append(error.message)
         self._known = known
-        return sorted((key for _, key in known.values()), key=lambda key: (key.created_us, key.id))
+        found = sorted((key for _, key in known.values()), key=lambda key: (key.created_us, key.id))
+        return Book(tuple(found), tuple(damaged))
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Take a key's rights away; it is refused everywhere within seconds. Idempotent. Raises NotFound."""
+        """Take a key's rights away; it is refused everywhere within seconds. Idempotent. Raises NotFound.
+
+        One that cannot be read becomes a revoked one, so that a system with no other key stays closed.
+        """
         if re.fullmatch(r"[0-9a-f]{12}", key_id, re.ASCII) is None or self._store.head(_place(key_id)) is None:
             raise NotFound(f"there is no key {key_id}: `ess keys list` names them")
-        key = self._read(_place(key_id))
+        try:
+            key = self._read(_place(key_id))
+        except CorruptData:
+            key = ApiKey(key_id, DEFAULT_TENANT, (), "could not be read", self._store.now_us(), "")
         if key.revoked_us is None:
             key = replace(key, revoked_us=self._store.now_us())
             self._put(key)
@@ -97,12 +122,27 @@ class KeyBook:
         self._store.put(_place(key.id), orjson.dumps(asdict(key)))
 
     def _read(self, place: str) -> ApiKey:
-        try:
-            told = orjson.loads(self._store.get_suffix(place, _MAX_RECORD_BYTES))
-            key = ApiKey(**{**told, "scopes": tuple(told["scopes"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorruptData(f"the key in {place} does not read as one: remove it, and make a new key") from error
-        return key
+        return read_key(place, self._store.get_suffix(place, _MAX_RECORD_BYTES))
+
+
+def read_key(place: str, data: bytes) -> ApiKey:
+    """Read a key as it is stored under `place`. Raises CorruptData."""
+    try:
+        told = orjson.loads(data)
+        key = ApiKey(**{**told, "scopes": tuple(told["scopes"])})
+        numbers, texts = (key.created_us, key.revoked_us or 0), (key.name, key.secret_sha256)
+        if _place(key.id) != place or not set(key.scopes) <= set(SCOPES):
+            raise ValueError("it is another key's")
+        if not all(isinstance(one, int) for one in numbers) or not all(isinstance(one, str) for one in texts):
+            raise TypeError("it holds something else")
+        check_tenant(key.tenant)
+    except (ValueError, TypeError, KeyError, BadRequest) as error:
+        raise CorruptData(
+            f"the key in keys/{place} does not read as one and is refused: `ess keys revoke "
+            f"{place.removesuffix('.json')}`, then make a new one",
+            key=place,
+        ) from error
+    return key
 
 
 def id_of(text: str) -> str | None:

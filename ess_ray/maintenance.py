@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ess_ray.compaction import CompactionPolicy
+from ess_ray.core.errors import Unavailable
 from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -26,12 +27,17 @@ PREFIX: Final = "tenant="
 """Where objects lie; whatever else is in the bucket is not ours to delete."""
 
 
+MAX_FAILED: Final = 20
+"""Deletes of a run that may fail, each by itself (rights, a bad disk); more of them are a store that is away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection deleted."""
+    """What a collection deleted, and why it could not delete others, which the next run tries again."""
 
     objects: int
     bytes: int
+    failed: tuple[str, ...] = ()
 
 
 def collect_garbage(catalog: Catalog, store: ObjectStore, pressed: bool = False) -> Collected:
@@ -39,17 +45,25 @@ def collect_garbage(catalog: Catalog, store: ObjectStore, pressed: bool = False)
 
     `pressed`: room is scarce, so that removed objects go after ten minutes instead of a day. Ages are told by the
     store's clock. Each delete is preceded by a look at a fresh snapshot, with commits kept out where the catalog can
-    do that.
+    do that. An object that cannot be deleted keeps no other from it. Raises Unavailable.
     """
     count = size = 0
+    failed: list[str] = []
     for info in list(_candidates(catalog, store, PRESSED_AGE_US if pressed else GARBAGE_AGE_US)):
         with catalog.exclusive():
             if info.key in _live(catalog):
                 continue
-            store.delete(info.key)
+            try:
+                store.delete(info.key)
+            except Unavailable as error:
+                failed.append(error.message)
+                _log.warning("garbage stays: %s", error.message)
+                if len(failed) >= MAX_FAILED:
+                    break
+                continue
         _log.info("deleted %s (%d bytes): in no version of the table that anybody can still read", info.key, info.size)
         count, size = count + 1, size + info.size
-    return Collected(count, size)
+    return Collected(count, size, tuple(failed))
 
 
 def is_over(store: ObjectStore, policy: CompactionPolicy) -> bool:

@@ -9,12 +9,15 @@ May live here: keeping and reading that number. May not: the actors themselves (
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.ports import ObjectStore
+
+_log = logging.getLogger(__name__)
 
 MAX_ACTORS: Final = 1024
 """As many as a log may have virtual nodes: an actor beyond their number would have nothing to do."""
@@ -36,17 +39,37 @@ class PoolSize:
         self._store, self._settings_actors = store, settings_actors
 
     def read(self) -> int:
-        """Give the number wanted last; the settings' when none was, or when they changed since. Raises CorruptData."""
-        if self._store.head(SIZE_KEY) is None:
-            return self._settings_actors
+        """Give the number wanted last; the settings' when none was, they changed since, or it cannot be read."""
         try:
-            told = orjson.loads(self._store.get_suffix(SIZE_KEY, _MAX_RECORD_BYTES))
-            actors, settings_actors = check_actors(told["actors"]), told["settings_actors"]
-        except (ValueError, TypeError, KeyError, BadRequest) as error:
-            raise CorruptData(f"pool/{SIZE_KEY} does not read as a size of the pool: remove it") from error
-        return actors if settings_actors == self._settings_actors else self._settings_actors
+            told = _told(self._store)
+        except CorruptData as error:
+            _log.error("%s: the settings' number counts until `ess pool resize` writes it anew", error.message)
+            told = None
+        if told is None or told[1] != self._settings_actors:
+            return self._settings_actors
+        return told[0]
 
     def write(self, actors: int) -> None:
         """Keep the number durably. Idempotent. Raises BadRequest."""
         told = {"actors": check_actors(actors), "settings_actors": self._settings_actors}
         self._store.put(SIZE_KEY, orjson.dumps(told))
+
+
+def size_flaw(store: ObjectStore) -> str | None:
+    """Tell what is wrong with the number that is kept; None when it can be read, or none is."""
+    try:
+        _told(store)
+    except CorruptData as error:
+        return error.message
+    return None
+
+
+def _told(store: ObjectStore) -> tuple[int, object] | None:
+    """Read the number wanted last, and what the settings said then. Raises CorruptData."""
+    if store.head(SIZE_KEY) is None:
+        return None
+    try:
+        told = orjson.loads(store.get_suffix(SIZE_KEY, _MAX_RECORD_BYTES))
+        return check_actors(told["actors"]), told["settings_actors"]
+    except (ValueError, TypeError, KeyError, BadRequest) as error:
+        raise CorruptData(f"{SIZE_KEY} does not read as a size of the pool") from error

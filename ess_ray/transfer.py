@@ -38,8 +38,10 @@ from ess_ray.core.chunk import (
     parts_for,
     read_identities,
 )
-from ess_ray.core.errors import Conflict, CorruptData, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.errors import Conflict, CorruptData, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.damage import Damaged, reading
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.keys import ApiKey, read_key
 from ess_ray.ports import Advance, Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
 _log = logging.getLogger(__name__)
@@ -58,14 +60,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Copied:
-    """What a run did; sizes in bytes. `there`: objects whose rows the target had. `partly`: objects made anew."""
+    """What a run did; sizes in bytes. `there`: objects whose rows the target had. `partly`: objects made anew.
+
+    `mended`: objects of the target that could not be read and were put again. `failed`: what could not be copied, and
+    why.
+    """
 
     objects: int = 0
     rows: int = 0
     bytes: int = 0
     there: int = 0
     partly: int = 0
+    mended: int = 0
     side_objects: int = 0
+    failed: list[Damaged] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
 
 
@@ -79,9 +87,10 @@ def copy_table(
 ) -> Copied:
     """Copy what is live in one version of the source and not in the target. Idempotent, resumable; safe beside writers.
 
-    `name` names the source for ever: copies of one name exclude each other. Raises CorruptData or NotFound for a source
-    object that is not as it was written (nothing of its batch is committed), Conflict when the target has other bytes
-    under a key, Unavailable, UnknownOutcome.
+    `name` names the source for ever: copies of one name exclude each other. A source object that is not as it was
+    written is named in `failed`, and the others are copied; the next run copies it once it is restored. An object that
+    the target's table has and its store cannot give is put again. Raises Conflict when the target has other bytes under
+    a key, Unavailable, UnknownOutcome.
     """
     snapshot = source.snapshot()
     entries = sorted(snapshot.objects(None, None, None), key=lambda e: (e.tenant, e.date, e.hour, e.key))
@@ -122,14 +131,21 @@ class _Run:
     def _copy_batch(self, batch: Sequence[ObjectEntry]) -> set[tuple[str, int]]:
         # The number before the snapshot: what somebody else copies after it refuses our commit.
         stand = self._writer.next_offsets(self._transaction, [0])[0] or 0
-        view = _Target(self._target.snapshot(), self._store, batch)
+        view = _Target(self._target.snapshot(), self._store, self._source, batch)
         adds: list[ObjectEntry] = []
         nodes: set[tuple[str, int]] = set()
-        done = replace(self.done)
+        done = replace(self.done, failed=list(self.done.failed))
         for entry in batch:
-            reader = open_object(self._source, entry.key, entry.size)
-            nodes |= {(part.log_id, part.vnode) for part in reader.facts.ranges}
-            new = self._one(entry, reader, view)
+            try:
+                with reading(self._source, entry.key):
+                    reader = open_object(self._source, entry.key, entry.size)
+                nodes |= {(part.log_id, part.vnode) for part in reader.facts.ranges}
+                if (present := view.live.get(entry.key)) is not None:
+                    done.mended += self._mend(entry, reader, present)
+                new = None if present is not None else self._one(entry, reader, view)
+            except (NotFound, CorruptData) as error:
+                done.failed.append(Damaged(entry.key, error.message))
+                continue
             if new is None:
                 done.there += 1
                 continue
@@ -142,11 +158,7 @@ class _Run:
         return nodes
 
     def _one(self, entry: ObjectEntry, reader: ObjectReader, view: _Target) -> ObjectEntry | None:
-        """Put what the target lacks of an object; None when it lacks nothing."""
-        present = view.live.get(entry.key)
-        if present is not None:
-            _require_same(entry, reader, present, self._store)
-            return None
+        """Put what the target lacks of an object that it does not have as it is; None when it lacks nothing."""
         missing = view.missing(entry, reader)
         if missing == 0:
             return None
@@ -159,6 +171,16 @@ class _Run:
         # Put again even if an interrupted run put it: garbage collection counts a day from the last PUT.
         _put(self._store, entry.key, data)
         return entry
+
+    def _mend(self, entry: ObjectEntry, reader: ObjectReader, present: ObjectEntry) -> bool:
+        """Put an object again that the target's table has and its store cannot give; False where all is well."""
+        try:
+            _require_same(entry, reader, present, self._store)
+            return False
+        except (NotFound, CorruptData) as error:
+            _log.warning("the target's copy is put again: %s", error.message)
+            _put(self._store, entry.key, _checked(self._source, entry))
+            return True
 
     def _put_rest(self, entry: ObjectEntry, reader: ObjectReader, view: _Target) -> ObjectEntry:
         _checked(self._source, entry)
@@ -198,10 +220,12 @@ def _batch(entries: Sequence[ObjectEntry], at: int) -> list[ObjectEntry]:
 
 
 class _Target:
-    """One version of the target, asked which rows it holds."""
+    """One version of the target, asked which rows of the source's objects it holds."""
 
-    def __init__(self, snapshot: Snapshot, store: ObjectStore, batch: Sequence[ObjectEntry]) -> None:
-        self._store = store
+    def __init__(
+        self, snapshot: Snapshot, store: ObjectStore, source: ObjectStore, batch: Sequence[ObjectEntry]
+    ) -> None:
+        self._store, self._source = store, source
         # What meets the batch in time: copies lie in their originals' hours, and a table may hold 100,000 objects.
         first_us, last_us = min(entry.min_us for entry in batch), max(entry.max_us for entry in batch)
         self.live = {entry.key: entry for entry in snapshot.objects(None, first_us, last_us + 1)}
@@ -213,7 +237,7 @@ class _Target:
         """Count the rows of an object that no live object of the target holds."""
         others = self._meeting(entry, reader)
         return (
-            sum(len(_lacking(ours, others, part, parts)) for part, parts, ours in _parts(reader))
+            sum(len(self._lacking(ours, others, part, parts)) for part, parts, ours in self._parts(reader))
             if others
             else entry.rows
         )
@@ -221,22 +245,36 @@ class _Target:
     def rest(self, entry: ObjectEntry, reader: ObjectReader) -> pa.Table:
         """Give those rows, in the object's order."""
         others = self._meeting(entry, reader)
-        wanted = pa.concat_tables([_lacking(ours, others, part, parts) for part, parts, ours in _parts(reader)])
+        parts = self._parts(reader)
+        wanted = pa.concat_tables([self._lacking(ours, others, part, of) for part, of, ours in parts])
         keys = set(zip(*(wanted.column(name).to_pylist() for name in IDENTITY), strict=True))
         kept = []
         for group in range(reader.groups):
-            rows = reader.read_group(group)
+            with reading(self._source, reader.key):
+                rows = reader.read_group(group)
             reader.forget()
             mine = zip(*(rows.column(name).to_pylist() for name in IDENTITY), strict=True)
             kept.append(rows.filter(pa.array([one in keys for one in mine], pa.bool_())))
         return pa.concat_tables(kept).combine_chunks()
+
+    def _parts(self, reader: ObjectReader) -> Iterator[tuple[int, int, pa.Table]]:
+        parts = parts_for(int(reader.metadata.num_rows))
+        for part in range(parts):
+            yield part, parts, _identities(self._source, reader, part, parts)
+
+    def _lacking(self, ours: pa.Table, others: Sequence[ObjectReader], part: int, parts: int) -> pa.Table:
+        for other in others:
+            theirs = _identities(self._store, other, part, parts)
+            ours = ours.join(theirs, keys=list(IDENTITY), join_type="left anti")
+        return ours
 
     def _meeting(self, entry: ObjectEntry, reader: ObjectReader) -> list[ObjectReader]:
         """Open the target's objects that may hold rows of this one: same partition, and ranges and times that meet."""
         found = []
         for other in self._by_partition[entry.tenant, entry.date, entry.hour]:
             if other.min_us <= entry.max_us and entry.min_us <= other.max_us:
-                opened = open_object(self._store, other.key, other.size)
+                with reading(self._store, other.key):
+                    opened = open_object(self._store, other.key, other.size)
                 if _meet(reader.facts.ranges, opened.facts.ranges):
                     found.append(opened)
         return found
@@ -248,28 +286,22 @@ def _meet(ours: Sequence[OffsetRange], theirs: Sequence[OffsetRange]) -> bool:
     return any(own is not None and own.first < part.end and part.first < own.end for own, part in mine)
 
 
-def _parts(reader: ObjectReader) -> Iterator[tuple[int, int, pa.Table]]:
-    parts = parts_for(int(reader.metadata.num_rows))
-    for part in range(parts):
-        yield part, parts, read_identities(reader, part, parts)
-
-
-def _lacking(ours: pa.Table, others: Sequence[ObjectReader], part: int, parts: int) -> pa.Table:
-    for other in others:
-        ours = ours.join(read_identities(other, part, parts), keys=list(IDENTITY), join_type="left anti")
-    return ours
+def _identities(store: ObjectStore, reader: ObjectReader, part: int, parts: int) -> pa.Table:
+    with reading(store, reader.key):
+        return read_identities(reader, part, parts)
 
 
 def _checked(store: ObjectStore, entry: ObjectEntry) -> bytes:
     """Read an object whole and check it by the hash of its rows. Raises NotFound, CorruptData."""
-    data = store.get_range(entry.key, 0, entry.size + 1)
-    if len(data) != entry.size:
-        raise CorruptData(f"{entry.key} has not the {entry.size} bytes that the catalog says: see `ess verify`")
-    reader = ObjectReader(entry.key, entry.size, data, lambda offset, length: data[offset : offset + length])
-    digest = ContentHash()
-    for group in range(reader.groups):
-        digest.add(reader.read_group(group))
-        reader.forget()
+    with reading(store, entry.key):
+        data = store.get_range(entry.key, 0, entry.size + 1)
+        if len(data) != entry.size:
+            raise CorruptData(f"{entry.key} has not the {entry.size} bytes that the catalog says: see `ess verify`")
+        reader = ObjectReader(entry.key, entry.size, data, lambda offset, length: data[offset : offset + length])
+        digest = ContentHash()
+        for group in range(reader.groups):
+            digest.add(reader.read_group(group))
+            reader.forget()
     if digest.hexdigest() != reader.facts.content_hash or reader.metadata.num_rows != entry.rows:
         raise CorruptData(f"{entry.key} does not hold the rows that were written: see `ess verify --deep`")
     return data
@@ -278,7 +310,8 @@ def _checked(store: ObjectStore, entry: ObjectEntry) -> bytes:
 def _require_same(entry: ObjectEntry, reader: ObjectReader, present: ObjectEntry, store: ObjectStore) -> None:
     """A key names one object for ever: where the target has it, it must be this one. Raises Conflict."""
     if present.size == entry.size:
-        there = open_object(store, entry.key, entry.size)
+        with reading(store, entry.key):
+            there = open_object(store, entry.key, entry.size)
         if there.facts == reader.facts:
             return
     raise Conflict(
@@ -295,22 +328,33 @@ def _put(store: ObjectStore, key: str, data: bytes | pa.Buffer) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ beside the table
-def copy_keys(source: ObjectStore, target: ObjectStore) -> int:
+def copy_keys(source: ObjectStore, target: ObjectStore) -> tuple[int, list[Damaged]]:
     """Copy the API keys that the target lacks; a key that is revoked in either place is revoked in the target.
 
-    Gives how many were written. Idempotent. Raises Unavailable.
+    Gives how many were written, and those that cannot be read, which are not copied: a key that the target has stays as
+    it is there. Idempotent. Raises Unavailable.
     """
-    written = 0
+    written, damaged = 0, list[Damaged]()
     for info in source.list(""):
         data, there = source.get_range(info.key, 0, info.size), target.head(info.key)
-        present = None if there is None else target.get_range(info.key, 0, there.size)
-        if present is None or (_NOT_REVOKED in present and _NOT_REVOKED not in data):
+        try:
+            ours = read_key(info.key, data)
+        except CorruptData as error:
+            damaged.append(Damaged(info.key, error.message))
+            continue
+        theirs = None if there is None else _readable(info.key, target.get_range(info.key, 0, there.size))
+        if theirs is None or (theirs.revoked_us is None and ours.revoked_us is not None):
             target.put(info.key, data)
             written += 1
-    return written
+    return written, damaged
 
 
-_NOT_REVOKED: Final = b'"revoked_us":null'
+def _readable(place: str, data: bytes) -> ApiKey | None:
+    """Read a key; None for one that is damaged, in whose place the source's may be put."""
+    try:
+        return read_key(place, data)
+    except CorruptData:
+        return None
 
 
 def copy_missing(source: ObjectStore, target: ObjectStore) -> int:

@@ -19,8 +19,11 @@ from functools import partial
 from itertools import groupby
 from typing import Final
 
+import pyarrow as pa
+
 from ess_ray.core.chunk import (
     Fault,
+    FooterCache,
     OffsetRange,
     Told,
     check_rows,
@@ -31,6 +34,7 @@ from ess_ray.core.chunk import (
     read_identities,
 )
 from ess_ray.core.errors import CorruptData, NotFound
+from ess_ray.damage import reading
 from ess_ray.doubles import Doubles
 from ess_ray.maintenance import GARBAGE_AGE_US, PREFIX
 from ess_ray.ports import Catalog, ObjectEntry, ObjectInfo, ObjectStore, Snapshot
@@ -195,16 +199,19 @@ class _Check:
         if size != entry.size:
             fault = Fault("size", f"it has {size} bytes, the catalog says {entry.size}")
             return _Look([_problem(fault, entry.key)], None)
+        faults: list[Fault] = []
         try:
-            reader = open_object(self._store, entry.key, entry.size)
-            told = Told(entry.tenant, entry.date, entry.hour, entry.rows, entry.min_us, entry.max_us)
-            faults = list(check_tail(reader, told))
-            if self._doubles is not None:
-                faults += check_rows(reader, told, partial(self._doubles.add, number))
+            with reading(self._store, entry.key):
+                reader = open_object(self._store, entry.key, entry.size)
+                told = Told(entry.tenant, entry.date, entry.hour, entry.rows, entry.min_us, entry.max_us)
+                faults += check_tail(reader, told)
+                if self._doubles is not None:
+                    faults += check_rows(reader, told, partial(self._doubles.add, number))
         except NotFound:
             return _Look([_problem(Fault("missing", "the store has no such object"), entry.key)], None)
         except CorruptData as error:
-            return _Look([_problem(Fault("footer", error.message), entry.key)], None)
+            found = [*faults, Fault("footer", error.message)]
+            return _Look([_problem(fault, entry.key) for fault in found], None)
         faults += self._beyond(reader.facts.ranges)
         return _Look([_problem(fault, entry.key) for fault in faults], reader.facts.ranges)
 
@@ -284,20 +291,32 @@ def _meeting_in_time(group: list[ObjectEntry]) -> Iterator[list[ObjectEntry]]:
 
 
 def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Problem]:
-    """Compare the identities of some objects' rows, as many at a time as can be held."""
+    """Compare the identities of some objects' rows, as many at a time as can be held; without those that have none."""
     parts = parts_for(sum(entry.rows for entry in group))
     counts: dict[tuple[int, int], int] = defaultdict(int)
     examples: dict[tuple[int, int], tuple[str, int, int, int]] = {}
-    try:
-        readers = [open_object(store, entry.key, entry.size) for entry in group]
-        for part in range(parts):
-            tables = {number: read_identities(reader, part, parts) for number, reader in enumerate(readers)}
-            for pair, (count, example) in doubled(tables).items():
-                counts[pair] += count
-                examples.setdefault(pair, example)
-    except (NotFound, CorruptData) as error:
-        yield _problem(Fault("rows", f"it cannot be compared with others: {error.message}"), group[0].key)
-        return
+    unreadable: dict[int, str] = {}
+
+    def identities(number: int, entry: ObjectEntry, part: int) -> pa.Table | None:
+        try:
+            with reading(store, entry.key):
+                return read_identities(open_object(store, entry.key, entry.size, footers), part, parts)
+        except (NotFound, CorruptData) as error:
+            unreadable[number] = error.message
+            return None
+
+    footers = FooterCache()
+    for part in range(parts):
+        tables = {
+            number: table
+            for number, entry in enumerate(group)
+            if number not in unreadable and (table := identities(number, entry, part)) is not None
+        }
+        for pair, (count, example) in doubled(tables).items() if tables else ():
+            counts[pair] += count
+            examples.setdefault(pair, example)
+    for number, why in unreadable.items():
+        yield _problem(Fault("rows", f"it cannot be compared with others: {why}"), group[number].key)
     for (low, high), count in sorted(counts.items()):
         log_id, vnode, offset, row = examples[low, high]
         shown = f"(log {log_id}, virtual node {vnode}, offset {offset}, row {row})"

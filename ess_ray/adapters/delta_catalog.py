@@ -30,11 +30,12 @@ from ess_ray.adapters.catalog_rules import (
     transaction_of,
 )
 from ess_ray.adapters.delta_files import LogFiles
-from ess_ray.adapters.delta_log import TableLog, Transactions
+from ess_ray.adapters.delta_flaws import find_flaws
+from ess_ray.adapters.delta_log import LOG_FOLDER, TableLog, Transactions
 from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.delta_snapshot import DeltaSnapshot, ForeignCommit, read_block, read_commit, statistics_of
 from ess_ray.adapters.s3_location import S3Location
-from ess_ray.core.errors import BadRequest, CorruptData, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.errors import BadRequest, CorruptData, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Advance, ObjectEntry, Removed
 
@@ -60,6 +61,11 @@ _DECORATION: Final = re.compile("\x1b\\[[0-9;]*m|\u21b3")
 """Colours and arrows."""
 
 
+def table_log(at: Path | S3Location) -> TableLog:
+    """Give the files of the log of the table in a directory or a bucket."""
+    return S3Log(at) if isinstance(at, S3Location) else LogFiles(at)
+
+
 class DeltaCatalog:
     """The table of objects in a directory or a bucket, made if it is not there. Safe from many threads and processes.
 
@@ -69,7 +75,7 @@ class DeltaCatalog:
     """
 
     def __init__(self, at: Path | S3Location, on_commit: Callable[[str], None] | None = None) -> None:
-        self._files: TableLog = S3Log(at) if isinstance(at, S3Location) else LogFiles(at)
+        self._files = table_log(at)
         self._on_commit = on_commit or (lambda moment: None)
         self._reader = _Reader(self._files)
         self._removals = _Removals(self._files)
@@ -340,11 +346,27 @@ def _remove(entry: ObjectEntry) -> RemoveAction:
 
 @contextmanager
 def _usable(files: TableLog) -> Iterator[None]:
-    """Turn what deltalake and the operating system refuse into Unavailable, with what they said."""
+    """Turn what deltalake, Arrow and the operating system refuse into Unavailable, with what they said.
+
+    Files of the table's log that are damaged are named, since none of these does.
+    """
     try:
         yield
-    except (DeltaError, OSError) as error:
-        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {_said(error)}") from error
+    except CorruptData as error:
+        if flaws := _flaws(files):
+            raise CorruptData(f"{error.message}: {flaws}") from error
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        said = _flaws(files) or _said(error)
+        raise Unavailable(f"the catalog in {files.address} cannot be used just now: {said}") from error
+
+
+def _flaws(files: TableLog) -> str:
+    try:
+        flaws = [f"{LOG_FOLDER}/{flaw.name}: {flaw.found}" for flaw in find_flaws(files)]
+    except (EssError, OSError):  # the place itself is away: what failed before tells so
+        return ""
+    return f"{'; '.join(flaws)} (`ess verify` says what to do)" if flaws else ""
 
 
 def _said(error: BaseException) -> str:

@@ -109,9 +109,9 @@ class LogFiles(TableLog):
         sync_folder(self.folder)
 
     def _names(self) -> Iterable[str]:
-        return os.listdir(self.folder)
+        return os.listdir(self.folder) if self.folder.is_dir() else ()
 
-    def _read_file(self, name: str) -> bytes | pa.Buffer | None:
+    def read_file(self, name: str) -> bytes | pa.Buffer | None:
         path = self.folder / name
         try:
             # Checkpoints are mapped: of their columns only two are read.

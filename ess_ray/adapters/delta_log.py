@@ -95,7 +95,7 @@ class TableLog(ABC):
         """List the files of the log."""
 
     @abstractmethod
-    def _read_file(self, name: str) -> bytes | pa.Buffer | None:
+    def read_file(self, name: str) -> bytes | pa.Buffer | None:
         """Read a file of the log whole; None when it is not there."""
 
     def versions(self) -> list[int]:
@@ -105,14 +105,14 @@ class TableLog(ABC):
 
     def checkpoint_version(self) -> int:
         """Tell the version of the newest checkpoint, -1 without one. Commits below it may be gone."""
-        pointer = self._read_file(POINTER)
+        pointer = self.read_file(POINTER)
         if pointer is None:
             return -1
         try:
             return int(json.loads(bytes(pointer))["version"])
         except (ValueError, KeyError, TypeError):
             # The pointer is only a hint, for whoever wrote it: the names tell the same.
-            return max(self._checkpoints(), default=-1)
+            return max(self.checkpoints(), default=-1)
 
     def partition_columns(self) -> list[str]:
         """Tell what the table is partitioned by. Raises DeltaError when its log cannot be read.
@@ -148,7 +148,7 @@ class TableLog(ABC):
         if 0 <= start <= version and (found := self._transactions_since(start, version)) is not None:
             return found
         # The pointer is only a hint, and may tell of a newer checkpoint, or be lost.
-        start = max((at for at in self._checkpoints() if at <= version), default=-1)
+        start = max((at for at in self.checkpoints() if at <= version), default=-1)
         found = self._transactions_since(start, version)
         if found is None:
             raise CorruptData(
@@ -171,7 +171,7 @@ class TableLog(ABC):
 
     def _actions_of_checkpoint(self, version: int, kind: str, first: str, *others: str) -> list[dict[str, Any]] | None:
         """Read fields of the actions of a kind, of which `first` is never null; None without that checkpoint."""
-        data = self._read_file(checkpoint_name(version))
+        data = self.read_file(checkpoint_name(version))
         if data is None:
             return None
         with pq.ParquetFile(pa.BufferReader(data)) as checkpoint:
@@ -179,6 +179,7 @@ class TableLog(ABC):
         found: list[dict[str, Any]] = column.filter(pc.is_valid(pc.struct_field(column, first))).to_pylist()
         return found
 
-    def _checkpoints(self) -> list[int]:
+    def checkpoints(self) -> list[int]:
+        """List the versions of the checkpoints that are there."""
         found = (_CHECKPOINT.fullmatch(name) for name in self._names())
         return [int(match[1]) for match in found if match is not None]

@@ -49,7 +49,7 @@ class S3Log(TableLog):
         self._store.create(self._key(commit_name(0)), first)
 
     def read(self, version: int) -> bytes | None:
-        return self._read_file(commit_name(version))
+        return self.read_file(commit_name(version))
 
     def read_dated(self, versions: Sequence[int]) -> Iterable[tuple[int, bytes, int]]:
         if not versions:
@@ -78,7 +78,7 @@ class S3Log(TableLog):
         folder = self._key("")
         return [info.key.removeprefix(folder) for info in self._store.list(folder)]
 
-    def _read_file(self, name: str) -> bytes | None:
+    def read_file(self, name: str) -> bytes | None:
         answer = self._get(name)
         return None if answer is None else answer[0]
 

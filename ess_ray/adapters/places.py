@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from ess_ray.adapters.delta_catalog import DeltaCatalog
+from ess_ray.adapters.delta_catalog import DeltaCatalog, table_log
+from ess_ray.adapters.delta_log import TableLog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.ports import ObjectStore
@@ -42,6 +43,15 @@ class Places:
     def catalog(self) -> DeltaCatalog:
         """Open the table, or make it. Raises Unavailable."""
         return DeltaCatalog(self._at(EVENTS))
+
+    def table_log(self) -> TableLog:
+        """Give the files of the table's log, whether or not there is a table."""
+        return table_log(self._at(EVENTS))
+
+    @property
+    def address(self) -> str:
+        """Where all of it lies, for messages."""
+        return str(self.data_dir) if self.bucket is None else self.bucket.url
 
     def _at(self, folder: str) -> Path | S3Location:
         if self.bucket is None:

@@ -366,21 +366,23 @@ class LogReader:
             self._db.close()
 
 
-def look_at(path: Path) -> tuple[str, list[VnodeState]] | None:
+def look_at(path: Path, *, whole: bool = False) -> tuple[str, list[VnodeState]] | None:
     """Read a log's id and where its virtual nodes stand, beside an owner or without one; None when there is no log.
 
-    Raises Unavailable, CorruptData.
+    `whole`: read all of it, to see whether it is in order. Raises Unavailable, CorruptData.
     """
     if not path.exists():
         return None
     with told(path):
-        db = _connect(path)
+        # Read only: the last connection that may write would move the write-ahead log's pages and delete it.
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
         try:
-            db.execute("PRAGMA query_only=ON")
             (application,) = db.execute("PRAGMA application_id").fetchone()
             if application != APPLICATION_ID:
                 raise CorruptData(f"{path} is not an event log of ess_ray: restore the file, or move it away")
             db.execute("BEGIN")  # id and states of one moment
+            if whole and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise CorruptData(f"the event log {path} is damaged ({found}): restore the file, or move it away")
             (log_id,) = db.execute("SELECT log_id FROM log").fetchone()
             rows = db.execute("SELECT start, trimmed, next, bytes FROM vnodes ORDER BY vnode").fetchall()
             db.execute("ROLLBACK")

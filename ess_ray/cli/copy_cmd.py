@@ -5,10 +5,12 @@ May live here: the command, and that the source stands still. May not: how a tab
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,9 +18,11 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LOG, Places, places_of
 from ess_ray.adapters.sqlite_file import LogFile, look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings
-from ess_ray.cli.output import print_json, progress
-from ess_ray.core.errors import BadRequest, Conflict, NotFound
-from ess_ray.transfer import copy_keys, copy_missing, copy_table
+from ess_ray.cli.output import print_json, progress, tell
+from ess_ray.core.errors import BadRequest, Conflict, CorruptData, NotFound
+from ess_ray.damage import MAX_NAMED
+from ess_ray.mend import look
+from ess_ray.transfer import Copied, copy_keys, copy_missing, copy_table
 
 
 @click.command()
@@ -30,6 +34,7 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
 
     Stop the system first (`ess down` stores everything). It may be interrupted and run again: each event is copied
     once. API keys and dead letters go with it. Then `ess up` with the same settings carries on in the bucket.
+    Exit code 1 when something could not be copied: it is named, and the next run copies it once it is restored.
     """
     target = places_of(chosen.settings)
     if target.bucket is None:
@@ -37,11 +42,12 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
             "say where to copy to: set ESS_STORE__BUCKET (and ESS_STORE__ENDPOINT, ...) or ess.yaml's store"
         )
     source = Places(target.data_dir)
+    _require_whole(source)
     if not (source.data_dir / EVENTS / "_delta_log").is_dir():
         raise NotFound(f"there is no table in {source.data_dir}: say where with --data-dir")
     catalog = source.catalog()
     with _still(source.data_dir / LOG, catalog, ahead), progress("copying", None) as bar:
-        keys = copy_keys(source.store(KEYS), target.store(KEYS))
+        keys, damaged_keys = copy_keys(source.store(KEYS), target.store(KEYS))
         letters = copy_missing(source.store(DEAD_LETTERS), target.store(DEAD_LETTERS))
         done = copy_table(
             catalog,
@@ -52,15 +58,39 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
             lambda at, total: bar(at, f"{at:,} objects", total),
         )
     done.side_objects = keys + letters
+    done.failed += damaged_keys
     told = {**asdict(done), "keys": keys, "dead_letters": letters, "target": f"{target.bucket.url}/{EVENTS}"}
     if as_json:
         print_json(told)
-        return
+    else:
+        _print(done, told)
+    if done.failed:
+        sys.exit(1)
+
+
+def _print(done: Copied, told: Mapping[str, Any]) -> None:
     click.echo(
         f"{done.objects:,} objects copied ({done.rows:,} events, {done.bytes:,} bytes), {done.there:,} were there, "
-        f"{keys:,} keys, {letters:,} dead letters: {told['target']}"
+        f"{told['keys']:,} keys, {told['dead_letters']:,} dead letters: {told['target']}"
     )
-    click.echo("`ess verify` checks them there; `ess up` with these settings carries on")
+    if done.mended:
+        tell(f"{done.mended:,} objects were damaged there and were put again")
+    if not done.failed:
+        click.echo("`ess verify` checks them there; `ess up` with these settings carries on")
+        return
+    for damaged in done.failed[:MAX_NAMED]:
+        tell(click.style(f"not copied: {damaged}", fg="red"))
+    tell(
+        f"{len(done.failed):,} objects could not be copied, all others were: `ess verify` names them and says what to "
+        "do; then copy again"
+    )
+
+
+def _require_whole(source: Places) -> None:
+    """Refuse to copy what would be taken for less than it is. Raises CorruptData, naming the files and what to do."""
+    broken = [one for one in look(source, source.data_dir / LOG) if not one.works]
+    if broken:
+        raise CorruptData("\n".join(map(str, broken)))
 
 
 def _name(data_dir: Path) -> str:

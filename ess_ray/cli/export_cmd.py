@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,8 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.options import with_target
 from ess_ray.cli.output import end_without_reader, progress, tell, write
 from ess_ray.cli.question import Asked, pointed_out, with_question
+from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.search.export import LEFT_OUT
 
 FORMATS: Final = ("ndjson", "csv", "parquet")
 STDOUT: Final = "-"
@@ -53,6 +55,7 @@ def export(target: Target, asked: Asked, /, *, file_format: str | None, output: 
         path = f"/search/v1/queries/{created['id']}"
         client.call("DELETE", path)  # an export asks afresh: its own answer is not wanted
         with (
+            _with_reasons(client, path),
             progress("exporting", None, enabled=not (output == STDOUT and sys.stdout.isatty())) as bar,
             client.download(f"{path}/export", params={"format": chosen}) as body,
         ):
@@ -64,6 +67,21 @@ def export(target: Target, asked: Asked, /, *, file_format: str | None, output: 
                     rows += data.count(b"\n") if chosen == "ndjson" else 0
                     bar(size, f"{size:,} bytes" + (f", {rows:,} events" if rows else ""))
     tell(f"{size:,} bytes" + (f", {rows:,} events" if chosen == "ndjson" else "") + f" to {output}")
+
+
+@contextmanager
+def _with_reasons(client: Client, path: str) -> Iterator[None]:
+    """Tell why an export was broken off, where the server knows: a body has no place for that."""
+    try:
+        yield
+    except Unavailable as error:
+        reasons: list[str] = []
+        with suppress(EssError):  # then there is nothing to add to what was raised
+            told = client.call("GET", path, params={"limit": 1})["incomplete"]
+            reasons = [reason for reason in told if reason.startswith(LEFT_OUT)]
+        if not reasons:
+            raise
+        raise Unavailable("; ".join([error.message, *reasons])) from error
 
 
 def _format_of(output: str) -> str:

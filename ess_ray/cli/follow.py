@@ -87,7 +87,7 @@ def end(page: Mapping[str, Any]) -> None:
 def _missing(page: Mapping[str, Any]) -> list[str]:
     reasons = [str(reason) for reason in page.get("incomplete", ())]
     state = page.get("state", "done")  # what is answered at once has no state
-    if state == "truncated":
+    if state == "truncated" and not reasons:
         reasons.append("the stored answer reached its cap: narrow the query or the time range")
     elif state != "done" and not reasons:
         reasons.append(f"the query {state}")

@@ -5,6 +5,7 @@ May live here: these commands. May not: what a key is (`ess_ray.keys`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.text import Text
 from ess_ray.adapters.places import KEYS, places_of
 from ess_ray.cli.options import Chosen, Group, json_option, with_settings
 from ess_ray.cli.output import print_json, tell
+from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
 from ess_ray.keys import SCOPES, ApiKey, KeyBook, Scope
 
@@ -53,10 +55,16 @@ def create(chosen: Chosen, tenant: str, scopes: tuple[Scope, ...], name: str, as
 @with_settings
 def list_keys(chosen: Chosen, as_json: bool) -> None:
     """List all keys, revoked ones too; secrets are not stored."""
-    found = _book(chosen).list()
+    book = _book(chosen).look()
     if as_json:
-        print_json([_told(key) for key in found])
-        return
+        print_json([_told(key) for key in book.keys])
+    else:
+        _print(book.keys)
+    if book.damaged:
+        raise CorruptData("; ".join(book.damaged))
+
+
+def _print(found: Sequence[ApiKey]) -> None:
     table = Table("id", "tenant", "scopes", "name", "created", "revoked", box=None, pad_edge=False)
     for key in found:
         revoked = "" if key.revoked_us is None else format_timestamp(key.revoked_us)

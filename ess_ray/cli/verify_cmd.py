@@ -22,11 +22,13 @@ from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, LOG, places_of
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress, tell
-from ess_ray.core.errors import NotFound
+from ess_ray.core.errors import CorruptData, NotFound, Unavailable
 from ess_ray.core.event import check_tenant
 from ess_ray.language import parse_time_us
+from ess_ray.mend import Broken, look
+from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.settings import Settings
-from ess_ray.verify import LogState, Report, verify
+from ess_ray.verify import LogState, Problem, Report, verify
 
 SHOWN = 50
 """Problems printed for people; `--json` has all."""
@@ -50,23 +52,41 @@ def verify_cmd(chosen: Chosen, *, deep: bool, tenant: str | None, since: str | N
     places = places_of(settings)
     if places.bucket is None and not (places.data_dir / EVENTS).is_dir():
         raise NotFound(f"there is no table in {places.data_dir}: say where with --data-dir, or name a bucket")
-    with progress("verifying", None) as bar:
-        report = verify(
-            places.catalog(),
-            places.store(EVENTS),
-            read_log=_log_of(settings),
-            dead_letters=places.store(DEAD_LETTERS),
-            deep=deep,
-            tenant=tenant,
-            since_us=None if since is None else _moment(since),
-            on_progress=lambda done, total: bar(done, f"{done:,} objects", total),
-        )
+    since_us = None if since is None else _moment(since)
+    broken = look(places, None if settings.log.brokers else settings.data_dir / LOG)
+    broken += _broken_run_file(settings)
+    try:
+        with progress("verifying", None) as bar:
+            report = verify(
+                places.catalog(),
+                places.store(EVENTS),
+                # A damaged log is not opened a second time: SQLite would forget how much of it was committed.
+                read_log=_log_of(settings) if all(one.works for one in broken) else lambda: None,
+                dead_letters=places.store(DEAD_LETTERS),
+                deep=deep,
+                tenant=tenant,
+                since_us=since_us,
+                on_progress=lambda done, total: bar(done, f"{done:,} objects", total),
+            )
+    except (CorruptData, Unavailable):
+        if all(one.works for one in broken):
+            raise
+        report = Report(-1, deep)  # nothing can be said of the objects
+    report.problems[:0] = [Problem("file", one.file, one.found, one.advice) for one in broken]
     if as_json:
         _print_json(report)
     else:
         _print(report)
     if report.problems:
         sys.exit(1)
+
+
+def _broken_run_file(settings: Settings) -> list[Broken]:
+    try:
+        read_run_file(settings.data_dir)
+    except CorruptData as error:
+        return [Broken(str(settings.data_dir / RUN_FILE), "it cannot be read", error.message, works=True)]
+    return []
 
 
 def _moment(text: str) -> int | None:

@@ -8,16 +8,22 @@ answer's).
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.chunk import ObjectReader, StoredRequest, open_object
+from ess_ray.core.errors import CorruptData, NotFound
+from ess_ray.damage import Damaged, named, reading
 from ess_ray.ports import ObjectEntry, ObjectStore
 from ess_ray.record import RequestKey
+
+_log = logging.getLogger(__name__)
 
 WINDOW_US: Final = 3_600 * 1_000_000
 """Repeats are known for an hour of observed time: longer than any client's retry, short enough for memory."""
@@ -25,12 +31,24 @@ CLOCK_SLACK_US: Final = 600 * 1_000_000
 """How far a store's clock may be from ours when choosing the objects to rebuild from."""
 MAX_ENTRIES: Final = 5_000_000
 """Entries a process keeps: about 1 GB; beyond, the oldest are forgotten first."""
+READ_ATTEMPTS: Final = 3
+"""Tries an object gets before a memory does without it: what is missing stays so until the next take-over."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPart:
+    """A stored object that a memory could not be rebuilt from; from `until_us` on (epoch) nothing of it matters."""
+
+    damaged: Damaged
+    until_us: int
 
 
 class RepeatMemory:
     """Keys and event ids seen by one virtual node within the window, oldest first."""
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self.missing: tuple[MissingPart, ...] = ()
+        """What it should know and does not: a repeat of what these objects hold may be stored twice."""
         self._keys: OrderedDict[tuple[str, str], dict[tuple[str, int, int], int]] = OrderedDict()
         self._ids: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._max_entries = max_entries
@@ -116,21 +134,47 @@ def rebuild(
 ) -> dict[int, RepeatMemory]:
     """Read from the objects of the last hour what these virtual nodes stored: the memory at take-over.
 
-    `max_entries` is of each. Raises NotFound or CorruptData when an object cannot be read: a writer must not start
-    with half a memory.
+    `max_entries` is of each. An object that cannot be read leaves its part empty in every memory (whose it was, nobody
+    can tell) and is told by `missing`. Raises Unavailable when the store itself does not answer: a writer must not
+    start with half a memory because of a moment's outage.
     """
     memories = {vnode: RepeatMemory(max_entries) for vnode in vnodes}
+    missing: list[MissingPart] = []
     for entry in entries:
-        if entry.modified_us < now_us - WINDOW_US - CLOCK_SLACK_US:
+        until_us = entry.modified_us + WINDOW_US + CLOCK_SLACK_US
+        if until_us < now_us:
             continue
-        reader = open_object(store, entry.key, entry.size)
-        held = {part.vnode for part in reader.facts.ranges if part.log_id == log_id} & memories.keys()
-        for vnode in held:
-            mine = [r for r in reader.facts.requests if r.vnode == vnode and r.log_id == log_id]
-            memories[vnode].restore_requests(mine, entry.tenant)
-        if held and reader.facts.ids:
-            _restore_ids(reader, entry.tenant, log_id, {vnode: memories[vnode] for vnode in held})
+        damaged = _restore(store, entry, log_id, memories)
+        if damaged is not None:
+            missing.append(MissingPart(damaged, until_us))
+    for memory in memories.values():
+        memory.missing = tuple(missing)
+    if missing and memories:
+        lost = named([str(part.damaged) for part in missing])
+        _log.error("repeats of what these objects of the last hour hold may be stored twice: %s", lost)
     return memories
+
+
+def _restore(store: ObjectStore, entry: ObjectEntry, log_id: str, memories: dict[int, RepeatMemory]) -> Damaged | None:
+    """Remember what an object holds of the memories' virtual nodes; what was read of a damaged one stays."""
+    damaged = None
+    for _ in range(READ_ATTEMPTS):
+        try:
+            with reading(store, entry.key):
+                _restore_object(open_object(store, entry.key, entry.size), entry.tenant, log_id, memories)
+            return None
+        except (NotFound, CorruptData) as error:
+            damaged = Damaged(entry.key, error.message)
+    return damaged
+
+
+def _restore_object(reader: ObjectReader, tenant: str, log_id: str, memories: dict[int, RepeatMemory]) -> None:
+    held = {part.vnode for part in reader.facts.ranges if part.log_id == log_id} & memories.keys()
+    for vnode in held:
+        mine = [r for r in reader.facts.requests if r.vnode == vnode and r.log_id == log_id]
+        memories[vnode].restore_requests(mine, tenant)
+    if held and reader.facts.ids:
+        _restore_ids(reader, tenant, log_id, {vnode: memories[vnode] for vnode in held})
 
 
 def _restore_ids(reader: ObjectReader, tenant: str, log_id: str, memories: dict[int, RepeatMemory]) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from ess_ray.core.chunk import StoredRequest
 from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, UnknownOutcome
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
-from ess_ray.ingest.repeats import MAX_ENTRIES, RepeatMemory, rebuild
+from ess_ray.ingest.repeats import MAX_ENTRIES, MissingPart, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
 from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
@@ -261,6 +261,13 @@ class VnodeWriter:
     def freeze(self, tenant: str, *, since: Mapping[int, int] | None = None) -> Frozen:
         """Picture what is buffered for a search (see `buffer.filter_frozen`)."""
         return freeze(self._nodes, tenant, since)
+
+    @property
+    def missing_repeats(self) -> list[MissingPart]:
+        """Give the damaged objects that an owned virtual node's memory of repeats lacks, for as long as it matters."""
+        now_us = self._clock_us()
+        parts = {part.damaged.key: part for node in self._nodes.values() for part in node.memory.missing}
+        return [part for part in parts.values() if part.until_us >= now_us]
 
     def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
         """Give the body hash that this Idempotency-Key came with before, if this writer knows it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
@@ -45,18 +45,24 @@ COUNTS: Final = {
 """What a run tells, and the metric that it is."""
 
 
-def compact_now(system: System, eager: bool, before_us: int | None = None, backlog_bytes: int = 0) -> dict[str, Any]:
+def compact_now(
+    system: System,
+    eager: bool,
+    before_us: int | None = None,
+    known: Collection[str] = (),
+    backlog_bytes: int = 0,
+) -> dict[str, Any]:
     """Apply retention, then merge small objects. Idempotent; safe beside writers, searches and other compactions.
 
-    `backlog_bytes`: in the log and not stored yet, for which merges leave room on the disk. Gives JSON: what
-    `Compacted` and `Expired` tell, and `before_us`, up to which rows counted. Raises Unavailable, UnknownOutcome,
-    OSError.
+    `known`: keys of objects that were damaged when it was looked last. `backlog_bytes`: in the log and not stored yet,
+    for which merges leave room on the disk. Gives JSON: what `Compacted` and `Expired` tell, and `before_us`, up to
+    which rows counted. Raises Unavailable, UnknownOutcome, OSError.
     """
     catalog, store = system.catalog(), system.store()
     before_us = store.now_us() if before_us is None else before_us
     expired = expire(catalog, store, system.compaction)
     room = partial(system.room_to_merge, backlog_bytes)
-    done = asdict(compact(catalog, store, system.compaction, eager, before_us, room=room))
+    done = asdict(compact(catalog, store, system.compaction, eager, before_us, room=room, known=known))
     skipped = [{"partition": where, "reason": reason} for where, reason in done.pop("skipped")]
     return {
         **done,
@@ -68,15 +74,16 @@ def compact_now(system: System, eager: bool, before_us: int | None = None, backl
     }
 
 
-def maintain(system: System, backlog_bytes: int = 0) -> dict[str, Any]:
+def maintain(system: System, known: Collection[str] = (), backlog_bytes: int = 0) -> dict[str, Any]:
     """Apply retention and compact, delete garbage, write a checkpoint if one is due. Idempotent; safe beside all."""
     catalog, store = system.catalog(), system.store()
-    compacted = compact_now(system, eager=False, backlog_bytes=backlog_bytes)
+    compacted = compact_now(system, eager=False, known=known, backlog_bytes=backlog_bytes)
     collected = collect_garbage(catalog, store, pressed=system.is_disk_low() or is_over(store, system.compaction))
     return {
         **compacted,
         "deleted_objects": collected.objects,
         "deleted_bytes": collected.bytes,
+        "not_deleted": collected.failed,
         "checkpoint_version": catalog.checkpoint(),
     }
 
@@ -95,7 +102,7 @@ async def _run(task: Any, what: str, timeout_s: float, *args: Any) -> dict[str, 
 
 
 class Maintenance:
-    """Runs `maintain` for ever; `last` tells what came of the last run."""
+    """Runs `maintain` for ever; `last` tells what came of the last run, `damaged` what the last compaction found."""
 
     def __init__(
         self, system: System, log: EventLog, interval_s: float = INTERVAL_S, tally: m.Tally | None = None
@@ -105,6 +112,8 @@ class Maintenance:
         # One at a time: of two compactions of one hour, one would have worked for nothing.
         self._one_at_a_time = asyncio.Lock()
         self.last: dict[str, Any] = {}
+        self.damaged: dict[str, str] = {}
+        """Why each of these objects cannot be read, by its key."""
 
     async def run(self) -> None:
         """Maintain, wait, again; at once while there is more to merge. What fails is told and tried again."""
@@ -113,8 +122,8 @@ class Maintenance:
             started_s = time.monotonic()
             try:
                 async with self._one_at_a_time:
-                    backlog_bytes = await self._backlog_bytes()
-                    done = await _run(task, "the maintenance task", TIMEOUT_S, self._system, backlog_bytes)
+                    what = (self._system, tuple(self.damaged), await self._backlog_bytes())
+                    done = await _run(task, "the maintenance task", TIMEOUT_S, *what)
                 self.last = dict(done)
                 self._count(self.last, time.monotonic() - started_s)
             except (EssError, OSError, ray.exceptions.RayError) as error:
@@ -129,8 +138,7 @@ class Maintenance:
         task = _task(compact_now)
         async with self._one_at_a_time:
             started_s = time.monotonic()
-            backlog_bytes = await self._backlog_bytes()
-            what = (self._system, True, before_us, backlog_bytes)
+            what = (self._system, True, before_us, tuple(self.damaged), await self._backlog_bytes())
             done = await _run(task, "the compaction task", COMPACT_TIMEOUT_S, *what)
             self._count(done, time.monotonic() - started_s)
             return done
@@ -139,6 +147,7 @@ class Maintenance:
         return await self._log.backlog_bytes() if isinstance(self._log, RemoteLog) else 0
 
     def _count(self, done: dict[str, Any], seconds: float) -> None:
+        self.damaged = {one["key"]: one["reason"] for one in done["damaged"]}
         self._tally.count(m.MAINTENANCE_RUNS, 1, "done")
         self._tally.observe(m.MAINTENANCE_SECONDS, seconds)
         for name, metric in COUNTS.items():

@@ -23,6 +23,7 @@ from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import BadRequest, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.query import Query
+from ess_ray.damage import MAX_NAMED
 from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.intake.foreign import decode_any
@@ -293,10 +294,21 @@ class PersistActor:
         return self._writer.known_body(vnode, tenant, key)
 
     async def ping(self) -> dict[str, Any]:
-        """Tell how this actor is: `failure` (a loop died), `trouble` (being retried), positions and counts."""
+        """Tell how this actor is: `failure` (a loop died), `trouble` (being retried), positions and counts.
+
+        `missing_repeats`: how many damaged objects its memory of repeats lacks, and the first of them.
+        """
+        missing = self._writer.missing_repeats
         return {
             "failure": self._failure,
             "trouble": sorted(self._trouble.values()),
+            "missing_repeats": {
+                "objects": len(missing),
+                "named": [
+                    {"key": part.damaged.key, "reason": str(part.damaged), "until_us": part.until_us}
+                    for part in missing[:MAX_NAMED]
+                ],
+            },
             "positions": self._writer.positions,
             "ends": dict(self._writer.ends),
             "buffered_bytes": self._writer.buffered_bytes,

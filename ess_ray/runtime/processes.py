@@ -8,6 +8,7 @@ that touches events.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
@@ -19,6 +20,8 @@ from typing import Any, Final
 import psutil
 
 from ess_ray.core.errors import CorruptData
+
+_log = logging.getLogger(__name__)
 
 RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "system.log"
@@ -64,10 +67,11 @@ class RunFile:
 def read_run_file(data_dir: Path) -> RunFile | None:
     """Give what runs (or ran, if it was killed) on a data directory; None when nothing was left running.
 
-    What it does not know, a newer version wrote. Raises CorruptData, also for a file that somebody else put there.
+    What it does not know, a newer version wrote. A file that a power cut left cut or empty is of before this boot, and
+    so is what it told of. Raises CorruptData, also for a file that somebody else put there.
     """
     file = data_dir / RUN_FILE
-    advice = "end what runs there with `ps` and `kill`, and remove the file"
+    advice = f"end what `ps -eo pid,sid,args | grep deployments.main` shows of it, if anything, then `rm {file}`"
     try:
         with file.open(encoding="utf-8") as opened:
             planted = os.fstat(opened.fileno()).st_uid != data_dir.stat().st_uid
@@ -79,6 +83,11 @@ def read_run_file(data_dir: Path) -> RunFile | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
+        if file.is_file() and file.stat().st_mtime < psutil.boot_time() - _CLOCK_SLACK_S:
+            _log.warning(
+                "%s cannot be read (%s); it is of before this boot, so nothing of it runs any more", file, error
+            )
+            return None
         raise CorruptData(f"{file} does not tell what runs there ({error}); {advice}") from error
     if planted:
         raise CorruptData(f"{file} is not of the owner of its folder, and so not believed; {advice}")

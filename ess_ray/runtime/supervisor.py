@@ -17,7 +17,9 @@ from typing import Any, Final
 import ray
 
 from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.core.event import format_timestamp
 from ess_ray.core.ring import place
+from ess_ray.damage import MAX_NAMED, Damaged
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
@@ -54,6 +56,8 @@ POOL_SETTINGS: Final = (
     "foreign_tenant",
 )
 """What of a System the pool reads: when a deployment changes it, the pool is made anew."""
+UNREADABLE: Final = "searches that meet it call themselves incomplete and name it; `ess verify` says what to do"
+MISSING_REPEATS: Final = "what it held is missing in the memory of repeats, so that a repeat may be stored twice until"
 REPORT_DEATH_S: Final = 60.0
 """How long a death stays in the status after the replacement works: long enough for a person or a probe to see."""
 
@@ -216,6 +220,22 @@ class Supervisor:
                 f"virtual node {v}: offsets {a} to {b} were lost by the log" for v, a, b in slot.last.get("gaps", [])
             ]
         return problems
+
+    async def warnings(self) -> list[str]:
+        """Name what is wrong and stands in nobody's way: damaged objects, and what follows from each."""
+        warnings = {key: f"{Damaged(key, reason)}: {UNREADABLE}" for key, reason in self._maintenance.damaged.items()}
+        more = 0
+        for slot in self._slots:
+            missing = slot.last.get("missing_repeats", {"objects": 0, "named": ()})
+            more = max(more, missing["objects"] - len(missing["named"]))
+            for part in missing["named"]:
+                until = format_timestamp(part["until_us"])
+                warnings[part["key"]] = f"{part['reason']}: {UNREADABLE}; {MISSING_REPEATS} {until}"
+        told = list(warnings.values())
+        if len(told) > MAX_NAMED or more:
+            hidden = max(len(told) - MAX_NAMED, 0) + more
+            told = [*told[:MAX_NAMED], f"{hidden:,} more objects cannot be read: `ess verify` names all"]
+        return told
 
     async def status(self) -> dict[str, Any]:
         """Give the pool's figures: per actor its virtual nodes, positions, buffers and counts; recent deaths."""

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray import telemetry
-from ess_ray.core.errors import BadRequest, Unavailable
+from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.core.merge import EMPTY, OrderedMerge, sort_rows
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import Ints, ResultStore
@@ -50,6 +50,10 @@ ALL_ROWS: Final = 2**62
 """A limit that no answer reaches."""
 ID_BYTES: Final = 16
 """Of the hash that an id is remembered by: two of a billion ids are alike with a chance of 1 in 10^20."""
+LEFT_OUT: Final = "an export of it was broken off"
+"""How the reason begins that an export leaves in its query's answer."""
+MAX_LEFT_OUT: Final = 20
+"""Objects that cannot be read, without which an export goes on to its end: more of them are a store that is away."""
 
 
 class Exporter:
@@ -79,7 +83,7 @@ class Exporter:
             raise BadRequest("only the events of a search can be exported, and this is the id of something else")
         question = decode_question(text)
         lane = self._searcher.lane(question.executor)
-        parts = (self._searcher, lane, self._meter, self._limits)
+        parts = (self._searcher, self._results, lane, self._meter, self._limits)
         export = Export(*parts, tenant, query_id, question.query, self._places.take(tenant))
         try:
             await export.start()
@@ -95,6 +99,7 @@ class Export:
     def __init__(
         self,
         searcher: Searcher,
+        results: ResultStore,
         lane: Lane,
         meter: SearchMeter,
         limits: SliceLimits,
@@ -103,7 +108,7 @@ class Export:
         query: Query,
         ended: Callable[[], None],
     ) -> None:
-        self._searcher, self._lane, self._meter = searcher, lane, meter
+        self._searcher, self._results, self._lane, self._meter = searcher, results, lane, meter
         self._tenant, self.query_id, self._ended = tenant, query_id, ended
         self._rest: Query | None = query
         self._order = query.order
@@ -114,6 +119,8 @@ class Export:
         """Handed out so far."""
         self.whole = False
         """Whether those were all."""
+        self.left_out: dict[str, str] = {}
+        """Why an object could not be read, by its key: everything else is handed out before that is told."""
 
     async def start(self) -> None:
         """Make the cut. Raises Unavailable, naming what it does not cover."""
@@ -129,7 +136,8 @@ class Export:
     async def tables(self) -> AsyncGenerator[pa.Table, None]:
         """Give the answer's rows in its order, piece by piece. Closing it ends what is scanned ahead.
 
-        Raises Unavailable, in the midst of it, for an object that cannot be read.
+        Raises Unavailable after the last piece when objects could not be read, named by `left_out`; in the midst of it
+        when these are more than MAX_LEFT_OUT.
         """
         ahead = self._prepare()
         try:
@@ -139,6 +147,8 @@ class Export:
                     piece = rows.slice(at, PIECE_ROWS)
                     self.rows += len(piece)
                     yield piece
+            if self.left_out:
+                raise self._unreadable()
             self.whole = True
             _log.info(
                 "export of %d rows in %.3f s",
@@ -150,6 +160,18 @@ class Export:
             ahead.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # so that nobody complains
             ahead.cancel()
             await asyncio.wait([ahead])
+
+    def _unreadable(self) -> Unavailable:
+        return Unavailable("; ".join(f"object {key} cannot be read: {why}" for key, why in self.left_out.items()))
+
+    async def tell_left_out(self) -> None:
+        """Tell what was left out in the answer's state: a body that is broken off has no place for reasons."""
+        reason = f"{LEFT_OUT}: {self._unreadable().message}"
+        with contextlib.suppress(NotFound):  # expired meanwhile: nobody can ask for it
+            state = await self._results.state(self._tenant, self.query_id)
+            if self.left_out and state.state != "running":  # else who runs it would write over it
+                told = tuple(dict.fromkeys((*state.incomplete, reason)))
+                await self._results.update(self._tenant, self.query_id, replace(state, complete=False, incomplete=told))
 
     def _prepare(self) -> asyncio.Task[pa.Table | None]:
         with telemetry.context(query_id=self.query_id, tenant=self._tenant):
@@ -190,8 +212,9 @@ class Export:
         async with contextlib.aclosing(self._searcher.course.results_of(plan, tasks, self._lane)) as results:
             async for index, result in results:
                 self._meter.scanned(len(tasks.finish(index).entries), result)
-                if result.failed:
-                    raise Unavailable("; ".join(f"object {key} cannot be read: {why}" for key, why in result.failed))
+                self.left_out |= result.failed
+                if len(self.left_out) > MAX_LEFT_OUT:
+                    raise self._unreadable()
                 await asyncio.to_thread(merge.add, result.rows)
                 tasks.tighten(merge.bound_us)
         rows = await asyncio.to_thread(merge.release, None)

@@ -34,6 +34,10 @@ _log = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[str]]
 """Does a search; gives the state that it ends with."""
 CANCELLED: Final = "the search was cancelled"
+TRUNCATED: Final = (
+    "the answer is larger than what is kept of one: it ends at its last row here; narrow the query or its time, or "
+    "export it, which has no such limit"
+)
 SHUT_DOWN: Final = "the search replica that ran this query was shut down: what it found is here, run it again"
 
 
@@ -203,6 +207,7 @@ class Searcher:
                 fits = await self._emit(search, merge, tasks)
         finally:
             await results.aclose()
+        search.incomplete += [] if fits else [TRUNCATED]
         return "done" if fits else "truncated"
 
     async def _emit(self, search: Search, merge: OrderedMerge, tasks: Tasks) -> bool:
@@ -230,7 +235,9 @@ def _log_end(search: Search, state: str, seconds: float) -> None:
     Slow ones are no warnings: how long a scan may take, only who asked can say.
     """
     told = search.progress
-    told_all = state in ("done", "truncated", "cancelled") and (state == "cancelled" or not search.incomplete)
+    # That a client cancelled, or asked for more than is kept, is nothing to warn of.
+    reasons = [reason for reason in search.incomplete if reason != TRUNCATED]
+    told_all = state == "cancelled" or (state in ("done", "truncated") and not reasons)
     _log.log(
         logging.INFO if told_all else logging.WARNING,
         "search %s in %.3f s: %d of %d objects, %d rows%s",
@@ -239,7 +246,7 @@ def _log_end(search: Search, state: str, seconds: float) -> None:
         told.objects_done,
         told.objects_total,
         told.rows_matched,
-        "" if told_all else f"; incomplete: {search.incomplete[0] if search.incomplete else state}",
+        "" if told_all else f"; incomplete: {reasons[0] if reasons else state}",
         extra={
             "query_id": search.query_id,
             "tenant": search.tenant,

@@ -26,6 +26,7 @@ from ess_ray.core.chunk import FOOTERS, open_object
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.core.query import MAX_LIMIT, And, Compare, Equals, Field, Node, Or, Query
+from ess_ray.damage import MAX_NAMED, reading
 from ess_ray.ports import (
     Catalog,
     EventLog,
@@ -48,6 +49,9 @@ ENDS_MAX_AGE_S: Final = 0.2
 """How old the log's ends may be: a little less than the shortest pause, so that all tails of a process share them."""
 UNCOVERED_S: Final = 5.0
 """How long something may be covered by nothing until it is told: a take-over takes less, and is nobody's concern."""
+GIVE_UP_S: Final = 30.0
+"""How long an object that cannot be read keeps what comes behind it from being shown: a store that is away for a moment
+is waited for, damage stays."""
 CLOCK_SLACK_US: Final = 600 * 1_000_000
 """How far clocks may be apart when objects are chosen by when they were put: what is too old for the cursor costs a
 look into its footer, and is told apart by offsets."""
@@ -184,6 +188,8 @@ class Tail:
         self._ends: Mapping[int, int] = self._at
         self._stuck: dict[int, tuple[int, float]] = {}  # where a virtual node does not get on, and since when
         self._failed: list[str] = []
+        self._failing_since_s: dict[str, float] = {}  # by object, until it can be read
+        self._left_out: dict[str, str] = {}
 
     @classmethod
     async def begin(cls, parts: Parts, tenant: str, query: Query, cursor: Cursor | None = None) -> Tail:
@@ -211,7 +217,7 @@ class Tail:
         return sum(max(0, end - self._at[vnode]) for vnode, end in self._ends.items())
 
     def incomplete(self) -> list[str]:
-        """Name what has been covered by nothing for UNCOVERED_S."""
+        """Name what has been covered by nothing for UNCOVERED_S, and the objects that were given up, from then on."""
         late_s = self._parts.clock_s() - UNCOVERED_S
         stuck = [
             f"virtual node {vnode}: offsets {at} to {self._ends[vnode]} are in the log but not readable just now; "
@@ -219,7 +225,7 @@ class Tail:
             for vnode, (at, since_s) in sorted(self._stuck.items())
             if since_s <= late_s
         ]
-        return stuck + (self._failed if stuck else [])
+        return stuck + (self._failed if stuck else []) + list(self._left_out.values())[:MAX_NAMED]
 
     async def look(self) -> Look:
         """Give what came since the last look, and move on behind it. Interrupted or failed, it has not happened.
@@ -290,19 +296,35 @@ class Tail:
 
     # --------------------------------------------------------------------------------------------- what is stored
     async def _stored(self, snapshot: Snapshot, ranges: Mapping[int, VnodeRange]) -> _Covered | None:
-        """Find matching rows of some offset ranges in a snapshot's objects; None when one of these cannot be read."""
+        """Find matching rows of some offset ranges in a snapshot's objects.
+
+        None while one that cannot be read is waited for; after GIVE_UP_S it is left out, and named.
+        """
         entries = await asyncio.to_thread(self._holding, snapshot, ranges)
         query = replace(self._query, root=And((self._query.root, _within(self._log_id, ranges))), limit=MAX_LIMIT)
-        found, rows = _Covered(), EMPTY
+        found, rows, failed = _Covered(), EMPTY, dict[str, str]()
         tasks = [ScanTask(self._tenant, query, (entry,)) for entry in entries]
         async with contextlib.aclosing(self._parts.executor.run(tasks)) as results:
             async for _, result in results:
-                self._failed += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
+                failed |= result.failed
                 rows, repeats = top(pa.concat_tables([rows, result.rows]), "oldest", LOOK_ROWS)
                 found.matched += result.rows_matched
                 found.repeats += result.duplicates_suppressed + repeats
         found.rows.append(rows)
-        return None if self._failed else found
+        return None if self._waits_for(failed) else found
+
+    def _waits_for(self, failed: Mapping[str, str]) -> bool:
+        """Take note of objects that cannot be read, and why; tells whether to wait for one of them."""
+        now_s = self._parts.clock_s()
+        self._failing_since_s = {key: self._failing_since_s.get(key, now_s) for key in failed}
+        self._failed = [f"object {key} could not be read: {reason}" for key, reason in failed.items()]
+        if any(now_s - since_s < GIVE_UP_S for since_s in self._failing_since_s.values()):
+            return True
+        self._left_out |= {
+            key: f"object {key} could not be read, and what it holds is left out here: {reason}"
+            for key, reason in failed.items()
+        }
+        return False
 
     def _holding(self, snapshot: Snapshot, ranges: Mapping[int, VnodeRange]) -> list[ObjectEntry]:
         """Choose the objects that may hold rows of these ranges: those put since, and of these by their footers."""
@@ -313,8 +335,9 @@ class Tail:
 
 def _holds(store: ObjectStore, entry: ObjectEntry, log_id: str, ranges: Mapping[int, VnodeRange]) -> bool:
     try:
-        facts = open_object(store, entry.key, entry.size, FOOTERS).facts
-    except (EssError, OSError):
+        with reading(store, entry.key):
+            facts = open_object(store, entry.key, entry.size, FOOTERS).facts
+    except EssError:
         return True  # whoever scans it, says what is wrong
     return any(
         part.log_id == log_id and part.first < ranges[part.vnode].end and ranges[part.vnode].first < part.end

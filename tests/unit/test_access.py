@@ -110,6 +110,19 @@ async def test_the_first_key_counts_at_once_for_whoever_sends_it(rig: Rig) -> No
     assert await rig.get("push", text) == (200, "acme")
 
 
+async def test_a_damaged_key_shuts_nobody_else_out_and_opens_nothing(rig: Rig) -> None:
+    _, acme = rig.book.create("acme", ["push"])
+    damaged, lost = rig.book.create("other", ["push"])
+    rig.store.put(f"{damaged.id}.json", b"{")
+    assert await rig.get("push", acme) == (200, "acme")
+    assert (await rig.get("push", lost))[0] == 401
+    assert (await rig.get("push"))[0] == 401
+    for info in rig.store.list(""):
+        rig.store.put(info.key, b"")
+    await rig.reread()
+    assert (await rig.get("push"))[0] == 401, "all are damaged: closed all the same"
+
+
 async def test_revoking_the_last_key_opens_nothing(rig: Rig) -> None:
     key, _ = rig.book.create("acme", ["push"])
     rig.book.revoke(key.id)

@@ -245,7 +245,7 @@ def _hash_of(data: pa.Buffer) -> bytes:
 
 
 def test_rows_out_of_order_are_not_merged(world: World) -> None:
-    encoded = encode_object(world.make([T0_US, T0_US + 9, T0_US + 5]), [])
+    encoded = encode_object(world.make([T0_US, T0_US + 8, T0_US + 5, T0_US + 9]), [])
     entry = entry_of(Sealed("default", encoded), LONG_AGO_US)
     world.store.put(entry.key, encoded.data)
     with pytest.raises(CorruptData, match="not in the order"):

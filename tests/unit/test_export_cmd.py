@@ -82,6 +82,7 @@ def test_an_export_that_is_broken_off_has_no_file(ess: Ess, world: World, tmp_pa
     done = ess("export", "--since", "all", "--output", "all.ndjson")
     assert done.exit_code == 1
     assert "broke its answer off" in done.stderr
+    assert f"object {oldest.key} cannot be read" in done.stderr, "and why"
     assert "what came is in all.ndjson.part" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["all.ndjson.part"]
     assert 0 < len((tmp_path / "all.ndjson.part").read_bytes().splitlines()) < 4_000

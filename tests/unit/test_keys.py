@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.keys import KeyBook, recognise
 
 NOW_US = 1_790_000_000_000_000
@@ -24,7 +24,7 @@ def book(store: MemoryObjectStore) -> KeyBook:
 def test_a_key_is_recognised_by_its_text_alone(book: KeyBook) -> None:
     key, text = book.create("acme", ["search", "push"], "the shop")
     other, _ = book.create("acme", ["push"])
-    keys = {one.id: one for one in book.list()}
+    keys = {one.id: one for one in book.look().keys}
     found = recognise(text, keys)
     assert found == key
     assert (key.tenant, key.scopes, key.name, key.created_us) == ("acme", ("push", "search"), "the shop", NOW_US)
@@ -48,14 +48,14 @@ def test_no_secret_is_stored(book: KeyBook, store: MemoryObjectStore) -> None:
     secret = text.rsplit("_", 1)[1]
     (info,) = store.list("")
     assert secret.encode() not in store.get_suffix(info.key, 10_000)
-    assert secret not in repr(book.list())
+    assert secret not in repr(book.look().keys)
 
 
 def test_a_revoked_key_is_refused_and_stays_in_the_book(book: KeyBook) -> None:
     key, text = book.create("acme", ["admin"])
     assert book.revoke(key.id).revoked_us == NOW_US
     assert book.revoke(key.id).revoked_us == NOW_US
-    (found,) = book.list()
+    (found,) = book.look().keys
     assert not found.allows("admin")
     assert recognise(text, {found.id: found}) is None
 
@@ -75,10 +75,37 @@ def test_what_makes_no_key(book: KeyBook) -> None:
     ):
         with pytest.raises(BadRequest):
             book.create(tenant, scopes, name)  # type: ignore[arg-type]
-    assert book.list() == []
+    assert book.look().keys == ()
 
 
-def test_a_damaged_book_is_told(book: KeyBook, store: MemoryObjectStore) -> None:
-    store.put("0123456789ab.json", b'{"id": 1}')
-    with pytest.raises(CorruptData, match="0123456789ab"):
-        book.list()
+@pytest.mark.parametrize(
+    "data",
+    [b'{"id": 1}', b"", b"\xff\x00garbage", b"[]", b"null", b'{"id":"0123456789ab","tenant":"t","scopes":["push"]'],
+)
+def test_a_damaged_key_is_named_opens_nothing_and_keeps_no_other_from_working(
+    book: KeyBook, store: MemoryObjectStore, data: bytes
+) -> None:
+    good, text = book.create("acme", ["push"])
+    store.put("0123456789ab.json", data)
+    found = book.look()
+    assert (found.keys, found.closed) == ((good,), True)
+    (reason,) = found.damaged
+    assert "keys/0123456789ab.json" in reason
+    assert "ess keys revoke 0123456789ab" in reason
+    assert recognise(text, {key.id: key for key in found.keys}) == good
+    book.revoke("0123456789ab")
+    assert book.look().damaged == ()
+    assert [key.revoked_us for key in book.look().keys if key.id == "0123456789ab"] == [NOW_US]
+
+
+def test_a_book_of_damaged_keys_alone_stays_closed(book: KeyBook, store: MemoryObjectStore) -> None:
+    assert not book.look().closed
+    store.put("0123456789ab.json", b"")
+    assert book.look().closed
+
+
+def test_one_keys_record_in_the_place_of_another_is_damage(book: KeyBook, store: MemoryObjectStore) -> None:
+    key, text = book.create("acme", ["push"])
+    store.put("0123456789ab.json", store.get_suffix(f"{key.id}.json", 4096))
+    assert len(book.look().damaged) == 1
+    assert recognise(text, {one.id: one for one in book.look().keys}) == key

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.core.errors import BadRequest, CorruptData
-from ess_ray.pool import MAX_ACTORS, SIZE_KEY, PoolSize
+from ess_ray.core.errors import BadRequest
+from ess_ray.pool import MAX_ACTORS, SIZE_KEY, PoolSize, size_flaw
 from ess_ray.settings import load
 
 
@@ -31,11 +31,16 @@ def test_a_number_that_cannot_be_is_refused_and_nothing_is_kept(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"actors": 0, "settings_actors": 2}', b"{"])
-def test_what_does_not_read_as_a_size_is_named(tmp_path: Path, text: bytes) -> None:
+def test_what_does_not_read_as_a_size_is_named_and_the_settings_count(
+    tmp_path: Path, text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     store = LocalObjectStore(tmp_path)
     store.put(SIZE_KEY, text)
-    with pytest.raises(CorruptData, match="remove it"):
-        PoolSize(store, 2).read()
+    assert PoolSize(store, 2).read() == 2
+    assert "ess pool resize" in caplog.text
+    assert SIZE_KEY in str(size_flaw(store))
+    PoolSize(store, 2).write(3)
+    assert size_flaw(store) is None
 
 
 def test_replicas_of_settings_are_in_order_and_several_for_search_need_redis(

@@ -21,7 +21,7 @@ from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import View
 from ess_ray.record import encode_records
-from ess_ray.search.run import Searcher, SearchLimits
+from ess_ray.search.run import TRUNCATED, Searcher, SearchLimits
 from tests.worlds import T0_US, HereExecutor, World, batch_of
 
 
@@ -55,6 +55,7 @@ class Rig:
         self.world, self.writer = world, writer
         self.in_flight = OneWriter(writer)
         self.problems: list[str] = []
+        self.warnings: list[str] = []
         results = MemoryResultStore(lambda: world.now_us, ttl_s=60)
         searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
         api = SearchApi(
@@ -66,6 +67,7 @@ class Rig:
             self._status,
             self._flush,
             self._compact,
+            warnings=self._warnings,
         )
         self.app = create_search_app(api)
         self.searcher, self.results = searcher, results
@@ -79,6 +81,9 @@ class Rig:
 
     async def _health(self) -> list[str]:
         return self.problems
+
+    async def _warnings(self) -> list[str]:
+        return self.warnings
 
     async def _status(self) -> dict[str, Any]:
         return {"pool": {0: "fine"}}
@@ -293,6 +298,22 @@ async def test_an_object_that_is_gone_makes_the_answer_incomplete_and_is_named(r
     assert any(gone in reason for reason in page["incomplete"])
     assert page["progress"]["objects_failed"] == 1
     assert len(page["events"]) == 1
+
+
+async def test_a_truncated_answer_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.push(*[f"number {number}" for number in range(10)])
+    monkeypatch.setattr(rig.results, "_max_rows", 4)
+    page = await rig.finished(await rig.start())
+    assert (page["state"], page["complete"], len(page["events"])) == ("truncated", False, 4)
+    assert page["incomplete"] == [TRUNCATED]
+
+
+async def test_health_names_damage_that_is_no_reason_to_go_elsewhere(rig: Rig) -> None:
+    answer = await rig.http.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "warnings": []})
+    rig.warnings.append("an object cannot be read")
+    answer = await rig.http.get("/healthz")
+    assert (answer.status_code, answer.json()["warnings"]) == (200, ["an object cannot be read"])
 
 
 async def test_what_nobody_covers_makes_the_answer_incomplete_and_is_named(rig: Rig) -> None:

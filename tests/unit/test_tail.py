@@ -13,7 +13,7 @@ from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import partition_of
 from ess_ray.search import tail as tailing
 from ess_ray.search.follow import Shown, TailProgress, follow
-from ess_ray.search.tail import MAX_RESUME_US, UNCOVERED_S
+from ess_ray.search.tail import GIVE_UP_S, MAX_RESUME_US, UNCOVERED_S
 from tests.tails import Rig, new_rig
 from tests.waiting import DEADLINE_S
 from tests.worlds import T0_US, VNODES, World
@@ -125,6 +125,26 @@ async def test_an_object_that_cannot_be_read_is_named_and_its_rows_come_later(ri
     rig.world.store.put(info.key, data)
     assert await rig.look(tail) == ["one"]
     assert tail.incomplete() == []
+
+
+async def test_a_damaged_object_is_given_up_after_a_while_named_and_keeps_nothing_else_back(rig: Rig) -> None:
+    tail = await rig.tail()
+    await rig.push("one")
+    await rig.writer.flush()
+    (info,) = rig.world.store.list("tenant=")
+    rig.world.store.put(info.key, b"damaged")
+    await rig.push("two")
+    await rig.writer.flush()
+    await rig.push("three")
+    assert await rig.look(tail) == []
+    rig.clock.now_s += GIVE_UP_S
+    assert await rig.look(tail) == ["two", "three"]
+    (reason,) = tail.incomplete()
+    assert info.key in reason
+    await rig.push("four")
+    await rig.writer.flush()
+    assert await rig.look(tail) == ["four"], "at once: it is known by now"
+    assert len(tail.incomplete()) == 1
 
 
 async def test_more_than_a_look_shows_is_skipped_and_counted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

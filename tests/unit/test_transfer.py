@@ -16,7 +16,7 @@ from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.cli import main
 from ess_ray.compaction import CompactionPolicy, compact
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
-from ess_ray.core.errors import Conflict, CorruptData
+from ess_ray.core.errors import Conflict
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import KeyBook
 from ess_ray.ports import Advance
@@ -163,14 +163,15 @@ def test_two_copies_at_once_copy_once(world: World) -> None:
     world.right()
 
 
-def test_damage_is_found_and_not_copied(world: World) -> None:
+def test_damage_is_found_and_not_copied_and_the_others_are(world: World) -> None:
     entry = world.source.catalog.snapshot().objects(None, None, None)[0]
     data = bytearray(world.source.store.get_range(entry.key, 0, entry.size))
     data[50:300:10] = bytes(byte ^ 0xFF for byte in data[50:300:10])
     world.source.store.put(entry.key, bytes(data))
-    with pytest.raises(CorruptData):
-        world.copy()
-    assert world.target.messages() == Counter()
+    done = world.copy()
+    assert [one.key for one in done.failed] == [entry.key]
+    assert done.objects == 3
+    assert world.target.messages().total() == 15
 
 
 def test_other_bytes_under_a_key_are_refused(world: World) -> None:
@@ -185,12 +186,28 @@ def test_keys_go_along_and_a_revoked_one_stays_revoked() -> None:
     books = KeyBook(source), KeyBook(target)
     one, _ = books[0].create("default", ["push"])
     two, _ = books[0].create("default", ["search"])
-    assert copy_keys(source, target) == 2
-    assert copy_keys(source, target) == 0
+    assert copy_keys(source, target) == (2, [])
+    assert copy_keys(source, target) == (0, [])
     books[1].revoke(one.id)
     books[0].revoke(two.id)
     copy_keys(source, target)
-    assert all(key.revoked_us is not None for key in books[1].list())
+    assert all(key.revoked_us is not None for key in books[1].look().keys)
+
+
+def test_a_damaged_key_is_not_copied_and_takes_nothing_from_the_target() -> None:
+    source, target = (MemoryObjectStore(clock_us=lambda: T0_US) for _ in range(2))
+    key, _ = KeyBook(source).create("default", ["push"])
+    good = source.get_suffix(f"{key.id}.json", 4096)
+    source.put(f"{key.id}.json", good[: len(good) // 2])
+    assert [one.key for one in copy_keys(source, target)[1]] == [f"{key.id}.json"]
+    assert target.list("") == []
+    target.put(f"{key.id}.json", good)
+    assert copy_keys(source, target)[0] == 0
+    assert target.get_suffix(f"{key.id}.json", 4096) == good
+    source.put(f"{key.id}.json", good)
+    target.put(f"{key.id}.json", b"")
+    assert copy_keys(source, target) == (1, [])
+    assert target.get_suffix(f"{key.id}.json", 4096) == good
 
 
 def test_dead_letters_go_along_once() -> None:
