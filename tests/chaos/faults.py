@@ -14,7 +14,7 @@ from typing import Any, Final
 import psutil
 
 from tests.chaos.run import Run
-from tests.chaos.world import Profile, World
+from tests.chaos.world import Place, World
 from tests.systems import wait_until
 
 OUTAGE_S: Final = 20.0
@@ -40,7 +40,7 @@ class Fault:
     `until` holds."""
 
     name: str
-    profile: Profile
+    place: Place
     inject: Callable[[World], Any]
     heal: Callable[[World, Any], None] = _nothing
     hold_s: float = 0.0
@@ -51,7 +51,7 @@ class Fault:
 
     @property
     def label(self) -> str:
-        return f"{self.profile}: {self.name}"
+        return f"{self.place}: {self.name}"
 
 
 # ------------------------------------------------------------------------------------------------------- processes
@@ -244,9 +244,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("kill -9 of HAProxy", "embedded", kill("bin/haproxy")),
     Fault("kill -9 of Serve's controller", "embedded", kill("ServeController")),
     _EVERYTHING,
-    replace(_PERSIST, profile="cluster"),
-    replace(_ZOMBIE, profile="cluster"),
-    replace(_SEARCH, profile="cluster", check=search_ended("failed")),
+    replace(_PERSIST, place="cluster"),
+    replace(_ZOMBIE, place="cluster"),
+    replace(_SEARCH, place="cluster", check=search_ended("failed")),
     Fault("Redis killed and restarted, empty", "cluster", restart_redis(keep=False), check=search_ended(404, "failed")),
     Fault(
         "Redis killed and restarted with its data",
@@ -284,5 +284,5 @@ FAULTS: Final[tuple[Fault, ...]] = (
         check=nothing_acknowledged_meanwhile,
         since_healed=True,
     ),
-    replace(_EVERYTHING, profile="cluster"),
+    replace(_EVERYTHING, place="cluster"),
 )

@@ -1,32 +1,46 @@
-"""One row's course: load, fault, healing, recovery, and the comparison of what was acknowledged with what is found.
+"""One row's course: load, fault, healing, recovery, and the comparison of what was acknowledged with what is there.
 
 May live here: the course and its figures. May not: what the faults are (`faults`), or how figures are printed.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
 import uuid
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+import pyarrow.parquet as pq
 
-from tests.chaos.clients import Clients, Reader
-from tests.chaos.world import World
+from tests.chaos.clients import Clients
+from tests.chaos.corpus import COLUMNS
+from tests.chaos.ledger import Tally
+from tests.chaos.reader import Reader
+from tests.chaos.world import Place, World
 from tests.systems import wait_until
 
 if TYPE_CHECKING:
     from tests.chaos.faults import Fault
 
-BEFORE_ACKNOWLEDGED: Final = 100
+EVENTS: Final = int(os.environ.get("CHAOS_EVENTS", "1000000"))
+"""Acknowledged in a row, at least where LOAD_S allows it."""
+SEED: Final = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
+"""Of everything that is random in a run: which process, which bit, how many events a request. Printed by `conftest`."""
+BEFORE: Final = EVENTS // 10
 """Events acknowledged before the fault: on every virtual node, some stored, some not."""
+LOAD_S: Final = 30.0
+"""How long after recovery a row waits at most for the rest of its events: a rate is told, not judged."""
 AFTER_COMPLETE: Final = 2
 """Complete answers after recovery: the first may have begun before all was over."""
+CLOCK_PLACE: Final[Place] = "own clock"
 FLUSH_TRIES: Final = 5
+EXPORT_TIMEOUT_S: Final = 60.0
+"""Without a byte."""
 
 
 @dataclass
@@ -41,61 +55,89 @@ class Run:
     lifted_s: float = 0.0
     since_s: float = 0.0
     """From when recovering is counted."""
-    found: Counter[str] = field(default_factory=Counter)
-    stored: Counter[str] = field(default_factory=Counter)
+    ended_s: float = 0.0
+    """When the load ended."""
+    table: Tally | None = None
+    answer: Tally | None = None
+    """What the table holds, and what an answer holds, where repeats by id are merged: both are compared."""
+
+    def total(self, count: str) -> int:
+        """Add up what is `lost`, `doubled`, `altered` or `invented` in table and answer."""
+        return sum(getattr(tally, count) for tally in (self.table, self.answer) if tally is not None)
 
     @property
-    def lost(self) -> list[str]:
-        return [name for name in self.clients.acknowledged if not self.found[name]]
-
-    @property
-    def doubled(self) -> list[str]:
-        """Events that an answer holds twice, or the table: a search merges repeats by id, and would hide those."""
-        names = self.found.keys() | self.stored.keys()
-        return [name for name in names if self.found[name] > 1 or self.stored[name] > 1]
-
-    @property
-    def invented(self) -> list[str]:
-        sent = {*self.clients.acknowledged, *self.clients.unknown}
-        return [name for name in self.found if name not in sent]
+    def examples(self) -> list[str]:
+        return [told for tally in (self.table, self.answer) if tally is not None for told in tally.examples]
 
 
 def carry_out(fault: Fault, world: World, run_of: list[Run]) -> Run:
     """Run a row to its end; `run_of` gets it at once, so that the figures of a row that fails are told too."""
-    service = f"chaos{uuid.uuid4().hex[:8]}"
+    name = f"chaos{uuid.uuid4().hex[:8]}"
+    keys = world.new_tenants(name)
     with ExitStack() as load:
-        clients = load.enter_context(Clients(world.system, service))
-        reader = load.enter_context(Reader(world.system, service, clients))
+        timed = world.place != CLOCK_PLACE  # a client whose clock differs by hours would be corrected
+        clients = load.enter_context(Clients(world.system.url, keys, name, seed=SEED, timed=timed))
+        reader = load.enter_context(Reader(world.system.url, keys, clients, SEED))
         run = Run(world, clients, reader)
         run_of.append(run)
-        wait_until(lambda: len(clients.acknowledged) >= BEFORE_ACKNOWLEDGED, "nothing is acknowledged")
-        wait_until(lambda: reader.ends()["done"] >= 1, "no answer is complete before the fault")
-        run.injected_s = time.monotonic()
-        run.token = fault.inject(world)
-        try:
-            if fault.until is not None:
-                wait_until(lambda: fault.until(world, run.token), "the fault did not come about")  # type: ignore[misc]
-            threading.Event().wait(fault.hold_s)  # the fault lasts: the load goes on meanwhile
-        finally:
-            run.lifted_s = time.monotonic()
-            fault.heal(world, run.token)
-        run.since_s = run.lifted_s if fault.since_healed else run.injected_s
+        wait_until(lambda: clients.acknowledged >= BEFORE, "too little is acknowledged before the fault")
+        wait_until(lambda: reader.ends()["done"] >= 1, lambda: f"no answer is complete before: {reader.asked[-3:]}")
+        _break_and_heal(fault, run)
         wait_until(lambda: clients.first_202_s(run.lifted_s), "nothing is acknowledged after the fault")
-        wait_until(lambda: reader.ends(run.lifted_s)["done"] >= AFTER_COMPLETE, "no answer is complete after the fault")
-        wait_until(lambda: healthy(world), "the system does not become healthy")
+        wait_until(
+            lambda: reader.ends(run.lifted_s)["done"] >= AFTER_COMPLETE,
+            lambda: f"no answer is complete after the fault: {reader.asked[-3:]}",
+        )
+        wait_until(world.healthy, "the system does not become healthy")
         fault.check(run)
-    _flush(world)
-    events = world.system.search(f"service:{service}")
-    run.found = Counter(event["message"] for event in events)
-    run.stored = world.stored(service)
+        enough_s = time.monotonic() + LOAD_S
+        while clients.acknowledged < EVENTS and time.monotonic() < enough_s:
+            threading.Event().wait(0.1)
+    run.ended_s = time.monotonic()
+    compare(run, keys)
     return run
 
 
-def healthy(world: World) -> bool:
+def _break_and_heal(fault: Fault, run: Run) -> None:
+    run.injected_s = time.monotonic()
+    run.token = fault.inject(run.world)
     try:
-        return all(world.system.http.get(f"/{part}/healthz").status_code == 200 for part in ("push", "search"))
-    except httpx.TransportError:
-        return False
+        if fault.until is not None:
+            wait_until(lambda: fault.until(run.world, run.token), "the fault did not come about")  # type: ignore[misc]
+        threading.Event().wait(fault.hold_s)  # the fault lasts: the load goes on meanwhile
+    finally:
+        run.lifted_s = time.monotonic()
+        fault.heal(run.world, run.token)
+    run.since_s = run.lifted_s if fault.since_healed else run.injected_s
+
+
+def compare(run: Run, keys: dict[str, str]) -> None:
+    """Store everything, and hold the table and a whole answer against what was acknowledged."""
+    _flush(run.world)
+    run.table, run.answer = Tally(run.clients.ledgers), Tally(run.clients.ledgers)
+    for tenant, key in keys.items():
+        for rows in run.world.stored(tenant):
+            run.table.add(tenant, rows)
+        _export(run.world, tenant, key, run.answer)
+    run.table.close()
+    run.answer.close()
+
+
+def _export(world: World, tenant: str, key: str, into: Tally) -> None:
+    """Fetch everything that a tenant has, as Parquet; a body that breaks off raises."""
+    headers = {"Authorization": f"Bearer {key}"}
+    with (
+        httpx.Client(base_url=world.system.url, timeout=EXPORT_TIMEOUT_S, headers=headers) as http,
+        tempfile.TemporaryFile() as file,
+    ):
+        asked = http.post("/search/v1/queries", json={"query": "*", "start": 0, "limit": 1}).raise_for_status().json()
+        path = f"/search/v1/queries/{asked['id']}/export"
+        with http.stream("GET", path, params={"format": "parquet"}) as answer:
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+        for rows in pq.ParquetFile(file).iter_batches(columns=list(COLUMNS)):
+            into.add(tenant, rows)
 
 
 def _flush(world: World) -> None:

@@ -16,14 +16,13 @@ def test_every_acknowledged_event_is_found_once(fault: Fault, worlds: Worlds, ou
     runs: list[Run] = []
     passed = False
     try:
-        run = carry_out(fault, worlds.get(fault.profile), runs)
+        run = carry_out(fault, worlds.get(fault.place), runs)
         assert run.clients.wrong == []
         assert run.reader.wrong == []
-        assert run.lost == []
-        assert run.doubled == []
-        assert run.invented == []
+        for count in ("lost", "doubled", "altered", "invented"):
+            assert run.total(count) == 0, (count, run.examples)
         passed = True
     finally:
         outcomes.append(outcome(fault.label, runs[0] if runs else None, passed))
         if not passed:
-            worlds.discard(fault.profile)  # what is broken here would break the next row too
+            worlds.discard(fault.place)  # what is broken here would break the next row too
