@@ -11,6 +11,7 @@ acknowledged.
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -78,8 +79,7 @@ class Bodies:
         if self._start_us is not None:
             columns.insert(0, range(self._start_us + first, self._start_us + first + count))
         at = first % POOL_EVENTS
-        flat = [value for row in zip(*columns, strict=True) for value in row]
-        return b"\n".join(self._lines[at : at + count]) % tuple(flat)
+        return b"\n".join(self._lines[at : at + count]) % tuple(chain.from_iterable(zip(*columns, strict=True)))
 
 
 def _template(event: dict[str, Any], host: str, run: str, timed: bool) -> bytes:

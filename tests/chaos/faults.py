@@ -13,8 +13,12 @@ from typing import Any, Final
 
 import psutil
 
+from tests.chaos.fault import Fault
+from tests.chaos.flips import flip_bits, told_the_truth
+from tests.chaos.machine import DISK_AND_CLOCK
 from tests.chaos.run import Run
-from tests.chaos.world import Place, World
+from tests.chaos.sequence import kill_and_stop_one_by_one
+from tests.chaos.world import World
 from tests.systems import wait_until
 
 OUTAGE_S: Final = 20.0
@@ -24,34 +28,6 @@ AFTER_REPLACEMENT_S: Final = 4.0
 """How long a stopped process stays so when its successor owns what it had, and has stored some of it."""
 COMMIT_ANSWERS: Final = 3
 EVERY_REQUEST: Final = 1_000_000
-
-
-def _nothing(_: World, __: Any) -> None:
-    return
-
-
-def _no_check(_: Run) -> None:
-    return
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One row. `inject` gives what `heal` and `check` need; between them the load goes on for `hold_s`, or until
-    `until` holds."""
-
-    name: str
-    place: Place
-    inject: Callable[[World], Any]
-    heal: Callable[[World, Any], None] = _nothing
-    hold_s: float = 0.0
-    until: Callable[[World, Any], bool] | None = None
-    check: Callable[[Run], None] = _no_check
-    since_healed: bool = False
-    """Whether recovering is counted from the healing (the fault lasted) or from the fault itself (it was a moment)."""
-
-    @property
-    def label(self) -> str:
-        return f"{self.place}: {self.name}"
 
 
 # ------------------------------------------------------------------------------------------------------- processes
@@ -243,7 +219,10 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("kill -9 of the log", "embedded", kill("LogActor")),
     Fault("kill -9 of HAProxy", "embedded", kill("bin/haproxy")),
     Fault("kill -9 of Serve's controller", "embedded", kill("ServeController")),
+    Fault("single processes in random order, killed or stopped", "embedded", during=kill_and_stop_one_by_one),
+    Fault("single bits of stored objects flipped", "embedded", during=flip_bits, check=told_the_truth),
     _EVERYTHING,
+    *DISK_AND_CLOCK,
     replace(_PERSIST, place="cluster"),
     replace(_ZOMBIE, place="cluster"),
     replace(_SEARCH, place="cluster", check=search_ended("failed")),

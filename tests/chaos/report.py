@@ -35,7 +35,7 @@ HEADER: Final = (
     "",
 )
 TEXT: Final = (
-    f"{TENANTS} tenants push with {len(KINDS)} clients each (with a key, with ids, with neither; the first two repeat), "
+    f"{TENANTS} tenants push with {len(KINDS)} clients each (with a key and with ids, which repeat, or neither), "
     f"{BATCH_EVENTS[0]:,} to {BATCH_EVENTS[1]:,} events a request, one request after the other as fast as it is "
     f"answered; of {POOL_EVENTS:,} events {len(LARGE_BYTES)} have messages of {LARGE_BYTES[0] // 1000} and "
     f"{LARGE_BYTES[1] // 1000} KB. One reader counts all of them, and fetches single requests' events, without pause. "

@@ -6,26 +6,22 @@ May live here: the course and its figures. May not: what the faults are (`faults
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-import httpx
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from tests.chaos.clients import Clients
-from tests.chaos.corpus import COLUMNS
+from tests.chaos.export import count_export
 from tests.chaos.ledger import Tally
 from tests.chaos.reader import Reader
 from tests.chaos.world import Place, World
 from tests.systems import wait_until
 
 if TYPE_CHECKING:
-    from tests.chaos.faults import Fault
+    from tests.chaos.fault import Fault
 
 EVENTS: Final = int(os.environ.get("CHAOS_EVENTS", "1000000"))
 """Acknowledged in a row, at least where LOAD_S allows it."""
@@ -39,8 +35,9 @@ AFTER_COMPLETE: Final = 2
 """Complete answers after recovery: the first may have begun before all was over."""
 CLOCK_PLACE: Final[Place] = "own clock"
 FLUSH_TRIES: Final = 5
-EXPORT_TIMEOUT_S: Final = 60.0
-"""Without a byte."""
+
+
+Wrong = Literal["lost", "doubled", "altered", "invented"]
 
 
 @dataclass
@@ -51,6 +48,7 @@ class Run:
     clients: Clients
     reader: Reader
     token: Any = None
+    """What the fault's `inject` or `during` gave."""
     injected_s: float = 0.0
     lifted_s: float = 0.0
     since_s: float = 0.0
@@ -61,9 +59,9 @@ class Run:
     answer: Tally | None = None
     """What the table holds, and what an answer holds, where repeats by id are merged: both are compared."""
 
-    def total(self, count: str) -> int:
+    def total(self, count: Wrong) -> int:
         """Add up what is `lost`, `doubled`, `altered` or `invented` in table and answer."""
-        return sum(getattr(tally, count) for tally in (self.table, self.answer) if tally is not None)
+        return sum(int(getattr(tally, count)) for tally in (self.table, self.answer) if tally is not None)
 
     @property
     def examples(self) -> list[str]:
@@ -98,12 +96,21 @@ def carry_out(fault: Fault, world: World, run_of: list[Run]) -> Run:
     return run
 
 
+def problems(run: Run) -> list[str]:
+    """Tell what must not have been, once a run is over; empty if all is well."""
+    counts: dict[Wrong, int] = {count: run.total(count) for count in get_args(Wrong)}
+    found = [f"{number} {count}: {run.examples}" for count, number in counts.items() if number]
+    return found + [str(told)[:1_000] for told in (*run.clients.wrong, *run.reader.wrong)]
+
+
 def _break_and_heal(fault: Fault, run: Run) -> None:
     run.injected_s = time.monotonic()
     run.token = fault.inject(run.world)
     try:
         if fault.until is not None:
             wait_until(lambda: fault.until(run.world, run.token), "the fault did not come about")  # type: ignore[misc]
+        if fault.during is not None:
+            run.token = fault.during(run)
         threading.Event().wait(fault.hold_s)  # the fault lasts: the load goes on meanwhile
     finally:
         run.lifted_s = time.monotonic()
@@ -113,34 +120,17 @@ def _break_and_heal(fault: Fault, run: Run) -> None:
 
 def compare(run: Run, keys: dict[str, str]) -> None:
     """Store everything, and hold the table and a whole answer against what was acknowledged."""
-    _flush(run.world)
+    flush(run.world)
     run.table, run.answer = Tally(run.clients.ledgers), Tally(run.clients.ledgers)
     for tenant, key in keys.items():
         for rows in run.world.stored(tenant):
             run.table.add(tenant, rows)
-        _export(run.world, tenant, key, run.answer)
+        count_export(run.world.system.url, tenant, key, run.answer)
     run.table.close()
     run.answer.close()
 
 
-def _export(world: World, tenant: str, key: str, into: Tally) -> None:
-    """Fetch everything that a tenant has, as Parquet; a body that breaks off raises."""
-    headers = {"Authorization": f"Bearer {key}"}
-    with (
-        httpx.Client(base_url=world.system.url, timeout=EXPORT_TIMEOUT_S, headers=headers) as http,
-        tempfile.TemporaryFile() as file,
-    ):
-        asked = http.post("/search/v1/queries", json={"query": "*", "start": 0, "limit": 1}).raise_for_status().json()
-        path = f"/search/v1/queries/{asked['id']}/export"
-        with http.stream("GET", path, params={"format": "parquet"}) as answer:
-            answer.raise_for_status()
-            for chunk in answer.iter_bytes():
-                file.write(chunk)
-        for rows in pq.ParquetFile(file).iter_batches(columns=list(COLUMNS)):
-            into.add(tenant, rows)
-
-
-def _flush(world: World) -> None:
+def flush(world: World) -> None:
     """Store everything: what is compared is the table as well."""
     for left in range(FLUSH_TRIES, 0, -1):
         done = world.system.ess("flush", ok=(0, 1) if left > 1 else (0,))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.report import Outcome, outcome
-from tests.chaos.run import Run, carry_out
+from tests.chaos.run import Run, carry_out, problems
 from tests.chaos.world import Worlds
 
 
@@ -17,10 +17,7 @@ def test_every_acknowledged_event_is_found_once(fault: Fault, worlds: Worlds, ou
     passed = False
     try:
         run = carry_out(fault, worlds.get(fault.place), runs)
-        assert run.clients.wrong == []
-        assert run.reader.wrong == []
-        for count in ("lost", "doubled", "altered", "invented"):
-            assert run.total(count) == 0, (count, run.examples)
+        assert problems(run) == []
         passed = True
     finally:
         outcomes.append(outcome(fault.label, runs[0] if runs else None, passed))

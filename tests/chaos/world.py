@@ -9,7 +9,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -60,6 +60,8 @@ class World:
     _servers: Servers | None = None
     _disks: tuple[SmallDisk, SmallDisk] | None = None
     _clock: Clock | None = None
+    restarts_s: list[float] = field(default_factory=list)
+    """When a fault took the whole system along, by the monotonic clock: it gives up when that comes too often."""
 
     @property
     def servers(self) -> Servers:
@@ -141,6 +143,7 @@ def _settings(servers: Servers) -> dict[str, str]:
 @contextmanager
 def world(place: Place, folder: Path) -> Iterator[World]:
     """Run a system until the context ends; a key is needed from the start. Skips the test where a part is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         settings, data_dir = {"ESS_PERSIST__SEAL_AGE_S": SEAL_AGE_S}, folder / "data"
         servers = disks = clock = None
