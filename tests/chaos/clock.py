@@ -2,11 +2,13 @@
 notice.
 
 What measures durations (the monotonic clock) and the times of files stay true, as they do when a real clock is set.
+libfaketime 0.9.10 refuses the absolute monotonic sleep that Python's `time.sleep` is made of, hence SLEEP.
 May live here: the clock. May not: what a system does when it jumps.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +21,16 @@ LIBRARIES: Final = (Path("/usr/lib"), "*/faketime/libfaketimeMT.so.1")
 """Of Debian's package faketime; MT: for programs with threads."""
 CACHE_S: Final = 1
 """How long a process goes on with the clock that it knows: it asks thousands of times a second."""
+SLEEP: Final = """
+import select, time
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
+"""A sitecustomize module: every Python of the system runs it first."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What a system takes for the time of day."""
+    """What a system takes for the time of day. `file` is what libfaketime reads; SLEEP lies beside it."""
 
     library: Path
     file: Path
@@ -35,6 +42,7 @@ class Clock:
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
             "FAKETIME_CACHE_DURATION": str(CACHE_S),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.file.parent), os.environ.get("PYTHONPATH")])),
             "FAKETIME_DONT_RESET": "1",
             "NO_FAKE_STAT": "1",
         }
@@ -52,6 +60,8 @@ def shifted_clock(folder: Path) -> Iterator[Clock]:
     library = next(LIBRARIES[0].glob(LIBRARIES[1]), None)
     if library is None:
         or_skip("libfaketime is missing: apt-get install faketime")
-    clock = Clock(library, folder / "clock")
+    (folder / "clock").mkdir()
+    (folder / "clock" / "sitecustomize.py").write_text(SLEEP)
+    clock = Clock(library, folder / "clock" / "ahead")
     clock.set(0)
     yield clock

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -29,7 +30,7 @@ SEED: Final = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
 """Of everything that is random in a run: which process, which bit, how many events a request. Printed by `conftest`."""
 BEFORE: Final = EVENTS // 10
 """Events acknowledged before the fault: on every virtual node, some stored, some not."""
-LOAD_S: Final = 30.0
+LOAD_S: Final = 15.0
 """How long after recovery a row waits at most for the rest of its events: a rate is told, not judged."""
 AFTER_COMPLETE: Final = 2
 """Complete answers after recovery: the first may have begun before all was over."""
@@ -121,13 +122,26 @@ def _break_and_heal(fault: Fault, run: Run) -> None:
 def compare(run: Run, keys: dict[str, str]) -> None:
     """Store everything, and hold the table and a whole answer against what was acknowledged."""
     flush(run.world)
-    run.table, run.answer = Tally(run.clients.ledgers), Tally(run.clients.ledgers)
-    for tenant, key in keys.items():
+    with ThreadPoolExecutor() as threads:  # one waits for the system, the other for Arrow
+        table, answer = threads.submit(_count_table, run, keys), threads.submit(_count_answer, run, keys)
+        run.table, run.answer = table.result(), answer.result()
+
+
+def _count_table(run: Run, keys: dict[str, str]) -> Tally:
+    tally = Tally(run.clients.ledgers)
+    for tenant in keys:
         for rows in run.world.stored(tenant):
-            run.table.add(tenant, rows)
-        count_export(run.world.system.url, tenant, key, run.answer)
-    run.table.close()
-    run.answer.close()
+            tally.add(tenant, rows)
+    tally.close()
+    return tally
+
+
+def _count_answer(run: Run, keys: dict[str, str]) -> Tally:
+    tally = Tally(run.clients.ledgers)
+    for tenant, key in keys.items():
+        count_export(run.world.system.url, tenant, key, tally)
+    tally.close()
+    return tally
 
 
 def flush(world: World) -> None:

@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from ess_ray.core.event import format_timestamp
 from ess_ray.intake.decode import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from tests.chaos.clients import longest_without_s
@@ -86,11 +87,15 @@ def test_rows_of_nobody_and_of_other_tenants_are_invented() -> None:
         assert (tally.found, tally.invented) == (0, 10)
 
 
+def as_answered(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, "timestamp": format_timestamp(event["timestamp"])}
+
+
 def test_json_answers_are_compared_by_value() -> None:
     books = ledger()
     batch = books.begin(50)
     sent = books.bodies.make(batch.number, batch.first, batch.count)
-    events = [orjson.loads(line) for line in sent.splitlines()]
+    events = [as_answered(orjson.loads(line)) for line in sent.splitlines()]
     as_stored = [{**e, "attributes": {k: str(v) for k, v in e["attributes"].items()}} for e in events]
     assert differences(sent, events, timed=True) == []
     assert differences(sent, as_stored, timed=True) == []
