@@ -16,9 +16,8 @@ from tests.systems import System, title
 
 DRIVER: Final = "deployments.main"
 """It stands for the command that somebody runs: whoever kills it wants the system to end."""
-FOUNDATION: Final = frozenset({"gcs_server", "raylet", "agent", "runtime env agent", "dashboard"})
+FOUNDATION: Final = frozenset({"gcs_server", "raylet", "DashboardAgent", "RuntimeEnvAgent"})
 """Without these Ray ends, and the system is brought up again as a whole."""
-_SCRIPTS: Final = {"runtime_env/agent/main.py": "runtime env agent", "dashboard/agent.py": "agent"}
 _RAY_WORKER: Final = re.compile(r"ray::([\w:]+)")
 
 
@@ -27,9 +26,6 @@ def role(process: psutil.Process) -> str:
     told = title(process)
     if worker := _RAY_WORKER.match(told):
         return worker[1]
-    for script, name in _SCRIPTS.items():
-        if script in told:
-            return name
     words = told.split()
     if DRIVER in words:
         return DRIVER
