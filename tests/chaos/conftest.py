@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.chaos.report import Outcome, show, write
+from tests.chaos.run import EVENTS, SEED
 from tests.chaos.world import Worlds
 
 OUTCOMES = pytest.StashKey[list[Outcome]]()
@@ -20,6 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = []
+
+
+def pytest_report_header() -> str:
+    return f"chaos: CHAOS_SEED={SEED} CHAOS_EVENTS={EVENTS}"
 
 
 @pytest.fixture

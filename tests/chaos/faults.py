@@ -13,8 +13,12 @@ from typing import Any, Final
 
 import psutil
 
+from tests.chaos.fault import Fault
+from tests.chaos.flips import flip_bits, told_the_truth
+from tests.chaos.machine import DISK_AND_CLOCK
 from tests.chaos.run import Run
-from tests.chaos.world import Profile, World
+from tests.chaos.sequence import kill_and_stop_one_by_one
+from tests.chaos.world import World
 from tests.systems import wait_until
 
 OUTAGE_S: Final = 20.0
@@ -24,34 +28,6 @@ AFTER_REPLACEMENT_S: Final = 4.0
 """How long a stopped process stays so when its successor owns what it had, and has stored some of it."""
 COMMIT_ANSWERS: Final = 3
 EVERY_REQUEST: Final = 1_000_000
-
-
-def _nothing(_: World, __: Any) -> None:
-    return
-
-
-def _no_check(_: Run) -> None:
-    return
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One row. `inject` gives what `heal` and `check` need; between them the load goes on for `hold_s`, or until
-    `until` holds."""
-
-    name: str
-    profile: Profile
-    inject: Callable[[World], Any]
-    heal: Callable[[World, Any], None] = _nothing
-    hold_s: float = 0.0
-    until: Callable[[World, Any], bool] | None = None
-    check: Callable[[Run], None] = _no_check
-    since_healed: bool = False
-    """Whether recovering is counted from the healing (the fault lasted) or from the fault itself (it was a moment)."""
-
-    @property
-    def label(self) -> str:
-        return f"{self.profile}: {self.name}"
 
 
 # ------------------------------------------------------------------------------------------------------- processes
@@ -243,10 +219,13 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("kill -9 of the log", "embedded", kill("LogActor")),
     Fault("kill -9 of HAProxy", "embedded", kill("bin/haproxy")),
     Fault("kill -9 of Serve's controller", "embedded", kill("ServeController")),
+    Fault("single processes in random order, killed or stopped", "embedded", during=kill_and_stop_one_by_one),
+    Fault("single bits of stored objects flipped", "embedded", during=flip_bits, check=told_the_truth),
     _EVERYTHING,
-    replace(_PERSIST, profile="cluster"),
-    replace(_ZOMBIE, profile="cluster"),
-    replace(_SEARCH, profile="cluster", check=search_ended("failed")),
+    *DISK_AND_CLOCK,
+    replace(_PERSIST, place="cluster"),
+    replace(_ZOMBIE, place="cluster"),
+    replace(_SEARCH, place="cluster", check=search_ended("failed")),
     Fault("Redis killed and restarted, empty", "cluster", restart_redis(keep=False), check=search_ended(404, "failed")),
     Fault(
         "Redis killed and restarted with its data",
@@ -284,5 +263,5 @@ FAULTS: Final[tuple[Fault, ...]] = (
         check=nothing_acknowledged_meanwhile,
         since_healed=True,
     ),
-    replace(_EVERYTHING, profile="cluster"),
+    replace(_EVERYTHING, place="cluster"),
 )

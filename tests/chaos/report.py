@@ -13,25 +13,37 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.report import grid, machine
-from tests.chaos.run import Run
+from tests.chaos.clients import BATCH_EVENTS, KINDS, longest_without_s
+from tests.chaos.corpus import LARGE_BYTES, POOL_EVENTS
+from tests.chaos.run import SEED, Run
+from tests.chaos.world import TENANTS
 
 HEADER: Final = (
     "fault",
     "acknowledged",
+    "events/s",
     "found",
-    "doubled",
     "lost",
+    "doubled",
+    "altered",
     "answers: complete / incomplete / other",
     "pushes: 202 / 503 / other",
     "202 after s",
     "complete after s",
+    "s without 202",
+    "s without complete",
     "",
 )
 TEXT: Final = (
-    "Three clients push 150 events/s without pause (with a key, with ids, with neither; the first two repeat), and one "
-    "searches for all of them without pause. Acknowledged, found, doubled, lost: events, once all is over; doubled in "
-    "an answer or in the table. A complete answer must hold all that was acknowledged before its search began. Seconds "
-    "count from the fault to the end of the first request that began after it; from its end for those that last."
+    f"{TENANTS} tenants push with {len(KINDS)} clients each (with a key and with ids, which repeat, or neither), "
+    f"{BATCH_EVENTS[0]:,} to {BATCH_EVENTS[1]:,} events a request, one request after the other as fast as it is "
+    f"answered; of {POOL_EVENTS:,} events {len(LARGE_BYTES)} have messages of {LARGE_BYTES[0] // 1000} and "
+    f"{LARGE_BYTES[1] // 1000} KB. One reader counts all of them, and fetches single requests' events, without pause. "
+    "events/s: acknowledged, over the whole row, fault included. Found, lost, doubled, altered: events, once all is "
+    "over, in the table and in an export, every value compared. A complete answer must hold all that was acknowledged "
+    "before its question was asked. Seconds after: from the fault to the end of the first request that began after "
+    "it; from its end for those that last. Seconds without: the longest time between two 202s, and between two "
+    "complete answers."
 )
 
 
@@ -48,19 +60,25 @@ def outcome(label: str, run: Run | None, passed: bool) -> Outcome:
     verdict = "ok" if passed else "FAILED"
     if run is None:
         return Outcome((label, *[""] * (len(HEADER) - 2), verdict), passed)
-    ends, told = run.reader.ends(), run.clients.statuses(0.0, float("inf"))
+    clients, reader = run.clients, run.reader
+    ends, told = reader.ends(), clients.statuses(0.0, float("inf"))
     other_ends = sum(count for end, count in ends.items() if end not in ("done", "incomplete"))
     other_told = sum(count for status, count in told.items() if status not in (202, 503))
+    until_s = run.ended_s or max((a.ended_s for a in clients.attempts), default=clients.begun_s)
+    taken_s = [a.ended_s for a in clients.attempts if a.status == 202]
+    complete_s = [a.ended_s for a in reader.asked if a.end == "done"]
     cells = (
         label,
-        f"{len(run.clients.acknowledged):,}",
-        f"{sum(count > 0 for count in run.found.values()):,}",
-        str(len(run.doubled)),
-        str(len(run.lost)),
+        f"{clients.acknowledged:,}",
+        f"{clients.acknowledged / max(until_s - clients.begun_s, 1e-9):,.0f}",
+        f"{run.table.found:,}" if run.table else "-",
+        *(str(run.total(count)) for count in ("lost", "doubled", "altered")),
         f"{ends['done']} / {ends['incomplete']} / {other_ends}",
         f"{told[202]} / {told[503]} / {other_told}",
-        _seconds(run.clients.first_202_s(run.since_s)),
-        _seconds(run.reader.first_complete_s(run.since_s)),
+        _seconds(clients.first_202_s(run.since_s)),
+        _seconds(reader.first_complete_s(run.since_s)),
+        _seconds(longest_without_s(taken_s, clients.begun_s, until_s)),
+        _seconds(longest_without_s(complete_s, clients.begun_s, until_s)),
         verdict,
     )
     return Outcome(cells, passed)
@@ -72,7 +90,7 @@ def _seconds(value: float | None) -> str:
 
 def show(outcomes: list[Outcome], console: Console) -> None:
     """Print the table."""
-    table = Table(title="faults", title_justify="left")
+    table = Table(title=f"faults (CHAOS_SEED={SEED})", title_justify="left")
     for name in HEADER:
         table.add_column(name, justify="left" if name in ("fault", "") else "right")
     for row in outcomes:

@@ -1,35 +1,44 @@
-"""Systems to break, in either profile, on servers of their own that faults may kill.
+"""Systems to break, on servers, a disk or a clock of their own that faults may break.
 
 May live here: making and ending them, finding their processes, reading their table beside them. May not: faults.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-import polars
+import httpx
 import psutil
+import pyarrow as pa
+from deltalake import DeltaTable
 
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
 from infra.kafka.cluster import KafkaCluster
+from tests.chaos.clock import Clock, shifted_clock
+from tests.chaos.corpus import COLUMNS
+from tests.chaos.disk import SmallDisk, small_disk
 from tests.kafka_server import kafka_cluster
 from tests.proxy import Proxy, http_proxy
 from tests.redis_server import RedisServer, redis_server
 from tests.servers import ADMIN, ServerMissing, or_skip, s3_server
-from tests.systems import System, titled
+from tests.systems import System, titled, wait_until
 
-Profile = Literal["embedded", "cluster"]
+Place = Literal["embedded", "cluster", "small disk", "own clock"]
+"""Where a system runs. The last two: embedded, on file systems, or with a clock, that are its own."""
 
+TENANTS: Final = 2
+"""That push and search at the same time, each with a key of its own."""
 BROKERS: Final = 3
 SEAL_AGE_S: Final = "2"
 """Flushes come often, so that each fault meets some, and a process that was stopped has one due when it wakes."""
+SCOPES: Final = ("--scope", "push", "--scope", "search", "--scope", "admin")
 
 
 @dataclass
@@ -44,29 +53,60 @@ class Servers:
 
 @dataclass
 class World:
-    """A running system, and its servers where it has any."""
+    """A running system, and what it stands on where that is its own."""
 
-    profile: Profile
+    place: Place
     system: System
     _servers: Servers | None = None
+    _disks: tuple[SmallDisk, SmallDisk] | None = None
+    _clock: Clock | None = None
+    restarts_s: list[float] = field(default_factory=list)
+    """When a fault took the whole system along, by the monotonic clock: it gives up when that comes too often."""
 
     @property
     def servers(self) -> Servers:
         assert self._servers is not None, "this fault is of the cluster profile"
         return self._servers
 
+    @property
+    def disks(self) -> tuple[SmallDisk, SmallDisk]:
+        """The file systems of the log and of the table."""
+        assert self._disks is not None, "this fault is of a system on a small disk"
+        return self._disks
+
+    @property
+    def clock(self) -> Clock:
+        assert self._clock is not None, "this fault is of a system with its own clock"
+        return self._clock
+
     def processes(self, title: str) -> list[psutil.Process]:
         """Find processes of the system by what stands in their command line, such as an actor's class."""
         return titled(self.system, title)
 
-    def stored(self, service: str) -> Counter[str]:
-        """Count the messages in the table itself, read as any Delta reader does: nothing merges repeats there."""
+    def healthy(self) -> bool:
+        try:
+            return all(self.system.http.get(f"/{part}/healthz").status_code == 200 for part in ("push", "search"))
+        except httpx.TransportError:
+            return False
+
+    def new_tenants(self, run: str) -> dict[str, str]:
+        """Make the tenants of a run; gives the key of each."""
+        return {name: new_key(self.system, name) for name in (f"{run}-{number}" for number in range(TENANTS))}
+
+    def stored(self, tenant: str) -> Iterator[pa.RecordBatch]:
+        """Read a tenant's rows from the table itself, as any Delta reader does: nothing merges repeats there."""
         if self._servers is None:
-            frame = polars.read_delta(str(self.system.data_dir / "events"))
+            table = DeltaTable(str(self.system.data_dir / "events"))
         else:
             bucket = self._servers.bucket
-            frame = polars.read_delta(f"{bucket.url}/events", storage_options=bucket.storage_options())
-        return Counter(frame.filter(polars.col("service") == service)["message"].to_list())
+            table = DeltaTable(f"{bucket.url}/events", storage_options=bucket.storage_options())
+        rows = table.to_pyarrow_dataset(file_pruning_predicate=[("tenant", "=", tenant)])
+        yield from rows.to_batches(columns=list(COLUMNS))
+
+
+def new_key(system: System, tenant: str, scopes: Sequence[str] = SCOPES) -> str:
+    """Make an API key with `ess keys create`."""
+    return str(json.loads(system.ess("keys", "create", "--json", "--tenant", tenant, *scopes).stdout)["key"])
 
 
 @contextmanager
@@ -101,37 +141,53 @@ def _settings(servers: Servers) -> dict[str, str]:
 
 
 @contextmanager
-def _world(profile: Profile, folder: Path) -> Iterator[World]:
+def world(place: Place, folder: Path) -> Iterator[World]:
+    """Run a system until the context ends; a key is needed from the start. Skips the test where a part is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        servers = stack.enter_context(_servers(folder)) if profile == "cluster" else None
-        settings = {"ESS_PERSIST__SEAL_AGE_S": SEAL_AGE_S} | ({} if servers is None else _settings(servers))
-        system = System(folder / "data", **settings)
+        settings, data_dir = {"ESS_PERSIST__SEAL_AGE_S": SEAL_AGE_S}, folder / "data"
+        servers = disks = clock = None
+        if place == "cluster":
+            servers = stack.enter_context(_servers(folder))
+            settings |= _settings(servers)
+        elif place == "small disk":
+            disks = stack.enter_context(small_disk(data_dir)), stack.enter_context(small_disk(data_dir / "events"))
+        elif place == "own clock":
+            clock = stack.enter_context(shifted_clock(folder))
+            settings |= clock.environment
+        system = System(data_dir, **settings)
         stack.callback(system.http.close)
         stack.callback(system.down)
         system.up()
-        yield World(profile, system, servers)
+        admin = new_key(system, "default")
+        system.environment["ESS_KEY"] = admin
+        system.http.headers["Authorization"] = f"Bearer {admin}"
+        no_key = httpx.Client(base_url=system.url, timeout=30)
+        stack.callback(no_key.close)
+        wait_until(lambda: no_key.post("/push/v1/events", json=[]).status_code == 401, "no key is needed")
+        yield World(place, system, servers, disks, clock)
 
 
 class Worlds:
-    """One world a profile, made when first asked for, used by row after row, and made anew after a row that failed."""
+    """One world at a time, made when first asked for, used by row after row, and made anew after a row that failed."""
 
     def __init__(self, make_folder: Callable[[str], Path]) -> None:
         self._make_folder = make_folder
-        self._open: dict[Profile, tuple[World, ExitStack]] = {}
+        self._open: dict[Place, tuple[World, ExitStack]] = {}
 
-    def get(self, profile: Profile) -> World:
-        if profile not in self._open:
+    def get(self, place: Place) -> World:
+        if place not in self._open:
             for other in list(self._open):  # one at a time: each takes gigabytes
                 self.discard(other)
             stack = ExitStack()
-            world = stack.enter_context(_world(profile, self._make_folder(profile)))
-            self._open[profile] = (world, stack)
-        return self._open[profile][0]
+            made = stack.enter_context(world(place, self._make_folder(place.replace(" ", "-"))))
+            self._open[place] = (made, stack)
+        return self._open[place][0]
 
-    def discard(self, profile: Profile) -> None:
-        if profile in self._open:
-            self._open.pop(profile)[1].close()
+    def discard(self, place: Place) -> None:
+        if place in self._open:
+            self._open.pop(place)[1].close()
 
     def close(self) -> None:
-        for profile in list(self._open):
-            self.discard(profile)
+        for place in list(self._open):
+            self.discard(place)
