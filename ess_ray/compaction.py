@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
-from uuid import uuid4
 from zlib import crc32
 
 from ess_ray.adapters.catalog_rules import MAINTENANCE_BUCKETS
@@ -24,11 +23,11 @@ from ess_ray.core.chunk import (
     StoredRequest,
     encode_stream,
     merged,
-    object_key,
     open_bytes,
     open_object,
+    reading,
 )
-from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.core.errors import CorruptData, EssError, Fenced, NewerFormat, NotFound, Unavailable, UnknownOutcome
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
@@ -149,8 +148,9 @@ def merge(
 ) -> Merge | None:
     """Merge objects of one partition and put the result under a fresh key; None if no two fit into memory together.
 
-    Takes the first of `chosen` whose row groups fit into MAX_OPEN_BYTES. Raises NotFound or CorruptData for an object
-    that cannot be read in full as it was written: then nothing was put. Before a commit, the result is an orphan.
+    Takes the first of `chosen` whose row groups fit into MAX_OPEN_BYTES. Raises NotFound, CorruptData or NewerFormat
+    for an object that cannot be read in full as it was written: then nothing was put. Before a commit, the result is an
+    orphan.
     """
     inputs, readers = _fitting(store, chosen)
     if len(inputs) < 2:
@@ -177,8 +177,9 @@ def merge(
 def _fitting(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> tuple[list[ObjectEntry], list[ObjectReader]]:
     inputs, readers, held = [], [], 0
     for entry in chosen:
-        reader = open_object(store, entry.key, entry.size)
-        held += open_bytes(reader)
+        with reading(entry.key):
+            reader = open_object(store, entry.key, entry.size)
+            held += open_bytes(reader)
         if held > MAX_OPEN_BYTES:
             break
         inputs.append(entry)
@@ -213,12 +214,13 @@ def _carried(inputs: Sequence[ObjectEntry], readers: Sequence[ObjectReader], now
 
 def _entry_of(inputs: Sequence[ObjectEntry], encoded: Encoded) -> ObjectEntry:
     tenant, date, hour = partition(inputs[0])
-    key = object_key(tenant, encoded.min_us, encoded.max_us, uuid4().hex, encoded.footer_bytes, encoded.index_bytes)
     # `modified_us` stays when the newest rows were put: a take-over then reads a merged object exactly when it would
     # have read one of the inputs, and an hour does not seem busy because it was compacted.
     modified_us = max(entry.modified_us for entry in inputs)
     size = encoded.data.size
-    return ObjectEntry(key, size, tenant, date, hour, encoded.rows, encoded.min_us, encoded.max_us, modified_us)
+    return ObjectEntry(
+        encoded.key(tenant), size, tenant, date, hour, encoded.rows, encoded.min_us, encoded.max_us, modified_us
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- the commit
@@ -276,9 +278,9 @@ def compact(
                 skipped[where] = "another removal was first; it is looked at again with the next run"
             else:
                 done = _plus(done, one)
-        except (NotFound, CorruptData, Unavailable, UnknownOutcome) as error:
-            skipped[where] = error.message
-            _log.warning("compaction leaves %s as it is: %s", "/".join(map(str, where)), error.message)
+        except (NotFound, CorruptData, NewerFormat, Unavailable, UnknownOutcome, OSError) as error:
+            skipped[where] = str(error)
+            _log.warning("compaction leaves %s as it is: %s", "/".join(map(str, where)), error)
 
 
 def _plus(done: Compacted, one: Merge) -> Compacted:

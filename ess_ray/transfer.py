@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from ess_ray.core.chunk import (
     IDENTITY,
+    PARQUET_MAGIC,
     ContentHash,
     ObjectReader,
     OffsetRange,
@@ -37,6 +38,7 @@ from ess_ray.core.chunk import (
     open_object,
     parts_for,
     read_identities,
+    reading,
 )
 from ess_ray.core.errors import Conflict, CorruptData, Fenced, Unavailable, UnknownOutcome
 from ess_ray.ingest.seal import Sealed, entry_of
@@ -127,9 +129,10 @@ class _Run:
         nodes: set[tuple[str, int]] = set()
         done = replace(self.done)
         for entry in batch:
-            reader = open_object(self._source, entry.key, entry.size)
-            nodes |= {(part.log_id, part.vnode) for part in reader.facts.ranges}
-            new = self._one(entry, reader, view)
+            with reading(entry.key):
+                reader = open_object(self._source, entry.key, entry.size)
+                nodes |= {(part.log_id, part.vnode) for part in reader.facts.ranges}
+                new = self._one(entry, reader, view)
             if new is None:
                 done.there += 1
                 continue
@@ -270,7 +273,8 @@ def _checked(store: ObjectStore, entry: ObjectEntry) -> bytes:
     for group in range(reader.groups):
         digest.add(reader.read_group(group))
         reader.forget()
-    if digest.hexdigest() != reader.facts.content_hash or reader.metadata.num_rows != entry.rows:
+    altered = digest.hexdigest() != reader.facts.content_hash or reader.begins_with() != PARQUET_MAGIC
+    if altered or reader.metadata.num_rows != entry.rows:
         raise CorruptData(f"{entry.key} does not hold the rows that were written: see `ess verify --deep`")
     return data
 

@@ -19,8 +19,11 @@ from functools import partial
 from itertools import groupby
 from typing import Final
 
+import pyarrow as pa
+
 from ess_ray.core.chunk import (
     Fault,
+    ObjectReader,
     OffsetRange,
     Told,
     check_rows,
@@ -29,8 +32,9 @@ from ess_ray.core.chunk import (
     open_object,
     parts_for,
     read_identities,
+    reading,
 )
-from ess_ray.core.errors import CorruptData, NotFound
+from ess_ray.core.errors import CorruptData, NewerFormat, NotFound
 from ess_ray.doubles import Doubles
 from ess_ray.maintenance import GARBAGE_AGE_US, PREFIX
 from ess_ray.ports import Catalog, ObjectEntry, ObjectInfo, ObjectStore, Snapshot
@@ -46,6 +50,8 @@ _ADVICE: Final = {
     "missing": "restore it to the store (a version or a backup of the bucket or directory); until then searches that "
     "meet it call themselves incomplete",
     "size": "restore the object as it was written; its key is never used for other bytes",
+    "format": "upgrade ess_ray; until then searches name it as failed",
+    "magic": "restore the object; ess_ray itself reads it all the same",
     "footer": "restore the object; until then searches name it as failed",
     "rows": "restore the object; until then searches name it as failed",
     "content hash": "restore the object; what reads it now may give wrong events",
@@ -196,13 +202,16 @@ class _Check:
             fault = Fault("size", f"it has {size} bytes, the catalog says {entry.size}")
             return _Look([_problem(fault, entry.key)], None)
         try:
-            reader = open_object(self._store, entry.key, entry.size)
-            told = Told(entry.tenant, entry.date, entry.hour, entry.rows, entry.min_us, entry.max_us)
-            faults = list(check_tail(reader, told))
-            if self._doubles is not None:
-                faults += check_rows(reader, told, partial(self._doubles.add, number))
+            with reading(entry.key):
+                reader = open_object(self._store, entry.key, entry.size)
+                told = Told(entry.tenant, entry.date, entry.hour, entry.rows, entry.min_us, entry.max_us)
+                faults = list(check_tail(reader, told))
+                if self._doubles is not None:
+                    faults += check_rows(reader, told, partial(self._doubles.add, number))
         except NotFound:
             return _Look([_problem(Fault("missing", "the store has no such object"), entry.key)], None)
+        except NewerFormat as error:
+            return _Look([_problem(Fault("format", error.message), entry.key)], None)
         except CorruptData as error:
             return _Look([_problem(Fault("footer", error.message), entry.key)], None)
         faults += self._beyond(reader.facts.ranges)
@@ -289,13 +298,13 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
     counts: dict[tuple[int, int], int] = defaultdict(int)
     examples: dict[tuple[int, int], tuple[str, int, int, int]] = {}
     try:
-        readers = [open_object(store, entry.key, entry.size) for entry in group]
+        readers = [_open(store, entry) for entry in group]
         for part in range(parts):
-            tables = {number: read_identities(reader, part, parts) for number, reader in enumerate(readers)}
+            tables = {number: _identities(reader, part, parts) for number, reader in enumerate(readers)}
             for pair, (count, example) in doubled(tables).items():
                 counts[pair] += count
                 examples.setdefault(pair, example)
-    except (NotFound, CorruptData) as error:
+    except (NotFound, CorruptData, NewerFormat) as error:
         yield _problem(Fault("rows", f"it cannot be compared with others: {error.message}"), group[0].key)
         return
     for (low, high), count in sorted(counts.items()):
@@ -303,6 +312,16 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
         shown = f"(log {log_id}, virtual node {vnode}, offset {offset}, row {row})"
         other = "itself" if low == high else group[high].key
         yield _problem(Fault("doubled", f"{count} of its rows, such as {shown}, stand in {other} too"), group[low].key)
+
+
+def _open(store: ObjectStore, entry: ObjectEntry) -> ObjectReader:
+    with reading(entry.key):
+        return open_object(store, entry.key, entry.size)
+
+
+def _identities(reader: ObjectReader, part: int, parts: int) -> pa.Table:
+    with reading(reader.key):
+        return read_identities(reader, part, parts)
 
 
 # ------------------------------------------------------------------------------------------------------- the whole

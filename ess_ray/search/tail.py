@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.chunk import FOOTERS, open_object
+from ess_ray.core.chunk import FOOTERS, open_object, reading
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.core.query import MAX_LIMIT, And, Compare, Equals, Field, Node, Or, Query
@@ -313,7 +313,8 @@ class Tail:
 
 def _holds(store: ObjectStore, entry: ObjectEntry, log_id: str, ranges: Mapping[int, VnodeRange]) -> bool:
     try:
-        facts = open_object(store, entry.key, entry.size, FOOTERS).facts
+        with reading(entry.key):
+            facts = open_object(store, entry.key, entry.size, FOOTERS).facts
     except (EssError, OSError):
         return True  # whoever scans it, says what is wrong
     return any(

@@ -28,6 +28,7 @@ from ess_ray.core.chunk.footer import FOOTERS, FooterCache
 from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.identity import IDENTITY, doubled, parts_for, read_identities
 from ess_ray.core.chunk.layout import (
+    FIRST_WITH_CHECKSUMS,
     Encoded,
     Facts,
     OffsetRange,
@@ -37,14 +38,18 @@ from ess_ray.core.chunk.layout import (
 )
 from ess_ray.core.chunk.merge import merged, open_bytes
 from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, expected_gets, open_object
+from ess_ray.core.chunk.reading import reading
 from ess_ray.core.chunk.scan import ObjectMatches, scan_object, sought_first
+from ess_ray.core.chunk.sums import PARQUET_MAGIC
 from ess_ray.core.chunk.windows import index_first
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [
+    "FIRST_WITH_CHECKSUMS",
     "FOOTERS",
     "GAP_BYTES",
     "IDENTITY",
+    "PARQUET_MAGIC",
     "Blobs",
     "ContentHash",
     "Encoded",
@@ -73,6 +78,7 @@ __all__ = [
     "open_object",
     "parts_for",
     "read_identities",
+    "reading",
     "scan_object",
     "sought_first",
     "tail_bytes",
