@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -45,6 +46,17 @@ class Footer:
         groups = range(self.metadata.num_row_groups)
         found = (self.metadata.row_group(group).column(leaf).statistics for group in groups)
         return [(statistics.min_raw, statistics.max_raw) for statistics in found]
+
+    def chunks(self, group: int, columns: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Give the chunks of those of the columns that there are in a row group: (column, where it stands)."""
+        row_group = self.metadata.row_group(group)
+        for name in columns:
+            for leaf in self.leaves.get(name, ()):
+                chunk = row_group.column(leaf)
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page:
+                    start = min(start, chunk.dictionary_page_offset)
+                yield name, (start, start + chunk.total_compressed_size)
 
     @property
     def cost_bytes(self) -> int:

@@ -131,9 +131,9 @@ def key_parts(key: str) -> KeyParts:
     match = _KEY.fullmatch(key)
     if match is None:
         raise CorruptData(f"{key} is not the name of an ess_ray object")
-    numbers = (int(match[name]) for name in ("hour", "min", "max", "footer", "index"))
-    checksum = match["checksum"]
-    return KeyParts(match["tenant"], match["date"], *numbers, None if checksum is None else int(checksum, 16))
+    hour, min_us, max_us, footer, index = (int(match[name]) for name in ("hour", "min", "max", "footer", "index"))
+    checksum = None if match["checksum"] is None else int(match["checksum"], 16)
+    return KeyParts(match["tenant"], match["date"], hour, min_us, max_us, footer, index, checksum)
 
 
 def facts_to_metadata(facts: Facts) -> dict[str, str]:

@@ -190,7 +190,7 @@ class ObjectReader:
 
     def begins_with(self) -> bytes:
         """Give the file's first bytes, which no page covers: PARQUET_MAGIC, or it was damaged."""
-        return self._bytes.view(0, len(PARQUET_MAGIC)).to_pybytes()
+        return bytes(self._bytes.view(0, len(PARQUET_MAGIC)))
 
     def group_rows(self, group: int) -> int:
         """Give the number of rows of a row group."""
@@ -208,26 +208,21 @@ class ObjectReader:
         return self._spans[group]
 
     def _chunk_ranges(self, group: int, columns: Iterable[str]) -> list[tuple[int, int]]:
-        row_group = self.metadata.row_group(group)
-        leaves = (leaf for name in columns for leaf in self.footer.leaves.get(name, ()))
-        return sorted(_span_of(row_group.column(leaf)) for leaf in leaves)
+        return sorted(span for _, span in self.footer.chunks(group, columns))
 
     def _verify(self, group: int, columns: Iterable[str]) -> None:
         """Compare the pages of some columns with their checksums, once while they are held. Raises CorruptData."""
         pages = self.footer.pages
         if pages is None:
             return  # format 1 has none
-        row_group, verified = self.metadata.row_group(group), self._bytes.verified
-        for name in columns:
-            for leaf in self.footer.leaves[name]:
-                span = _span_of(row_group.column(leaf))
-                if span in verified:
-                    continue
-                if not pages.matches(span[0], self._bytes.view(*span)):
-                    raise CorruptData(
-                        f"{self.key}: a page of column {name} in row group {group} does not match its checksum"
-                    )
-                verified.add(span)
+        verified = self._bytes.verified
+        for name, span in self.footer.chunks(group, columns):
+            if span in verified:
+                continue
+            if not pages.matches(span[0], self._bytes.view(*span)):
+                told = f"a page of column {name} in row group {group} does not match its checksum"
+                raise CorruptData(f"{self.key}: {told}")
+            verified.add(span)
 
     def fetch(self, groups: Sequence[int], columns: Iterable[str]) -> None:
         """Get the bytes of some columns of some row groups into memory, in few requests, as far as they are not there.
@@ -373,14 +368,6 @@ class ObjectReader:
             return pa.chunked_array([block.array() for block in blocks], pa.string())
         except NotInPlace:
             return self.read_group(group, ["message"]).column("message")
-
-
-def _span_of(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
-    """Give where a column chunk stands: [start, end)."""
-    start = column.data_page_offset
-    if column.has_dictionary_page:
-        start = min(start, column.dictionary_page_offset)
-    return start, start + column.total_compressed_size
 
 
 def _nulls(length: int, field: pa.Field) -> pa.ChunkedArray:

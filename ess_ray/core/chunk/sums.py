@@ -39,27 +39,19 @@ class PageTable:
         return len(PARQUET_MAGIC) + np.cumsum(self.lengths, dtype=np.int64)
 
     @property
-    def end(self) -> int:
-        """Where the last page ends."""
-        return int(self._ends[-1]) if len(self._ends) else len(PARQUET_MAGIC)
-
-    @property
     def nbytes(self) -> int:
         return 2 * self.lengths.nbytes
 
     def matches(self, start: int, pages: pa.Buffer) -> bool:
         """Tell whether bytes that stand at `start` are whole pages as they were written."""
-        first = int(np.searchsorted(self._ends, start, "right"))
-        end = start + len(pages)
-        last = int(np.searchsorted(self._ends, end, "left")) + 1
-        at = 0
-        lengths, sums = self.lengths[first:last].tolist(), self.sums[first:last].tolist()
-        for length, told in zip(lengths, sums, strict=True):
-            page = pages if length == len(pages) else pages.slice(at, length)
-            if crc32(page) != told:
+        number = int(self._ends.searchsorted(start, "right"))
+        at, size = 0, len(pages)
+        while at < size and number < len(self.lengths):
+            length = int(self.lengths[number])
+            if at + length > size or crc32(pages.slice(at, length)) != self.sums[number]:
                 return False
-            at += length
-        return at == len(pages) and last <= len(self.lengths) and int(self._ends[last - 1]) == end
+            at, number = at + length, number + 1
+        return at == size
 
 
 class PageSink(io.RawIOBase):
