@@ -14,7 +14,6 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final
-from uuid import uuid4
 from zlib import crc32
 
 from ess_ray.adapters.catalog_rules import MAINTENANCE_BUCKETS
@@ -26,12 +25,11 @@ from ess_ray.core.chunk import (
     StoredRequest,
     encode_stream,
     merged,
-    object_key,
     open_bytes,
     open_object,
 )
 from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
-from ess_ray.damage import Damaged, named, reading
+from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
@@ -167,8 +165,9 @@ def merge(
 ) -> Merge | None:
     """Merge objects of one partition and put the result under a fresh key; None if no two fit into memory together.
 
-    Takes the first of `chosen` whose row groups fit into MAX_OPEN_BYTES. Raises NotFound or CorruptData for an object
-    that cannot be read in full as it was written: then nothing was put. Before a commit, the result is an orphan.
+    Takes the first of `chosen` whose row groups fit into MAX_OPEN_BYTES. Raises NotFound, CorruptData or NewerFormat
+    for an object that cannot be read in full as it was written: then nothing was put. Before a commit, the result is an
+    orphan.
     """
     inputs, readers = _fitting(store, chosen)
     if len(inputs) < 2:
@@ -238,12 +237,13 @@ def _carried(inputs: Sequence[ObjectEntry], readers: Sequence[ObjectReader], now
 
 def _entry_of(inputs: Sequence[ObjectEntry], encoded: Encoded) -> ObjectEntry:
     tenant, date, hour = partition(inputs[0])
-    key = object_key(tenant, encoded.min_us, encoded.max_us, uuid4().hex, encoded.footer_bytes, encoded.index_bytes)
     # `modified_us` stays when the newest rows were put: a take-over then reads a merged object exactly when it would
     # have read one of the inputs, and an hour does not seem busy because it was compacted.
     modified_us = max(entry.modified_us for entry in inputs)
     size = encoded.data.size
-    return ObjectEntry(key, size, tenant, date, hour, encoded.rows, encoded.min_us, encoded.max_us, modified_us)
+    return ObjectEntry(
+        encoded.key(tenant), size, tenant, date, hour, encoded.rows, encoded.min_us, encoded.max_us, modified_us
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- the commit
@@ -330,7 +330,7 @@ def _damaged_of(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> list[Damag
     found: list[Damaged] = []
     for entry in chosen:
         try:
-            with reading(store, entry.key):
+            with reading_from(store, entry.key):
                 for _ in merged([_opened(store, entry)]):
                     continue  # what was read is held against the content hash at the end
         except (NotFound, CorruptData) as error:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from ess_ray.core.errors import CorruptData, EssError, NotFound
+from ess_ray.core.chunk import reading
+from ess_ray.core.errors import CorruptData, EssError, NewerFormat, NotFound
 from ess_ray.ports import ObjectStore
 
 MAX_NAMED: Final = 20
@@ -30,21 +31,20 @@ class Damaged:
 
 
 @contextmanager
-def reading(store: ObjectStore, key: str) -> Iterator[None]:
-    """Have whatever reading this object raises be NotFound or CorruptData, and Unavailable only for the whole store.
+def reading_from(store: ObjectStore, key: str) -> Iterator[None]:
+    """Have whatever reading this object raises be NotFound, CorruptData or NewerFormat; Unavailable only for the store.
 
-    Damaged bytes may break a decoder anywhere, so every exception counts. A store that cannot give the object, though
-    it answers what is asked about it (a bad sector, rights, an archive), is no store that is away.
+    A store that cannot give the object, though it answers what is asked about it (a bad sector, rights, an archive), is
+    no store that is away.
     """
     try:
-        yield
-    except (NotFound, CorruptData):
+        with reading(key):
+            yield
+    except (NotFound, CorruptData, NewerFormat):
         raise
-    except EssError as error:
+    except (EssError, OSError) as error:
         store.head(key)  # raises when it is the store
-        raise CorruptData(f"{key} cannot be read, though its store answers: {error.message}", key=key) from error
-    except Exception as error:
-        raise CorruptData(f"{key} cannot be read: {type(error).__name__}: {error}", key=key) from error
+        raise CorruptData(f"{key} cannot be read, though its store answers: {error}", key=key) from error
 
 
 def named(damaged: Sequence[str]) -> str:

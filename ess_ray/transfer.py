@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from ess_ray.core.chunk import (
     IDENTITY,
+    PARQUET_MAGIC,
     ContentHash,
     ObjectReader,
     OffsetRange,
@@ -39,7 +40,7 @@ from ess_ray.core.chunk import (
     read_identities,
 )
 from ess_ray.core.errors import Conflict, CorruptData, Fenced, NotFound, Unavailable, UnknownOutcome
-from ess_ray.damage import Damaged, reading
+from ess_ray.damage import Damaged, reading_from
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import ApiKey, read_key
 from ess_ray.ports import Advance, Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
@@ -137,7 +138,7 @@ class _Run:
         done = replace(self.done, failed=list(self.done.failed))
         for entry in batch:
             try:
-                with reading(self._source, entry.key):
+                with reading_from(self._source, entry.key):
                     reader = open_object(self._source, entry.key, entry.size)
                 nodes |= {(part.log_id, part.vnode) for part in reader.facts.ranges}
                 if (present := view.live.get(entry.key)) is not None:
@@ -250,7 +251,7 @@ class _Target:
         keys = set(zip(*(wanted.column(name).to_pylist() for name in IDENTITY), strict=True))
         kept = []
         for group in range(reader.groups):
-            with reading(self._source, reader.key):
+            with reading_from(self._source, reader.key):
                 rows = reader.read_group(group)
             reader.forget()
             mine = zip(*(rows.column(name).to_pylist() for name in IDENTITY), strict=True)
@@ -273,7 +274,7 @@ class _Target:
         found = []
         for other in self._by_partition[entry.tenant, entry.date, entry.hour]:
             if other.min_us <= entry.max_us and entry.min_us <= other.max_us:
-                with reading(self._store, other.key):
+                with reading_from(self._store, other.key):
                     opened = open_object(self._store, other.key, other.size)
                 if _meet(reader.facts.ranges, opened.facts.ranges):
                     found.append(opened)
@@ -287,22 +288,23 @@ def _meet(ours: Sequence[OffsetRange], theirs: Sequence[OffsetRange]) -> bool:
 
 
 def _identities(store: ObjectStore, reader: ObjectReader, part: int, parts: int) -> pa.Table:
-    with reading(store, reader.key):
+    with reading_from(store, reader.key):
         return read_identities(reader, part, parts)
 
 
 def _checked(store: ObjectStore, entry: ObjectEntry) -> bytes:
     """Read an object whole and check it by the hash of its rows. Raises NotFound, CorruptData."""
-    with reading(store, entry.key):
+    with reading_from(store, entry.key):
         data = store.get_range(entry.key, 0, entry.size + 1)
         if len(data) != entry.size:
             raise CorruptData(f"{entry.key} has not the {entry.size} bytes that the catalog says: see `ess verify`")
         reader = ObjectReader(entry.key, entry.size, data, lambda offset, length: data[offset : offset + length])
-        digest = ContentHash()
+        digest = ContentHash(reader.facts.format_version)
         for group in range(reader.groups):
             digest.add(reader.read_group(group))
             reader.forget()
-    if digest.hexdigest() != reader.facts.content_hash or reader.metadata.num_rows != entry.rows:
+        altered = digest.hexdigest() != reader.facts.content_hash or reader.begins_with() != PARQUET_MAGIC
+    if altered or reader.metadata.num_rows != entry.rows:
         raise CorruptData(f"{entry.key} does not hold the rows that were written: see `ess verify --deep`")
     return data
 
@@ -310,7 +312,7 @@ def _checked(store: ObjectStore, entry: ObjectEntry) -> bytes:
 def _require_same(entry: ObjectEntry, reader: ObjectReader, present: ObjectEntry, store: ObjectStore) -> None:
     """A key names one object for ever: where the target has it, it must be this one. Raises Conflict."""
     if present.size == entry.size:
-        with reading(store, entry.key):
+        with reading_from(store, entry.key):
             there = open_object(store, entry.key, entry.size)
         if there.facts == reader.facts:
             return

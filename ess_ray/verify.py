@@ -33,8 +33,8 @@ from ess_ray.core.chunk import (
     parts_for,
     read_identities,
 )
-from ess_ray.core.errors import CorruptData, NotFound
-from ess_ray.damage import reading
+from ess_ray.core.errors import CorruptData, NewerFormat, NotFound
+from ess_ray.damage import reading_from
 from ess_ray.doubles import Doubles
 from ess_ray.maintenance import GARBAGE_AGE_US, PREFIX
 from ess_ray.ports import Catalog, ObjectEntry, ObjectInfo, ObjectStore, Snapshot
@@ -50,6 +50,8 @@ _ADVICE: Final = {
     "missing": "restore it to the store (a version or a backup of the bucket or directory); until then searches that "
     "meet it call themselves incomplete",
     "size": "restore the object as it was written; its key is never used for other bytes",
+    "format": "upgrade ess_ray; until then searches name it as failed",
+    "magic": "restore the object; ess_ray itself reads it all the same",
     "footer": "restore the object; until then searches name it as failed",
     "rows": "restore the object; until then searches name it as failed",
     "content hash": "restore the object; what reads it now may give wrong events",
@@ -201,7 +203,7 @@ class _Check:
             return _Look([_problem(fault, entry.key)], None)
         faults: list[Fault] = []
         try:
-            with reading(self._store, entry.key):
+            with reading_from(self._store, entry.key):
                 reader = open_object(self._store, entry.key, entry.size)
                 told = Told(entry.tenant, entry.date, entry.hour, entry.rows, entry.min_us, entry.max_us)
                 faults += check_tail(reader, told)
@@ -209,6 +211,8 @@ class _Check:
                     faults += check_rows(reader, told, partial(self._doubles.add, number))
         except NotFound:
             return _Look([_problem(Fault("missing", "the store has no such object"), entry.key)], None)
+        except NewerFormat as error:
+            return _Look([_problem(Fault("format", error.message), entry.key)], None)
         except CorruptData as error:
             found = [*faults, Fault("footer", error.message)]
             return _Look([_problem(fault, entry.key) for fault in found], None)
@@ -299,9 +303,9 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
 
     def identities(number: int, entry: ObjectEntry, part: int) -> pa.Table | None:
         try:
-            with reading(store, entry.key):
+            with reading_from(store, entry.key):
                 return read_identities(open_object(store, entry.key, entry.size, footers), part, parts)
-        except (NotFound, CorruptData) as error:
+        except (NotFound, CorruptData, NewerFormat) as error:
             unreadable[number] = error.message
             return None
 

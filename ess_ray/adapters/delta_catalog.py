@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -128,9 +128,16 @@ class DeltaCatalogWriter:
         self._synced = -1
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
-        """Reopen the table and read where each virtual node stands. Raises Unavailable."""
+        """Reopen the table and read where each virtual node stands. Raises Unavailable.
+
+        Who writes asks this first: a table that an older version made gets the columns that it lacks.
+        """
         with self._one_at_a_time, _usable(self._files):
-            return self._reopened(log_id, vnodes)[1]
+            table, stands = self._reopened(log_id, vnodes)
+            if _missing_columns(table):
+                _add_columns(self._files)
+                _, stands = self._reopened(log_id, vnodes)
+            return stands
 
     def snapshot(self) -> DeltaSnapshot:
         """Reopen the table and freeze its newest version. Raises Unavailable."""
@@ -330,6 +337,24 @@ def _make(folder: Path) -> None:
         configuration=_CONFIGURATION,
         post_commithook_properties=_NO_HOOKS,
     )
+
+
+def _missing_columns(table: DeltaTable) -> list[Field]:
+    have = {field.name for field in table.schema().fields}
+    return [field for field in Schema.from_arrow(TABLE_SCHEMA).fields if field.name not in have]
+
+
+def _add_columns(files: TableLog) -> None:
+    """Add the columns that came with a later format: other programs refuse objects with columns unknown to the table.
+
+    Idempotent. Commits of this moment are refused once and read the catalog again, as after any refusal.
+    """
+    with files.exclusive():
+        table = files.open()
+        if missing := _missing_columns(table):
+            table.alter.add_columns(missing, post_commithook_properties=_NO_HOOKS)
+            table.update_incremental()
+            files.sync_commits(table.version() - 1, table.version())
 
 
 def _partition(entry: ObjectEntry) -> dict[str, str | None]:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ess_ray.core.chunk import ObjectReader, StoredRequest, open_object
 from ess_ray.core.errors import CorruptData, NotFound
-from ess_ray.damage import Damaged, named, reading
+from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ports import ObjectEntry, ObjectStore
 from ess_ray.record import RequestKey
 
@@ -160,7 +160,7 @@ def _restore(store: ObjectStore, entry: ObjectEntry, log_id: str, memories: dict
     damaged = None
     for _ in range(READ_ATTEMPTS):
         try:
-            with reading(store, entry.key):
+            with reading_from(store, entry.key):
                 _restore_object(open_object(store, entry.key, entry.size), entry.tenant, log_id, memories)
             return None
         except (NotFound, CorruptData) as error:

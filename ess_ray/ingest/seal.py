@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, object_key
+from ess_ray.core.chunk import Encoded, OffsetRange, encode_object
 from ess_ray.core.event import partition_of
 from ess_ray.ingest.buffer import HOUR_US, Segment
 from ess_ray.ports import Advance, ObjectEntry
@@ -61,9 +60,14 @@ def entry_of(sealed: Sealed, now_us: int) -> ObjectEntry:
     """Name an object afresh: a UUID of its own for every attempt to put it."""
     encoded = sealed.encoded
     date, hour = partition_of(encoded.min_us)
-    key = object_key(
-        sealed.tenant, encoded.min_us, encoded.max_us, uuid4().hex, encoded.footer_bytes, encoded.index_bytes
-    )
     return ObjectEntry(
-        key, encoded.data.size, sealed.tenant, date, hour, encoded.rows, encoded.min_us, encoded.max_us, now_us
+        encoded.key(sealed.tenant),
+        encoded.data.size,
+        sealed.tenant,
+        date,
+        hour,
+        encoded.rows,
+        encoded.min_us,
+        encoded.max_us,
+        now_us,
     )

@@ -20,7 +20,7 @@ _JSON = "application/json"
 def decode_any(
     record: StoredRecord, log_id: str, vnode: int, *, tenant: str, now_us: int, limits: IntakeLimits
 ) -> DecodedRecord:
-    """Read a record of ours or a foreign one, which belongs to `tenant`. Raises CorruptData, saying why.
+    """Read a record of ours or a foreign one, which belongs to `tenant`. Raises CorruptData, saying why; NewerFormat.
 
     A foreign event counts as received when the log took it, where the log tells, else at `now_us`: an event without a
     time that is read an hour late, or again, keeps the time at which it came.

@@ -26,7 +26,7 @@ from ess_ray.core.chunk import FOOTERS, open_object
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.core.query import MAX_LIMIT, And, Compare, Equals, Field, Node, Or, Query
-from ess_ray.damage import MAX_NAMED, reading
+from ess_ray.damage import MAX_NAMED, reading_from
 from ess_ray.ports import (
     Catalog,
     EventLog,
@@ -335,7 +335,7 @@ class Tail:
 
 def _holds(store: ObjectStore, entry: ObjectEntry, log_id: str, ranges: Mapping[int, VnodeRange]) -> bool:
     try:
-        with reading(store, entry.key):
+        with reading_from(store, entry.key):
             facts = open_object(store, entry.key, entry.size, FOOTERS).facts
     except EssError:
         return True  # whoever scans it, says what is wrong

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ess_ray.core.chunk import encode_object, object_key, open_object, scan_object
+from ess_ray.core.chunk import encode_object, open_object, scan_object
 from ess_ray.core.chunk.page import text_blocks
 from ess_ray.core.chunk.write import MessageCodec
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
 from ess_ray.intake.decode import decode_events
@@ -81,7 +81,7 @@ def _tables(count: int) -> Iterator[pa.Table]:
         body, rows = b"\n".join(batch), len(batch)
         decoded = decode_events(body, "application/x-ndjson", END_US, IntakeLimits()).batch
         identity = [["6f1c9d52-benchmark"] * rows, [made // BATCH_EVENTS % 8] * rows, [made] * rows, range(rows)]
-        arrays = [pa.array(column, EVENT_SCHEMA.field(11 + i).type) for i, column in enumerate(identity)]
+        arrays = [pa.array(column, f.type) for column, f in zip(identity, IDENTITY_FIELDS, strict=True)]
         batches.append(pa.RecordBatch.from_arrays([*decoded.columns, *arrays], schema=EVENT_SCHEMA))
         batch = []
         if len(batches) * BATCH_EVENTS >= OBJECT_EVENTS:
@@ -94,11 +94,10 @@ def _tables(count: int) -> Iterator[pa.Table]:
 def _store(directory: Path, count: int) -> dict[MessageCodec, list[tuple[str, int]]]:
     """Write the objects once for each codec; gives their keys and sizes."""
     stored: dict[MessageCodec, list[tuple[str, int]]] = {"zstd": [], "lz4": []}
-    for number, table in enumerate(_tables(count)):
+    for table in _tables(count):
         for codec, keys in stored.items():
             encoded = encode_object(table, (), (), codec)
-            uuid_hex = f"{number * 2 + (codec == 'lz4'):032x}"
-            key = object_key("default", encoded.min_us, encoded.max_us, uuid_hex, encoded.footer_bytes, 0)
+            key = encoded.key("default")
             path = directory / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded.data)

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from ess_ray.adapters.delta_catalog import CHECKPOINT_EVERY, TABLE_SCHEMA, Delta
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_snapshot import MAX_RECENT
 from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.core.chunk import encode_object
 from ess_ray.core.errors import BadRequest, Fenced, UnknownOutcome
 from ess_ray.core.event import partition_of
 from ess_ray.ports import Advance, ObjectEntry
+from tests.formats import encode_object_1
 
 HOUR_US = 3_600_000_000
 DAYS_S = 86_400
@@ -100,6 +103,40 @@ def test_the_table_is_what_the_design_says(tmp_path: Path) -> None:
     configuration = table.metadata().configuration
     assert configuration["delta.logRetentionDuration"] == "interval 1 days"
     assert "delta.setTransactionRetentionDuration" not in configuration
+
+
+def test_a_table_of_format_1_gets_the_columns_that_came_since(
+    tmp_path: Path, make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polars refuses a file with a column that the table does not know."""
+    store = LocalObjectStore(tmp_path)
+    with monkeypatch.context() as then:
+        schema = pa.schema([field for field in TABLE_SCHEMA if field.name not in ("attribute_types", "event_hash")])
+        then.setattr("ess_ray.adapters.delta_catalog.TABLE_SCHEMA", schema)
+        old = DeltaCatalog(tmp_path)
+        earlier, reader = old.writer(), old.snapshot()
+        made, data = encode_object_1(make_events([t0_us]), [])
+        store.put(made.key, data)
+        assert earlier.next_offsets("log", [0]) == {0: None}
+        earlier.commit("log", [made], {0: Advance(0, 1)})
+    catalog = DeltaCatalog(tmp_path)
+    writer = catalog.writer()
+    assert writer.next_offsets("log", [0]) == {0: 1}
+    rows = make_events([t0_us + 1], first=1, event_hash=[b"0123456789abcdef"], attribute_types=["n"])
+    encoded = encode_object(rows, [])
+    new = replace(made, key=encoded.key("default"), size=encoded.data.size)
+    store.put(new.key, encoded.data)
+    writer.commit("log", [new], {0: Advance(1, 2)})
+    assert {field.name for field in DeltaTable(tmp_path).schema().fields} == set(TABLE_SCHEMA.names)
+    frame = polars.read_delta(str(tmp_path)).sort("offset")
+    assert frame["event_hash"].to_list() == [None, b"0123456789abcdef"]
+    assert frame["attribute_types"].to_list() == [None, "n"]
+    assert {entry.key for entry in catalog.snapshot().objects(None, None, None)} == {made.key, new.key}
+    assert (reader.version, old.snapshot().version) == (0, catalog.snapshot().version)
+    assert earlier.next_offsets("log", [0]) == {0: 2}, "who was there before goes on"
+    version = DeltaTable(tmp_path).version()
+    assert catalog.writer().next_offsets("log", [0]) == {0: 2}
+    assert DeltaTable(tmp_path).version() == version, "once is enough"
 
 
 @pytest.mark.parametrize("cleaned_up", [False, True], ids=["the first commit", "a checkpoint alone"])

@@ -71,7 +71,7 @@ def test_others_read_what_we_committed(s3_location: S3Location, make_events: Mak
     store, catalog = s3_location.open(), DeltaCatalog(s3_location)
     made = chunk.encode_object(make_events([t0_us, t0_us + 1], ["one", "two"]), (), ())
     date, hour = partition_of(t0_us)
-    key = chunk.object_key("default", made.min_us, made.max_us, "0" * 32, made.footer_bytes, made.index_bytes)
+    key = made.key("default")
     store.put(key, made.data)
     stored = ObjectEntry(key, made.data.size, "default", date, hour, 2, made.min_us, made.max_us, store.now_us())
     catalog.writer().commit("log", [stored], {0: Advance(0, 2)})

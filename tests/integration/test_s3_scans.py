@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from random import Random
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -33,7 +32,7 @@ def stored(store: S3ObjectStore, make_events: Make, t0_us: int, s3_proxy: Proxy)
     attributes = [[("user", sha256(b"%d" % i).hexdigest()[:24])] for i in range(ROWS)]
     rows = make_events([t0_us + i for i in range(ROWS)], messages, level=levels, attributes=attributes)
     made = chunk.encode_object(rows, (), ())
-    key = chunk.object_key("default", made.min_us, made.max_us, "0" * 32, made.footer_bytes, made.index_bytes)
+    key = made.key("default")
     store.put(key, made.data)
     s3_proxy.forget()
     return ObjectEntry(key, made.data.size, "default", "2026-09-21", 13, ROWS, made.min_us, made.max_us, 0)
@@ -83,7 +82,7 @@ def large(store: S3ObjectStore, make_events: Make, t0_us: int, s3_proxy: Proxy) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "ROWS_PER_GROUP", 6_000)
         made = chunk.encode_object(make_events([t0_us + i for i in range(ROWS)], messages), ())
-    key = chunk.object_key("default", made.min_us, made.max_us, uuid4().hex, made.footer_bytes, made.index_bytes)
+    key = made.key("default")
     store.put(key, made.data)
     s3_proxy.forget()
     assert made.data.size > (STREAM_GAPS + 2) * store.coalesce_bytes

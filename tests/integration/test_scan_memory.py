@@ -71,9 +71,7 @@ def stored(
             yield make_events(list(range(first_us, first_us + ROWS)), messages)
 
     encoded = chunk.encode_stream(tables(), TABLES * ROWS, (), ())
-    key = chunk.object_key(
-        "default", encoded.min_us, encoded.max_us, "0" * 32, encoded.footer_bytes, encoded.index_bytes
-    )
+    key = encoded.key("default")
     root = tmp_path_factory.mktemp("store")
     LocalObjectStore(root).put(key, encoded.data)
     return root, key, len(encoded.data)

@@ -80,7 +80,7 @@ def opened(rows: pa.Table, gap_bytes: int, message_codec: write.MessageCodec = "
     tail = data[-encoded.footer_bytes :]
     blob = Bytes(data)
     return chunk.ObjectReader(
-        "k",
+        encoded.key("default"),
         len(data),
         tail,
         lambda at, size: blob.get_range("k", at, size),
@@ -219,7 +219,7 @@ def test_what_is_not_laid_out_as_ours_is_left_to_arrow(options: dict[str, Any]) 
 
 
 def foreign(texts: list[str], **options: Any) -> chunk.ObjectReader:
-    """Write one row group as another writer would, and open it."""
+    """Write one row group as another writer would, and open it: as format 1, which has no checksums."""
     nullable = options.pop("nullable", False)
     schema = pa.schema([pa.field(f.name, f.type, nullable=nullable or f.nullable) for f in EVENT_SCHEMA])
     given_columns = {"message": texts, "offset": list(range(len(texts))), "log_id": ["l"] * len(texts)}
@@ -237,9 +237,10 @@ def foreign(texts: list[str], **options: Any) -> chunk.ObjectReader:
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, schema, **(defaults | options)) as writer:
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=len(texts))
-        writer.add_key_value_metadata(facts_to_metadata(Facts((), "")))
+        writer.add_key_value_metadata(facts_to_metadata(Facts((), "", format_version=1)))
     data = sink.getvalue()
-    return chunk.ObjectReader("k", len(data), data, lambda at, size: data[at : at + size])
+    key = chunk.object_key("default", 0, 0, "0" * 32, len(data), 0)
+    return chunk.ObjectReader(key, len(data), data, lambda at, size: data[at : at + size])
 
 
 @settings(max_examples=200)

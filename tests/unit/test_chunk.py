@@ -39,9 +39,7 @@ class Bytes:
 
 def stored(rows: pa.Table, **facts: Any) -> tuple[str, Bytes]:
     encoded = chunk.encode_object(rows, facts.get("ranges", ()), facts.get("requests", ()))
-    key = chunk.object_key(
-        "default", encoded.min_us, encoded.max_us, "0" * 32, encoded.footer_bytes, encoded.index_bytes
-    )
+    key = encoded.key("default")
     return key, Bytes(encoded.data.to_pybytes())
 
 
@@ -157,8 +155,9 @@ def test_a_cancelled_scan_ends_between_row_groups(make_events: Make, t0_us: int)
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"nonsense" * 10])
 def test_damaged_bytes_are_corrupt_data(damage: bytes) -> None:
-    with pytest.raises(CorruptData):
-        chunk.ObjectReader("key", len(damage), damage, lambda offset, length: damage[offset : offset + length])
+    key = chunk.object_key("default", 0, 0, "0" * 32, len(damage), 0, 0)
+    with pytest.raises(CorruptData, match="cannot be read as an ess_ray object"):
+        chunk.ObjectReader(key, len(damage), damage, lambda offset, length: damage[offset : offset + length])
 
 
 def test_a_key_that_is_not_ours_is_corrupt_data() -> None:

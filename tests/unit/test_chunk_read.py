@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from copy import copy
 from hashlib import sha256
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -30,9 +29,7 @@ class Requests:
 
     def __init__(self, rows: pa.Table) -> None:
         encoded = chunk.encode_object(rows, ())
-        self.key = chunk.object_key(
-            "default", encoded.min_us, encoded.max_us, uuid4().hex, encoded.footer_bytes, encoded.index_bytes
-        )
+        self.key = encoded.key("default")
         self.data = encoded.data.to_pybytes()
         self.footer_bytes, self.index_bytes = encoded.footer_bytes, encoded.index_bytes
         self.tail_bytes = encoded.footer_bytes + encoded.index_bytes

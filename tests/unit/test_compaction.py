@@ -27,12 +27,13 @@ from ess_ray.compaction import (
 )
 from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, object_key, open_object
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import ORDER, partition_of
+from ess_ray.core.event import FORMAT_VERSION, ORDER, partition_of
 from ess_ray.ingest.repeats import WINDOW_US, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import ObjectEntry
 from ess_ray.record import RequestKey
 from tests.compactions import HOUR_US, LONG_AGO_US, MIB, T0_US, Make, World
+from tests.formats import encode_object_1
 
 
 def sized(sizes: Sequence[int], modified_us: int = LONG_AGO_US, hour: int = 0) -> list[ObjectEntry]:
@@ -215,31 +216,50 @@ def test_a_missing_object_leaves_its_hour_as_it_is(world: World) -> None:
     assert gone in world.entries()
 
 
-@pytest.mark.parametrize("at", [10, -20, "rows"])
-def test_a_damaged_object_leaves_its_hour_as_it_is(world: World, at: int | str) -> None:
-    times_us = [T0_US + i for i in range(1000)]
-    bad = world.add(times_us)
+@pytest.mark.parametrize("at", [10, -20])
+def test_a_damaged_object_leaves_its_hour_as_it_is(world: World, at: int) -> None:
+    bad = world.add([T0_US + i for i in range(1000)])
     world.add([T0_US])
     data = bytearray(world.store.get_range(bad.key, 0, bad.size))
-    if isinstance(at, int):
-        data[at] ^= 0xFF
-    else:
-        # Another object's rows under this one's facts: only the content hash can tell.
-        other = encode_object(world.make(times_us, [f"x{offset}" for offset in range(1000)]), [])
-        facts = open_object(world.store, bad.key, bad.size).facts
-        data = bytearray(other.data.to_pybytes().replace(_hash_of(other.data), facts.content_hash.encode()))
+    data[at] ^= 0xFF
     world.store.put(bad.key, bytes(data))
-    if at == "rows":
-        with pytest.raises(CorruptData, match="content hash"):
-            merge(world.store, [replace(bad, size=len(data)), world.entries()[1]], world.now_us)
-    else:
-        done = compact(world.catalog, world.store, CompactionPolicy(), eager=True)
-        assert (done.merged_objects, len(done.skipped)) == (0, 1)
+    done = compact(world.catalog, world.store, CompactionPolicy(), eager=True)
+    assert (done.merged_objects, len(done.skipped)) == (0, 1)
+    assert bad.key in done.skipped[0][1]
     assert len(world.entries()) == 2
     assert len(world.store.list("tenant=")) == 2, "nothing was put"
 
 
-def _hash_of(data: pa.Buffer) -> bytes:
+def test_other_rows_under_an_objects_facts_are_not_merged(world: World) -> None:
+    """Of format 1, which has no checksums: only the content hash can tell."""
+    times_us = [T0_US + i for i in range(1000)]
+    made = [encode_object_1(world.make(times_us, [f"{name}{i}" for i in range(1000)]), []) for name in "xy"]
+    (bad, data), (_, other) = made
+    data = data.replace(_hash_of(data), _hash_of(other))
+    world.store.put(bad.key, data)
+    with pytest.raises(CorruptData, match="content hash"):
+        merge(world.store, [bad, world.add([T0_US])], world.now_us)
+    assert len(world.store.list("tenant=")) == 2, "nothing was put"
+
+
+def test_objects_of_both_formats_become_one_of_todays(world: World) -> None:
+    times_us = [T0_US + i for i in range(100)]
+    old = world.make(times_us, event_id=[f"old-{i}" for i in range(100)])
+    entry, data = encode_object_1(old, [OffsetRange("log", 0, 0, 100)])
+    world.store.put(entry.key, data)
+    world.catalog.writer().commit("log", [entry], {})
+    given = {"attribute_types": ["s", None] * 50, "event_hash": [b"0123456789abcdef", None] * 50}
+    new = world.make([us + 1 for us in times_us], None, 0, 100, **given)
+    other = entry_of(Sealed("default", encode_object(new, [OffsetRange("log", 0, 100, 200)])), LONG_AGO_US)
+    world.store.put(other.key, encode_object(new, [OffsetRange("log", 0, 100, 200)]).data)
+    done = merge(world.store, [entry, other], world.now_us)
+    assert done is not None
+    assert open_object(world.store, done.entry.key, done.entry.size).facts.format_version == FORMAT_VERSION
+    expected = pa.concat_tables([old, new]).sort_by([(name, "ascending") for name in ORDER])
+    assert world.rows(done.entry).equals(expected)
+
+
+def _hash_of(data: bytes) -> bytes:
     found: bytes = pq.read_metadata(pa.BufferReader(data)).metadata[b"ess.content_hash"]
     return found
 

@@ -17,6 +17,8 @@ from ess_ray.core.chunk.hash import ContentHash
 from ess_ray.core.chunk.identity import IDENTITY
 from ess_ray.core.chunk.layout import OffsetRange, key_parts
 from ess_ray.core.chunk.read import ObjectReader
+from ess_ray.core.chunk.reading import reading
+from ess_ray.core.chunk.sums import PARQUET_MAGIC
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import partition_of
 from ess_ray.core.index import Index
@@ -84,7 +86,7 @@ def check_rows(
 
     `on_rows` gets each row group.
     """
-    digest, faults = ContentHash(), dict[str, Fault]()
+    digest, faults = ContentHash(reader.facts.format_version), dict[str, Fault]()
     try:
         index = _index(reader)
     except CorruptData:
@@ -93,7 +95,9 @@ def check_rows(
     ranges = {(part.log_id, part.vnode): part for part in reader.facts.ranges}
     for group in range(reader.groups):
         try:
-            rows = reader.read_group(group)
+            with reading(reader.key):
+                rows = reader.read_group(group)
+                rows.validate(full=True)
         except CorruptData as error:
             yield Fault("rows", error.message)
             return
@@ -107,6 +111,8 @@ def check_rows(
         if index is not None and (lost := _hidden(index, group, rows)):
             faults.setdefault("index", Fault("index", lost))
     yield from faults.values()
+    if reader.begins_with() != PARQUET_MAGIC:
+        yield Fault("magic", "it does not begin as a Parquet file: other programs will not read it")
     if digest.hexdigest() != reader.facts.content_hash:
         yield Fault("content hash", "its rows are not those that were written")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,28 +15,29 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ess_ray.core.chunk.layout import Facts, facts_from_metadata
-from ess_ray.core.errors import CorruptData
+from ess_ray.core.checksum import crc32
+from ess_ray.core.chunk.layout import FIRST_WITH_CHECKSUMS, Facts, KeyParts, facts_from_metadata, key_parts
+from ess_ray.core.chunk.sums import PageTable
+from ess_ray.core.errors import CorruptData, NewerFormat
 
 FOOTER_CACHE_BYTES: Final = 64 * 1024 * 1024
 """Of parsed footers and indexes a process: some thousand objects, which is what one worker meets of a busy day."""
 _PARSED_FOOTER_FACTOR: Final = 5
 """A parsed footer's bytes in memory, per byte of it stored (estimate; Thrift structs against varints)."""
-MAGIC_BYTES: Final = 8
-"""At a Parquet file's end: the footer's length and "PAR1"."""
 
 
 @dataclass(frozen=True)
 class Footer:
     """An object's parsed tail: metadata, facts, the skip index's bytes, and which Parquet leaves hold a column.
 
-    `index` is None while it was not read, and empty where there is none.
+    `index` is None while it was not read, and empty where there is none. `pages` is None in format 1.
     """
 
     metadata: pq.FileMetaData
     facts: Facts
     index: bytes | None
     leaves: dict[str, tuple[int, ...]]
+    pages: PageTable | None
 
     @cached_property
     def times(self) -> list[tuple[int, int]]:
@@ -54,27 +56,65 @@ class Footer:
             raise CorruptData("the footer tells no times of some row group")
         return times
 
+    def chunks(self, group: int, columns: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Give the chunks of those of the columns that there are in a row group: (column, where it stands)."""
+        row_group = self.metadata.row_group(group)
+        for name in columns:
+            for leaf in self.leaves.get(name, ()):
+                chunk = row_group.column(leaf)
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page:
+                    start = min(start, chunk.dictionary_page_offset)
+                yield name, (start, start + chunk.total_compressed_size)
+
     @property
     def cost_bytes(self) -> int:
         """About what it takes in memory."""
-        return int(self.metadata.serialized_size) * _PARSED_FOOTER_FACTOR + len(self.index or b"")
+        parsed = int(self.metadata.serialized_size) * _PARSED_FOOTER_FACTOR
+        return parsed + len(self.index or b"") + (self.pages.nbytes if self.pages is not None else 0)
 
 
 def parse_footer(key: str, tail: bytes) -> Footer:
-    """Parse an object's last bytes (footer, and the index before it). Raises CorruptData."""
+    """Parse an object's last bytes: the footer, and the index before it if they reach back to it.
+
+    They are compared with the checksum in the object's name, where it has one. Raises CorruptData, NewerFormat.
+    """
+    name = key_parts(key)
+    footer = memoryview(tail)[max(0, len(tail) - name.footer_bytes) :]
     try:
         metadata = pq.read_metadata(pa.BufferReader(tail))
         facts = facts_from_metadata(metadata.metadata or {})
         leaves: dict[str, tuple[int, ...]] = {}
         for leaf in range(metadata.num_columns):
-            name = metadata.schema.column(leaf).path.split(".", 1)[0]
-            leaves[name] = (*leaves.get(name, ()), leaf)
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise CorruptData(f"{key} cannot be read as an ess_ray object: {error}") from error
-    end = len(tail) - MAGIC_BYTES - int(metadata.serialized_size)
-    start = end - facts.index_bytes
-    index = tail[start:end] if start >= 0 else None  # None: the tail was not asked to reach back to it
-    return Footer(metadata, facts, index, leaves)
+            column = metadata.schema.column(leaf).path.split(".", 1)[0]
+            leaves[column] = (*leaves.get(column, ()), leaf)
+        pages = PageTable(footer, facts.pages) if facts.format_version >= FIRST_WITH_CHECKSUMS else None
+    except NewerFormat as error:
+        raise NewerFormat(f"{key}: {error.message}", **error.details) from error
+    except Exception as error:  # damaged bytes make Arrow raise nearly anything
+        raise CorruptData(f"{key} cannot be read as an ess_ray object: {str(error).strip()}") from error
+    start = len(tail) - name.footer_bytes - facts.index_bytes
+    index = tail[start : start + facts.index_bytes] if start >= 0 else None
+    if pages is not None:
+        _check(key, name, footer, facts, index)
+    return Footer(metadata, facts, index, leaves, pages)
+
+
+def _check(key: str, name: KeyParts, footer: memoryview, facts: Facts, index: bytes | None) -> None:
+    """Compare a tail with its checksums. The name has that of index and footer together, of which the footer has the
+    index's: so the footer can be checked without the index."""
+    if name.checksum is None:
+        raise CorruptData(f"{key} is not the name under which it was written: it has no checksum")
+    if crc32(footer, facts.index_checksum) != name.checksum:
+        raise CorruptData(f"{key}: its footer does not match the checksum in its name")
+    if index is not None:
+        check_index(key, facts, index)
+
+
+def check_index(key: str, facts: Facts, index: bytes) -> None:
+    """Compare a skip index with its checksum in the footer. Raises CorruptData."""
+    if facts.format_version >= FIRST_WITH_CHECKSUMS and crc32(index) != facts.index_checksum:
+        raise CorruptData(f"{key}: its skip index does not match its checksum")
 
 
 class FooterCache:

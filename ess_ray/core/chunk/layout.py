@@ -9,17 +9,19 @@ import json
 import re
 from dataclasses import asdict, astuple, dataclass
 from typing import Final
+from uuid import uuid4
 
 import pyarrow as pa
 
-from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import check_tenant, partition_of
+from ess_ray.core.errors import CorruptData, NewerFormat
+from ess_ray.core.event import FORMAT_VERSION, check_tenant, partition_of
 
-FORMAT_VERSION: Final = 1
-"""Raised when an older ess_ray could no longer read what is written. Encodings and codecs are Parquet's own affair."""
+FIRST_WITH_CHECKSUMS: Final = 2
+"""The format from which on every byte of an object is covered by a checksum."""
 _KEY = re.compile(
     r"tenant=(?P<tenant>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
-    r"(?P<min>-?\d+)-(?P<max>-?\d+)-(?P<uuid>[0-9a-f]{32})-f(?P<footer>\d+)-x(?P<index>\d+)\.parquet"
+    r"(?P<min>-?\d+)-(?P<max>-?\d+)-(?P<uuid>[0-9a-f]{32})-f(?P<footer>\d+)-x(?P<index>\d+)"
+    r"(?:-c(?P<checksum>[0-9a-f]{8}))?\.parquet"
 )
 
 
@@ -51,7 +53,9 @@ class StoredRequest:
 class Facts:
     """What the footer tells of the rows. `ids`: how many rows have an `event_id`.
 
-    `ascii_groups`: for each row group, whether its messages are ASCII throughout; empty when that was not noted.
+    `index_checksum` is the CRC-32 of the skip index, `pages` the number of entries in the table of pages: both from
+    format 2 on. `ascii_groups`: for each row group, whether its messages are ASCII throughout; empty when that was not
+    noted.
     """
 
     ranges: tuple[OffsetRange, ...]
@@ -59,13 +63,18 @@ class Facts:
     requests: tuple[StoredRequest, ...] = ()
     ids: int = 0
     index_bytes: int = 0
+    index_checksum: int = 0
+    pages: int = 0
     ascii_groups: tuple[bool, ...] = ()
     format_version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class KeyParts:
-    """What an object's key tells: its partition, the times of its first and last event, the parts of its tail."""
+    """What an object's key tells: its partition, the times of its first and last event, the parts of its tail.
+
+    `checksum` is the CRC-32 of the tail, None in a name of format 1.
+    """
 
     tenant: str
     date: str
@@ -74,11 +83,12 @@ class KeyParts:
     max_us: int
     footer_bytes: int
     index_bytes: int
+    checksum: int | None
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A finished object: its bytes and what the catalog needs. `footer_bytes` and `index_bytes` are its tail."""
+    """A finished object: its bytes, what the catalog needs, and its tail: `footer_bytes`, `index_bytes`, `checksum`."""
 
     data: pa.Buffer
     rows: int
@@ -86,24 +96,34 @@ class Encoded:
     max_us: int
     footer_bytes: int
     index_bytes: int
+    checksum: int
+
+    def key(self, tenant: str) -> str:
+        """Name it, by a UUID of its own for every attempt to write it."""
+        tail = self.footer_bytes, self.index_bytes, self.checksum
+        return object_key(tenant, self.min_us, self.max_us, uuid4().hex, *tail)
 
 
-def object_key(tenant: str, min_us: int, max_us: int, uuid_hex: str, footer_bytes: int, index_bytes: int) -> str:
-    """Name an object; `uuid_hex` is fresh for every attempt to write."""
+def object_key(
+    tenant: str,
+    min_us: int,
+    max_us: int,
+    uuid_hex: str,
+    footer_bytes: int,
+    index_bytes: int,
+    checksum: int | None = None,
+) -> str:
+    """Name an object; `uuid_hex` is fresh for every attempt to write. Without a checksum it is a name of format 1."""
     date, hour = partition_of(min_us)
-    name = f"{min_us}-{max_us}-{uuid_hex}-f{footer_bytes}-x{index_bytes}.parquet"
+    told = "" if checksum is None else f"-c{checksum:08x}"
+    name = f"{min_us}-{max_us}-{uuid_hex}-f{footer_bytes}-x{index_bytes}{told}.parquet"
     return f"tenant={check_tenant(tenant)}/date={date}/hour={hour:02d}/{name}"
 
 
 def tail_bytes(key: str) -> int:
     """Tell from an object's key how many bytes at its end hold index and footer. Raises CorruptData."""
-    return sum(tail_parts(key))
-
-
-def tail_parts(key: str) -> tuple[int, int]:
-    """Tell from an object's key how many bytes the footer at its end takes, and the index before it."""
     parts = key_parts(key)
-    return parts.footer_bytes, parts.index_bytes
+    return parts.footer_bytes + parts.index_bytes
 
 
 def key_parts(key: str) -> KeyParts:
@@ -111,7 +131,9 @@ def key_parts(key: str) -> KeyParts:
     match = _KEY.fullmatch(key)
     if match is None:
         raise CorruptData(f"{key} is not the name of an ess_ray object")
-    return KeyParts(match["tenant"], match["date"], *(int(match[n]) for n in ("hour", "min", "max", "footer", "index")))
+    hour, min_us, max_us, footer, index = (int(match[name]) for name in ("hour", "min", "max", "footer", "index"))
+    checksum = None if match["checksum"] is None else int(match["checksum"], 16)
+    return KeyParts(match["tenant"], match["date"], hour, min_us, max_us, footer, index, checksum)
 
 
 def facts_to_metadata(facts: Facts) -> dict[str, str]:
@@ -123,21 +145,26 @@ def facts_to_metadata(facts: Facts) -> dict[str, str]:
         "ess.requests": json.dumps([astuple(request) for request in facts.requests], separators=(",", ":")),
         "ess.ids": str(facts.ids),
         "ess.index": str(facts.index_bytes),
+        "ess.index_checksum": f"{facts.index_checksum:08x}",
+        "ess.pages": str(facts.pages),
         "ess.ascii": "".join("01"[known] for known in facts.ascii_groups),
     }
 
 
 def facts_from_metadata(metadata: dict[bytes, bytes]) -> Facts:
-    """Read facts back. Raises KeyError, ValueError or TypeError for what is no ess_ray footer, or a newer one."""
+    """Read facts back. Raises KeyError, ValueError or TypeError for what is no ess_ray footer, NewerFormat."""
     version = int(metadata[b"ess.format"])
     if version > FORMAT_VERSION:
-        raise ValueError(f"format version {version} is newer than this ess_ray: upgrade it")
+        raise NewerFormat(f"format {version} is newer than this ess_ray: upgrade it", format_version=version)
+    has_sums = version >= FIRST_WITH_CHECKSUMS
     return Facts(
         tuple(OffsetRange(**part) for part in json.loads(metadata[b"ess.ranges"])),
         metadata[b"ess.content_hash"].decode(),
         tuple(StoredRequest(*request) for request in json.loads(metadata[b"ess.requests"])),
         int(metadata[b"ess.ids"]),
         int(metadata[b"ess.index"]),
+        int(metadata[b"ess.index_checksum"], 16) if has_sums else 0,
+        int(metadata[b"ess.pages"]) if has_sums else 0,
         tuple(flag == "1" for flag in metadata.get(b"ess.ascii", b"").decode()),
         version,
     )

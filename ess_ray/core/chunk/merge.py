@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ess_ray.core.chunk.hash import ContentHash
 from ess_ray.core.chunk.read import ObjectReader
+from ess_ray.core.chunk.reading import reading
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA, ORDER
 
@@ -36,14 +37,15 @@ def merged(readers: Sequence[ObjectReader]) -> Iterator[pa.Table]:
     """Give all rows of objects that are sorted by ORDER, in ORDER, as tables of any length.
 
     At most one row group of each object is held, and only of objects whose times overlap. Raises NotFound, and
-    CorruptData when an object is not sorted or its rows are not those that its hash was made of: only after the last
-    row, so that nothing may be made of the rows before the end.
+    CorruptData, naming the object, when it cannot be read, is not sorted or its rows are not those that its hash was
+    made of: only after the last row, so that nothing may be made of the rows before the end.
     """
     inputs = [_Input(reader) for reader in readers if reader.groups]
     while unread := [one for one in inputs if one.unread]:
         nearest = min(unread, key=lambda one: one.frontier)
         if not nearest.held:
-            nearest.load()
+            with reading(nearest.key):
+                nearest.load()
             continue
         bound = nearest.frontier
         parts = [part for one in inputs if (part := one.take(bound)) is not None]
@@ -64,10 +66,12 @@ class _Input:
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
+        self.key = reader.key
         self._next = 0
         self._rows = EVENT_SCHEMA.empty_table()
-        self._hash = ContentHash()
-        self.frontier: Key = (reader.group_times(0)[0],)
+        self._hash = ContentHash(reader.facts.format_version)
+        with reading(self.key):
+            self.frontier: Key = (reader.group_times(0)[0],)
         """All rows that are not loaded yet stand behind this."""
 
     @property
@@ -87,10 +91,10 @@ class _Input:
         times = self._rows.column("timestamp").chunk(0).cast(pa.int64()).to_numpy()
         first, last = self._key(0), self._key(self.held - 1)
         if first < self.frontier or (times[1:] < times[:-1]).any():
-            raise CorruptData(f"{self._reader.key}: row group {self._next - 1} is not in the order of its events")
+            raise CorruptData(f"{self.key}: row group {self._next - 1} is not in the order of its events")
         self.frontier = last
         if not self.unread and self._hash.hexdigest() != self._reader.facts.content_hash:
-            raise CorruptData(f"{self._reader.key}: its rows are not those that were written (content hash)")
+            raise CorruptData(f"{self.key}: its rows are not those that were written (content hash)")
 
     def take(self, bound: Key | None) -> pa.Table | None:
         """Give and forget the held rows up to and including `bound` (None: all); None when there are none."""

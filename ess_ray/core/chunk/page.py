@@ -150,8 +150,14 @@ def _codec(codec_name: str) -> pa.Codec:
     return pa.Codec(_CODECS[codec_name])
 
 
+def page_end(data: memoryview, at: int) -> int:
+    """Give where the page that begins at `at` ends, its header included. Raises IndexError, KeyError, ValueError."""
+    header, body = _read_struct(data, at)
+    return body + int(header[3])
+
+
 # ------------------------------------------------------------------------------------------------- compact Thrift
-def _read_struct(data: pa.Buffer, at: int) -> tuple[dict[int, Any], int]:
+def _read_struct(data: pa.Buffer | memoryview, at: int) -> tuple[dict[int, Any], int]:
     """Read one struct: (field id -> value, position after it). Raises IndexError, ValueError for nonsense."""
     fields: dict[int, Any] = {}
     number = 0
@@ -171,7 +177,7 @@ def _read_struct(data: pa.Buffer, at: int) -> tuple[dict[int, Any], int]:
             fields[number], at = _read_value(data, at, kind)
 
 
-def _read_value(data: pa.Buffer, at: int, kind: int) -> tuple[Any, int]:
+def _read_value(data: pa.Buffer | memoryview, at: int, kind: int) -> tuple[Any, int]:
     match kind:
         case 3:
             return data[at], at + 1

@@ -56,6 +56,8 @@ class Ranges(io.RawIOBase):
 
     def forget(self) -> None:
         self._held: list[tuple[int, pa.Buffer]] = [self._tail]
+        self.verified: set[tuple[int, int]] = set()
+        """Of the ranges held, those whose checksums were looked at."""
 
     def fetch(self, start: int, end: int) -> None:
         """Get [start, end) by a request, and hold it until all is forgotten."""

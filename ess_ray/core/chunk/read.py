@@ -17,11 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ess_ray.core.chunk.footer import MAGIC_BYTES, Footer, FooterCache, parse_footer
-from ess_ray.core.chunk.layout import tail_parts
+from ess_ray.core.chunk.footer import Footer, FooterCache, check_index, parse_footer
+from ess_ray.core.chunk.layout import key_parts
 from ess_ray.core.chunk.page import NotInPlace, TextBlock, text_blocks
 from ess_ray.core.chunk.ranges import WIDE_GAPS, Arriving, Fetch, Ranges, Stream, coalesced, in_few
-from ess_ray.core.errors import CorruptData
+from ess_ray.core.chunk.sums import PARQUET_MAGIC
+from ess_ray.core.errors import CorruptData, EssError
 from ess_ray.core.event import EVENT_SCHEMA
 
 GAP_BYTES: Final = 1024 * 1024
@@ -86,10 +87,11 @@ def open_object(
     footer = footers.get(key, size) if footers is not None else None
     tail = None
     if footer is None:
-        footer_bytes, index_bytes = tail_parts(key)
-        if with_index or index_bytes <= gap_bytes:
-            footer_bytes += index_bytes
-        tail = blobs.get_suffix(key, min(size, max(footer_bytes, WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
+        name = key_parts(key)
+        wanted = name.footer_bytes
+        if with_index or name.index_bytes <= gap_bytes:
+            wanted += name.index_bytes
+        tail = blobs.get_suffix(key, min(size, max(wanted, WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
     reader = ObjectReader(key, size, tail, fetch, footer, gap_bytes, footers, stream)
     if footers is not None:
         footers.put(key, size, reader.footer)
@@ -165,11 +167,13 @@ class ObjectReader:
     def index(self) -> bytes:
         """The skip index as stored; empty when there is none. Read when it is first asked for."""
         if self.footer.index is None:
-            end = self.size - MAGIC_BYTES - int(self.metadata.serialized_size)
+            end = self.size - key_parts(self.key).footer_bytes
             start = end - self.facts.index_bytes
             if start < 0:
                 raise CorruptData(f"{self.key} is smaller than the index that it tells of")
-            self.footer = replace(self.footer, index=self._bytes.read_range(start, end))
+            index = self._bytes.read_range(start, end)
+            check_index(self.key, self.facts, index)
+            self.footer = replace(self.footer, index=index)
             if self._footers is not None:
                 self._footers.put(self.key, self.size, self.footer)
         return self.footer.index or b""
@@ -183,6 +187,10 @@ class ObjectReader:
     def groups(self) -> int:
         """The number of row groups."""
         return int(self.metadata.num_row_groups)
+
+    def begins_with(self) -> bytes:
+        """Give the file's first bytes, which no page covers: PARQUET_MAGIC, or it was damaged."""
+        return bytes(self._bytes.view(0, len(PARQUET_MAGIC)))
 
     def group_rows(self, group: int) -> int:
         """Give the number of rows of a row group."""
@@ -200,16 +208,21 @@ class ObjectReader:
         return self._spans[group]
 
     def _chunk_ranges(self, group: int, columns: Iterable[str]) -> list[tuple[int, int]]:
-        row_group = self.metadata.row_group(group)
-        ranges = []
-        for name in columns:
-            for leaf in self.footer.leaves.get(name, ()):
-                column = row_group.column(leaf)
-                start = column.data_page_offset
-                if column.has_dictionary_page:
-                    start = min(start, column.dictionary_page_offset)
-                ranges.append((start, start + column.total_compressed_size))
-        return sorted(ranges)
+        return sorted(span for _, span in self.footer.chunks(group, columns))
+
+    def _verify(self, group: int, columns: Iterable[str]) -> None:
+        """Compare the pages of some columns with their checksums, once while they are held. Raises CorruptData."""
+        pages = self.footer.pages
+        if pages is None:
+            return  # format 1 has none
+        verified = self._bytes.verified
+        for name, span in self.footer.chunks(group, columns):
+            if span in verified:
+                continue
+            if not pages.matches(span[0], self._bytes.view(*span)):
+                told = f"a page of column {name} in row group {group} does not match its checksum"
+                raise CorruptData(f"{self.key}: {told}")
+            verified.add(span)
 
     def fetch(self, groups: Sequence[int], columns: Iterable[str]) -> None:
         """Get the bytes of some columns of some row groups into memory, in few requests, as far as they are not there.
@@ -311,6 +324,7 @@ class ObjectReader:
         }
 
     def _read(self, group: int, columns: list[str], as_dictionaries: bool) -> pa.Table:
+        self._verify(group, columns)
         try:
             if as_dictionaries not in self._files:
                 leaves = _DICTIONARIES if as_dictionaries else None
@@ -318,12 +332,15 @@ class ObjectReader:
                     self._bytes, metadata=self.metadata, pre_buffer=False, read_dictionary=leaves
                 )
             return self._files[as_dictionaries].read_row_group(group, columns=columns, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
+        except EssError:
+            raise
+        except Exception as error:  # damaged bytes make Arrow raise nearly anything
             raise CorruptData(f"{self.key}: row group {group} cannot be read: {error}") from error
 
     def message_blocks(self, group: int) -> list[TextBlock]:
         """Give a row group's messages as they stand in their decompressed pages, or as Arrow's reader decodes them."""
         self.fetch([group], ["message"])
+        self._verify(group, ["message"])
         try:
             blocks = self._message_in_place(group)
         except NotInPlace:

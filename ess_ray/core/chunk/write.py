@@ -5,7 +5,6 @@ May live here: what Parquet is told to write. May not: reading, or deciding whic
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal
@@ -15,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk.hash import ContentHash
 from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
 from ess_ray.core.chunk.page import ASCII_END
+from ess_ray.core.chunk.sums import PAGE_ENTRY_BYTES, PageSink
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.index import build
 
@@ -33,11 +34,11 @@ COMPRESSION_LEVEL: Final = 3
 """zstd(3): a flush is written once and soon; compaction compresses harder."""
 RANDOM_LEVEL: Final = 1
 """Of ids: random digits shrink by coding their letters alone, which level 1 does best (5.8 B an id against 6.4)."""
-_RANDOM: Final = ("trace_id", "span_id", "event_id")
+_RANDOM: Final = ("trace_id", "span_id", "event_id", "event_hash")
 _ONE_PAGE: Final = 2**31 - 1
 # Attribute values repeat enough for a dictionary (-0.9 B a row); where they do not, the writer leaves it by itself.
 _DICTIONARY: Final = [
-    *("level", "severity_number", "service", "host", "log_id", "vnode"),
+    *("level", "severity_number", "service", "host", "attribute_types", "log_id", "vnode"),
     *("attributes.key_value.key", "attributes.key_value.value"),
 ]
 _ENCODING: Final = {
@@ -46,9 +47,8 @@ _ENCODING: Final = {
     "message": "DELTA_LENGTH_BYTE_ARRAY",
     "offset": "DELTA_BINARY_PACKED",
     "row": "DELTA_BINARY_PACKED",
-    **dict.fromkeys(_RANDOM, "DELTA_LENGTH_BYTE_ARRAY"),
+    **dict.fromkeys(("trace_id", "span_id", "event_id"), "DELTA_LENGTH_BYTE_ARRAY"),
 }
-_MAGIC_BYTES: Final = 8
 
 
 def encode_object(
@@ -94,12 +94,16 @@ def _encode(
     ascii_groups: list[bool] = []
     digest = ContentHash()
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, EVENT_SCHEMA, **_writer_options(message_codec, message_level)) as writer:
+    pages = PageSink(sink)
+    # One stream for Parquet's writer and for us, since it counts where it is by what it was given.
+    stream = pa.PythonFile(pages, "w")
+    with pq.ParquetWriter(stream, EVENT_SCHEMA, **_writer_options(message_codec, message_level)) as writer:
 
         def written() -> Iterator[pa.Table]:
             nonlocal rows, ids, first_us, last_us
             for group in groups:
                 writer.write_table(group, row_group_size=len(group))
+                pages.end_group()
                 digest.add(group)
                 ascii_groups.append(_is_ascii(group.column("message")))
                 times = group.column("timestamp").cast(pa.int64())
@@ -110,12 +114,25 @@ def _encode(
         index = build(written()) if row_count >= INDEX_MIN_ROWS else b""
         if not index:
             deque(written(), maxlen=0)
-        sink.write(index)  # between the last page and the footer: no Parquet reader looks there
-        facts = Facts(tuple(ranges), digest.hexdigest(), tuple(requests), ids, len(index), tuple(ascii_groups))
+        # Index and table stand between the last page and the page index: no Parquet reader looks there.
+        table = pages.table()
+        index_start = stream.tell()
+        stream.write(index)
+        stream.write(table)
+        facts = Facts(
+            ranges=tuple(ranges),
+            content_hash=digest.hexdigest(),
+            requests=tuple(requests),
+            ids=ids,
+            index_bytes=len(index),
+            index_checksum=crc32(index),
+            pages=len(table) // PAGE_ENTRY_BYTES,
+            ascii_groups=tuple(ascii_groups),
+        )
         writer.add_key_value_metadata(facts_to_metadata(facts))
     data = sink.getvalue()
-    footer = struct.unpack("<I", data[-_MAGIC_BYTES:-4].to_pybytes())[0] + _MAGIC_BYTES
-    return Encoded(data, rows, first_us, last_us, footer, len(index))
+    footer_bytes = data.size - index_start - len(index)
+    return Encoded(data, rows, first_us, last_us, footer_bytes, len(index), crc32(data.slice(index_start)))
 
 
 def _is_ascii(texts: pa.ChunkedArray) -> bool:
@@ -143,6 +160,8 @@ def _writer_options(message_codec: MessageCodec, message_level: int) -> dict[str
         "use_dictionary": _DICTIONARY,
         "column_encoding": _ENCODING,
         "write_statistics": ["timestamp"],
+        "write_page_checksum": True,
+        "write_page_index": True,
         "data_page_size": _ONE_PAGE,
         "max_rows_per_page": _ONE_PAGE,
         "store_schema": False,
