@@ -91,7 +91,8 @@ def decode_query(value: Any) -> Query:
 
 def _decode_entry(values: Sequence[Any]) -> ObjectEntry:
     told = dict(zip(_ENTRY, values, strict=True))
-    return ObjectEntry(**{name: (_text if name in _ENTRY_TEXTS else _integer)(value) for name, value in told.items()})
+    checked: dict[str, Any] = {name: (_text if name in _ENTRY_TEXTS else _integer)(told[name]) for name in _ENTRY}
+    return ObjectEntry(**checked)
 
 
 def _text(value: Any) -> str:
