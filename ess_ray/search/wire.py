@@ -12,6 +12,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import uuid4
 
@@ -25,7 +26,7 @@ from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
 from ess_ray.ports import ObjectEntry, ObjectStore, ScanResult, ScanTask
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of tasks and answers: a function of another format refuses the task, so that it is deployed anew."""
 MAX_PAYLOAD_BYTES: Final = 6_291_556
 """Lambda's limit for a request, and for an answer, of a synchronous invocation."""
@@ -193,13 +194,25 @@ def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)
         case Exists(field):
             return ["exists", *_of(field)]
         case Compare(field, op, number):
-            return ["compare", *_of(field), op, repr(number)]  # as text: JSON knows no infinity
+            return [
+                "compare",
+                *_of(field),
+                op,
+                str(Decimal(number)),
+            ]  # text: JSON has no infinity, and its readers round
         case Regex(field, text, ignore_case) | Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
             return [_NAMES[type(node)], *_of(field), text, ignore_case]
 
 
 def _of(field: Field) -> tuple[str, bool]:
     return field.name, field.attribute
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text[:80]!r} is no number") from error
 
 
 def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each kind)
@@ -215,7 +228,7 @@ def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each k
         case ["exists", str(name), bool(attribute)]:
             return Exists(Field(name, attribute))
         case ["compare", str(name), bool(attribute), "<" | "<=" | ">" | ">=" as op, str(number)]:
-            return Compare(Field(name, attribute), op, float(number))
+            return Compare(Field(name, attribute), op, _number(number))
         case [str(kind), str(name), bool(attribute), str(text), bool(ignore_case)]:
             return _MATCHING[kind](Field(name, attribute), text, ignore_case)
     raise ValueError(f"no test of a query: {str(value)[:80]}")
