@@ -19,7 +19,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import ipc
 
-from ess_ray.core.aggregate import Counting, FieldNames, Grouping
+from ess_ray.core.aggregate import Counting, FieldNames, Grouping, LocalClock
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.merge import EMPTY
@@ -166,16 +166,17 @@ def _from_stream(stream: pa.Buffer) -> pa.Table:
 
 def _encode_grouping(counting: Counting) -> list[Any]:
     match counting:
-        case Grouping(interval_us, by):
-            return ["groups", interval_us, [_of(field) for field in by]]
+        case Grouping(interval_us, by, clock):
+            return ["groups", interval_us, [_of(field) for field in by], clock.since_us, clock.ahead_us]
         case FieldNames():
             return ["field names"]
 
 
 def _decode_grouping(value: Sequence[Any]) -> Counting:
     match value:
-        case ["groups", int() | None as interval_us, [*by]]:
-            return Grouping(interval_us, tuple(Field(str(name), bool(attribute)) for name, attribute in by))
+        case ["groups", int() | None as interval_us, [*by], [*since_us], [*ahead_us]]:
+            clock = LocalClock(tuple(map(int, since_us)), tuple(map(int, ahead_us)))
+            return Grouping(interval_us, tuple(Field(str(name), bool(attribute)) for name, attribute in by), clock)
         case ["field names"]:
             return FieldNames()
     raise ValueError(f"nothing to count by: {str(value)[:80]}")
