@@ -4,7 +4,9 @@ Three shapes of the same event, in the order in which it passes through them:
 
 - RECORD_SCHEMA: what one log record carries (an Arrow IPC stream), as the push side encodes it.
 - EVENT_SCHEMA: a record's rows with their identity (log_id, vnode, offset, row): buffers, objects, answers.
-- the JSON object that an answer shows (`to_json_row`).
+- the JSON object that an answer shows (`to_json_rows`): without HIDDEN_COLUMNS.
+
+Log records and stored objects have one format version between them, FORMAT_VERSION; what an older one lacks is null.
 
 May live here: constants and pure functions of one event or one batch. May not: parsing of requests, I/O.
 """
@@ -13,14 +15,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest
 
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
+
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 ATTRIBUTES: Final = pa.map_(pa.string(), pa.string())
+
+EVENT_HASH_BYTES: Final = 16
 
 RECORD_SCHEMA: Final = pa.schema(
     [
@@ -35,8 +41,13 @@ RECORD_SCHEMA: Final = pa.schema(
         pa.field("span_id", pa.string()),
         pa.field("attributes", ATTRIBUTES),
         pa.field("event_id", pa.string()),
+        pa.field("attribute_types", pa.string()),
+        pa.field("event_hash", pa.binary(EVENT_HASH_BYTES)),
     ]
 )
+"""`attribute_types`: the JSON types of the entries of `attributes`, one letter each in the order of the keys: s (text),
+n (number), b (true or false), z (null), j (array or object); null when all are text. `event_hash`: of an event that has
+an id, as the client sent it; null without one."""
 IDENTITY_FIELDS: Final = (
     pa.field("log_id", pa.string(), nullable=False),
     pa.field("vnode", pa.int32(), nullable=False),
@@ -44,6 +55,15 @@ IDENTITY_FIELDS: Final = (
     pa.field("row", pa.int32(), nullable=False),
 )
 EVENT_SCHEMA: Final = pa.schema([*RECORD_SCHEMA, *IDENTITY_FIELDS])
+
+FORMAT_VERSION: Final = 2
+"""Of log records and of objects alike. Raised when an older ess_ray could no longer read what is written; every older
+format is read for ever. Format 1 had neither HIDDEN_COLUMNS nor checksums."""
+_ADDED_BY: Final = {"attribute_types": 2, "event_hash": 2}
+"""Columns that a later format than 1 brought, by that format."""
+HIDDEN_COLUMNS: Final = frozenset(_ADDED_BY)
+"""Columns that say how other columns are to be read: neither fields of an event, nor shown in answers."""
+SHOWN_COLUMNS: Final = tuple(name for name in EVENT_SCHEMA.names if name not in HIDDEN_COLUMNS)
 
 ORDER: Final = ("timestamp", "log_id", "vnode", "offset", "row")
 """The total order of events; `newest` is its exact reverse."""
@@ -87,11 +107,45 @@ def normalize_level(level: str) -> tuple[str, int | None]:
     return _LEVELS.get(upper, (upper, None))
 
 
+_SYSLOG_LEVELS: Final = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARN", "NOTICE", "INFO", "DEBUG")
+"""By syslog's severity, RFC 5424, 0 to 7."""
+_LOGGER_LEVELS: Final = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
+"""By the numbers of pino and bunyan."""
+_OTEL_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+"""OpenTelemetry's severity numbers, four for each, from 1 on."""
+
+
+def level_of_severity(number: int) -> tuple[str, int | None] | None:
+    """Read a level that is a number: syslog's severity, or a JavaScript logger's. None for any other."""
+    name = _SYSLOG_LEVELS[number] if 0 <= number < len(_SYSLOG_LEVELS) else _LOGGER_LEVELS.get(number)
+    return None if name is None else normalize_level(name)
+
+
+def level_of_number(severity_number: int) -> str | None:
+    """Name the level of an OpenTelemetry severity number; None beyond 1 to 24."""
+    at = (severity_number - 1) // 4
+    return _OTEL_LEVELS[at] if 0 <= at < len(_OTEL_LEVELS) else None
+
+
 def check_tenant(tenant: str) -> str:
     """Give `tenant` back, or raise BadRequest: names become folder names, so nothing else may pass."""
     if _TENANT.fullmatch(tenant) is None:
         raise BadRequest(f"the tenant {tenant!r} is not a name: use [a-z0-9][a-z0-9_-]{{0,62}}")
     return tenant
+
+
+def schema_of_format(schema: pa.Schema, format_version: int) -> pa.Schema:
+    """Give the part of RECORD_SCHEMA or EVENT_SCHEMA that a format has."""
+    return pa.schema([field for field in schema if _ADDED_BY.get(field.name, 1) <= format_version])
+
+
+def with_all_columns(rows: Rows, schema: pa.Schema) -> Rows:
+    """Give rows of an older format (or some columns of them) all columns of `schema`: those that they lack are null."""
+    if rows.schema.equals(schema):
+        return rows
+    have = frozenset(rows.schema.names)
+    arrays = [rows.column(f.name) if f.name in have else pa.nulls(rows.num_rows, f.type) for f in schema]
+    return type(rows).from_arrays(arrays, schema=schema)
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -153,9 +207,8 @@ def partition_of(us: int) -> tuple[str, int]:
 
 def to_json_rows(table: pa.Table) -> list[dict[str, Any]]:
     """Turn rows of EVENT_SCHEMA into the JSON objects of an answer: `id`, `attributes` always an object, RFC 3339."""
-    names = [field.name for field in EVENT_SCHEMA]
     columns: dict[str, list[Any]] = {}
-    for name in names:
+    for name in SHOWN_COLUMNS:
         column = table.column(name)
         if name in ("timestamp", "observed_timestamp"):
             micros = column.cast(pa.int64()).to_pylist()

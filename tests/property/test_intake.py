@@ -14,9 +14,10 @@ from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.core.event import format_timestamp
 from ess_ray.intake.body import decompress, read_values
 from ess_ray.intake.columns import NOT_PLAIN, Columns, odd_columns, plain_columns, to_columns
-from ess_ray.intake.decode import Decoded, decode_events, decode_together
+from ess_ray.intake.decode import Body, Decoded, decode_events, decode_together
+from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import Inexact
+from ess_ray.intake.rows import Inexact, Reading
 
 NOW_US = 1_790_000_000_000_000
 LIMITS = IntakeLimits()
@@ -87,7 +88,7 @@ batches = st.lists(mostly_events, min_size=1, max_size=5) | st.lists(
 
 
 def slow(values: list[Any], exact: bool) -> Columns:
-    return odd_columns(values, NOW_US, LIMITS, exact)
+    return odd_columns(values, Reading(NOW_US, LIMITS, exact))
 
 
 @settings(max_examples=600)
@@ -96,7 +97,7 @@ def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
     body = json.dumps(events).encode()
     refused: BadRequest | None = None
     try:
-        decoded = decode_events(body, None, NOW_US, LIMITS)
+        decoded = decode_events(Body(body), NOW_US, LIMITS)
     except BadRequest as error:
         refused = error
     if refused is not None:
@@ -106,7 +107,7 @@ def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
     assert len(decoded.batch) + len(decoded.rejected) == len(events)
     lines = b"\n".join(json.dumps(event).encode() for event in events)
     if events:
-        as_lines = decode_events(lines, "application/x-ndjson", NOW_US, LIMITS)
+        as_lines = decode_events(Body(lines, "application/x-ndjson"), NOW_US, LIMITS)
         assert as_lines.batch.equals(decoded.batch)
         assert as_lines.rejected == decoded.rejected
     for pairs in decoded.batch.column("attributes").to_pylist():
@@ -122,7 +123,7 @@ def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
 )
 def test_any_bytes_give_rows_or_a_refusal(body: bytes, kind: str | None) -> None:
     try:
-        decode_events(body, kind, NOW_US, LIMITS).batch.validate(full=True)
+        decode_events(Body(body, kind), NOW_US, LIMITS).batch.validate(full=True)
     except BadRequest:
         return  # any other exception fails the test
 
@@ -143,7 +144,7 @@ def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
     body = json.dumps(events).encode()
     read = read_values(body, None, LIMITS)
     try:
-        fast = plain_columns(read.values, NOW_US, LIMITS)
+        fast = plain_columns(read.values, NOW_US, LIMITS, FIELD_TABLE)
     except NOT_PLAIN:
         return
     by_rules = slow(read.values, exact=True)
@@ -158,7 +159,7 @@ def test_both_readers_of_json_give_the_same_events(events: list[Any]) -> None:
     exact = slow(read_values(body, None, LIMITS, exact=True).values, exact=True)
     read = read_values(body, None, LIMITS)
     try:
-        found = to_columns(read.values, len(body), NOW_US, LIMITS, read.exact)
+        found = to_columns(read.values, len(body), Reading(NOW_US, LIMITS, read.exact))
     except Inexact:
         return
     assert found.rejected == exact.rejected
@@ -196,7 +197,7 @@ plain_leaves = (
 )
 def test_attributes_are_flattened_as_a_naive_oracle_does(attributes: dict[str, Any]) -> None:
     body = json.dumps([{"message": "m", "attributes": attributes}]).encode()
-    (pairs,) = decode_events(body, None, NOW_US, LIMITS).batch.column("attributes").to_pylist()
+    (pairs,) = decode_events(Body(body), NOW_US, LIMITS).batch.column("attributes").to_pylist()
     assert dict(pairs or []) == naive_flatten(attributes)
 
 
@@ -204,7 +205,7 @@ def test_attributes_are_flattened_as_a_naive_oracle_does(attributes: dict[str, A
 @given(st.text(st.characters(exclude_categories=()) | st.characters(categories=["Cs"]), max_size=12))
 def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) -> None:
     body = json.dumps([{"message": text}]).encode()  # escapes each code unit
-    (message,) = decode_events(body, None, NOW_US, LIMITS).batch.column("message").to_pylist()
+    (message,) = decode_events(Body(body), NOW_US, LIMITS).batch.column("message").to_pylist()
     assert message == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -212,7 +213,7 @@ def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) 
 @given(st.lists(times, min_size=1, max_size=4))
 def test_columns_of_times_are_read_as_each_time_alone(values: list[Any]) -> None:
     events = [{"message": "m", "timestamp": value} for value in values]
-    together = to_columns(events, 100, NOW_US, LIMITS, exact=True)
+    together = to_columns(events, 100, Reading(NOW_US, LIMITS, exact=True))
     alone = [slow([event], exact=True) for event in events]
     assert [index for index, _ in together.rejected] == [i for i, one in enumerate(alone) if one.rejected]
     assert (
@@ -230,7 +231,7 @@ def told(decode: Callable[[], Decoded | EssError]) -> Any:
         return type(answer), answer.message
     answer.batch.validate(full=True)
     rows = [{**row, "attributes": row["attributes"] or []} for row in answer.batch.to_pylist()]
-    return rows, answer.rejected
+    return rows, answer.rejected, answer.adjusted
 
 
 @settings(max_examples=400)
@@ -249,6 +250,8 @@ def told(decode: Callable[[], Decoded | EssError]) -> Any:
     )
 )
 def test_bodies_decoded_together_are_what_each_is_alone(bodies: list[tuple[bytes, str | None]]) -> None:
-    together = [told(lambda a=answer: a) for answer in decode_together(bodies, NOW_US, LIMITS)]
-    alone = [told(lambda b=body, k=kind: decode_events(b, k, NOW_US, LIMITS)) for body, kind in bodies]
+    together = [
+        told(lambda a=answer: a) for answer in decode_together([Body(*body) for body in bodies], NOW_US, LIMITS)
+    ]
+    alone = [told(lambda b=body, k=kind: decode_events(Body(b, k), NOW_US, LIMITS)) for body, kind in bodies]
     assert together == alone

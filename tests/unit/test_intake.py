@@ -9,7 +9,7 @@ import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
-from ess_ray.intake.decode import Decoded, body_hash, decode_events
+from ess_ray.intake.decode import Body, Decoded, body_hash, decode_events
 from ess_ray.intake.limits import IntakeLimits
 
 NOW_US = 1_790_000_000_000_000
@@ -20,7 +20,7 @@ TEN_YEARS_US = LIMITS.max_event_age_us
 
 def decode(document: Any, content_type: str | None = "application/json") -> Decoded:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    decoded = decode_events(body, content_type, NOW_US, LIMITS)
+    decoded = decode_events(Body(body, content_type), NOW_US, LIMITS)
     assert decoded.batch.schema.equals(RECORD_SCHEMA)
     decoded.batch.validate(full=True)
     return decoded
