@@ -1,13 +1,15 @@
 """The log record: rows as one Arrow IPC stream with headers, and back.
 
 Push replicas write it, persist actors read it, the log in between sees bytes. A record belongs to one tenant and, if it
-carries an Idempotency-Key, to one request. May live here: the bytes and headers of a record, how a batch is cut into
-records, and how large a row counts. May not: JSON, routing to virtual nodes (`intake`), or a log's I/O (adapters).
+carries an Idempotency-Key, to one request. It names its format in a header; one without that header is of format 1,
+which is read for ever. From format 2 on a header holds the CRC-32 of the value and of all other headers. May live here:
+the bytes and headers of a record, how a batch is cut into records, and how large a row counts. May not: JSON, routing
+to virtual nodes (`intake`), or a log's I/O (adapters).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -16,14 +18,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from ess_ray.core.errors import BadRequest, CorruptData
-from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, TIMESTAMP, check_tenant
+from ess_ray.core.checksum import crc32
+from ess_ray.core.errors import BadRequest, CorruptData, NewerFormat
+from ess_ray.core.event import (
+    EVENT_SCHEMA,
+    FORMAT_VERSION,
+    RECORD_SCHEMA,
+    TIMESTAMP,
+    check_tenant,
+    schema_of_format,
+    with_all_columns,
+)
 from ess_ray.ports import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, Record, StoredRecord
 
 CODEC: Final = "lz4"
 """lz4, not zstd: 100 events encode in 30 us instead of 290 us (measured), and the log keeps a record for a minute only;
 a log that keeps records for days may ask for zstd. Either is read back: a stream names its own codec."""
 
+FORMAT: Final = "ess-format"
+CHECKSUM: Final = "ess-crc32"
 TENANT: Final = "tenant"
 REQUEST_KEY: Final = "idempotency-key"
 BODY_HASH: Final = "body-sha256"
@@ -33,7 +46,7 @@ PARTS: Final = "parts"
 ATTRIBUTE_BYTES: Final = 8
 """What one attribute counts beyond its text: two 32-bit offsets, without which many tiny ones would come for free."""
 _ROW_BYTES: Final = 80
-"""A row's fixed part: two times, a number, offsets of nine columns, validity bits; rounded up."""
+"""A row's fixed part: two times, a number, a hash, offsets of ten columns, validity bits; rounded up."""
 _ENVELOPE_BYTES: Final = 16 * 1024
 """Room for a stream's schema, metadata, padding and the codec's own frames: about 5 KiB are used."""
 _CUT_BYTES: Final = MAX_RECORD_BYTES - _ENVELOPE_BYTES
@@ -101,7 +114,11 @@ def encode_records(
     The cut depends on the rows' text alone, never on times or the codec, so that a repeated request is cut alike.
     `request` gives the key and body hash; each record is numbered as its own part of all.
     """
-    headers = ((CONTENT_TYPE, ARROW_STREAM.encode()), (TENANT, tenant.encode()))
+    headers = (
+        (CONTENT_TYPE, ARROW_STREAM.encode()),
+        (FORMAT, b"%d" % FORMAT_VERSION),
+        (TENANT, tenant.encode()),
+    )
     cuts = list(_cuts(batch))
     records = []
     for part, (start, length) in enumerate(cuts):
@@ -109,8 +126,14 @@ def encode_records(
         if len(value) > MAX_RECORD_BYTES:
             raise BadRequest(f"an event of {len(value)} bytes does not fit a log record of {MAX_RECORD_BYTES} bytes")
         mine = headers if request is None else headers + _request_headers(request, part, len(cuts))
-        records.append(Record(vnode, value, mine))
+        records.append(Record(vnode, value, (*mine, (CHECKSUM, _checksum(value, mine)))))
     return records
+
+
+def _checksum(value: bytes, headers: Iterable[tuple[str, bytes]]) -> bytes:
+    """Sum up a record: a flipped bit must not alter an event, nor give it to another tenant."""
+    told = b"\n".join(b"%s:%s" % (name.encode(), content) for name, content in headers if name != CHECKSUM)
+    return b"%08x" % crc32(told, crc32(value))
 
 
 @lru_cache(maxsize=1024)
@@ -154,23 +177,47 @@ def _to_stream(batch: pa.RecordBatch, codec: str) -> bytes:
 
 
 def decode_record(record: StoredRecord, log_id: str, vnode: int) -> DecodedRecord:
-    """Read a record back, with its rows' identity. Raises CorruptData for whatever is not one of ours, saying why."""
+    """Read a record back, with its rows' identity.
+
+    Raises CorruptData for whatever is not one of ours, saying why, and NewerFormat for one that a newer ess_ray wrote:
+    that one is whole, and must wait for who can read it.
+    """
     headers = dict(record.headers)
     where = f"the record at offset {record.offset} of virtual node {vnode}"
     if headers.get(CONTENT_TYPE) != ARROW_STREAM.encode():
         raise CorruptData(f"{where} has no header {CONTENT_TYPE}: {ARROW_STREAM}")
     if TENANT not in headers:
         raise CorruptData(f"{where} has no header {TENANT}")
+    format_version = _format_of(record, headers, where)
     try:
         tenant = check_tenant(headers[TENANT].decode())
         request = _request_of(headers, tenant)
     except (BadRequest, ValueError, KeyError) as error:
         raise CorruptData(f"{where} has headers that cannot be read: {error}") from error
     try:
-        batch = _from_stream(record.value)
+        batch = _from_stream(record.value, format_version)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CorruptData(f"{where} cannot be decoded: {error}") from error
     return DecodedRecord(tenant, identified(batch, log_id, vnode, record.offset), request)
+
+
+def _format_of(record: StoredRecord, headers: dict[str, bytes], where: str) -> int:
+    """Tell a record's format, after its checksum: neither may a flipped bit make it look newer."""
+    told = headers.get(FORMAT, b"1")
+    if CHECKSUM in headers and headers[CHECKSUM] != _checksum(record.value, record.headers):
+        raise CorruptData(f"{where} does not match its checksum: it was altered after it was written")
+    format_version = int(told) if told.isdigit() else 0
+    if format_version > FORMAT_VERSION:
+        raise NewerFormat(
+            f"{where} is of format {format_version}, this ess_ray reads up to {FORMAT_VERSION}: upgrade it; the record "
+            "waits in the log",
+            format_version=format_version,
+        )
+    if format_version < 1:
+        raise CorruptData(f"{where} has no format: the header {FORMAT} says {told!r}")
+    if format_version > 1 and CHECKSUM not in headers:
+        raise CorruptData(f"{where} has no header {CHECKSUM}")
+    return format_version
 
 
 def identified(batch: pa.RecordBatch, log_id: str, vnode: int, offset: int) -> pa.RecordBatch:
@@ -195,11 +242,12 @@ def _request_of(headers: dict[str, bytes], tenant: str) -> RequestKey | None:
     return request
 
 
-def _from_stream(value: bytes) -> pa.RecordBatch:
+def _from_stream(value: bytes, format_version: int) -> pa.RecordBatch:
     """Read and check one batch: whoever can write to the topic could otherwise make us read beyond a buffer."""
+    schema = schema_of_format(RECORD_SCHEMA, format_version)
     options = ipc.IpcReadOptions(use_threads=False)
     with ipc.open_stream(pa.py_buffer(value), options=options) as reader:
-        if not reader.schema.equals(RECORD_SCHEMA):
+        if not reader.schema.equals(schema):
             raise ValueError(f"its columns are {reader.schema.names}, not those of an event")
         batches: list[Any] = list(reader)
     if len(batches) != 1:
@@ -213,4 +261,4 @@ def _from_stream(value: bytes) -> pa.RecordBatch:
         bounds = pc.min_max(batch.column(name).cast(pa.int64())).as_py()
         if len(batch) and not _FIRST_US <= bounds["min"] <= bounds["max"] <= _LAST_US:
             raise ValueError(f"its column {name} has times beyond the years 1 to 9999")
-    return batch
+    return with_all_columns(batch, RECORD_SCHEMA)

@@ -266,7 +266,7 @@ def _checked(store: ObjectStore, entry: ObjectEntry) -> bytes:
     if len(data) != entry.size:
         raise CorruptData(f"{entry.key} has not the {entry.size} bytes that the catalog says: see `ess verify`")
     reader = ObjectReader(entry.key, entry.size, data, lambda offset, length: data[offset : offset + length])
-    digest = ContentHash()
+    digest = ContentHash(reader.facts.format_version)
     for group in range(reader.groups):
         digest.add(reader.read_group(group))
         reader.forget()

@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 from pathlib import Path
 from typing import Final
 
-WHEELS: Final = ("numpy", "obstore", "pyarrow", "stringzilla", "typing-extensions", "zstandard")
+WHEELS: Final = ("isal", "numpy", "obstore", "pyarrow", "stringzilla", "typing-extensions", "zstandard")
 """What the function imports, at the versions that run here."""
 RUNTIME: Final = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """AWS's runtime client with what it needs: Lambda brings it along, a container does not."""

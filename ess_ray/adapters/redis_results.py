@@ -32,7 +32,7 @@ from redis.backoff import ExponentialBackoff
 
 from ess_ray.adapters.result_rules import MAX_ANSWER_BYTES, check_page, conflict, fitting, not_found
 from ess_ray.core.errors import Conflict, Unavailable
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, with_all_columns
 from ess_ray.core.query import MAX_LIMIT
 from ess_ray.ports import AnswerState
 
@@ -288,4 +288,4 @@ def _to_stream(rows: pa.Table) -> bytes:
 
 def _from_stream(value: bytes) -> pa.Table:
     with ipc.open_stream(pa.py_buffer(value)) as reader:
-        return reader.read_all()
+        return with_all_columns(reader.read_all(), EVENT_SCHEMA)  # an older version may have stored it

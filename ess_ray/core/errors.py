@@ -15,6 +15,7 @@
       x  TooFast               429  back off, then send again
       x  Unavailable           503  a part is not there just now; send again later
       x  CorruptData           500  stored bytes that do not read as what they should be
+      x  NewerFormat           500  stored bytes of a format that only a newer ess_ray reads
       x  DataLoss              500  something acknowledged can no longer be read
 
 May live here: error classes. May not: anything that decides what to do about them.
@@ -149,6 +150,12 @@ class CorruptData(EssError):
     """Stored bytes do not read as what they should be."""
 
     title = "Corrupt data"
+
+
+class NewerFormat(EssError):
+    """Stored bytes are of a format that this version does not know yet: nothing is wrong with them. Upgrade."""
+
+    title = "Newer format"
 
 
 class DataLoss(EssError):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from ess_ray.core.aggregate import MAX_VIEW_CELLS, Counting, Counts, count_rows
 from ess_ray.core.chunk import StoredRequest
+from ess_ray.core.errors import NewerFormat
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.merge import EMPTY, top
@@ -57,6 +58,8 @@ class Node:
     position: int
     memory: RepeatMemory
     segments: list[Segment] = field(default_factory=list)
+    stopped: NewerFormat | None = None
+    """Why nothing is read beyond `position`, if that is so."""
 
     def forget_below(self, offset: int) -> None:
         """Let go of what is stored; `offset` becomes where consumption began."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ess_ray.core.chunk import StoredRequest
-from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, UnknownOutcome
+from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, NewerFormat, UnknownOutcome
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
@@ -25,7 +25,7 @@ from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, 
 from ess_ray.record import DecodedRecord
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
-"""(record, log_id, vnode) -> its rows with their identity. Raises CorruptData."""
+"""(record, log_id, vnode) -> its rows with their identity. Raises CorruptData, NewerFormat."""
 DeadLetter = Callable[[int, StoredRecord, str], Awaitable[None]]
 """(vnode, record, reason): keeps a record that cannot be decoded, durably when awaited; may be told of one again."""
 Clock = Callable[[], int]
@@ -74,7 +74,8 @@ class VnodeWriter:
 
     1. `assign`: the catalog's next offset is the truth. None yet: the log's start, committed at once. Beyond the log's
        end: DataLoss. Below the log's start (step 10): the gap is committed alone, kept in `gaps`, then on it goes.
-    2. `poll`: append to the buffer, searchable from then on through `freeze`. Full buffers: no more is read.
+    2. `poll`: append to the buffer, searchable from then on through `freeze`. Full buffers: no more is read. A record
+       of a newer format stops its virtual node, which `stopped` names: it waits in the log, with all behind it.
     3. `flush`, first half: everything below each position is sealed and PUT: invisible.
     4. one commit, fenced by each virtual node's `first` (`CatalogWriter.commit`).
     5. after any exception of it the outcome is unknown: the catalog is read again, what it has is let go, the rest is
@@ -185,10 +186,10 @@ class VnodeWriter:
         records = 0
         for vnode, node in list(self._nodes.items()):
             asked = node.position
-            if asked >= ends[vnode]:
+            if asked >= ends[vnode] or node.stopped is not None:
                 continue
             read = await self._log.read(vnode, asked, self._limits.read_bytes)
-            decoded = await self._decoded(vnode, read.records)
+            decoded, newer = await self._decoded(vnode, read.records)
             has_hole = read.next_offset - asked != len(read.records)
             overtaken = has_hole and (await self._log.start_offsets())[vnode] > asked
             if self._nodes.get(vnode) is not node or node.position != asked:
@@ -198,24 +199,35 @@ class VnodeWriter:
                 continue
             for offset, each in decoded:
                 self._take(vnode, node, offset, each)
-            node.position = read.next_offset
-            self.caught_up &= node.position >= ends[vnode]
-            records += len(read.records)
+            if newer is None:
+                node.position = read.next_offset
+                self.caught_up &= node.position >= ends[vnode]
+                records += len(read.records)
+                continue
+            node.position, node.stopped = newer
+            records += sum(record.offset < node.position for record in read.records)
         if records:
             self.counts["records_read"] += records
             self.advanced.set()
         return records
 
-    async def _decoded(self, vnode: int, records: Iterable[StoredRecord]) -> list[tuple[int, DecodedRecord]]:
-        """Decode, keeping aside what cannot be; nothing is taken yet, so a failure leaves nothing half read."""
-        decoded = []
+    async def _decoded(
+        self, vnode: int, records: Iterable[StoredRecord]
+    ) -> tuple[list[tuple[int, DecodedRecord]], tuple[int, NewerFormat] | None]:
+        """Decode, keeping aside what cannot be; nothing is taken yet, so a failure leaves nothing half read.
+
+        Ends before a record of a newer format, and gives its offset.
+        """
+        decoded: list[tuple[int, DecodedRecord]] = []
         for record in records:
             try:
                 decoded.append((record.offset, self._decode(record, self._log_id, vnode)))
+            except NewerFormat as error:
+                return decoded, (record.offset, error)
             except CorruptData as error:
                 await self._dead_letter(vnode, record, error.message)
                 self.counts["dead_letters"] += 1
-        return decoded
+        return decoded, None
 
     def _take(self, vnode: int, node: Node, offset: int, decoded: DecodedRecord) -> None:
         batch, request = decoded.batch, decoded.request
@@ -257,6 +269,11 @@ class VnodeWriter:
     def positions(self) -> dict[int, tuple[int, int]]:
         """Give (first, position) of every owned virtual node."""
         return {vnode: (node.first, node.position) for vnode, node in self._nodes.items()}
+
+    @property
+    def stopped(self) -> dict[int, NewerFormat]:
+        """Say why owned virtual nodes are read no further; taken over anew, by a newer version, they go on."""
+        return {vnode: node.stopped for vnode, node in self._nodes.items() if node.stopped is not None}
 
     def freeze(self, tenant: str, *, since: Mapping[int, int] | None = None) -> Frozen:
         """Picture what is buffered for a search (see `buffer.filter_frozen`)."""

@@ -19,7 +19,7 @@ _OURS = (CONTENT_TYPE, ARROW_STREAM.encode())
 def decode_any(
     record: StoredRecord, log_id: str, vnode: int, *, tenant: str, now_us: int, limits: IntakeLimits
 ) -> DecodedRecord:
-    """Read a record of ours or a foreign one, which belongs to `tenant`. Raises CorruptData, saying why.
+    """Read a record of ours or a foreign one, which belongs to `tenant`. Raises CorruptData, saying why; NewerFormat.
 
     A foreign event counts as received when the log took it, where the log tells, else at `now_us`: an event without a
     time that is read an hour late, or again, keeps the time at which it came.

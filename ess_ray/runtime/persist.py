@@ -216,7 +216,8 @@ class PersistActor:
     async def flush(self) -> int:
         """Read to where the log ends now and store everything; gives the rows stored by this call.
 
-        Raises UnknownOutcome, and Unavailable when the log does not answer.
+        Raises UnknownOutcome, Unavailable when the log does not answer, and NewerFormat when all was stored but what
+        waits for a newer version.
         """
         ends = await self._log.end_offsets()
         rows = 0
@@ -226,6 +227,8 @@ class PersistActor:
                 pass
             rows += await self.store()
             if not self._behind(ends):  # else the buffers were full, or the reading loop was faster
+                for error in self._writer.stopped.values():
+                    raise error
                 return rows
 
     async def store(self) -> int:
@@ -269,7 +272,11 @@ class PersistActor:
             await _wait(self._writer.advanced, left)
 
     def _behind(self, min_ends: Mapping[int, int]) -> bool:
-        return any(at < min_ends.get(vnode, 0) for vnode, (_, at) in self._writer.positions.items())
+        """Tell whether reading on would bring what is below `min_ends`: of a stopped virtual node, it would not."""
+        stopped = self._writer.stopped
+        return any(
+            at < min_ends.get(vnode, 0) for vnode, (_, at) in self._writer.positions.items() if vnode not in stopped
+        )
 
     async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
         """Give the hash of the body that this key came with, having read all that the log holds by now.
@@ -288,7 +295,7 @@ class PersistActor:
         """Tell how this actor is: `failure` (a loop died), `trouble` (being retried), positions and counts."""
         return {
             "failure": self._failure,
-            "trouble": sorted(self._trouble.values()),
+            "trouble": sorted([*self._trouble.values(), *self._stopped()]),
             "positions": self._writer.positions,
             "ends": dict(self._writer.ends),
             "buffered_bytes": self._writer.buffered_bytes,
@@ -298,6 +305,10 @@ class PersistActor:
             "counts": dict(self._writer.counts),
             "gaps": list(self._writer.gaps),
         }
+
+    def _stopped(self) -> list[str]:
+        stopped = self._writer.stopped.items()
+        return [f"{self._name}: virtual node {vnode} is stopped: {error.message}" for vnode, error in stopped]
 
     def _decode(self, record: StoredRecord, log_id: str, vnode: int) -> DecodedRecord:
         return decode_any(

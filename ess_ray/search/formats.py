@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
+from ess_ray.core.event import EVENT_SCHEMA, SHOWN_COLUMNS, to_json_rows
 
 GROUP_ROWS: Final = 65_536
 """Rows gathered for a row group of Parquet: enough that its columns compress well."""
@@ -72,7 +72,7 @@ class CsvEncoder:
         return b"" if self._begun else self.add(EVENT_SCHEMA.empty_table())
 
 
-_CSV_FIELDS: Final = [*(name for name in EVENT_SCHEMA.names if name != "event_id"), "id"]
+_CSV_FIELDS: Final = [*(name for name in SHOWN_COLUMNS if name != "event_id"), "id"]
 _NUMBERS: Final = {field.name: field.type for field in EVENT_SCHEMA if pa.types.is_integer(field.type)}
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from ess_ray.core.chunk import encode_object, object_key, open_object, scan_object
 from ess_ray.core.chunk.page import text_blocks
 from ess_ray.core.chunk.write import MessageCodec
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
 from ess_ray.intake.decode import Body, decode_events
@@ -81,7 +81,7 @@ def _tables(count: int) -> Iterator[pa.Table]:
         body, rows = b"\n".join(batch), len(batch)
         decoded = decode_events(Body(body, "application/x-ndjson"), END_US, IntakeLimits()).batch
         identity = [["6f1c9d52-benchmark"] * rows, [made // BATCH_EVENTS % 8] * rows, [made] * rows, range(rows)]
-        arrays = [pa.array(column, EVENT_SCHEMA.field(11 + i).type) for i, column in enumerate(identity)]
+        arrays = [pa.array(column, f.type) for column, f in zip(identity, IDENTITY_FIELDS, strict=True)]
         batches.append(pa.RecordBatch.from_arrays([*decoded.columns, *arrays], schema=EVENT_SCHEMA))
         batch = []
         if len(batches) * BATCH_EVENTS >= OBJECT_EVENTS:

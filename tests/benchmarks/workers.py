@@ -23,7 +23,7 @@ import pyarrow as pa
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
 from ess_ray.ingest.seal import Sealed, entry_of
@@ -70,7 +70,7 @@ def table(count: int, seed: int) -> pa.Table:
         decoded = decode_events(Body(body, "application/x-ndjson"), END_US, IntakeLimits()).batch
         rows = decoded.num_rows
         identity = [["benchmark"] * rows, [0] * rows, [first] * rows, range(rows)]
-        arrays = [pa.array(column, EVENT_SCHEMA.field(11 + i).type) for i, column in enumerate(identity)]
+        arrays = [pa.array(column, f.type) for column, f in zip(identity, IDENTITY_FIELDS, strict=True)]
         batches.append(pa.RecordBatch.from_arrays([*decoded.columns, *arrays], schema=EVENT_SCHEMA))
     return pa.Table.from_batches(batches)
 

@@ -11,13 +11,16 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.places import Places
+from ess_ray.core.errors import NewerFormat
+from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.ports import LogRead, Record, VnodeRange
-from ess_ray.record import RequestKey, encode_records
+from ess_ray.record import FORMAT, RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System
+from tests.formats import with_header
 from tests.waiting import until
 from tests.worlds import batch_of
 
@@ -70,6 +73,29 @@ async def test_a_loop_that_dies_is_told_by_ping(tmp_path: Path) -> None:
         return told
 
     assert "the poll loop died: RuntimeError: a bug" in await until(failure, "the loop died in silence")
+    await actor.close()
+
+
+async def test_a_record_of_a_newer_format_stops_its_virtual_node_with_a_reason(tmp_path: Path) -> None:
+    log = MemoryLog(2)
+    actor = actor_on(log, tmp_path)
+    await actor.assign([0, 1])
+    (record,) = encode_records(batch_of(["newer"], [None], 0, time.time_ns() // 1000), 0, "default")
+    await log.append([with_header(record, FORMAT, b"%d" % (FORMAT_VERSION + 1))])
+    (other,) = encode_records(batch_of(["other"], [None], 0, time.time_ns() // 1000), 1, "default")
+    await log.append([other])
+    with pytest.raises(NewerFormat, match="upgrade"):  # not everything is stored, and that must not be said
+        await actor.flush()
+    told = await actor.ping()
+    assert told["failure"] is None
+    assert told["counts"].get("dead_letters", 0) == 0
+    assert told["trouble"] == [
+        "persist-0: virtual node 0 is stopped: the record at offset 0 of virtual node 0 is of format 3, this ess_ray "
+        "reads up to 2: upgrade it; the record waits in the log"
+    ]
+    assert told["positions"] == {0: (0, 0), 1: (1, 1)}
+    view = await actor.view("default", Query(), {0: 1, 1: 1}, DEADLINE_S)  # waits for nothing that cannot come
+    assert view.ranges[0] == VnodeRange(0, 0)
     await actor.close()
 
 

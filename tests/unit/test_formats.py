@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
-from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
+from ess_ray.core.event import SHOWN_COLUMNS, to_json_rows
 from ess_ray.search import formats
 from ess_ray.search.formats import FORMATS
 
@@ -57,7 +57,7 @@ def check(name: str, rows: pa.Table, size: int) -> None:
 
 
 def check_csv(data: bytes, expected: list[dict[str, object]]) -> None:
-    names = [*(name for name in EVENT_SCHEMA.names if name != "event_id"), "id"]
+    names = [*(name for name in SHOWN_COLUMNS if name != "event_id"), "id"]
     header, *records = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
     assert header == names
     assert [dict(zip(names, record, strict=True)) for record in records] == [

@@ -10,10 +10,12 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import DataLoss, EssError, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Record, StoredRecord
-from ess_ray.record import RequestKey, encode_records
+from ess_ray.record import FORMAT, RequestKey, encode_records
+from tests.formats import encode_record_1, with_header
 from tests.worlds import HOUR_US, VNODES, World, batch_of
 
 SECOND_US = 1_000_000
@@ -387,3 +389,55 @@ async def test_a_record_that_cannot_be_decoded_is_kept_aside_and_stops_nothing()
 
 def test_writers_put_again_long_before_garbage_is_collected() -> None:
     assert WriterLimits().reput_after_us < GARBAGE_AGE_US / 10
+
+
+# --------------------------------------------------------------------------------------- records of a newer format
+async def append_newer(world: World, name: str, vnode: int = 0) -> None:
+    """Append a record as the version after this one may write it."""
+    (record,) = encode_records(batch_of([name], [None], 0, world.now_us), vnode, "default")
+    await world.log.append([with_header(record, FORMAT, b"%d" % (FORMAT_VERSION + 1))])
+
+
+async def test_a_record_of_a_newer_format_stops_its_virtual_node_alone_and_waits() -> None:
+    world = World()
+    await append(world, "before")
+    await append_newer(world, "newer")
+    await append(world, "behind")
+    await append(world, "elsewhere", vnode=1)
+    writer = await owner(world, (0, 1))  # whose dead letters fail the test
+    await store_all(writer)
+    await append(world, "later")
+    await append(world, "elsewhere, later", vnode=1)
+    await store_all(writer)
+    assert world.stored() == Counter(["before", "elsewhere", "elsewhere, later"])
+    assert list(writer.stopped) == [0]
+    assert "of format 3" in writer.stopped[0].message
+    assert writer.caught_up
+    log_id = await world.log.log_id()
+    assert world.catalog.snapshot().next_offsets(log_id, [0, 1]) == {0: 1, 1: 2}
+
+
+async def test_a_stopped_virtual_node_goes_on_where_a_newer_version_takes_it_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    await append_newer(world, "newer")
+    await append(world, "behind")
+    await store_all(await owner(world))
+    monkeypatch.setattr("ess_ray.record.FORMAT_VERSION", FORMAT_VERSION + 1)
+    writer = await owner(world)
+    await store_all(writer)
+    assert not writer.stopped
+    assert world.stored() == Counter(["newer", "behind"])
+
+
+async def test_records_of_format_1_are_stored_beside_those_of_today() -> None:
+    world = World()
+    batch = batch_of(["old"], ["id-1"], 0, world.now_us)
+    await world.log.append([encode_record_1(batch, 0, "default")])
+    await append(world, "new")
+    await world.log.append([encode_record_1(batch, 0, "default")])  # a client's repeat, before the upgrade
+    writer = await owner(world)
+    await store_all(writer)
+    assert world.stored() == Counter(["old", "new"])
+    assert writer.counts["repeats_dropped"] == 1

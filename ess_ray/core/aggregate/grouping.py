@@ -12,12 +12,12 @@ from typing import Final
 import pyarrow as pa
 
 from ess_ray.core.aggregate.buckets import UTC_CLOCK, Ints, LocalClock, bucket_starts
-from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, HIDDEN_COLUMNS, RECORD_SCHEMA
 from ess_ray.core.query import Field
 
 COLUMN, ATTRIBUTE = "column", "attribute"
 """The kinds of field: the second key of a count of field names."""
-FIELD_COLUMNS: Final = tuple(name for name in RECORD_SCHEMA.names if name != "attributes")
+FIELD_COLUMNS: Final = tuple(name for name in RECORD_SCHEMA.names if name not in {"attributes", *HIDDEN_COLUMNS})
 """The columns that count as fields: what was pushed. (log_id, vnode, offset, row) every row has."""
 
 
@@ -59,7 +59,7 @@ class FieldNames:
 
     def columns(self) -> frozenset[str]:
         """Name the stored columns that may be null: whether they are must be read."""
-        return frozenset(field.name for field in RECORD_SCHEMA if field.nullable)
+        return frozenset(field.name for field in RECORD_SCHEMA if field.nullable) - HIDDEN_COLUMNS
 
 
 Counting = Grouping | FieldNames

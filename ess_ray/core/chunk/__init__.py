@@ -28,7 +28,6 @@ from ess_ray.core.chunk.footer import FOOTERS, FooterCache
 from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.identity import IDENTITY, doubled, parts_for, read_identities
 from ess_ray.core.chunk.layout import (
-    FORMAT_VERSION,
     Encoded,
     Facts,
     OffsetRange,
@@ -44,7 +43,6 @@ from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
 __all__ = [
     "FOOTERS",
-    "FORMAT_VERSION",
     "GAP_BYTES",
     "IDENTITY",
     "Blobs",

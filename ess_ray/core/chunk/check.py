@@ -84,7 +84,7 @@ def check_rows(
 
     `on_rows` gets each row group.
     """
-    digest, faults = ContentHash(), dict[str, Fault]()
+    digest, faults = ContentHash(reader.facts.format_version), dict[str, Fault]()
     try:
         index = _index(reader)
     except CorruptData:

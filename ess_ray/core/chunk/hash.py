@@ -11,18 +11,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, FORMAT_VERSION, schema_of_format
 
 
 class ContentHash:
-    """Takes rows piece by piece: one digest for each stream of values (nulls, lengths, texts) of a column."""
+    """Takes rows piece by piece: one digest for each stream of values (nulls, lengths, texts) of a column.
 
-    def __init__(self) -> None:
+    An object's hash covers the columns of its own format, so that it is the same whatever came later.
+    """
+
+    def __init__(self, format_version: int = FORMAT_VERSION) -> None:
+        self._names = schema_of_format(EVENT_SCHEMA, format_version).names
         self._streams: dict[str, Any] = {}
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows of EVENT_SCHEMA."""
-        for name in EVENT_SCHEMA.names:
+        for name in self._names:
             for array in rows.column(name).chunks:
                 self._add(name, array)
 
@@ -45,6 +49,8 @@ class ContentHash:
             start, end = flat.offsets[0].as_py(), flat.offsets[-1].as_py()
             self._add(f"{name}.key", flat.keys.slice(start, end - start))
             self._add(f"{name}.value", flat.items.slice(start, end - start))
+        elif pa.types.is_fixed_size_binary(array.type):
+            self._feed(f"{name}.values", _values(pc.fill_null(array, bytes(array.type.byte_width))))
         elif pa.types.is_string(array.type):
             filled = pc.fill_null(array, "")
             self._feed(f"{name}.lengths", _values(pc.binary_length(filled)))

@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, astuple, dataclass
-from typing import Final
 
 import pyarrow as pa
 
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import check_tenant, partition_of
+from ess_ray.core.event import FORMAT_VERSION, check_tenant, partition_of
 
-FORMAT_VERSION: Final = 1
-"""Raised when an older ess_ray could no longer read what is written. Encodings and codecs are Parquet's own affair."""
 _KEY = re.compile(
     r"tenant=(?P<tenant>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
     r"(?P<min>-?\d+)-(?P<max>-?\d+)-(?P<uuid>[0-9a-f]{32})-f(?P<footer>\d+)-x(?P<index>\d+)\.parquet"

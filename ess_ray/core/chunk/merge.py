@@ -66,7 +66,7 @@ class _Input:
         self._reader = reader
         self._next = 0
         self._rows = EVENT_SCHEMA.empty_table()
-        self._hash = ContentHash()
+        self._hash = ContentHash(reader.facts.format_version)
         self.frontier: Key = (reader.group_times(0)[0],)
         """All rows that are not loaded yet stand behind this."""
 
