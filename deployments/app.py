@@ -185,7 +185,7 @@ def _settle_heap() -> None:
 
 
 def _field_tables(settings: Settings) -> dict[str, FieldTable]:
-    return {tenant: FIELD_TABLE.with_names(dict(names)) for tenant, names in settings.push.fields.items()}
+    return {tenant: FIELD_TABLE.with_names(names) for tenant, names in settings.push.fields.items()}
 
 
 def _push_builder(system: System) -> Callable[[], FastAPI]:

@@ -48,7 +48,7 @@ _MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
 _MAX_DIGITS: Final = 4_000
 """Of a number that Python reads (its own guard for integers stops at 4,300); longer ones are kept as text."""
 _BOM: Final = b"\xef\xbb\xbf"
-_FIRST = re.compile(rb"\s*")
+_FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -155,24 +155,17 @@ def read_values(body: bytes, content_type: str | None, limits: IntakeLimits, exa
         raise BadRequest('the body is empty: send a JSON array of events, {"events": [...]}, one event, or NDJSON')
     if kind == _PLAIN:
         return _plain_lines(text, limits, exact)
-    if _has_lines(text):
-        lines = _lines_of(text, limits)
-        if kind in NDJSON or _is_whole(lines[0]):
-            return _values_of_lines(text, lines, limits, exact)
-        try:
-            return _document(text, limits, exact)
-        except BadRequest:
-            if not any(map(_is_whole, lines)):
-                raise
-            return _values_of_lines(text, lines, limits, exact)
-    return _document(text, limits, exact)
-
-
-def _has_lines(text: bytes) -> bool:
-    """Tell whether this may be NDJSON: an object, and more lines."""
-    start = _FIRST.match(text)
-    at = 0 if start is None else start.end()
-    return text[at : at + 1] != b"[" and text.find(b"\n", at) >= 0
+    first = _FIRST_LINE.match(text)
+    assert first is not None  # it matches anything
+    has_more = text.find(b"\n", first.end()) >= 0
+    if has_more and first[1][:1] != b"[" and (kind in NDJSON or _is_whole(first[1])):
+        return _values_of_lines(text, limits, exact)
+    try:
+        return _document(text, limits, exact)
+    except BadRequest:
+        if not has_more or not any(map(_is_whole, text.split(b"\n"))):
+            raise
+        return _values_of_lines(text, limits, exact)
 
 
 def _lines_of(text: bytes, limits: IntakeLimits) -> list[bytes]:
@@ -188,7 +181,8 @@ def _is_whole(line: bytes) -> bool:
         return False
 
 
-def _values_of_lines(text: bytes, lines: list[bytes], limits: IntakeLimits, exact: bool) -> Values:
+def _values_of_lines(text: bytes, limits: IntakeLimits, exact: bool) -> Values:
+    lines = _lines_of(text, limits)
     if len(lines) == 1:
         return _document(text, limits, exact)
     if not exact:

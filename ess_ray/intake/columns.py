@@ -40,6 +40,7 @@ from ess_ray.intake.rows import (
     attribute_text,
     flatten,
     hash_event,
+    journal_priority,
     read_row,
     trace_text,
     types_of,
@@ -215,7 +216,7 @@ def _with_own_names(event: dict[str, Any], wanted: list[tuple[str, list[tuple[st
                 continue
             if not (type(value) is str and value) and field not in ("timestamp", "level"):
                 raise _Odd  # perhaps somebody's attribute
-            named = {**renamed, field: value}
+            named = {**renamed, field: journal_priority(name, value)}
             break
     return named
 

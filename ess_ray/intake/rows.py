@@ -48,7 +48,7 @@ EXACT_BELOW: Final = 2.0**63
 """A float this large may have been an integer whose digits a fast parser dropped."""
 ORIGINAL_TIMESTAMP: Final = "original_timestamp"
 """The attribute that keeps a time which could not be the event's."""
-TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j"}
+TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
 """The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
 OWN_PREFIX: Final = "_ess."
 """What names of ours in a query begin with (`_ess.offset`): a client's attribute never does."""
@@ -203,7 +203,7 @@ class _Event:
         """Give the level and its number; a number that was sent counts, and tells the level where there is none."""
         level, number = None, None
         for found in self._candidates("level"):
-            if (read := _level_of(found)) is not None:
+            if (read := _level_of(found, self._reading.exact)) is not None:
                 self._take(found)
                 level, number = read
                 break
@@ -265,22 +265,27 @@ class _Event:
         if isinstance(explicit, dict):
             _flatten(explicit, self._reading, flat)
         if original_timestamp is not None:
-            _flatten({ORIGINAL_TIMESTAMP: original_timestamp}, self._reading, flat)
+            letter = TYPE_LETTERS[type(original_timestamp)]
+            flat.add(ORIGINAL_TIMESTAMP, _text(original_timestamp, self._reading.exact), letter)
         flat.settle()
         return flat
 
 
-def _level_of(found: Found) -> tuple[str, int | None] | None:
+def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
     """Read a level: a name, or a number of syslog's (0 to 7) or pino's (10 to 60). None: it is none."""
-    value = found.value
-    if found.name == "PRIORITY" and isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
+    value = journal_priority(found.name, found.value)
     if type(value) is int and (known := level_of_severity(value)) is not None:
         return known
     if isinstance(value, str):
         return normalize_level(value)
     own = found.name == "level" and not isinstance(value, dict)
-    return normalize_level(_text(value, exact=True)) if own else None
+    return normalize_level(_text(value, exact)) if own else None
+
+
+def journal_priority(name: str, value: Any) -> Any:
+    """Read the level that journald writes as text, as the number that it is; any other is given as it is."""
+    is_number = name == "PRIORITY" and isinstance(value, str) and _DIGITS.fullmatch(value)
+    return int(value) if is_number else value
 
 
 def trace_text(text: str) -> str:

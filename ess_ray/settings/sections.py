@@ -195,10 +195,6 @@ class Results(_Section):
         return self.model_dump(exclude={"redis_url"})
 
 
-NamedField = Literal["message", "timestamp", "level", "service", "host", "trace_id", "span_id"]
-"""The fields of an event that may have other names."""
-
-
 class Push(_Section):
     """What the front door takes: decompressed bytes and events of one request, ages against the time of receipt.
 
@@ -215,7 +211,7 @@ class Push(_Section):
     max_events: Count = 10_000
     max_event_age_s: Seconds = 10 * _YEAR_S
     max_clock_skew_s: Seconds = 600.0
-    fields: dict[TenantName, dict[NamedField, list[Annotated[str, Field(min_length=1)]]]] = {}
+    fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `intake.limits.IntakeLimits`."""

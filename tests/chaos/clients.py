@@ -158,7 +158,7 @@ class Clients:
             status = 0
         else:
             status = answer.status_code
-            if status == 202 and answer.json() != {"accepted": len(events), "rejected": []}:
+            if status == 202 and answer.json() != {"accepted": len(events), "rejected": [], "adjusted": []}:
                 self.wrong.append(("half accepted", answer.text))
             elif status not in (202, *MAY_BE_REFUSED):
                 self.wrong.append((status, answer.text))
