@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain
 from typing import Any, Final
 
 import pyarrow as pa
@@ -51,7 +51,9 @@ _STRING: Final = pa.string()
 _NUMBER_GROWTH: Final = 5
 """How much longer than its JSON a number's text may be (1e15 becomes 1000000000000000.0)."""
 _NANOSECONDS: Final = pa.timestamp("ns", tz="UTC")
-_TEXTS: Final = pa.struct([(name, _STRING) for name in ("message", *STRING_FIELDS, "id")])
+_TEXTS: Final = [(name, _STRING) for name in ("message", *STRING_FIELDS, "id")]
+_WITHOUT_LEVEL: Final = pa.struct(_TEXTS)
+_WITH_LEVEL: Final = pa.struct([*_TEXTS, ("level", _STRING)])
 _SCALARS: Final = {str, int, float, bool}
 _TOO_LARGE: Final = f"the event is larger than {MAX_EVENT_BYTES} bytes"
 
@@ -166,7 +168,9 @@ def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits, tabl
         present = set().union(*named)
     if "severity_number" in present:
         raise _Odd
-    texts = pa.array(named, _TEXTS)  # one pass for all columns of text, which refuses what is not text
+    with_numbers = type(named[0].get("level")) is int
+    # One pass for all columns of text, which refuses what is not text.
+    texts = pa.array(named, _WITHOUT_LEVEL if with_numbers else _WITH_LEVEL)
     columns: dict[str, pa.Array] = {name: texts.field(name) for name in ("message", *STRING_FIELDS)}
     if columns["message"].null_count:
         raise _Odd
@@ -177,7 +181,8 @@ def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits, tabl
     else:
         columns["timestamp"] = pa.repeat(pa.scalar(now_us, TIMESTAMP), len(events))
     if "level" in present:
-        columns["level"], columns["severity_number"] = _levels([event.get("level") for event in named])
+        levels = _numbered_levels(named) if with_numbers else _levels(texts.field("level"))
+        columns["level"], columns["severity_number"] = levels
     if "id" in present:
         columns["event_id"], columns["event_hash"] = _ids(texts.field("id"), events)
     if present - FIELDS:
@@ -207,16 +212,16 @@ def _with_own_names(event: dict[str, Any], wanted: list[tuple[str, list[tuple[st
             continue
         for name, head, rest in others:
             value, inner = event.get(name), event.get(head)
-            if value is not None:
-                renamed = {key: one for key, one in named.items() if key not in (name, field)}
-            elif rest and type(inner) is dict and (value := inner.get(rest)) is not None:
-                within = {key: one for key, one in named[head].items() if key != rest}
-                renamed = {key: within if key == head else one for key, one in named.items() if key != field}
-            else:
+            if value is None and (not rest or type(inner) is not dict or (value := inner.get(rest)) is None):
                 continue
             if not (type(value) is str and value) and field not in ("timestamp", "level"):
                 raise _Odd  # perhaps somebody's attribute
-            named = {**renamed, field: journal_priority(name, value)}
+            named = dict(event) if named is event else named
+            if event.get(name) is not None:
+                del named[name]
+            else:
+                named[head] = {key: one for key, one in named[head].items() if key != rest}
+            named[field] = journal_priority(name, value)
             break
     return named
 
@@ -236,20 +241,18 @@ def _attributes(attributes: list[dict[str, Any]], now_us: int, limits: IntakeLim
     """Give the columns `attributes` and `attribute_types`."""
     if set(map(type, attributes)) != {dict}:
         raise _Odd
-    if any(name.startswith(OWN_PREFIX) for name in set().union(*attributes)):
-        raise _Odd
-    values = list(chain.from_iterable(map(dict.values, attributes)))
-    kinds = set(map(type, values))
-    if kinds <= {str}:
-        return {"attributes": _map_of(attributes, values)}
+    patterns = [tuple(map(type, one.values())) for one in attributes]
+    distinct = set(patterns)
+    kinds = set(chain.from_iterable(distinct))
     if kinds <= _SCALARS:
-        letters = "".join([TYPE_LETTERS[type(value)] for value in values])
-        ends = pairwise([0, *accumulate(map(len, attributes))])
-        types = [types_of(letters[start:end]) for start, end in ends]
-        return {
-            "attributes": _map_of(attributes, _scalar_texts(values)),
-            "attribute_types": pa.array(types, _STRING),
-        }
+        values = list(chain.from_iterable(map(dict.values, attributes)))
+        column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
+        if pc.any(pc.starts_with(column.keys, OWN_PREFIX)).as_py():
+            raise _Odd
+        if kinds <= {str}:
+            return {"attributes": column}
+        types = {pattern: types_of("".join(map(TYPE_LETTERS.__getitem__, pattern))) for pattern in distinct}
+        return {"attributes": column, "attribute_types": pa.array(map(types.__getitem__, patterns), _STRING)}
     reading = Reading(now_us, limits, exact=False)
     flat = [flatten(one, reading) for one in attributes]
     return {
@@ -272,27 +275,30 @@ def _scalar_texts(values: list[Any]) -> list[str]:
     ]
 
 
-def _levels(given: list[Any]) -> tuple[pa.Array, pa.Array]:
-    kinds = set(map(type, given))
-    if not kinds <= {str, int, type(None)}:
-        raise _Odd
-    if int in kinds:
-        known = {value: _level_of(value) for value in set(given)}
-        stored = [known[value] for value in given]
-        return pa.array([name for name, _ in stored], _STRING), pa.array([number for _, number in stored], pa.int32())
-    coded = pa.array(given, _STRING).dictionary_encode()
-    pairs = [normalize_level(level) for level in coded.dictionary.to_pylist()]
-    names = pa.array([name for name, _ in pairs], _STRING)
-    numbers = pa.array([number for _, number in pairs], pa.int32())
+def _levels(given: pa.StringArray) -> tuple[pa.Array, pa.Array]:
+    coded = given.dictionary_encode()
+    stored = [normalize_level(level) for level in coded.dictionary.to_pylist()]
+    names = pa.array([name for name, _ in stored], _STRING)
+    numbers = pa.array([number for _, number in stored], pa.int32())
     return names.take(coded.indices), numbers.take(coded.indices)
 
 
-def _level_of(value: Any) -> tuple[str | None, int | None]:
-    if value is None:
+def _numbered_levels(events: Sequence[dict[str, Any]]) -> tuple[pa.Array, pa.Array]:
+    """Read levels some of which are numbers."""
+    given = [event.get("level") for event in events]
+    if not set(map(type, given)) <= {str, int, type(None)}:
+        raise _Odd
+    known = {level: _level_of(level) for level in set(given)}
+    names, numbers = zip(*map(known.__getitem__, given), strict=True)
+    return pa.array(names, _STRING), pa.array(numbers, pa.int32())
+
+
+def _level_of(level: str | int | None) -> tuple[str | None, int | None]:
+    if level is None:
         return None, None
-    if type(value) is str:
-        return normalize_level(value)
-    if (known := level_of_severity(value)) is None:
+    if isinstance(level, str):
+        return normalize_level(level)
+    if (known := level_of_severity(level)) is None:
         raise _Odd
     return known
 
