@@ -27,6 +27,7 @@ from ess_ray.ports import AnswerState, ResultStore
 from ess_ray.search.count import Aggregation
 from ess_ray.search.intervals import AUTO, check_buckets, parse_interval_us
 from ess_ray.search.run import Searcher
+from ess_ray.search.zones import clock_named
 
 MAX_TOP: Final = 1_000
 """Groups told by themselves: more than anybody reads, and with many buckets a large answer."""
@@ -67,7 +68,9 @@ class AggregationBody(BaseModel):
     start: str | int | float | None = "-1h"
     end: str | int | float | None = None
     interval: str | None = None
-    """`30s`, `1m`, `6h`, `1d`, `2w`, ...; `auto`: at most 60 buckets; null: none. Buckets are aligned to the epoch."""
+    """`30s`, `1m`, `6h`, `1d`, `2w`, ...; `auto`: at most 60 buckets; null: none. Weeks begin on Mondays."""
+    time_zone: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = "UTC"
+    """By whose clock days begin: `Europe/Berlin`, or an offset such as `+02:00`."""
     by: Annotated[list[Key], Field(max_length=MAX_BY)] = Field(default_factory=list)
     """Fields to group by: columns, or attributes with or without `attributes.` before them."""
     top: Annotated[int, Field(ge=1, le=MAX_TOP)] = 10
@@ -232,7 +235,9 @@ def to_aggregation(body: AggregationBody, start_us: int | None, end_us: int | No
     interval_us = None if auto or body.interval is None else parse_interval_us(body.interval)
     if interval_us is not None:
         check_buckets(start_us, end_us, interval_us)
-    return Aggregation(Grouping(interval_us, by), tuple(map(without_surrogates, body.by)), body.top, auto)
+    return Aggregation(
+        Grouping(interval_us, by, clock_named(body.time_zone)), tuple(map(without_surrogates, body.by)), body.top, auto
+    )
 
 
 def _with_value(root: q.Node, field: q.Field, prefix: str) -> q.Node:

@@ -35,6 +35,7 @@ from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.disk import DiskLimits
 from ess_ray.ingest.writer import WriterLimits
+from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.runtime.log import open_log
@@ -88,7 +89,7 @@ def system_of(settings: Settings) -> System:
         invoke_task_bytes=settings.lambda_.task_bytes,
         max_cost_usd=settings.lambda_.max_cost_usd,
         executor=_usual_executor(settings),
-        intake=IntakeLimits(**settings.push.as_limits()),
+        intake=IntakeLimits(**settings.push.as_limits(), tables=_field_tables(settings)),
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
         disk=DiskLimits(**settings.disk.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
@@ -184,6 +185,10 @@ def _settle_heap() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_NEW_OBJECTS, *gc.get_threshold()[1:])
+
+
+def _field_tables(settings: Settings) -> dict[str, FieldTable]:
+    return {tenant: FIELD_TABLE.with_names(names) for tenant, names in settings.push.fields.items()}
 
 
 def _push_builder(system: System) -> Callable[[], FastAPI]:

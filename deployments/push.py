@@ -28,7 +28,8 @@ from deployments.problem import (
     unexpected_response,
 )
 from ess_ray.core.errors import EssError, Unavailable
-from ess_ray.intake.decode import Decoded, body_hash
+from ess_ray.intake.columns import Named
+from ess_ray.intake.decode import Body, Decoded, body_hash
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownBody
@@ -115,7 +116,8 @@ class PushApi:
         try:
             body = await self._read(request, claim)
             self._tally.count(PUSH_BYTES, len(body))
-            decoded = await self._decoder.decode(body, request.headers.get("content-type"))
+            content_type = request.headers.get("content-type")
+            decoded = await self._decoder.decode(Body(body, content_type, self._limits.table_of(tenant)))
             async with patience.spent():
                 if key is None or vnode is None:
                     del body  # what waits for the log is the batch alone
@@ -126,21 +128,20 @@ class PushApi:
                     await self._submit_keyed(tenant, decoded, vnode, key, digest, claim)
         finally:
             claim.close()
-        rejected = decoded.rejected_json()
         self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
-        self._count_rejected(rejected)
-        return json_answer({"accepted": len(decoded.batch), "rejected": rejected}, 202)
+        self._count_rejected(decoded.rejected)
+        return json_answer(decoded.answer(), 202)
 
     def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
         """Count a request that was answered, and the events that its refusal names."""
         self._tally.count(PUSH_REQUESTS, 1, str(status))
         self._tally.observe(PUSH_SECONDS, seconds)
         if error is not None:
-            self._count_rejected(error.details.get("rejected", ()))
+            self._count_rejected((each["index"], each["reason"]) for each in error.details.get("rejected", ()))
 
-    def _count_rejected(self, rejected: Iterable[dict[str, Any]]) -> None:
-        for each in rejected:
-            self._tally.count(PUSH_REJECTED, 1, reason_class(each["reason"]))
+    def _count_rejected(self, rejected: Iterable[Named]) -> None:
+        for _, reason in rejected:
+            self._tally.count(PUSH_REJECTED, 1, reason_class(reason))
 
     async def _submit_keyed(
         self, tenant: str, decoded: Decoded, vnode: int, key: str, digest: str, claim: Claim

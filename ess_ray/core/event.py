@@ -107,6 +107,26 @@ def normalize_level(level: str) -> tuple[str, int | None]:
     return _LEVELS.get(upper, (upper, None))
 
 
+_SYSLOG_LEVELS: Final = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARN", "NOTICE", "INFO", "DEBUG")
+"""By syslog's severity, RFC 5424, 0 to 7."""
+_LOGGER_LEVELS: Final = {10: "TRACE", 20: "DEBUG", 30: "INFO", 40: "WARN", 50: "ERROR", 60: "FATAL"}
+"""By the numbers of pino and bunyan."""
+_OTEL_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+"""OpenTelemetry's severity numbers, four for each, from 1 on."""
+
+
+def level_of_severity(number: int) -> tuple[str, int | None] | None:
+    """Read a level that is a number: syslog's severity, or a JavaScript logger's. None for any other."""
+    name = _SYSLOG_LEVELS[number] if 0 <= number < len(_SYSLOG_LEVELS) else _LOGGER_LEVELS.get(number)
+    return None if name is None else normalize_level(name)
+
+
+def level_of_number(severity_number: int) -> str | None:
+    """Name the level of an OpenTelemetry severity number; None beyond 1 to 24."""
+    at = (severity_number - 1) // 4
+    return _OTEL_LEVELS[at] if 0 <= at < len(_OTEL_LEVELS) else None
+
+
 def check_tenant(tenant: str) -> str:
     """Give `tenant` back, or raise BadRequest: names become folder names, so nothing else may pass."""
     if _TENANT.fullmatch(tenant) is None:
@@ -133,7 +153,7 @@ _MICROSECOND: Final = 1_000_000
 # A number's magnitude tells its unit: 1e11 s is the year 5138, 1e11 ms is 1973, and so on up.
 _UNITS: Final = ((1e11, 1_000_000, 1), (1e14, 1_000, 1), (1e17, 1, 1), (1e20, 1, 1_000))
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:[.,](\d{1,6})\d*)?\s?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:[.,](\d{1,6})\d*)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 

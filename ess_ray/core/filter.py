@@ -12,8 +12,10 @@ over Arrow arrays. May not: I/O, parsing, order, limits.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
-from typing import Final
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +34,7 @@ from ess_ray.core.query import (
     Field,
     Node,
     Not,
+    Number,
     Or,
     Query,
     Regex,
@@ -236,14 +239,14 @@ def _exists(field: Field, block: _Block) -> pa.BooleanArray:
     return pc.and_(held.is_valid(), pc.map_lookup(keys, field.name, "last").is_valid())
 
 
-def _compare(field: Field, op: Comparison, number: float, block: _Block) -> pa.BooleanArray:
+def _compare(field: Field, op: Comparison, number: Number, block: _Block) -> pa.BooleanArray:
     if not field.attribute and field.name in TIME_COLUMNS | NUMBER_COLUMNS:
         return _compare_integers(block.column(field.name).cast(pa.int64()), op, number)
     text = _text(field, block)
     # Arrow's cast raises on the first value that is no number, so only numbers may reach it.
     is_number = regex.find(text, rf"\A{NUMBER_PATTERN}\z", False)
-    values = pc.if_else(is_number, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    return _COMPARISONS[op](values, pa.scalar(float(number), pa.float64()))
+    numbers = pc.if_else(is_number, text, pa.scalar(None, pa.string()))
+    return _compare_texts(numbers, op, number)
 
 
 _COMPARISONS: Final[dict[Comparison, Callable[[pa.Array, pa.Scalar], pa.BooleanArray]]] = {
@@ -252,16 +255,44 @@ _COMPARISONS: Final[dict[Comparison, Callable[[pa.Array, pa.Scalar], pa.BooleanA
     ">": pc.greater,
     ">=": pc.greater_equal,
 }
+_EXACTLY: Final[dict[Comparison, Callable[[Any, Any], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
-def _compare_integers(values: pa.Int64Array, op: Comparison, number: float) -> pa.BooleanArray:
-    """Compare exactly, as Python compares int with float: Arrow would round integers beyond 2**53 to floats."""
+def _compare_texts(numbers: pa.StringArray, op: Comparison, number: Number) -> pa.BooleanArray:
+    """Compare texts that are numbers, or null, exactly.
+
+    Rounding to floats keeps the order of numbers, but makes neighbours equal: only what rounds to the same float as
+    `number` needs its digits looked at, each text once.
+    """
+    values, nearest = numbers.cast(pa.float64()), pa.scalar(float(number), pa.float64())
+    matches = _COMPARISONS[op](values, nearest)
+    equal = pc.fill_null(pc.equal(values, nearest), False)
+    if not equal.true_count:
+        return matches
+    texts = numbers.filter(equal).dictionary_encode()
+    exactly = [_EXACTLY[op](_decimal(text), number) for text in texts.dictionary.to_pylist()]
+    return pc.replace_with_mask(matches, equal, pa.array(exactly, pa.bool_()).take(texts.indices))
+
+
+def _decimal(text: str) -> Decimal:
+    """Read a number's digits. An exponent of 18 digits and more, which is nobody's, gives infinity or zero."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal(float(text))
+
+
+def _compare_integers(values: pa.Int64Array, op: Comparison, number: Number) -> pa.BooleanArray:
+    """Compare exactly, as Python compares an int with any number: Arrow would round integers beyond 2**53 to floats."""
     if math.isnan(number):
         return pc.and_(values.is_valid(), False)
-    if math.isinf(number):
-        number = 2**64 if number > 0 else -(2**64)
+    if not _INT64_MIN <= number <= _INT64_MAX:
+        below = number > 0  # every value lies below the bound
+        return pc.and_(values.is_valid(), below == (op in ("<", "<=")))
     bound = math.ceil(number) if op in (">=", "<") else math.floor(number)
-    if _INT64_MIN <= bound <= _INT64_MAX:
-        return _COMPARISONS[op](values, pa.scalar(bound, pa.int64()))
-    below = bound > _INT64_MAX  # every value lies below the bound
-    return pc.and_(values.is_valid(), below == (op in ("<", "<=")))
+    return _COMPARISONS[op](values, pa.scalar(bound, pa.int64()))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final, Literal
 
 Order = Literal["newest", "oldest"]
 Comparison = Literal["<", "<=", ">", ">="]
+Number = int | float | Decimal
+"""What a value is compared with: exactly, however many digits it has. Text makes a Decimal; infinities are allowed."""
 
 MAX_LIMIT: Final = 200_000
 """Rows in one stored answer: beyond, use export."""
@@ -64,11 +67,14 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """The field's value is a number and stands in this relation to `number`; otherwise the row does not match."""
+    """The field's value is a number and stands in this relation to `number`; otherwise the row does not match.
+
+    Numbers are compared as what their digits say: integers of any size and decimals lose nothing to binary fractions.
+    """
 
     field: Field
     op: Comparison
-    number: float
+    number: Number
 
 
 @dataclass(frozen=True, slots=True)

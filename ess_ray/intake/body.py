@@ -7,12 +7,15 @@ syntax. May not: what an event is (`rows`, `columns`).
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import Any, Final
 
 import orjson
 import zstandard
@@ -30,9 +33,10 @@ NDJSON: Final = frozenset(
     }
 )
 _JSON: Final = frozenset(
-    # The last three are what curl -d, and clients that were told nothing, send.
-    {"application/json", "text/json", "", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream"}
+    # The last two are what curl -d, and clients that were told nothing, send.
+    {"application/json", "text/json", "", "application/x-www-form-urlencoded", "application/octet-stream"}
 )
+_PLAIN: Final = "text/plain"
 _STEP_BYTES: Final = 64 * 1024
 """Input and output of one gzip step: the limit is overrun by this much at the most."""
 _ZSTD_INPUT_BYTES: Final = 256
@@ -41,9 +45,10 @@ _MAX_FRAMES: Final = 1_000
 """Members of a compressed body: empty ones would take time without counting towards the size."""
 _MAX_WINDOW_BYTES: Final = 8 * 1024 * 1024
 """The window a zstd frame may ask for (level 19's): what every decoder must support by the RFC."""
-_MAX_INT_DIGITS: Final = 4_000
-"""Digits of an integer that Python reads (its own guard stops at 4,300); longer ones are beyond any number's use."""
+_MAX_DIGITS: Final = 4_000
+"""Of a number that Python reads (its own guard for integers stops at 4,300); longer ones are kept as text."""
 _BOM: Final = b"\xef\xbb\xbf"
+_FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -157,27 +162,75 @@ def _unzstd_frame(body: bytes, at: int, out: _Output) -> int:
 
 
 def read_values(body: bytes, content_type: str | None, limits: IntakeLimits, exact: bool = False) -> Values:
-    """Read a decompressed body as the list of its values.
+    """Read a decompressed body as the list of its values: the bytes tell what JSON it is, whatever the type says.
 
-    `exact` reads with the standard library: slow, but integers of any size stay what they are.
+    As `text/plain` each line is an event of that message, unless every line is a JSON object. `exact` reads with the
+    standard library: slow, but integers of any size stay what they are.
     Raises BadRequest (empty, not JSON, too deep, no events in it), TooLarge (too many), Unsupported (content type).
     """
-    as_lines = _is_ndjson(content_type)
+    kind = _kind_of(content_type)
     text = body.removeprefix(_BOM)
     if not text or text.isspace():
         raise BadRequest('the body is empty: send a JSON array of events, {"events": [...]}, one event, or NDJSON')
-    if as_lines:
-        lines = [line for line in text.split(b"\n") if line and not line.isspace()]
-        _check_count(len(lines), limits)
-        try:
-            return Values([(_line if exact else orjson.loads)(line) for line in lines], exact)
-        except orjson.JSONDecodeError:
-            return Values([_line(line) for line in lines], exact=True)
+    if kind == _PLAIN:
+        return _plain_lines(text, limits, exact)
+    first = _FIRST_LINE.match(text)
+    assert first is not None  # it matches anything
+    has_more = text.find(b"\n", first.end()) >= 0
+    if has_more and first[1][:1] != b"[" and (kind in NDJSON or _is_whole(first[1])):
+        return _values_of_lines(text, limits, exact)
     try:
-        return Values(_events_of((_lenient if exact else orjson.loads)(text), limits), exact)
+        return _document(text, limits, exact)
+    except BadRequest:
+        if not has_more or not any(map(_is_whole, text.split(b"\n"))):
+            raise
+        return _values_of_lines(text, limits, exact)
+
+
+def _lines_of(text: bytes, limits: IntakeLimits) -> list[bytes]:
+    lines = [line for line in text.split(b"\n") if line and not line.isspace()]
+    _check_count(len(lines), limits)
+    return lines
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:
-        # Refused for lone surrogates or numbers beyond a double, or no JSON at all: the lenient reader tells.
-        return read_values(body, content_type, limits, exact=True)
+        return False
+
+
+def _values_of_lines(text: bytes, limits: IntakeLimits, exact: bool) -> Values:
+    lines = _lines_of(text, limits)
+    if len(lines) == 1:
+        return _document(text, limits, exact)
+    if not exact:
+        try:
+            return Values([orjson.loads(line) for line in lines], exact=False)
+        except orjson.JSONDecodeError:
+            pass
+    values = [_line(line) for line in lines]
+    if isinstance(values[0], Broken):  # perhaps one document over many lines
+        with contextlib.suppress(BadRequest):
+            return _document(text, limits, exact=True)
+    return Values(values, exact=True)
+
+
+def _document(text: bytes, limits: IntakeLimits, exact: bool) -> Values:
+    if not exact:
+        try:
+            return Values(_events_of(orjson.loads(text), limits), exact=False)
+        except orjson.JSONDecodeError:
+            pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
+    return Values(_events_of(_lenient(text), limits), exact=True)
+
+
+def _plain_lines(text: bytes, limits: IntakeLimits, exact: bool) -> Values:
+    lines = _lines_of(text, limits)
+    values = [_line(line) if exact or not _is_whole(line) else orjson.loads(line) for line in lines]
+    if all(isinstance(value, dict) for value in values):
+        return Values(values, exact)
+    return Values([{"message": line.removesuffix(b"\r").decode("utf-8", "replace")} for line in lines], exact=True)
 
 
 def _line(line: bytes) -> Any:
@@ -196,16 +249,15 @@ def _check_count(count: int, limits: IntakeLimits) -> None:
         )
 
 
-def _is_ndjson(content_type: str | None) -> bool:
-    kind, _, parameters = (content_type or "").partition(";")
+def _kind_of(content_type: str | None) -> str:
+    """Read a Content-Type. Raises Unsupported for what is no JSON, or not in UTF-8."""
+    kind, _, parameters = (content_type or "").split(",")[0].partition(";")  # two headers are joined by a comma
     kind = kind.strip().lower()
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if charset.startswith("charset=") and charset not in ("charset=utf-8", "charset=utf8", "charset=us-ascii"):
         raise Unsupported(f"the charset of {content_type!r} is not spoken here: send UTF-8")
-    if kind in NDJSON:
-        return True
-    if kind in _JSON or kind.endswith("+json"):
-        return False
+    if kind in NDJSON or kind in _JSON or kind == _PLAIN or kind.endswith("+json"):
+        return kind
     raise Unsupported(f"the Content-Type {kind!r} is not spoken here: use application/json or application/x-ndjson")
 
 
@@ -228,21 +280,26 @@ def _events_of(document: Any, limits: IntakeLimits) -> list[Any]:
     return values
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+def _number(digits: str, read: Callable[[str], int | float]) -> int | float | str:
+    """Read a number; one that is beyond a double, or has thousands of digits, is kept as text."""
+    value = read(digits) if len(digits) <= _MAX_DIGITS else math.inf
+    return value if isinstance(value, int) or math.isfinite(value) else digits
 
 
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MAX_INT_DIGITS else float(digits)
-
-
-_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_constant=_no_constant)
+_DECODER: Final = json.JSONDecoder(
+    parse_int=partial(_number, read=int),
+    parse_float=partial(_number, read=float),
+    parse_constant=str,  # NaN and the infinities, which JSON does not have, as their names
+)
 
 
 def _lenient(text: bytes) -> Any:
-    """Parse with the standard library, lone surrogates as U+FFFD. Raises BadRequest (not JSON, not UTF-8, too deep)."""
+    """Parse with the standard library; bad bytes and lone surrogates become U+FFFD, what is no JSON number text.
+
+    Raises BadRequest (not JSON, too deep).
+    """
     try:
-        decoded = text.decode()
+        decoded = text.decode("utf-8", "replace")
         value = _DECODER.decode(decoded)
         # Only an escape can make a lone surrogate: the bytes were UTF-8.
         return _mend(value) if "\\u" in decoded else value

@@ -7,7 +7,7 @@ columns. May not: rules (they are in `rows`), JSON syntax.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any, Final
@@ -21,21 +21,29 @@ from ess_ray.core.event import (
     MAX_ID_BYTES,
     RECORD_SCHEMA,
     TIMESTAMP,
+    level_of_severity,
     normalize_level,
     parse_timestamp_us,
 )
+from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import (
     EXACT_BELOW,
     FIELDS,
+    OWN_PREFIX,
     STRING_FIELDS,
+    TYPE_LETTERS,
     Inexact,
     Reading,
     Rejected,
     Row,
     attribute_text,
-    read_attributes,
+    flatten,
+    hash_event,
+    journal_priority,
     read_row,
+    trace_text,
+    types_of,
 )
 from ess_ray.record import row_bytes
 
@@ -43,7 +51,9 @@ _STRING: Final = pa.string()
 _NUMBER_GROWTH: Final = 5
 """How much longer than its JSON a number's text may be (1e15 becomes 1000000000000000.0)."""
 _NANOSECONDS: Final = pa.timestamp("ns", tz="UTC")
-_TEXTS: Final = pa.struct([(name, _STRING) for name in ("message", *STRING_FIELDS, "level", "id")])
+_TEXTS: Final = [(name, _STRING) for name in ("message", *STRING_FIELDS, "id")]
+_WITHOUT_LEVEL: Final = pa.struct(_TEXTS)
+_WITH_LEVEL: Final = pa.struct([*_TEXTS, ("level", _STRING)])
 _SCALARS: Final = {str, int, float, bool}
 _TOO_LARGE: Final = f"the event is larger than {MAX_EVENT_BYTES} bytes"
 
@@ -55,24 +65,29 @@ class _Odd(Exception):
 NOT_PLAIN: Final = (_Odd, Rejected, Inexact, TypeError, ValueError, pa.ArrowException)
 """What the fast path raises for events that are not plain (Arrow's errors are ValueErrors and TypeErrors, too)."""
 
+Named = tuple[int, str]
+"""An event's index, and what is said of it."""
+
 
 @dataclass(frozen=True)
 class Columns:
-    """The valid events as rows of RECORD_SCHEMA, in their order, and (index, reason) of each invalid one."""
+    """The valid events as rows of RECORD_SCHEMA, in their order; (index, reason) of each invalid one, and of each whose
+    time is that of its receipt, though it had another."""
 
     batch: pa.RecordBatch
-    rejected: list[tuple[int, str]]
+    rejected: list[Named]
+    adjusted: list[Named]
 
 
-def to_columns(values: Sequence[Any], body_bytes: int, now_us: int, limits: IntakeLimits, exact: bool) -> Columns:
-    """Read values as events. Raises Inexact when not `exact` and a number may have lost digits."""
+def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Columns:
+    """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits."""
     try:
-        batch = plain_columns(values, now_us, limits)
+        batch = plain_columns(values, reading.now_us, reading.limits, reading.table)
     except NOT_PLAIN:
-        return odd_columns(values, now_us, limits, exact)
+        return odd_columns(values, reading)
     if may_be_large(body_bytes):
-        return _without_large(batch, list(range(len(values))), [])
-    return Columns(batch, [])
+        return _without_large(batch, list(range(len(values))), [], [])
+    return Columns(batch, [], [])
 
 
 def may_be_large(body_bytes: int) -> bool:
@@ -80,28 +95,33 @@ def may_be_large(body_bytes: int) -> bool:
     return body_bytes * _NUMBER_GROWTH > MAX_EVENT_BYTES
 
 
-def odd_columns(values: Sequence[Any], now_us: int, limits: IntakeLimits, exact: bool) -> Columns:
+def odd_columns(values: Sequence[Any], reading: Reading) -> Columns:
     """The slow path: each event by the rules of `rows`."""
-    reading = Reading(exact)
     rows: list[Row] = []
     indices: list[int] = []
-    rejected: list[tuple[int, str]] = []
+    rejected: list[Named] = []
+    adjusted: list[Named] = []
     for index, value in enumerate(values):
         try:
-            rows.append(read_row(value, now_us, limits, reading))
-            indices.append(index)
+            row = read_row(value, reading)
         except Rejected as error:
             rejected.append((index, str(error)))
-    return _without_large(_batch_of(rows, now_us), indices, rejected)
+            continue
+        rows.append(row)
+        indices.append(index)
+        if row.adjusted is not None:
+            adjusted.append((index, row.adjusted))
+    return _without_large(_batch_of(rows, reading.now_us), indices, rejected, adjusted)
 
 
-def _without_large(batch: pa.RecordBatch, indices: list[int], rejected: list[tuple[int, str]]) -> Columns:
+def _without_large(batch: pa.RecordBatch, indices: list[int], rejected: list[Named], adjusted: list[Named]) -> Columns:
     """Take out the events over the size limit; `indices` says which value each row was."""
     small = pc.less_equal(row_bytes(batch), MAX_EVENT_BYTES)
     if pc.all(small).as_py() is not False:
-        return Columns(batch, rejected)
-    large = [(indices[row], _TOO_LARGE) for row, fits in enumerate(small.to_pylist()) if not fits]
-    return Columns(batch.filter(small), sorted([*rejected, *large]))
+        return Columns(batch, rejected, adjusted)
+    large = {indices[row] for row, fits in enumerate(small.to_pylist()) if not fits}
+    named = sorted([*rejected, *((index, _TOO_LARGE) for index in large)])
+    return Columns(batch.filter(small), named, [each for each in adjusted if each[0] not in large])
 
 
 def _batch_of(rows: Sequence[Row], now_us: int) -> pa.RecordBatch:
@@ -112,13 +132,15 @@ def _batch_of(rows: Sequence[Row], now_us: int) -> pa.RecordBatch:
     columns["level"] = pa.array([row.level for row in rows], _STRING)
     columns["severity_number"] = pa.array([row.severity_number for row in rows], pa.int32())
     columns["event_id"] = pa.array([row.event_id for row in rows], _STRING)
-    columns["attributes"] = _map_of([row.attributes for row in rows])
+    columns["event_hash"] = pa.array([row.event_hash for row in rows], RECORD_SCHEMA.field("event_hash").type)
+    columns["attributes"] = _map_of([row.attributes.texts for row in rows])
+    columns["attribute_types"] = pa.array([row.attributes.types for row in rows], _STRING)
     return _assemble(columns, len(rows), now_us)
 
 
-def _assemble(columns: dict[str, pa.Array], count: int, now_us: int) -> pa.RecordBatch:
-    columns["observed_timestamp"] = pa.repeat(pa.scalar(now_us, TIMESTAMP), count)
-    arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in RECORD_SCHEMA]
+def _assemble(columns: Mapping[str, pa.Array], count: int, now_us: int) -> pa.RecordBatch:
+    given = {**columns, "observed_timestamp": pa.repeat(pa.scalar(now_us, TIMESTAMP), count)}
+    arrays = [given[f.name] if f.name in given else pa.nulls(count, f.type) for f in RECORD_SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
@@ -130,59 +152,113 @@ def _map_of(attributes: Sequence[dict[str, str]], values: list[str] | None = Non
     if values is None:
         values = list(chain.from_iterable(map(dict.values, attributes)))
     offsets = [0, *accumulate(map(len, attributes))]
-    # `string` columns have 32-bit offsets: a body is 10 MiB, and flattening is bounded by the event's size.
+    # `string` columns have 32-bit offsets: a body is bounded, and flattening by the event's size.
     return pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(keys, _STRING), pa.array(values, _STRING))
 
 
 # -------------------------------------------------------------------------------------------------------- fast path
-def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits) -> pa.RecordBatch:
+def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits, table: FieldTable) -> pa.RecordBatch:
     """The fast path: all events are valid, or it raises one of NOT_PLAIN."""
     if set(map(type, events)) != {dict}:
         raise _Odd
     present: set[str] = set().union(*events)
-    texts = pa.array(events, _TEXTS)  # one pass for all columns of text, which refuses what is not text
+    named = events
+    if not present.isdisjoint(table.keys):
+        named = _by_own_names(events, present, table)
+        present = set().union(*named)
+    if "severity_number" in present:
+        raise _Odd
+    with_numbers = type(named[0].get("level")) is int
+    # One pass for all columns of text, which refuses what is not text.
+    texts = pa.array(named, _WITHOUT_LEVEL if with_numbers else _WITH_LEVEL)
     columns: dict[str, pa.Array] = {name: texts.field(name) for name in ("message", *STRING_FIELDS)}
     if columns["message"].null_count:
         raise _Odd
+    for name in ("trace_id", "span_id"):
+        columns[name] = _trace_ids(columns[name])
     if "timestamp" in present:
-        columns["timestamp"] = _times([event.get("timestamp") for event in events], now_us, limits)
+        columns["timestamp"] = _times([event.get("timestamp") for event in named], now_us, limits)
     else:
         columns["timestamp"] = pa.repeat(pa.scalar(now_us, TIMESTAMP), len(events))
     if "level" in present:
-        columns["level"], columns["severity_number"] = _levels(texts.field("level"))
+        levels = _numbered_levels(named) if with_numbers else _levels(texts.field("level"))
+        columns["level"], columns["severity_number"] = levels
     if "id" in present:
-        columns["event_id"] = _ids(texts.field("id"))
+        columns["event_id"], columns["event_hash"] = _ids(texts.field("id"), events)
     if present - FIELDS:
-        columns["attributes"] = _attributes([_merged(event) for event in events], events)
+        columns |= _attributes([_merged(event) for event in named], now_us, limits)
     elif "attributes" in present:
         nothing: dict[str, Any] = {}
-        given = [event.get("attributes") for event in events]
-        columns["attributes"] = _attributes([nothing if one is None else one for one in given], events)
+        given = [event.get("attributes") for event in named]
+        columns |= _attributes([nothing if one is None else one for one in given], now_us, limits)
     return _assemble(columns, len(events), now_us)
 
 
+def _by_own_names(events: Sequence[dict[str, Any]], present: set[str], table: FieldTable) -> list[dict[str, Any]]:
+    """Give events whose fields have their own names, as far as the first of a field's other names tells at once."""
+    wanted = []
+    for field, names in table.names.items():
+        others = [(name, *name.partition(".")[::2]) for name in names if name != field]
+        others = [(name, head, rest) for name, head, rest in others if name in present or (rest and head in present)]
+        if others:
+            wanted.append((field, others))
+    return [_with_own_names(event, wanted) for event in events]
+
+
+def _with_own_names(event: dict[str, Any], wanted: list[tuple[str, list[tuple[str, str, str]]]]) -> dict[str, Any]:
+    named = event
+    for field, others in wanted:
+        if event.get(field) is not None:
+            continue
+        for name, head, rest in others:
+            value, inner = event.get(name), event.get(head)
+            if value is None and (not rest or type(inner) is not dict or (value := inner.get(rest)) is None):
+                continue
+            if not (type(value) is str and value) and field not in ("timestamp", "level"):
+                raise _Odd  # perhaps somebody's attribute
+            named = dict(event) if named is event else named
+            if event.get(name) is not None:
+                del named[name]
+            else:
+                named[head] = {key: one for key, one in named[head].items() if key != rest}
+            named[field] = journal_priority(name, value)
+            break
+    return named
+
+
 def _merged(event: dict[str, Any]) -> dict[str, Any]:
-    """Give an event's unknown keys and attributes as one object, right as long as no attribute is nested or null."""
+    """Give an event's unknown keys and attributes as one object, right while no attribute's name is there twice."""
     merged = {key: value for key, value in event.items() if value is not None and key not in FIELDS}
     attributes = event.get("attributes")
     if type(attributes) is dict and merged.keys().isdisjoint(attributes):
         merged.update(attributes)
     elif attributes is not None:
-        raise _Odd  # of two equal keys, the one that goes may have been nested: its parts stay
+        raise _Odd
     return merged
 
 
-def _attributes(attributes: list[dict[str, Any]], events: Sequence[dict[str, Any]]) -> pa.Array:
+def _attributes(attributes: list[dict[str, Any]], now_us: int, limits: IntakeLimits) -> dict[str, pa.Array]:
+    """Give the columns `attributes` and `attribute_types`."""
     if set(map(type, attributes)) != {dict}:
         raise _Odd
-    values = list(chain.from_iterable(map(dict.values, attributes)))
-    kinds = set(map(type, values))
-    if kinds <= {str}:
-        return _map_of(attributes, values)
+    patterns = [tuple(map(type, one.values())) for one in attributes]
+    distinct = set(patterns)
+    kinds = set(chain.from_iterable(distinct))
     if kinds <= _SCALARS:
-        return _map_of(attributes, _scalar_texts(values))
-    reading = Reading(exact=False)
-    return _map_of([read_attributes(event, reading) for event in events])
+        values = list(chain.from_iterable(map(dict.values, attributes)))
+        column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
+        if pc.any(pc.starts_with(column.keys, OWN_PREFIX)).as_py():
+            raise _Odd
+        if kinds <= {str}:
+            return {"attributes": column}
+        types = {pattern: types_of("".join(map(TYPE_LETTERS.__getitem__, pattern))) for pattern in distinct}
+        return {"attributes": column, "attribute_types": pa.array(map(types.__getitem__, patterns), _STRING)}
+    reading = Reading(now_us, limits, exact=False)
+    flat = [flatten(one, reading) for one in attributes]
+    return {
+        "attributes": _map_of([one.texts for one in flat]),
+        "attribute_types": pa.array([one.types for one in flat], _STRING),
+    }
 
 
 def _scalar_texts(values: list[Any]) -> list[str]:
@@ -207,11 +283,46 @@ def _levels(given: pa.StringArray) -> tuple[pa.Array, pa.Array]:
     return names.take(coded.indices), numbers.take(coded.indices)
 
 
-def _ids(given: pa.StringArray) -> pa.Array:
+def _numbered_levels(events: Sequence[dict[str, Any]]) -> tuple[pa.Array, pa.Array]:
+    """Read levels some of which are numbers."""
+    given = [event.get("level") for event in events]
+    if not set(map(type, given)) <= {str, int, type(None)}:
+        raise _Odd
+    known = {level: _level_of(level) for level in set(given)}
+    names, numbers = zip(*map(known.__getitem__, given), strict=True)
+    return pa.array(names, _STRING), pa.array(numbers, pa.int32())
+
+
+def _level_of(level: str | int | None) -> tuple[str | None, int | None]:
+    if level is None:
+        return None, None
+    if isinstance(level, str):
+        return normalize_level(level)
+    if (known := level_of_severity(level)) is None:
+        raise _Odd
+    return known
+
+
+def _trace_ids(given: pa.StringArray) -> pa.Array:
+    """Write ids as `trace_text` does: nearly all of them are written so already."""
+    if given.null_count == len(given):
+        return given
+    lower = pc.all(pc.equal(pc.ascii_lower(given), given)).as_py()
+    zeros = pc.any(pc.equal(pc.ascii_ltrim(given, "0"), "")).as_py()
+    if lower and not zeros:
+        return given
+    return pa.array([None if text is None else trace_text(text) or None for text in given.to_pylist()], _STRING)
+
+
+def _ids(given: pa.StringArray, events: Sequence[dict[str, Any]]) -> tuple[pa.Array, pa.Array]:
+    """Give the columns `event_id` and `event_hash`."""
     longest = pc.max(pc.binary_length(given)).as_py()
     if longest is not None and longest > MAX_ID_BYTES:
         raise _Odd
-    return pc.if_else(pc.equal(given, ""), None, given)
+    ids = pc.if_else(pc.equal(given, ""), None, given)
+    there = zip(ids.is_valid().to_pylist(), events, strict=True)
+    hashes = [hash_event(event) if has_id else None for has_id, event in there]
+    return ids, pa.array(hashes, RECORD_SCHEMA.field("event_hash").type)
 
 
 def _times(times: list[Any], now_us: int, limits: IntakeLimits) -> pa.Array:

@@ -6,72 +6,92 @@ May live here: the order of these steps. May not: their rules (`body`, `rows`, `
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.intake.body import Values, read_values
-from ess_ray.intake.columns import NOT_PLAIN, Columns, may_be_large, plain_columns, to_columns
+from ess_ray.intake.columns import NOT_PLAIN, Columns, Named, may_be_large, plain_columns, to_columns
+from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import Inexact
+from ess_ray.intake.rows import Inexact, Reading
+
+MAX_NAMED: Final = 1_000
+"""Events that an answer names: an agent reads none of them, a person a few. Their number is told besides."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A request's valid events as rows of RECORD_SCHEMA, and (index, reason) of each invalid one, by index."""
+    """A request's valid events as rows of RECORD_SCHEMA; (index, reason) of each invalid one, and of each that
+    had a time and is stored at that of its receipt."""
 
     batch: pa.RecordBatch
-    rejected: list[tuple[int, str]]
+    rejected: list[Named] = field(default_factory=list)
+    adjusted: list[Named] = field(default_factory=list)
 
-    def rejected_json(self) -> list[dict[str, Any]]:
-        """Give the rejected events as the contract's answer names them."""
-        return rejected_json(self.rejected)
+    def answer(self) -> dict[str, Any]:
+        """Give the contract's answer to an accepted request."""
+        return {
+            "accepted": len(self.batch),
+            **named_json("rejected", self.rejected),
+            **named_json("adjusted", self.adjusted),
+        }
 
 
-def rejected_json(rejected: list[tuple[int, str]]) -> list[dict[str, Any]]:
-    """Name rejected events as `{"index", "reason"}`."""
-    return [{"index": index, "reason": reason} for index, reason in rejected]
+def named_json(what: str, named: Sequence[Named]) -> dict[str, Any]:
+    """Name events as `{"index", "reason"}`, the first MAX_NAMED of them; `WHAT_total` tells how many there are more."""
+    told: dict[str, Any] = {what: [{"index": index, "reason": reason} for index, reason in named[:MAX_NAMED]]}
+    return {**told, f"{what}_total": len(named)} if len(named) > MAX_NAMED else told
 
 
-def decode_events(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Decoded:
-    """Read a decompressed body (see `body.decompress`) as events received at `now_us`.
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A decompressed body (see `body.decompress`), its Content-Type, and which names mean which field in it."""
+
+    data: bytes
+    content_type: str | None = None
+    table: FieldTable = FIELD_TABLE
+
+
+def decode_events(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
+    """Read a body as events received at `now_us`.
 
     An index counts events from 0; in NDJSON, the lines that are not blank. Raises BadRequest (no JSON, no events, or
     none of them valid: `rejected` in its details), TooLarge (bytes, events), Unsupported (content type).
     """
-    columns = _columns(body, content_type, now_us, limits)
+    columns = _columns(body, now_us, limits)
     if columns.rejected and not len(columns.batch):
         count, (index, reason) = len(columns.rejected), columns.rejected[0]
         raise BadRequest(
             f"none of the {count} events is valid; the one at index {index}: {reason}",
-            rejected=rejected_json(columns.rejected),
+            **named_json("rejected", columns.rejected),
         )
-    return Decoded(columns.batch, columns.rejected)
+    return Decoded(columns.batch, columns.rejected, columns.adjusted)
 
 
-def decode_together(
-    bodies: Sequence[tuple[bytes, str | None]], now_us: int, limits: IntakeLimits
-) -> list[Decoded | EssError]:
-    """Decode several bodies, each with its content type, at the price of one: the same as `decode_events` of each.
+def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -> list[Decoded | EssError]:
+    """Decode several bodies at the price of one: the same as `decode_events` of each.
 
     Building columns costs about 90 us however few the events are, so plain bodies share them; a body that is not
     plain sends each of them its own way.
     """
-    if len(bodies) == 1 or any(may_be_large(len(body)) for body, _ in bodies):
-        return [_decoded(body, kind, now_us, limits) for body, kind in bodies]
+    table = bodies[0].table
+    if len(bodies) == 1 or any(may_be_large(len(body.data)) or body.table != table for body in bodies):
+        return [_decoded(body, now_us, limits) for body in bodies]
     reads: list[Values | EssError] = []
-    for body, kind in bodies:
+    for body in bodies:
         try:
-            reads.append(read_values(body, kind, limits))
+            reads.append(read_values(body.data, body.content_type, limits))
         except EssError as error:
             reads.append(error)
+    values = [event for read in reads if isinstance(read, Values) for event in read.values]
     try:
-        batch = plain_columns([e for read in reads if isinstance(read, Values) for e in read.values], now_us, limits)
+        batch = plain_columns(values, now_us, limits, table)
     except NOT_PLAIN:
-        return [_decoded(body, kind, now_us, limits) for body, kind in bodies]
+        return [_decoded(body, now_us, limits) for body in bodies]
     return list(_parts(batch, reads))
 
 
@@ -82,27 +102,27 @@ def _parts(batch: pa.RecordBatch, reads: list[Values | EssError]) -> Iterator[De
         if isinstance(read, EssError):
             yield read
         else:
-            yield Decoded(batch.slice(start, len(read.values)), [])
+            yield Decoded(batch.slice(start, len(read.values)))
             start += len(read.values)
 
 
-def _decoded(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Decoded | EssError:
+def _decoded(body: Body, now_us: int, limits: IntakeLimits) -> Decoded | EssError:
     try:
-        return decode_events(body, content_type, now_us, limits)
+        return decode_events(body, now_us, limits)
     except EssError as error:
         return error
 
 
-def _columns(body: bytes, content_type: str | None, now_us: int, limits: IntakeLimits) -> Columns:
-    read = read_values(body, content_type, limits)
+def _columns(body: Body, now_us: int, limits: IntakeLimits) -> Columns:
+    read = read_values(body.data, body.content_type, limits)
     try:
-        return to_columns(read.values, len(body), now_us, limits, read.exact)
+        return to_columns(read.values, len(body.data), Reading(now_us, limits, read.exact, body.table))
     except Inexact:
-        exact = read_values(body, content_type, limits, exact=True)
-        return to_columns(exact.values, len(body), now_us, limits, exact.exact)
+        exact = read_values(body.data, body.content_type, limits, exact=True)
+        return to_columns(exact.values, len(body.data), Reading(now_us, limits, exact.exact, body.table))
 
 
-def body_hash(body: bytes, rejected: list[tuple[int, str]]) -> str:
+def body_hash(body: bytes, rejected: Sequence[Named]) -> str:
     """Hash a decompressed body for its Idempotency-Key: SHA-256, in hex.
 
     The events that were rejected count: a repeat that has become acceptable meanwhile (its time is no longer in the

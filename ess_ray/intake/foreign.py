@@ -8,13 +8,12 @@ that cannot be decoded (their reader's caller).
 from __future__ import annotations
 
 from ess_ray.core.errors import CorruptData, EssError
-from ess_ray.intake.decode import decode_events
+from ess_ray.intake.decode import Body, decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import ARROW_STREAM, CONTENT_TYPE, StoredRecord
 from ess_ray.record import DecodedRecord, decode_record, identified
 
 _OURS = (CONTENT_TYPE, ARROW_STREAM.encode())
-_JSON = "application/json"
 
 
 def decode_any(
@@ -30,7 +29,7 @@ def decode_any(
     where = f"the record at offset {record.offset} of virtual node {vnode}, which another program wrote,"
     received_us = now_us if record.received_us is None else record.received_us
     try:
-        decoded = decode_events(record.value, _JSON, received_us, limits)
+        decoded = decode_events(Body(record.value), received_us, limits)
     except EssError as error:
         raise CorruptData(f"{where} is not one valid JSON event: {error.message}") from error
     if decoded.rejected or len(decoded.batch) != 1:

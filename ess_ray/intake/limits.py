@@ -5,8 +5,11 @@ May live here: limits with their units and reasons. May not: what is done about 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 
 MAX_KEY_BYTES: Final = 100
 """An Idempotency-Key: long enough for a UUID or a hash with a prefix, short enough to remember by the million."""
@@ -25,6 +28,12 @@ class IntakeLimits:
     """Ten years and their leap days: older is a clock or a unit gone wrong."""
     max_clock_skew_us: int = 600 * 1_000_000
     """Ten minutes ahead of our clock: more would sort wrong events to the top for that long."""
+    tables: Mapping[str, FieldTable] = field(default_factory=dict)
+    """By tenant, where its names of fields are not the usual ones."""
+
+    def table_of(self, tenant: str) -> FieldTable:
+        """Give the names of fields in a tenant's events."""
+        return self.tables.get(tenant, FIELD_TABLE)
 
 
 @dataclass(frozen=True)

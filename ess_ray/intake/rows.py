@@ -1,42 +1,62 @@
 """The rules of one event: a JSON value to a row, or the reason why not.
 
 This is the slow path, and the meaning of the fast one: `columns` builds whole columns at once where it can prove that
-these rules would give the same, and comes here where it cannot. Decisions that the contract leaves open:
+these rules would give the same, and comes here where it cannot. An agent drops what is refused, and nobody reads its
+log: so what is not of the type that a field has is read or kept as text. Decisions that the contract leaves open:
 
 - null means absent, for fields and for attributes; an empty `id` identifies nothing and is absent too;
+- a field's own name takes text of any kind, its other names take text alone (`level` and times: numbers, too), since
+  they may be somebody's attribute; what a field does not take stays an attribute;
+- an object under `service` or `host` is searched for its `name`, all else in it are attributes (`host.ip`);
 - attribute values: text as it is, numbers and true/false as their JSON text, a list as its JSON text, objects flattened
   with dots, an empty object is nothing;
-- two ways to one attribute (`{"a": {"b": 1}, "a.b": 2}`): the later one wins; `attributes` wins over an unknown
-  top-level key;
+- of two ways to one attribute (`{"a": {"b": 1}, "a.b": 2}`) the later one is called `a.b#2`, the next `a.b#3`;
 - lists count as levels of nesting, and what stands under an unknown top-level key counts as if in `attributes`.
 
-May live here: rules of one event. May not: JSON syntax (`body`), columns.
+May live here: rules of one event. May not: JSON syntax (`body`), columns, which names mean which field (`fields`).
 """
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 
 from ess_ray.core.errors import TooLarge
-from ess_ray.core.event import MAX_ATTRIBUTE_DEPTH, MAX_EVENT_BYTES, MAX_ID_BYTES, normalize_level, parse_timestamp_us
+from ess_ray.core.event import (
+    EVENT_HASH_BYTES,
+    MAX_ATTRIBUTE_DEPTH,
+    MAX_EVENT_BYTES,
+    MAX_ID_BYTES,
+    level_of_number,
+    level_of_severity,
+    normalize_level,
+    parse_timestamp_us,
+)
 from ess_ray.intake.body import Broken
+from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found, find
 from ess_ray.intake.limits import IntakeLimits
 
-FIELDS: Final = frozenset(
-    {"timestamp", "message", "level", "service", "host", "trace_id", "span_id", "id", "attributes"}
-)
 STRING_FIELDS: Final = ("service", "host", "trace_id", "span_id")
+FIELDS: Final = frozenset({"timestamp", "message", "level", "severity_number", "id", "attributes", *STRING_FIELDS})
+"""The names that an event's JSON has for its fields."""
 EXACT_BELOW: Final = 2.0**63
 """A float this large may have been an integer whose digits a fast parser dropped."""
-
-
+ORIGINAL_TIMESTAMP: Final = "original_timestamp"
+"""The attribute that keeps a time which could not be the event's."""
+TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
+"""The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
+OWN_PREFIX: Final = "_ess."
+"""What names of ours in a query begin with (`_ess.offset`): a client's attribute never does."""
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
 """Characters of all attributes of a request: dotted keys repeat their prefix, so 10 MiB could become gigabytes."""
+_HEX: Final = re.compile(r"[0-9a-fA-F]+", re.ASCII)
+_DIGITS: Final = re.compile(r"\d{1,2}", re.ASCII)
+_INT32: Final = range(-(2**31), 2**31)
 
 
 class Rejected(Exception):
@@ -51,7 +71,10 @@ class Inexact(Exception):
 class Reading:
     """What the events of one request share while they are read: how the JSON was parsed, and room for attributes."""
 
+    now_us: int
+    limits: IntakeLimits
     exact: bool
+    table: FieldTable = FIELD_TABLE
     chars_left: int = MAX_FLAT_CHARS
 
     def spend(self, chars: int) -> None:
@@ -59,6 +82,47 @@ class Reading:
         self.chars_left -= chars
         if self.chars_left < 0:
             raise TooLarge("the attributes of this request are too large once flattened: send smaller batches")
+
+
+@dataclass(slots=True)
+class Attributes:
+    """Attributes, flat: their texts by name, and their JSON types, a letter each.
+
+    What comes under a name that is taken, or ours, is added by `settle`, under the next free one: `name#2`. So a
+    client's own `name#2` keeps its name.
+    """
+
+    texts: dict[str, str] = field(default_factory=dict)
+    letters: list[str] = field(default_factory=list)
+    _later: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, name: str, text: str, letter: str) -> None:
+        """Add one."""
+        if name in self.texts or name.startswith(OWN_PREFIX):
+            self._later.append((name, text, letter))
+            return
+        self.texts[name] = text
+        self.letters.append(letter)
+
+    def settle(self) -> None:
+        """Add what has waited for a free name."""
+        for name, text, letter in self._later:
+            number = 2
+            while (free := f"{name}#{number}") in self.texts:
+                number += 1
+            self.texts[free] = text
+            self.letters.append(letter)
+        self._later = []
+
+    @property
+    def types(self) -> str | None:
+        """The column `attribute_types`: null when all are text."""
+        return types_of("".join(self.letters))
+
+
+def types_of(letters: str) -> str | None:
+    """Give an event's `attribute_types` for the letters of its attributes."""
+    return letters if letters.strip("s") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +136,13 @@ class Row:
     strings: tuple[str | None, ...]
     """In the order of STRING_FIELDS."""
     event_id: str | None
-    attributes: dict[str, str]
+    event_hash: bytes | None
+    attributes: Attributes
+    adjusted: str | None
+    """Why the event's time is that of its receipt, if it had another."""
 
 
-def read_row(value: Any, now_us: int, limits: IntakeLimits, reading: Reading) -> Row:
+def read_row(value: Any, reading: Reading) -> Row:
     """Read one value as an event.
 
     Raises Rejected with the reason, Inexact when the parser may have dropped digits, TooLarge (see `Reading`).
@@ -84,86 +151,186 @@ def read_row(value: Any, now_us: int, limits: IntakeLimits, reading: Reading) ->
         raise Rejected(value.reason)
     if not isinstance(value, dict):
         raise Rejected("an event must be a JSON object")
-    message = value.get("message")
-    if not isinstance(message, str):
-        raise Rejected("message is missing" if message is None else f"message must be text, not {_kind(message)}")
-    level, severity_number = None, None
-    given_level = _text_field(value, "level")
-    if given_level is not None:
-        level, severity_number = normalize_level(given_level)
-    event_id = _text_field(value, "id") or None
-    if event_id is not None and len(event_id.encode()) > MAX_ID_BYTES:
-        raise Rejected(f"id is longer than {MAX_ID_BYTES} bytes")
-    return Row(
-        _timestamp_us(value.get("timestamp"), now_us, limits),
-        message,
-        level,
-        severity_number,
-        tuple(_text_field(value, name) for name in STRING_FIELDS),
-        event_id,
-        read_attributes(value, reading),
-    )
+    event = _Event(value, reading)
+    timestamp_us, original, adjusted = event.timestamp_us()
+    level, severity_number = event.level()
+    strings = tuple(event.string(name) for name in STRING_FIELDS)
+    message, event_id = event.message(), event.id()
+    attributes = event.attributes(original)
+    event_hash = hash_event(value) if event_id is not None else None
+    return Row(timestamp_us, message, level, severity_number, strings, event_id, event_hash, attributes, adjusted)
 
 
-def _kind(value: Any) -> str:
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
-    return kinds.get(type(value), "null")
-
-
-def _text_field(value: dict[str, Any], name: str) -> str | None:
-    found = value.get(name)
-    if found is None or isinstance(found, str):
-        return found
-    raise Rejected(f"{name} must be text, not {_kind(found)}")
-
-
-def _timestamp_us(value: Any, now_us: int, limits: IntakeLimits) -> int:
-    if value is None:
-        return now_us
+def hash_event(event: dict[str, Any]) -> bytes:
+    """Hash what a client sent, whatever the order of its keys: the same in every way of parsing it."""
     try:
-        timestamp_us = parse_timestamp_us(value)
-    except (ValueError, OverflowError) as error:
-        raise Rejected(f"timestamp cannot be read: {error}") from error
-    if timestamp_us < now_us - limits.max_event_age_us:
-        raise Rejected(f"timestamp is more than {limits.max_event_age_us // 86_400_000_000} days old")
-    if timestamp_us > now_us + limits.max_clock_skew_us:
-        raise Rejected(f"timestamp is more than {limits.max_clock_skew_us // 1_000_000} s in the future")
-    return timestamp_us
+        text = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits
+        text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return blake2b(text, digest_size=EVENT_HASH_BYTES).digest()
 
 
-def read_attributes(event: dict[str, Any], reading: Reading) -> dict[str, str]:
-    """Give an event's attributes, flat: those of unknown top-level keys first, then those of `attributes`."""
-    flat: dict[str, str] = {}
-    unknown = {key: value for key, value in event.items() if key not in FIELDS}
-    if unknown:
-        _flatten(unknown, reading, flat)
-    attributes = event.get("attributes")
-    if attributes is None:
-        return flat
-    if not isinstance(attributes, dict):
-        raise Rejected(f"attributes must be an object, not {_kind(attributes)}")
+def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
+    """Give attributes, flat. Raises Rejected, Inexact, TooLarge."""
+    flat = Attributes()
     _flatten(attributes, reading, flat)
+    flat.settle()
     return flat
 
 
-def _flatten(attributes: dict[str, Any], reading: Reading, flat: dict[str, str]) -> None:
-    """Add nested attributes to `flat` under dotted keys, in document order, the later of two equal keys winning."""
+class _Event:
+    """One event being read: what was taken from it as a field is no attribute."""
+
+    def __init__(self, event: dict[str, Any], reading: Reading) -> None:
+        self._event, self._reading = event, reading
+        self._taken: set[tuple[int, str]] = set()
+
+    def _candidates(self, field_name: str) -> list[Found]:
+        names = self._reading.table.names[field_name]
+        return [found for found in (find(self._event, name) for name in names) if found is not None]
+
+    def _take(self, found: Found) -> None:
+        self._taken.add((id(found.holder), found.key))
+
+    def message(self) -> str:
+        for found in self._candidates("message"):
+            if found.name == "message" or isinstance(found.value, str):
+                self._take(found)
+                return _text(found.value, self._reading.exact)
+        return _text(self._event, self._reading.exact)
+
+    def level(self) -> tuple[str | None, int | None]:
+        """Give the level and its number; a number that was sent counts, and tells the level where there is none."""
+        level, number = None, None
+        for found in self._candidates("level"):
+            if (read := _level_of(found, self._reading.exact)) is not None:
+                self._take(found)
+                level, number = read
+                break
+        sent = self._event.get("severity_number")
+        if isinstance(sent, str) and _DIGITS.fullmatch(sent):
+            sent = int(sent)
+        if type(sent) is int and sent in _INT32:
+            self._take(Found("severity_number", self._event, "severity_number"))
+            level, number = level if level is not None else level_of_number(sent), sent
+        return level, number
+
+    def string(self, field_name: str) -> str | None:
+        for found in self._candidates(field_name):
+            own, value = found.name == field_name, found.value
+            if isinstance(value, dict) or not (own or isinstance(value, str)):
+                continue
+            text = _text(value, self._reading.exact)
+            if field_name in ("trace_id", "span_id"):
+                text = trace_text(text)
+            elif not (own or text):
+                continue
+            self._take(found)
+            return text or (None if field_name in ("trace_id", "span_id") else text)
+        return None
+
+    def id(self) -> str | None:
+        value = self._event.get("id")
+        if value is None:
+            return None
+        self._take(Found("id", self._event, "id"))
+        text = _text(value, self._reading.exact)
+        if len(text.encode()) > MAX_ID_BYTES:
+            raise Rejected(f"id is longer than {MAX_ID_BYTES} bytes")
+        return text or None
+
+    def timestamp_us(self) -> tuple[int, Any, str | None]:
+        """Give the event's time; and, if one that was meant to be it cannot be, that one and why."""
+        original, why = None, None
+        for found in self._candidates("timestamp"):
+            try:
+                timestamp_us = parse_timestamp_us(found.value)
+                _check_time(timestamp_us, self._reading)
+            except (ValueError, OverflowError) as error:
+                if found.name == "timestamp":
+                    self._take(found)
+                    original, why = found.value, f"stored at the time of receipt: {error}"
+                continue
+            self._take(found)
+            return timestamp_us, original, None
+        return self._reading.now_us, original, why
+
+    def attributes(self, original_timestamp: Any) -> Attributes:
+        """Give the attributes: those of unknown top-level keys first, then those of `attributes`."""
+        flat = Attributes()
+        explicit = self._event.get("attributes")
+        if isinstance(explicit, dict):
+            self._take(Found("attributes", self._event, "attributes"))
+        _flatten(self._event, self._reading, flat, self._taken)
+        if isinstance(explicit, dict):
+            _flatten(explicit, self._reading, flat)
+        if original_timestamp is not None:
+            letter = TYPE_LETTERS[type(original_timestamp)]
+            flat.add(ORIGINAL_TIMESTAMP, _text(original_timestamp, self._reading.exact), letter)
+        flat.settle()
+        return flat
+
+
+def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
+    """Read a level: a name, or a number of syslog's (0 to 7) or pino's (10 to 60). None: it is none."""
+    value = journal_priority(found.name, found.value)
+    if type(value) is int and (known := level_of_severity(value)) is not None:
+        return known
+    if isinstance(value, str):
+        return normalize_level(value)
+    own = found.name == "level" and not isinstance(value, dict)
+    return normalize_level(_text(value, exact)) if own else None
+
+
+def journal_priority(name: str, value: Any) -> Any:
+    """Read the level that journald writes as text, as the number that it is; any other is given as it is."""
+    is_number = name == "PRIORITY" and isinstance(value, str) and _DIGITS.fullmatch(value)
+    return int(value) if is_number else value
+
+
+def trace_text(text: str) -> str:
+    """Give an id as it is stored: hexadecimal digits in lower case, nothing for one of zeros."""
+    if not text.strip("0"):
+        return ""
+    return text.lower() if _HEX.fullmatch(text) else text
+
+
+def _text(value: Any, exact: bool) -> str:
+    return value if isinstance(value, str) else attribute_text(value, exact)
+
+
+def _check_time(timestamp_us: int, reading: Reading) -> None:
+    """Raise ValueError for a time that no event has."""
+    limits = reading.limits
+    if timestamp_us < reading.now_us - limits.max_event_age_us:
+        raise ValueError(f"timestamp is more than {limits.max_event_age_us // 86_400_000_000} days old")
+    if timestamp_us > reading.now_us + limits.max_clock_skew_us:
+        raise ValueError(f"timestamp is more than {limits.max_clock_skew_us // 1_000_000} s in the future")
+
+
+def _flatten(
+    attributes: dict[str, Any],
+    reading: Reading,
+    flat: Attributes,
+    taken: set[tuple[int, str]] = frozenset(),  # type: ignore[assignment]
+) -> None:
+    """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
     spent = 0
     # A stack of iterators, not recursion: the depth is the client's choice.
-    stack: list[tuple[str, Any]] = [("", iter(attributes.items()))]
+    stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
     while stack:
-        prefix, items = stack[-1]
+        prefix, holder, items = stack[-1]
         for key, value in items:
+            if value is None or (taken and (holder, key) in taken):
+                continue
             name = f"{prefix}.{key}" if len(stack) > 1 else key
             if isinstance(value, dict):
                 if len(stack) >= MAX_ATTRIBUTE_DEPTH:
                     raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
-                stack.append((name, iter(value.items())))
+                stack.append((name, id(value), iter(value.items())))
                 break
-            if value is None:
-                continue
             text = value if type(value) is str else attribute_text(value, reading.exact, len(stack))
-            flat[name] = text
+            flat.add(name, text, TYPE_LETTERS[type(value)])
             # Dotted keys repeat their prefix: count while flattening, before a small body has become a large event.
             spent += len(name) + len(text)
             if spent > MAX_EVENT_BYTES:
@@ -174,7 +341,7 @@ def _flatten(attributes: dict[str, Any], reading: Reading, flat: dict[str, str])
 
 
 def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
-    """Write a number, true, false or a list as its JSON text. Raises Rejected, Inexact."""
+    """Write a number, true, false, a list or an object as its JSON text. Raises Rejected, Inexact."""
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, float):
@@ -182,7 +349,7 @@ def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
         return repr(value)
     if isinstance(value, int):
         return str(value)
-    _check_list(value, exact, level + 1)
+    _check_depth(value, exact, level + 1)
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # deeper than its 254 levels cannot come here, integers beyond 64 bits can
@@ -190,15 +357,11 @@ def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
 
 
 def _check_number(value: float, exact: bool) -> None:
-    if abs(value) < EXACT_BELOW:
-        return
-    if not exact:
+    if not exact and abs(value) >= EXACT_BELOW:
         raise Inexact
-    if math.isinf(value):
-        raise Rejected("a number in attributes is too large for a 64-bit float: send it as text")
 
 
-def _check_list(value: list[Any], exact: bool, level: int) -> None:
+def _check_depth(value: list[Any] | dict[str, Any], exact: bool, level: int) -> None:
     stack: list[tuple[int, Any]] = [(level, value)]
     while stack:
         level, item = stack.pop()

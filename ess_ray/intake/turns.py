@@ -14,7 +14,7 @@ from typing import Final
 
 from ess_ray.core.errors import TooLarge
 from ess_ray.intake.body import Grown, decompress
-from ess_ray.intake.decode import Decoded, decode_events, decode_together
+from ess_ray.intake.decode import Body, Decoded, decode_events, decode_together
 from ess_ray.intake.limits import IntakeLimits
 
 IN_LOOP_BYTES: Final = 128 * 1024
@@ -29,7 +29,7 @@ class TurnDecoder:
 
     def __init__(self, limits: IntakeLimits, clock_us: Callable[[], int]) -> None:
         self._limits, self._clock_us = limits, clock_us
-        self._queue: deque[tuple[bytes, str | None, asyncio.Future[Decoded]]] = deque()
+        self._queue: deque[tuple[Body, asyncio.Future[Decoded]]] = deque()
         self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
 
     async def decompress(self, body: bytes, encoding: str | None, grown: Grown = lambda _: None) -> bytes:
@@ -45,28 +45,28 @@ class TurnDecoder:
         async with self._large:
             return await asyncio.to_thread(decompress, body, encoding, limit, grown)
 
-    async def decode(self, body: bytes, content_type: str | None) -> Decoded:
+    async def decode(self, body: Body) -> Decoded:
         """Decode a decompressed body; raises as `decode_events` does. A cancelled caller leaves the others alone."""
-        if len(body) > IN_LOOP_BYTES:
+        if len(body.data) > IN_LOOP_BYTES:
             async with self._large:
-                return await asyncio.to_thread(decode_events, body, content_type, self._clock_us(), self._limits)
+                return await asyncio.to_thread(decode_events, body, self._clock_us(), self._limits)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Decoded] = loop.create_future()
         if not self._queue:
             loop.call_soon(self._turn)  # after the others that this turn of the loop brings
-        self._queue.append((body, content_type, done))
+        self._queue.append((body, done))
         return await done
 
     def _turn(self) -> None:
         """Decode the oldest bodies, up to IN_LOOP_BYTES; the others in the loop's next turn."""
         taken = [self._queue.popleft()]
-        size = len(taken[0][0])
-        while self._queue and (size := size + len(self._queue[0][0])) <= IN_LOOP_BYTES:
+        size = len(taken[0][0].data)
+        while self._queue and (size := size + len(self._queue[0][0].data)) <= IN_LOOP_BYTES:
             taken.append(self._queue.popleft())
         if self._queue:
             asyncio.get_running_loop().call_soon(self._turn)
-        bodies = [(body, kind) for body, kind, _ in taken]
-        for (_, _, done), answer in zip(taken, self._answers(bodies), strict=True):
+        bodies = [body for body, _ in taken]
+        for (_, done), answer in zip(taken, self._answers(bodies), strict=True):
             if done.done():
                 continue
             if isinstance(answer, Decoded):
@@ -74,7 +74,7 @@ class TurnDecoder:
             else:
                 done.set_exception(answer)
 
-    def _answers(self, bodies: list[tuple[bytes, str | None]]) -> Sequence[Decoded | Exception]:
+    def _answers(self, bodies: list[Body]) -> Sequence[Decoded | Exception]:
         try:
             return decode_together(bodies, self._clock_us(), self._limits)
         except Exception as error:  # noqa: BLE001 (a bug, told to all who wait: the loop would only log it)

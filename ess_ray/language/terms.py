@@ -5,7 +5,9 @@ May live here: what a word, a phrase, a regex or FIELD:value means. May not: whe
 
 from __future__ import annotations
 
+import contextlib
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from ess_ray.core import regex
@@ -14,7 +16,6 @@ from ess_ray.core.event import normalize_level, parse_timestamp_us
 from ess_ray.core.filter import NUMBER_PATTERN
 from ess_ray.core.query import (
     COLUMNS,
-    NUMBER_COLUMNS,
     TIME_COLUMNS,
     All,
     And,
@@ -25,6 +26,7 @@ from ess_ray.core.query import (
     Exists,
     Field,
     Node,
+    Number,
     Regex,
 )
 
@@ -35,7 +37,6 @@ MESSAGE: Final = Field("message")
 _ATTRIBUTES = "attributes."
 _COMPARE = re.compile(r"([<>]=?)(.*)", re.DOTALL)
 _NUMBER = re.compile(NUMBER_PATTERN)
-_INT64 = re.compile(r"[+-]?[0-9]{1,19}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -107,7 +108,7 @@ def interval_leaf(field: Field, match: re.Match[str]) -> Node:
     if high != "*":
         tests.append(Compare(field, "<=" if match[4] == "]" else "<", _number(field, high, match.start(3))))
     if not tests:
-        return Compare(field, ">=", float("-inf"))  # any number
+        return Compare(field, ">=", Decimal("-Infinity"))  # any number
     return tests[0] if len(tests) == 1 else And(tuple(tests))
 
 
@@ -116,14 +117,13 @@ def _comparison(text: str) -> Comparison:
     return comparisons[text]
 
 
-def _number(field: Field, text: str, at: int) -> float:
+def _number(field: Field, text: str, at: int) -> Number:
     if not field.attribute and field.name in TIME_COLUMNS:
         return _time_us(text, at)
-    if _NUMBER.fullmatch(text) is None:
-        raise QueryError(f'"{text[:40]}" is no number: compare with one (12, -3.5, 1e3), or quote the value', at)
-    # Offsets grow beyond the integers that a float tells apart.
-    exact = not field.attribute and field.name in NUMBER_COLUMNS and _INT64.fullmatch(text) is not None
-    return int(text) if exact else float(text)
+    if _NUMBER.fullmatch(text) is not None:
+        with contextlib.suppress(InvalidOperation):  # an exponent of more than 18 digits
+            return Decimal(text)
+    raise QueryError(f'"{text[:40]}" is no number: compare with one (12, -3.5, 1e3), or quote the value', at)
 
 
 def _time_us(text: str, at: int) -> int:

@@ -72,14 +72,15 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
     """Count a query's rows, telling buckets from time to time. Raises BadRequest when they are too many."""
     counting = aggregation.grouping
     # In flight, buckets of a second are counted while their width is not known: every step is a multiple of it.
-    asked = _in_buckets_of(counting, SECOND_US) if aggregation.auto else counting
+    asked = counting
+    if aggregation.auto and isinstance(counting, Grouping):  # field names have no buckets
+        asked = replace(counting, interval_us=SECOND_US)
     cut = await course.cut(search.tenant, search.query, asked)
     plan = await course.plan(search, cut)
     flying = [counts.drop_columns(["vnode", "offset"]) for counts in cut.counts]
-    if aggregation.auto:
-        interval_us = _chosen_us(search.query, plan, flying)
-        counting = _in_buckets_of(counting, interval_us)
-        flying = [coarser(counts, interval_us) for counts in flying]
+    if aggregation.auto and isinstance(counting, Grouping):
+        counting = replace(counting, interval_us=_chosen_us(search.query, plan, flying))
+        flying = [coarser(counts, counting) for counts in flying]
     sums = _Sums(course, search, replace(aggregation, grouping=counting), results)
     for counts in flying:
         search.progress.rows_matched += rows_of(counts, counting)
@@ -100,11 +101,6 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
         await found.aclose()
     await sums.settle()
     return "done"
-
-
-def _in_buckets_of(counting: Counting, interval_us: int) -> Counting:
-    """Count in buckets; field names have none."""
-    return replace(counting, interval_us=interval_us) if isinstance(counting, Grouping) else counting
 
 
 def _chosen_us(query: Query, plan: Plan, flying: list[pa.Table]) -> int:

@@ -12,13 +12,14 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import uuid4
 
 import pyarrow as pa
 from pyarrow import ipc
 
-from ess_ray.core.aggregate import Counting, FieldNames, Grouping
+from ess_ray.core.aggregate import Counting, FieldNames, Grouping, LocalClock
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.merge import EMPTY
@@ -188,21 +189,28 @@ def _from_stream(stream: pa.Buffer) -> pa.Table:
 
 def _encode_grouping(counting: Counting) -> list[Any]:
     match counting:
-        case Grouping(interval_us, by):
-            return ["groups", interval_us, [_of(field) for field in by]]
+        case Grouping(interval_us, by, clock):
+            return ["groups", interval_us, [_of(field) for field in by], clock.since_us, clock.ahead_us]
         case FieldNames():
             return ["field names"]
 
 
 def _decode_grouping(value: Sequence[Any]) -> Counting:
     match value:
-        case ["groups", int() | None as interval_us, [*by]]:
+        case ["groups", int() | None as interval_us, [*by], [*since_us], [*ahead_us]]:
             if interval_us is not None and _integer(interval_us) < 1:
                 raise ValueError(f"an interval of {interval_us} us")
-            return Grouping(interval_us, tuple(Field(str(name), bool(attribute)) for name, attribute in by))
+            fields_by = tuple(Field(str(name), bool(attribute)) for name, attribute in by)
+            return Grouping(interval_us, fields_by, _decode_clock(since_us, ahead_us))
         case ["field names"]:
             return FieldNames()
     raise ValueError(f"nothing to count by: {str(value)[:80]}")
+
+
+def _decode_clock(since_us: Sequence[Any], ahead_us: Sequence[Any]) -> LocalClock:
+    if not since_us or len(since_us) != len(ahead_us):
+        raise ValueError("a clock without a time for each of its offsets")
+    return LocalClock(tuple(map(_integer, since_us)), tuple(map(_integer, ahead_us)))
 
 
 def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)
@@ -218,13 +226,25 @@ def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)
         case Exists(field):
             return ["exists", *_of(field)]
         case Compare(field, op, number):
-            return ["compare", *_of(field), op, repr(number)]  # as text: JSON knows no infinity
+            return [
+                "compare",
+                *_of(field),
+                op,
+                str(Decimal(number)),
+            ]  # text: JSON has no infinity, and its readers round
         case Regex(field, text, ignore_case) | Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
             return [_NAMES[type(node)], *_of(field), text, ignore_case]
 
 
 def _of(field: Field) -> tuple[str, bool]:
     return field.name, field.attribute
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text[:80]!r} is no number") from error
 
 
 def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each kind)
@@ -240,7 +260,7 @@ def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each k
         case ["exists", str(name), bool(attribute)]:
             return Exists(Field(name, attribute))
         case ["compare", str(name), bool(attribute), "<" | "<=" | ">" | ">=" as op, str(number)]:
-            return Compare(Field(name, attribute), op, float(number))
+            return Compare(Field(name, attribute), op, _number(number))
         case [str(kind), str(name), bool(attribute), str(text), bool(ignore_case)]:
             return _MATCHING[kind](Field(name, attribute), text, ignore_case)
     raise ValueError(f"no test of a query: {str(value)[:80]}")

@@ -26,7 +26,7 @@ def query_in_words(node: Node) -> str:  # noqa: PLR0911 (one for each kind)
         case Exists(field):
             return f"{_name(field)} is there"
         case Compare(field, op, number):
-            return f"{_name(field)} {op} {number:.17g}"
+            return f"{_name(field)} {op} {number}"
         case Contains(field, text, ignore_case):
             return f"{_name(field)} contains {_quoted(text)}{_case(ignore_case)}"
         case Equals(field, text, ignore_case):

@@ -1,4 +1,7 @@
-"""The whole tree, and reading it: arguments before variables before the file; whatever is unknown is refused.
+"""The whole tree, and reading it: arguments before variables before the file.
+
+An unknown name in the file is refused. An unknown variable is a warning: the environment is not ours alone (Kubernetes
+sets `ESS_PORT` and `ESS_SERVICE_HOST` for a service that is named `ess`).
 
 May live here: where settings are read from, what concerns two sections, how a mistake is told. May not: a section.
 """
@@ -6,6 +9,7 @@ May live here: where settings are read from, what concerns two sections, how a m
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -16,10 +20,18 @@ from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.settings.sections import Disk, Http, Lambda, Log, Maintenance, Persist, Push, Results, Search, Store
+
+_log = logging.getLogger(__name__)
 
 PREFIX: Final = "ESS_"
 NESTING: Final = "__"
@@ -89,6 +101,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order: arguments, then variables, then the file."""
+        assert isinstance(env_settings, EnvSettingsSource)
+        # `ESS_HTTP` may be another service's; pydantic would take it for the whole section, as JSON.
+        known = set(known_variables())
+        env_settings.env_vars = {n: value for n, value in env_settings.env_vars.items() if n.upper() in known}
         file = _config_file.get()
         from_file = () if file is None else (YamlConfigSettingsSource(settings_cls, yaml_file=file),)
         return (init_settings, env_settings, *from_file)
@@ -100,9 +116,11 @@ _config_file: ContextVar[Path | None] = ContextVar("_config_file", default=None)
 def load(**overrides: Any) -> Settings:
     """Read the settings: `overrides` (None: not given) before `ESS_` variables before the file before defaults.
 
-    Raises BadRequest that names every wrong value and every unknown name, with the nearest known one.
+    Raises BadRequest that names every wrong value and every unknown name of the file, with the nearest known one. An
+    unknown variable is logged as a warning, and changes nothing.
     """
-    _check_variables(os.environ)
+    for warning in unknown_variables(os.environ):
+        _log.warning(warning)
     file = _find_file(os.environ)
     if file is not None:
         _check_file(file)
@@ -156,13 +174,11 @@ def _fields(model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield (name,), field.annotation
 
 
-def _check_variables(environ: Mapping[str, str]) -> None:
-    # pydantic-settings ignores unknown variables at the top level: a typing mistake would change nothing, silently.
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Say of each `ESS_` variable that is none of ours that it is ignored, and which one may have been meant."""
     known = known_variables()
     wrong = [name for name in sorted(environ) if name.startswith(PREFIX) and name.upper() not in known]
-    if wrong:
-        hints = "; ".join(f"{name} is unknown{_nearest(name.upper(), known)}" for name in wrong)
-        raise BadRequest(f"environment: {hints}. Unset it or correct it; known are {', '.join(known)}")
+    return [f"the environment's {name} is no setting, and is ignored{_nearest(name.upper(), known)}" for name in wrong]
 
 
 def _find_file(environ: Mapping[str, str]) -> Path | None:

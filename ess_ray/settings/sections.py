@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import DEFAULT_TENANT, check_tenant
@@ -23,16 +23,19 @@ Replicas = Annotated[int, Field(ge=1, le=64)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Section(BaseModel):
-    # The input is hidden in errors: a secret that does not validate must not be printed by the refusal.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
 def _tenant(value: str) -> str:
     try:
         return check_tenant(value)
     except BadRequest as error:
         raise ValueError(error.message) from None
+
+
+TenantName = Annotated[str, AfterValidator(_tenant)]
+
+
+class _Section(BaseModel):
+    # The input is hidden in errors: a secret that does not validate must not be printed by the refusal.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def _replicas_in_order(least: int, most: int) -> None:
@@ -57,7 +60,7 @@ class Log(_Section):
     vnodes: Annotated[int, Field(ge=1, le=1024)] | None = None
     brokers: str = ""
     topic: str = "ess-events"
-    foreign_tenant: str = DEFAULT_TENANT
+    foreign_tenant: TenantName = DEFAULT_TENANT
     """Whose the records are that other programs write to the topic."""
     replication: Annotated[int, Field(ge=1, le=16)] = 3
     min_insync_replicas: Annotated[int, Field(ge=1, le=16)] = 2
@@ -69,11 +72,6 @@ class Log(_Section):
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
-
-    @field_validator("foreign_tenant")
-    @classmethod
-    def _check_foreign_tenant(cls, value: str) -> str:
-        return _tenant(value)
 
     @property
     def vnode_count(self) -> int:
@@ -217,6 +215,9 @@ class Push(_Section):
 
     `replicas`: Python decodes on one core each; two keep both cores of the smallest machine at work. Under load they
     become up to `max_replicas` (absent: the same).
+
+    `fields`: per tenant, names of its own for fields, which are looked at before the usual ones (`intake.fields`):
+    `{shop: {message: [what], level: [grade]}}`.
     """
 
     replicas: Replicas = 2
@@ -225,6 +226,7 @@ class Push(_Section):
     max_events: Count = 10_000
     max_event_age_s: Seconds = 10 * _YEAR_S
     max_clock_skew_s: Seconds = 600.0
+    fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `intake.limits.IntakeLimits`."""
@@ -253,17 +255,10 @@ class Maintenance(_Section):
     objects with the oldest newest event go, looked at every ten minutes, and their bytes come back within twenty.
     """
 
-    retention_days: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    retention_days: dict[TenantName, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     max_bytes: Bytes | None = None
-    tenant_max_bytes: dict[str, Bytes] = {}
+    tenant_max_bytes: dict[TenantName, Bytes] = {}
     message_codec: Literal["zstd", "lz4"] = "zstd"
-
-    @field_validator("retention_days", "tenant_max_bytes")
-    @classmethod
-    def _check_tenants(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for tenant in value:
-            _tenant(tenant)
-        return value
 
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `compaction.CompactionPolicy`."""

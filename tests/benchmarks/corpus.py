@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ess_ray.core.event import EVENT_SCHEMA, parse_timestamp_us
 from ess_ray.generate import events
-from ess_ray.intake.decode import decode_events
+from ess_ray.intake.decode import Body, decode_events
 from ess_ray.intake.limits import IntakeLimits
 
 SEED: Final = 11
@@ -80,7 +80,7 @@ def _batches(lines: list[bytes], first: int) -> Iterator[pa.RecordBatch]:
     for start in range(0, len(lines), _LINES_PER_DECODE):
         part = lines[start : start + _LINES_PER_DECODE]
         received_us = parse_timestamp_us(orjson.loads(part[-1])["timestamp"])
-        decoded = decode_events(b"\n".join(part), "application/x-ndjson", received_us, IntakeLimits())
+        decoded = decode_events(Body(b"\n".join(part), "application/x-ndjson"), received_us, IntakeLimits())
         if decoded.rejected:
             raise ValueError(f"the generator made events that the front door rejects: {decoded.rejected[:3]}")
         numbers = range(first + start, first + start + len(part))

@@ -23,7 +23,7 @@ from ess_ray.core.chunk.write import MessageCodec
 from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
-from ess_ray.intake.decode import decode_events
+from ess_ray.intake.decode import Body, decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
 from tests.benchmarks.report import Row
@@ -79,7 +79,7 @@ def _tables(count: int) -> Iterator[pa.Table]:
         if len(batch) < BATCH_EVENTS and made < count:
             continue
         body, rows = b"\n".join(batch), len(batch)
-        decoded = decode_events(body, "application/x-ndjson", END_US, IntakeLimits()).batch
+        decoded = decode_events(Body(body, "application/x-ndjson"), END_US, IntakeLimits()).batch
         identity = [["6f1c9d52-benchmark"] * rows, [made // BATCH_EVENTS % 8] * rows, [made] * rows, range(rows)]
         arrays = [pa.array(column, f.type) for column, f in zip(identity, IDENTITY_FIELDS, strict=True)]
         batches.append(pa.RecordBatch.from_arrays([*decoded.columns, *arrays], schema=EVENT_SCHEMA))

@@ -32,13 +32,13 @@ def now_us() -> int:
 
 async def _fill(log: EventLog, count: int) -> int:
     """Append `count` events as the push side would; gives the bytes of the records."""
-    from ess_ray.intake.decode import decode_events
+    from ess_ray.intake.decode import Body, decode_events
     from ess_ray.record import encode_records
     from tests.benchmarks.push import bodies
 
     size = 0
     for number, body in enumerate(bodies(REQUEST_EVENTS, count // REQUEST_EVENTS)):
-        decoded = decode_events(body, "application/json", now_us(), IntakeLimits())
+        decoded = decode_events(Body(body, "application/json"), now_us(), IntakeLimits())
         records = encode_records(decoded.batch, number % VNODES, "default")
         size += sum(len(record.value) for record in records)
         await log.append(records)

@@ -27,7 +27,7 @@ from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.intake.decode import decode_events
+from ess_ray.intake.decode import Body, decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
 from ess_ray.ports import Advance, ScanTask, View
@@ -67,7 +67,7 @@ def table(count: int, seed: int) -> pa.Table:
     batches = []
     for first in range(0, count, BATCH_EVENTS):
         body = b"\n".join(made[first : first + BATCH_EVENTS])
-        decoded = decode_events(body, "application/x-ndjson", END_US, IntakeLimits()).batch
+        decoded = decode_events(Body(body, "application/x-ndjson"), END_US, IntakeLimits()).batch
         rows = decoded.num_rows
         identity = [["benchmark"] * rows, [0] * rows, [first] * rows, range(rows)]
         arrays = [pa.array(column, f.type) for column, f in zip(identity, IDENTITY_FIELDS, strict=True)]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import ATTRIBUTES, EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.query import All, And, Contains, Equals, Field, Node, Not, Query, Regex
 from ess_ray.language import parse
@@ -175,6 +175,41 @@ def test_integers_compare_exactly_where_floats_no_longer_can() -> None:
     assert filter_batch(batch, Query(parse(f"offset:>{2**53}"))).to_pylist() == [1, 2]
     assert filter_batch(batch, Query(parse(f"offset:[{2**53 + 1} TO {2**63 - 2}]"))).to_pylist() == [1]
     assert filter_batch(batch, Query(parse("offset:<1e19"))).to_pylist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("n:>9007199254740992", ["9007199254740993", "9007199254740993.5", "1e300", "1e999"]),
+        ("n:<=9007199254740992", ["9007199254740992", "0.1", "0.10000000000000000555", "-5"]),
+        ("n:>=9007199254740993", ["9007199254740993", "9007199254740993.5", "1e300", "1e999"]),
+        (
+            "n:>0.1",
+            ["9007199254740992", "9007199254740993", "9007199254740993.5", "0.10000000000000000555", "1e300", "1e999"],
+        ),
+        ("n:<=0.1", ["0.1", "-5"]),
+        ("n:[9007199254740993 TO 9007199254740993]", ["9007199254740993"]),
+        ("n:{1e300 TO *]", ["1e999"]),
+        (
+            "n:[* TO *]",
+            [
+                "9007199254740992",
+                "9007199254740993",
+                "9007199254740993.5",
+                "0.1",
+                "0.10000000000000000555",
+                "-5",
+                "1e300",
+                "1e999",
+            ],
+        ),
+    ],
+)
+def test_texts_that_are_numbers_compare_by_all_of_their_digits(query: str, found: list[str]) -> None:
+    values = ["9007199254740992", "9007199254740993", "9007199254740993.5", "0.1", "0.10000000000000000555", "-5"]
+    values += ["12ms", "", "1e300", "1e999"]
+    batch = pa.record_batch({"attributes": pa.array([[("n", value)] for value in values], ATTRIBUTES)})
+    assert [values[row] for row in filter_batch(batch, Query(parse(query))).to_pylist()] == found
 
 
 def test_narrowing_changes_nothing_on_many_rows() -> None:

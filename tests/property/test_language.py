@@ -69,7 +69,7 @@ FIELDS = st.one_of(
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 # Of visible characters that have no meaning of their own at a term's start.
 WORDS = st.text(st.sampled_from("abzAZ09äß東._:@#=+-%\\'\"/"), min_size=1, max_size=10).map(lambda text: "w" + text)
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.decimals(allow_nan=False, allow_infinity=False)
 LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(All()),
     WORDS.filter(lambda text: ":" not in text).map(lambda text: Contains(Field("message"), text, True)),
@@ -124,7 +124,7 @@ def written(node: Node, minus: bool) -> str:  # noqa: PLR0911 - one line per kin
         case Equals(field, text, _):
             return f"{named(field)}:{quoted(text)}"
         case Compare(field, op, number):
-            return f"{named(field)}:{op}{number!r}"
+            return f"{named(field)}:{op}{number}"
         case Exists(field):
             return f"{named(field)}:*"
         case Regex(field, pattern, ignore_case):

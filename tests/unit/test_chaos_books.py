@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.event import format_timestamp
-from ess_ray.intake.decode import decode_events
+from ess_ray.intake.decode import Body, decode_events
 from ess_ray.intake.limits import IntakeLimits
 from tests.chaos.clients import longest_without_s
 from tests.chaos.corpus import LARGE_BYTES, POOL_EVENTS, altered, numbers_of
@@ -29,7 +29,7 @@ def ledger(kind: Any = "ids") -> Ledger:
 def pushed(books: Ledger, batch: Batch) -> pa.RecordBatch:
     """Give the rows of a request, as the front door decodes it."""
     body = books.bodies.make(batch.number, batch.first, batch.count)
-    decoded = decode_events(body, "application/x-ndjson", LATER_US, IntakeLimits())
+    decoded = decode_events(Body(body, "application/x-ndjson"), LATER_US, IntakeLimits())
     assert decoded.rejected == []
     return decoded.batch
 

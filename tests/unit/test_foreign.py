@@ -51,11 +51,9 @@ def test_an_event_without_a_time_has_that_of_its_receipt_however_late_it_is_read
     [
         (b"", "empty"),
         (b"<34>Oct 11 su: failed", "JSON"),
-        (b"{}", "message"),
         (b"[]", "0 events"),
         (b'[{"message": "a"}, {"message": "b"}]', "2 events"),
         (b'[{"message": "a"}, {"no": "message"}]', "2 events"),
-        (b'{"message": "a", "timestamp": "1970-01-01T00:00:00Z"}', "old"),
         (b'"text"', "event"),
         (b"[" * 100_000, "JSON"),
     ],
@@ -63,6 +61,12 @@ def test_an_event_without_a_time_has_that_of_its_receipt_however_late_it_is_read
 def test_what_is_not_one_valid_event_says_why(value: bytes, reason: str) -> None:
     with pytest.raises(CorruptData, match=rf"offset 7 of virtual node 3.*{reason}"):
         decode(value)
+
+
+def test_an_event_without_a_message_or_with_an_impossible_time_is_kept() -> None:
+    assert decode(b'{"kind": "x"}').batch.column("message").to_pylist() == ['{"kind":"x"}']
+    old = decode(b'{"message": "a", "timestamp": "1970-01-01T00:00:00Z"}').batch
+    assert old.column("attributes").to_pylist() == [[("original_timestamp", "1970-01-01T00:00:00Z")]]
 
 
 def test_a_record_of_ours_is_read_as_such_and_never_as_json() -> None:

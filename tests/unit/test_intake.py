@@ -9,7 +9,8 @@ import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
-from ess_ray.intake.decode import Decoded, body_hash, decode_events
+from ess_ray.intake.decode import Body, Decoded, body_hash, decode_events
+from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.limits import IntakeLimits
 
 NOW_US = 1_790_000_000_000_000
@@ -20,7 +21,7 @@ TEN_YEARS_US = LIMITS.max_event_age_us
 
 def decode(document: Any, content_type: str | None = "application/json") -> Decoded:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    decoded = decode_events(body, content_type, NOW_US, LIMITS)
+    decoded = decode_events(Body(body, content_type), NOW_US, LIMITS)
     assert decoded.batch.schema.equals(RECORD_SCHEMA)
     decoded.batch.validate(full=True)
     return decoded
@@ -78,8 +79,9 @@ def test_an_envelope_holds_events_alone() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b" \n", b"nonsense", b"{", b"[1,", b"5", b"null", b'"text"', b"true", b"[]]", b"\xff\xfe", b"[NaN]", b"NaN"],
-)
+    [b"", b" \n", b"nonsense", b"{", b"[1,", b"5", b"null", b'"text"', b"true", b"[]]", b"\xff\xfe", b"[NaN]", b"NaN",
+     b"not json\nneither\n", b"{\nbroken\n}"],
+)  # fmt: skip
 def test_what_is_no_json_or_no_events_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         decode(body)
@@ -89,11 +91,44 @@ def test_a_byte_order_mark_is_no_error() -> None:
     assert rows(b'\xef\xbb\xbf{"message":"m"}')[0]["message"] == "m"
 
 
-def test_a_bad_line_is_rejected_with_its_index_among_the_lines_that_are_not_blank() -> None:
+@pytest.mark.parametrize("kind", [NDJSON, "application/json", None])
+def test_a_bad_line_is_rejected_with_its_index_among_the_lines_that_are_not_blank(kind: str | None) -> None:
     body = b'{"message":"a"}\n\nnot json\n{"message":"b"}\n[1]\n{"message":"\xff"}\n' + b"[" * 5000 + b"\n"
-    decoded = decode(body, NDJSON)
-    assert decoded.batch.column("message").to_pylist() == ["a", "b"]
-    assert [index for index, _ in decoded.rejected] == [1, 3, 4, 5]
+    for lines in (body, b"not json\n" + body.replace(b"not json\n", b"")):
+        decoded = decode(lines, kind)
+        assert decoded.batch.column("message").to_pylist() == ["a", "b", "\ufffd"]
+        assert len(decoded.rejected) == 3
+    assert [index for index, _ in decode(body, kind).rejected] == [1, 3, 5]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [None, NDJSON, "application/json", "application/json, application/json", "application/x-www-form-urlencoded"],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"message":"a"},{"message":"b"}]',
+        b'[\n{"message":"a"},\n{"message":"b"}\n]\n',
+        b'{"events":[{"message":"a"},{"message":"b"}]}',
+        b'{\n  "events": [{"message": "a"},\n {"message": "b"}]\n}',
+        b'{"message":"a"}\n{"message":"b"}',
+        b'\xef\xbb\xbf{"message":"a"}\r\n{"message":"b"}\r\n',
+        b'\n {"message":"a"}\n\n{"message":"b"}\n',
+    ],
+)
+def test_the_bytes_tell_which_json_it_is(body: bytes, kind: str | None) -> None:
+    assert [row["message"] for row in rows(body, kind)] == ["a", "b"]
+
+
+def test_plain_text_is_lines() -> None:
+    found = rows(b'one\r\n\n  two \n{"message": "three"}\n[1]\n\xff', "text/plain; charset=utf-8")
+    assert [row["message"] for row in found] == ["one", "  two ", '{"message": "three"}', "[1]", "\ufffd"]
+    assert all(row["timestamp"] == NOW_US for row in found)
+
+
+def test_plain_text_of_objects_is_json() -> None:
+    assert [row["message"] for row in rows(b'{"message":"a"}\n{"message":NaN}\n', "text/plain")] == ["a", "NaN"]
 
 
 def test_blank_lines_alone_are_an_empty_body() -> None:
@@ -103,7 +138,7 @@ def test_blank_lines_alone_are_an_empty_body() -> None:
 
 def test_when_all_are_invalid_the_problem_names_each() -> None:
     with pytest.raises(BadRequest) as caught:
-        decode([{"level": "info"}, 5, {"message": 1}])
+        decode([["info"], 5, {"message": "m", "id": "x" * 129}])
     assert [one["index"] for one in caught.value.details["rejected"]] == [0, 1, 2]
     assert all(one["reason"] for one in caught.value.details["rejected"])
 
@@ -181,13 +216,19 @@ def test_a_message_may_be_any_text(text: str) -> None:
     assert rows(json.dumps({"message": text}, ensure_ascii=False).encode())[0]["message"] == text
 
 
-@pytest.mark.parametrize("message", [None, True, 5, 1.5, {}, {"a": 1}, [], ["m"]])
-def test_a_message_that_is_no_text_is_rejected(message: Any) -> None:
-    assert "message" in reason(message=message)
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [(True, "true"), (5, "5"), (1.5, "1.5"), ({}, "{}"), ({"a": 1}, '{"a":1}'), ([], "[]"), (["m"], '["m"]')],
+)
+def test_a_message_that_is_no_text_is_its_json(message: Any, text: str) -> None:
+    found = rows([{"message": message, "k": "v"}])[0]
+    assert (found["message"], found["attributes"]) == (text, {"k": "v"})
 
 
-def test_a_missing_message_is_rejected() -> None:
-    assert reason(level="info") == "message is missing"
+def test_an_event_without_a_message_has_its_json_as_one() -> None:
+    found = rows([{"level": "info", "n": {"m": 5}, "message": None}])[0]
+    assert json.loads(found["message"]) == {"level": "info", "n": {"m": 5}, "message": None}
+    assert (found["level"], found["attributes"], found["attribute_types"]) == ("INFO", {"n.m": "5"}, "n")
 
 
 @pytest.mark.parametrize("event", [5, None, "text", [], True, [{"message": "m"}]])
@@ -196,16 +237,34 @@ def test_an_event_that_is_no_object_is_rejected(event: Any) -> None:
     assert decoded.rejected == [(1, "an event must be a JSON object")]
 
 
-@pytest.mark.parametrize("name", ["level", "service", "host", "trace_id", "span_id", "id"])
-@pytest.mark.parametrize("value", [5, 0, 1.5, True, False, {}, [], {"a": "b"}])
-def test_a_field_of_another_type_is_rejected(name: str, value: Any) -> None:
-    assert reason(message="m", **{name: value}).startswith(f"{name} must be text")
+@pytest.mark.parametrize("name", ["service", "host", "trace_id", "span_id", "id"])
+@pytest.mark.parametrize(
+    ("value", "text"), [(5, "5"), (1.5, "1.5"), (True, "true"), (["a", 1], '["a",1]'), (10**25, str(10**25))]
+)
+def test_a_field_of_another_type_is_kept_as_text(name: str, value: Any, text: str) -> None:
+    found = row(**{name: value})
+    assert found["event_id" if name == "id" else name] == text
+    assert found["attributes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("level", "stored"),
+    [
+        *enumerate(["EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARN", "NOTICE", "INFO", "DEBUG"]),
+        *((10, "TRACE"), (20, "DEBUG"), (30, "INFO"), (40, "WARN"), (50, "ERROR"), (60, "FATAL")),
+        *((35, "35"), (1.5, "1.5"), (True, "TRUE"), (["a"], '["A"]')),
+    ],
+)
+def test_a_level_that_is_no_text(level: Any, stored: str) -> None:
+    for found in (row(level=level), rows([{"message": "m", "level": level}, {"message": "m", "level": "x"}])[0]):
+        assert (found["level"], found["attributes"]) == (stored, {})
 
 
 @pytest.mark.parametrize("value", ["text", "", 5, 0, False, [], ["a"]])
-def test_attributes_that_are_no_object_are_rejected(value: Any) -> None:
-    assert reason(message="m", attributes=value).startswith("attributes must be an object")
-    assert reason(message="m", attributes=value, other="x").startswith("attributes must be an object")
+def test_attributes_that_are_no_object_are_one_attribute(value: Any) -> None:
+    text = value if isinstance(value, str) else json.dumps(value)
+    assert row(attributes=value)["attributes"] == {"attributes": text}
+    assert row(attributes=value, other="x")["attributes"] == {"attributes": text, "other": "x"}
 
 
 def test_an_id_has_at_most_128_bytes() -> None:
@@ -226,7 +285,8 @@ def test_levels_are_normalized(level: str, stored: tuple[str, int | None]) -> No
 @pytest.mark.parametrize(
     "time",
     ["2026-09-21T14:13:20Z", "2026-09-21 14:13:20Z", "2026-09-21t14:13:20z", "2026-09-21T14:13:20",
-     "2026-09-21T14:13:20.000000999Z", "2026-09-21T16:13:20+02:00", "2026-09-21T16:13:20+0200", 1_790_000_000,
+     "2026-09-21T14:13:20.000000999Z", "2026-09-21T16:13:20+02:00", "2026-09-21T16:13:20+0200",
+     "2026-09-21T16:13:20+02", 1_790_000_000,
      "1790000000", 1_790_000_000_000, "1790000000000",
      1_790_000_000_000_000, 1_790_000_000_000_000_000, "1790000000000000000",
      1_790_000_000.0, "1790000000.0", " 1790000000 "],
@@ -242,23 +302,35 @@ def test_one_moment_in_many_ways(time: Any) -> None:
 
 @pytest.mark.parametrize(
     "time",
-    ["", "yesterday", "2026-09-21", "2026-09-21T14:13Z", "2026-09-21T14:13+00:00", "2026-09-21T14:13:20+02",
+    ["", "yesterday", "2026-09-21", "2026-09-21T14:13Z", "2026-09-21T14:13+00:00",
      "2026-13-21T14:13:20Z", "2026-09-31T14:13:20Z", "2026-09-21T25:13:20Z", "0000-01-01T00:00:00Z", True, False,
      {}, [],
      1e300, 10**25, -1, 0, "NaN", "9" * 30],
 )  # fmt: skip
-def test_a_bad_time_is_rejected(time: Any) -> None:
-    assert reason(message="m", timestamp=time).startswith("timestamp")
+def test_a_time_that_cannot_be_read_is_kept_beside_that_of_receipt(time: Any) -> None:
+    decoded = decode([{"message": "good", "timestamp": NOW_US}, {"message": "m", "timestamp": time}])
+    assert decoded.rejected == []
+    ((index, said),) = decoded.adjusted
+    assert (index, said.startswith("stored at the time of receipt: ")) == (1, True)
+    found = row(timestamp=time)
+    assert found["timestamp"] == NOW_US
+    assert found["attributes"] == {"original_timestamp": time if isinstance(time, str) else said_as(time)}
+
+
+def said_as(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else json.dumps(value, separators=(",", ":"))
 
 
 def test_the_window_of_times_is_exact() -> None:
     ahead, old = NOW_US + 600_000_000, NOW_US - TEN_YEARS_US
     assert row(timestamp=ahead)["timestamp"] == ahead
     assert row(timestamp=old)["timestamp"] == old
-    assert "future" in reason(message="m", timestamp=ahead + 1)
-    assert "future" in reason(message="m", timestamp=format_timestamp(ahead + 1))
-    assert "old" in reason(message="m", timestamp=old - 1)
-    assert "old" in reason(message="m", timestamp=format_timestamp(old - 1))
+    beyond = [ahead + 1, format_timestamp(ahead + 1), old - 1, format_timestamp(old - 1)]
+    decoded = decode([{"message": "m", "timestamp": time} for time in beyond])
+    assert [("future" in said, "old" in said) for _, said in decoded.adjusted] == [(True, False)] * 2 + [
+        (False, True)
+    ] * 2
+    assert decoded.batch.column("timestamp").cast("int64").to_pylist() == [NOW_US] * 4
 
 
 # ------------------------------------------------------------------------------------------------------- attributes
@@ -287,26 +359,62 @@ def test_attribute_values_are_text() -> None:
         "l": '[1,"a",null,{"b":2.5}]',
         "v": "[]",
     }
-    assert row(attributes=given)["attributes"] == kept
-    assert row(**given)["attributes"] == kept
+    for found in (row(attributes=given), row(**given)):
+        assert (found["attributes"], found["attribute_types"]) == (kept, "ssnnnbbjj")
+    assert row(a="x", b={"c": "5"})["attribute_types"] is None
+    assert rows([{"message": "m", "a": 1}, {"message": "m", "a": "1"}, {"message": "m"}])[1]["attribute_types"] is None
 
 
-def test_nested_attributes_are_flattened_and_the_later_of_two_wins() -> None:
+def test_nested_attributes_are_flattened_and_both_of_one_name_are_kept() -> None:
     assert row(attributes={"a": {"b": {"c": 1}, "d": "x"}, "": {"": "e"}})["attributes"] == {
         "a.b.c": "1",
         "a.d": "x",
         ".": "e",
     }
-    assert row(attributes={"a": {"b": 1}, "a.b": 2})["attributes"] == {"a.b": "2"}
-    assert row(attributes={"a.b": 2, "a": {"b": 1}})["attributes"] == {"a.b": "1"}
+    assert row(attributes={"a": {"b": 1}, "a.b": 2})["attributes"] == {"a.b": "1", "a.b#2": "2"}
+    assert row(attributes={"a.b": 2, "a": {"b": "x"}})["attributes"] == {"a.b": "2", "a.b#2": "x"}
+    clash = row(attributes={"a": {"b": "1"}, "a.b": 2, "a.b#2": "own"}, **{"a.b": True})
+    assert clash["attributes"] == {"a.b": "true", "a.b#2": "own", "a.b#3": "1", "a.b#4": "2"}
+    assert clash["attribute_types"] == "bssn"
 
 
-def test_unknown_keys_become_attributes_and_the_explicit_ones_win() -> None:
+def test_unknown_keys_become_attributes_beside_the_explicit_ones() -> None:
     assert row(region="eu", attributes={"zone": "b"})["attributes"] == {"region": "eu", "zone": "b"}
-    assert row(region="eu", attributes={"region": "us"})["attributes"] == {"region": "us"}
+    assert row(region="eu", attributes={"region": "us"})["attributes"] == {"region": "eu", "region#2": "us"}
     assert row(region="eu", attributes={"region": None})["attributes"] == {"region": "eu"}
-    assert row(a={"b": "1", "c": "2"}, attributes={"a": {"b": "3"}})["attributes"] == {"a.b": "3", "a.c": "2"}
-    assert row(severity_number=3, offset=4)["attributes"] == {"severity_number": "3", "offset": "4"}
+    assert row(a={"b": "1", "c": "2"}, attributes={"a": {"b": "3"}})["attributes"] == {
+        "a.b": "1",
+        "a.c": "2",
+        "a.b#2": "3",
+    }
+
+
+def test_names_of_ours_are_a_clients_own() -> None:
+    own = {"offset": 4, "row": "r", "vnode": 1, "log_id": "l", "event_id": "e", "observed_timestamp": "now"}
+    found = row(**own)
+    assert found["attributes"] == {name: str(value) for name, value in own.items()}
+    assert found["event_id"] is None
+    assert row(**{"_ess.offset": 5})["attributes"] == {"_ess.offset#2": "5"}
+    assert row(_ess={"offset": 5}, attributes={"_ess.row": "x"})["attributes"] == {
+        "_ess.offset#2": "5",
+        "_ess.row#2": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("event", "stored"),
+    [
+        ({"severity_number": 17}, ("ERROR", 17)),
+        ({"severity_number": "9"}, ("INFO", 9)),
+        ({"severity_number": 18, "level": "warn"}, ("WARN", 18)),
+        ({"severity_number": 99}, (None, 99)),
+        ({"severity_number": 2**40}, (None, None)),
+        ({"severity_number": "high", "level": "info"}, ("INFO", 9)),
+    ],
+)
+def test_a_severity_number_that_is_sent_is_the_events(event: dict[str, Any], stored: tuple[Any, Any]) -> None:
+    found = row(**event)
+    assert (found["level"], found["severity_number"]) == stored
 
 
 def test_of_duplicate_keys_the_last_wins() -> None:
@@ -357,10 +465,13 @@ def test_lone_surrogates_become_replacement_characters() -> None:
     assert rows(rb'{"message":"\ud800"}', NDJSON)[0]["message"] == "\ufffd"
 
 
-def test_bytes_that_are_no_utf8_are_refused() -> None:
-    for body in (b'[{"message":"\xff"}]', b'[{"message":"\xed\xa0\x80"}]'):
-        with pytest.raises(BadRequest):
-            decode(body)
+def test_bytes_that_are_no_utf8_are_replaced_in_one_event_alone() -> None:
+    good = b'{"message":"good","n":1}'
+    for bad, text in ((b"\xff", "\ufffd"), (b"\xed\xa0\x80", "\ufffd" * 3), (b"caf\xe9", "caf\ufffd")):
+        body = b"[" + good + b',{"message":"' + bad + b'","k":"' + bad + b'"},' + good + b"]"
+        found = rows(body)
+        assert [row["message"] for row in found] == ["good", text, "good"]
+        assert (found[0]["attribute_types"], found[1]["attributes"]) == ("n", {"k": text})
 
 
 def test_numbers_keep_their_digits() -> None:
@@ -372,12 +483,17 @@ def test_numbers_keep_their_digits() -> None:
     assert rows(body[1:-1].encode(), NDJSON)[0]["attributes"] == kept
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
-def test_a_number_beyond_a_double_is_rejected_alone(number: str) -> None:
-    decoded = decode(
-        f'[{{"message":"good"}},{{"message":"m","n":{number}}},{{"message":"m","timestamp":{number}}}]'.encode()
-    )
-    assert [index for index, _ in decoded.rejected] == [1, 2]
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000, "NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_number_is_kept_as_text(number: str) -> None:
+    lines = [b'{"message":"good"}', f'{{"message":"m","n":{number},"l":[{number}]}}'.encode()]
+    lines.append(f'{{"message":"m","timestamp":{number}}}'.encode())
+    for body, kind in ((b"[" + b",".join(lines) + b"]", None), (b"\n".join(lines), NDJSON)):
+        decoded = decode(body, kind)
+        assert decoded.rejected == []
+        assert [index for index, _ in decoded.adjusted] == [2]
+        attributes = decoded.batch.column("attributes").to_pylist()
+        assert attributes[1:] == [[("n", number), ("l", f'["{number}"]')], [("original_timestamp", number)]]
+        assert decoded.batch.column("attribute_types").to_pylist() == [None, "sj", None]
 
 
 def test_an_event_has_at_most_512_kib() -> None:
@@ -404,3 +520,85 @@ def test_many_events_that_flatten_to_too_much_are_refused_together() -> None:
 def test_a_body_hash_counts_what_was_rejected() -> None:
     assert body_hash(b"a", []) == body_hash(b"a", []) != body_hash(b"b", [])
     assert body_hash(b"a", [(1, "x")]) == body_hash(b"a", [(1, "y")]) != body_hash(b"a", [])
+
+
+# ------------------------------------------------------------------------------------------------------ other names
+@pytest.mark.parametrize(
+    ("event", "stored"),
+    [
+        ({"@timestamp": NOW_US + 5, "msg": "hello", "severity": "error"}, {"timestamp": NOW_US + 5, "level": "ERROR"}),
+        ({"msg": "hello", "time": NOW_US // 1000, "level": 30, "hostname": "h", "pid": 1},
+         {"level": "INFO", "host": "h"}),
+        ({"log": "hello", "kubernetes": {"host": "n1", "container_name": "c", "pod": "p"}},
+         {"host": "n1", "service": "c"}),
+        ({"log": {"level": "warn", "x": "1"}, "message": "hello"}, {"level": "WARN", "attributes": {"log.x": "1"}}),
+        ({"log.level": "warn", "message": "hello"}, {"level": "WARN", "attributes": {}}),
+        ({"event": {"original": "hello", "kind": "k"}}, {"attributes": {"event.kind": "k"}}),
+        ({"MESSAGE": "hello", "PRIORITY": "3", "_HOSTNAME": "h", "SYSLOG_IDENTIFIER": "sshd",
+          "__REALTIME_TIMESTAMP": str(NOW_US + 7)},
+         {"level": "ERROR", "host": "h", "service": "sshd", "timestamp": NOW_US + 7, "attributes": {}}),
+        ({"message": "hello", "service": {"name": "s", "version": "2"}, "host": {"name": "h", "ip": ["1"]}},
+         {"service": "s", "host": "h", "attributes": {"service.version": "2", "host.ip": '["1"]'}}),
+        ({"message": "hello", "host": {"ip": "1"}}, {"host": None, "attributes": {"host.ip": "1"}}),
+        ({"message": "hello", "msg": "other", "service": "s", "app": "a"},
+         {"service": "s", "attributes": {"msg": "other", "app": "a"}}),
+        ({"message": "hello", "time": 0.35}, {"timestamp": NOW_US, "attributes": {"time": "0.35"}}),
+        ({"message": "hello", "time": 0.35, "ts": NOW_US / 1e6 + 1},
+         {"timestamp": NOW_US + 1_000_000, "attributes": {"time": "0.35"}}),
+        ({"message": "hello", "timestamp": "soon", "ts": NOW_US},
+         {"timestamp": NOW_US, "attributes": {"original_timestamp": "soon"}}),
+        ({"message": "hello", "text": 5, "job": ["a"], "app": ""},
+         {"service": None, "attributes": {"text": "5", "job": '["a"]', "app": ""}}),
+        ({"msg": 5, "text": "hello"}, {"attributes": {"msg": "5"}}),
+        ({"message": "hello", "severity": {"a": "b"}, "lvl": "info"},
+         {"level": "INFO", "attributes": {"severity.a": "b"}}),
+        ({"message": "hello", "traceId": "4BF92F3577B34DA6A3CE929D0E0E4736", "span.id": "00F0"},
+         {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f0"}),
+        ({"message": "hello", "trace_id": "0" * 32, "span_id": ""},
+         {"trace_id": None, "span_id": None, "attributes": {}}),
+        ({"message": "hello", "trace_id": "Not-Hex"}, {"trace_id": "Not-Hex"}),
+        ({"message": "hello", "trace_id": "AB", "dd": {"trace_id": "123"}},
+         {"trace_id": "ab", "attributes": {"dd.trace_id": "123"}}),
+    ],
+)  # fmt: skip
+def test_fields_are_found_under_the_names_that_agents_give_them(event: dict[str, Any], stored: dict[str, Any]) -> None:
+    # Beside an event with other names, and alone: neither changes the other.
+    for found in (rows([event])[0], rows([event, {"message": "m", "service": "x", "k": "v"}])[0]):
+        assert found["message"] == "hello"
+        assert {name: found[name] for name in stored} == stored
+
+
+def test_a_tenant_may_have_names_of_its_own() -> None:
+    table = FIELD_TABLE.with_names({"message": ["what"], "level": ["grade", "a.b"]})
+    body = b'[{"what":"hello","msg":"other","grade":"warn"},{"msg":"usual","a":{"b":"error","c":1}}]'
+    batch = decode_events(Body(body, None, table), NOW_US, LIMITS).batch
+    assert batch.column("message").to_pylist() == ["hello", "usual"]
+    assert batch.column("level").to_pylist() == ["WARN", "ERROR"]
+    assert batch.column("attributes").to_pylist() == [[("msg", "other")], [("a.c", "1")]]
+    with pytest.raises(BadRequest, match="wat"):
+        FIELD_TABLE.with_names({"wat": ["x"]})
+
+
+# ------------------------------------------------------------------------------------------------------------ hashes
+def hashes(*events: dict[str, Any]) -> list[bytes | None]:
+    found: list[bytes | None] = decode(list(events)).batch.column("event_hash").to_pylist()
+    return found
+
+
+def test_an_event_with_an_id_has_a_hash_of_what_was_sent() -> None:
+    sent = {"message": "created", "id": "o-7", "n": 1.50, "a": {"b": [1]}}
+    (first,) = hashes(sent)
+    assert first is not None
+    assert hashes({"a": {"b": [1]}, "n": 1.5, "id": "o-7", "message": "created"}, {"message": "m"}) == [first, None]
+    # However it is parsed, and whatever stands beside it.
+    assert hashes(sent, {"message": "m", "n": 10**30}, {"message": "m", "level": ["odd"]})[0] == first
+    assert decode(b'[%s,{"message":"\xff"}]' % json.dumps(sent).encode()).batch.column("event_hash")[0].as_py() == first
+    others = hashes(
+        *({**sent, **change} for change in ({"message": "paid"}, {"n": 2}, {"timestamp": NOW_US}, {"level": "info"}))
+    )
+    assert len({first, *others}) == 5
+
+
+def test_an_id_that_is_no_text_has_a_hash_too() -> None:
+    assert hashes({"message": "m", "id": 7})[0] is not None
+    assert hashes({"message": "m", "id": ""}) == [None]

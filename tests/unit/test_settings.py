@@ -52,12 +52,26 @@ def test_the_file_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("ESS_HTTP__PROT", "ESS_HTTP__PORT"), ("ESS_DATADIR", "ESS_DATA_DIR"), ("ESS_HTTP", None)]
+    ("name", "value", "nearest"),
+    [
+        ("ESS_HTTP__PROT", "1", "ESS_HTTP__PORT"),
+        ("ESS_DATADIR", "elsewhere", "ESS_DATA_DIR"),
+        ("ESS_HTTP", "tcp://10.0.0.7:80", None),  # a section's name: nobody gives a section as a whole
+        # What Kubernetes sets for a service named `ess`.
+        ("ESS_PORT", "tcp://10.0.0.7:8000", None),
+        ("ESS_SERVICE_HOST", "10.0.0.7", None),
+        ("ESS_PORT_8000_TCP", "tcp://10.0.0.7:8000", None),
+    ],
 )
-def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, nearest: str | None) -> None:
-    monkeypatch.setenv(name, "1")
-    with pytest.raises(BadRequest, match=f"{name} is unknown.*{nearest or ''}"):
-        load()
+def test_an_unknown_variable_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str, nearest: str | None
+) -> None:
+    before = load()
+    monkeypatch.setenv(name, value)
+    assert load() == before
+    (warning,) = caplog.messages
+    assert f"{name} is no setting" in warning
+    assert nearest is None or f"did you mean {nearest}?" in warning
 
 
 def test_an_unknown_name_in_the_file_is_refused_at_every_depth() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge
 from ess_ray.intake import turns
-from ess_ray.intake.decode import Decoded, decode_together
+from ess_ray.intake.decode import Body, Decoded, decode_together
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import IN_LOOP_BYTES, TurnDecoder
 
@@ -32,7 +32,7 @@ class Rig:
 
     async def messages(self, message: str, padding: int = 0) -> list[Any]:
         body = json.dumps([{"message": message}]).encode() + b" " * padding
-        return (await self.decoder.decode(body, None)).batch.column("message").to_pylist()
+        return (await self.decoder.decode(Body(body))).batch.column("message").to_pylist()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_one_after_the_other_each_is_decoded_at_once(rig: Rig) -> None:
 
 async def test_a_refused_body_and_a_caller_that_left_concern_nobody_else(rig: Rig) -> None:
     gone = asyncio.create_task(rig.messages("gone"))
-    bad = asyncio.create_task(rig.decoder.decode(b"{", None))
+    bad = asyncio.create_task(rig.decoder.decode(Body(b"{")))
     good = asyncio.create_task(rig.messages("good"))
     asyncio.get_running_loop().call_soon(gone.cancel)
     results = await asyncio.gather(gone, bad, good, return_exceptions=True)

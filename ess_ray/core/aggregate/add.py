@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.aggregate.grouping import Counting, counts_schema, key_names
+from ess_ray.core.aggregate.grouping import Counting, Grouping, counts_schema, key_names
 
 MAX_CELLS: Final = 100_000
 """Buckets times groups in an answer: about 10 MB of JSON, more than anybody draws."""
@@ -75,11 +75,11 @@ class Counts:
             self._starts = pc.count_distinct(self._held.column("start_us")).as_py()
 
 
-def coarser(counts: pa.Table, interval_us: int) -> pa.Table:
-    """Count in larger buckets: `interval_us` is a multiple of what it was counted in."""
-    starts = counts.column("start_us").to_numpy()
+def coarser(counts: pa.Table, grouping: Grouping) -> pa.Table:
+    """Count in the larger buckets of `grouping`: its interval is a multiple of what was counted in."""
+    starts = grouping.starts(counts.column("start_us").to_numpy())
     at = counts.schema.get_field_index("start_us")
-    return _sum(counts.set_column(at, "start_us", pa.array(starts - starts % interval_us, pa.int64())))
+    return _sum(counts.set_column(at, "start_us", pa.array(starts, pa.int64())))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.core.aggregate.buckets import Ints
 from ess_ray.core.aggregate.grouping import (
     ATTRIBUTE,
     COLUMN,
@@ -27,20 +28,13 @@ from ess_ray.core.event import RECORD_SCHEMA
 from ess_ray.core.filter import field_text
 from ess_ray.core.query import All, Query
 
-Ints = npt.NDArray[np.int64]
-
-
-def bucket_start_us(time_us: int, interval_us: int) -> int:
-    """Give the start of the bucket that a time lies in: a multiple of the interval, before 1970 too."""
-    return time_us - time_us % interval_us
-
 
 def one_start(first_us: int, last_us: int, counting: Counting) -> tuple[bool, int | None]:
     """Tell whether times in [first_us, last_us] lie in one bucket, and its start (None: there are no buckets)."""
-    if counting.interval_us is None:
+    if not isinstance(counting, Grouping) or counting.interval_us is None:
         return True, None
-    start_us = bucket_start_us(first_us, counting.interval_us)
-    return start_us == bucket_start_us(last_us, counting.interval_us), start_us
+    first, last = counting.starts(np.array([first_us, last_us], np.int64)).tolist()
+    return first == last, first
 
 
 def tellable(first_us: Ints, last_us: Ints, query: Query, counting: Counting) -> npt.NDArray[np.bool_]:
@@ -53,15 +47,15 @@ def tellable(first_us: Ints, last_us: Ints, query: Query, counting: Counting) ->
     if query.end_us is not None:
         told &= last_us < query.end_us
     if counting.interval_us is not None:
-        told &= first_us // counting.interval_us == last_us // counting.interval_us
+        told &= counting.starts(first_us) == counting.starts(last_us)
     return told
 
 
 def count_told(rows: Ints, first_us: Ints, counting: Counting) -> pa.Table:
     """Count blocks that are `tellable`, by their numbers of rows and their first times: a cell each."""
-    if counting.interval_us is None:
+    if not isinstance(counting, Grouping) or counting.interval_us is None:
         return _cells({"count": rows}, counting, None)
-    return _cells({"count": rows, "start_us": first_us - first_us % counting.interval_us}, counting, None)
+    return _cells({"count": rows, "start_us": counting.starts(first_us)}, counting, None)
 
 
 def count_rows(rows: pa.Table, counting: Counting, start_us: int | None = None, where: Sequence[str] = ()) -> pa.Table:
@@ -95,7 +89,7 @@ def _grouped(batch: pa.RecordBatch, counting: Grouping, start_us: int | None, wh
     columns: dict[str, pa.Array] = {name: batch.column(name) for name in where}
     if counting.interval_us is not None and start_us is None:
         times = batch.column("timestamp").cast(pa.int64()).to_numpy()
-        columns["start_us"] = pa.array(times - times % counting.interval_us)
+        columns["start_us"] = pa.array(counting.starts(times))
     for name, field in zip(key_names(counting), counting.by, strict=True):
         columns[name] = field_text(field, batch)
     if not columns:

@@ -11,6 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ess_ray.core.aggregate.buckets import UTC_CLOCK, Ints, LocalClock, bucket_starts
 from ess_ray.core.event import EVENT_SCHEMA, HIDDEN_COLUMNS, RECORD_SCHEMA
 from ess_ray.core.query import Field
 
@@ -22,13 +23,19 @@ FIELD_COLUMNS: Final = tuple(name for name in RECORD_SCHEMA.names if name not in
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Count rows per bucket of `interval_us` (aligned to the epoch; None: no buckets) and per values of `by`.
+    """Count rows per bucket of `interval_us` (by `clock`, see `buckets`; None: no buckets) and per values of `by`.
 
     A value is the field's text, as `query.Equals` compares it; a row without the field is in a group of its own.
     """
 
     interval_us: int | None = None
     by: tuple[Field, ...] = ()
+    clock: LocalClock = UTC_CLOCK
+
+    def starts(self, times_us: Ints) -> Ints:
+        """Give the start of the bucket that each time lies in; there must be buckets."""
+        assert self.interval_us is not None
+        return bucket_starts(times_us, self.interval_us, self.clock)
 
     @property
     def keys(self) -> int:

@@ -1,0 +1,84 @@
+"""Which names of an event mean which field: one table, whatever the way in.
+
+Agents and loggers have names of their own for what an event is made of, and cannot be told others. Of a field's names
+the first one that an event has counts, and is then no attribute besides. A name with dots stands for nested objects and
+for the dotted key alike (`{"log": {"level": "info"}}`, `{"log.level": "info"}`).
+
+May live here: names, their order, how a value is found by a name. May not: what values mean (`rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Final
+
+from ess_ray.core.errors import BadRequest
+
+
+@dataclass(frozen=True)
+class FieldTable:
+    """The names of each field, in the order in which they are looked at. The field's own name is the first."""
+
+    message: tuple[str, ...] = (
+        *("message", "msg", "log", "body", "_msg", "MESSAGE", "short_message", "event.original", "line", "text"),
+    )
+    timestamp: tuple[str, ...] = ("timestamp", "@timestamp", "time", "ts", "date", "_time", "__REALTIME_TIMESTAMP")
+    level: tuple[str, ...] = ("level", "severity_text", "severity", "log.level", "loglevel", "lvl", "PRIORITY")
+    service: tuple[str, ...] = (
+        *("service", "service.name", "service_name", "app_name", "SYSLOG_IDENTIFIER", "container_name"),
+        *("kubernetes.container_name", "app", "job", "ident"),
+    )
+    host: tuple[str, ...] = (
+        *("host", "host.name", "hostname", "_HOSTNAME", "kubernetes.host", "kubernetes.node_name", "instance"),
+    )
+    trace_id: tuple[str, ...] = ("trace_id", "traceId", "traceid", "trace.id", "dd.trace_id")
+    span_id: tuple[str, ...] = ("span_id", "spanId", "spanid", "span.id", "dd.span_id")
+
+    @cached_property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """Give the names by field."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Give every top-level key that may hold a field under another name than its own."""
+        named = [name for field, names in self.names.items() for name in names if name != field]
+        return frozenset(named) | {name.split(".", 1)[0] for name in named}
+
+    def with_names(self, first: Mapping[str, Sequence[str]]) -> FieldTable:
+        """Give a table that looks at other names first: field -> names. Raises BadRequest for what is no field here."""
+        unknown = sorted(first.keys() - self.names.keys())
+        if unknown:
+            raise BadRequest(f"{unknown[0]!r} is no field that can have other names: use {', '.join(self.names)}")
+        names = {field: tuple(dict.fromkeys((field, *own, *self.names[field]))) for field, own in first.items()}
+        return replace(self, **names)
+
+
+FIELD_TABLE: Final = FieldTable()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where an event has a field: `holder[key]`, which is `value`. `name` is the table's."""
+
+    name: str
+    holder: dict[str, Any]
+    key: str
+
+    @property
+    def value(self) -> Any:
+        return self.holder[self.key]
+
+
+def find(event: dict[str, Any], name: str) -> Found | None:
+    """Find what an event holds under a name, dotted or nested; None where there is nothing, or null."""
+    holder, key = event, name
+    while holder.get(key) is None:
+        head, _, key = key.partition(".")
+        inner = holder.get(head) if key else None
+        if not isinstance(inner, dict):
+            return None
+        holder = inner
+    return Found(name, holder, key)

@@ -1,0 +1,71 @@
+"""A time zone's name -> its clock as numbers, which travel to tasks: none of them needs a table of time zones.
+
+May live here: names, and when a zone's clock is put forward or back. May not: counting by it (`core.aggregate`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from ess_ray.core.aggregate import LocalClock
+from ess_ray.core.errors import BadRequest
+
+FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+"""Changes of a clock are listed from FIRST until LAST, about 260 of them; beyond, the clock stays as it is there."""
+_STEP: Final = timedelta(days=7)
+"""No zone changes its clock twice within a week, and so comes back unseen."""
+_MICROSECOND: Final = timedelta(microseconds=1)
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?", re.ASCII)
+
+
+@lru_cache(maxsize=64)
+def clock_named(name: str) -> LocalClock:
+    """Give the clock of `Europe/Berlin`, `UTC` or `+02:00`. Raises BadRequest."""
+    zone = zone_named(name)
+    since, ahead = [FIRST], [_ahead(zone, FIRST)]
+    at = FIRST
+    while at < LAST:
+        if _ahead(zone, at + _STEP) != ahead[-1]:
+            change = _first_change(zone, at, at + _STEP)
+            since.append(change)
+            ahead.append(_ahead(zone, change))
+        at += _STEP
+    return LocalClock(
+        tuple((one - FIRST) // _MICROSECOND for one in since), tuple(one // _MICROSECOND for one in ahead)
+    )
+
+
+def zone_named(name: str) -> tzinfo:
+    """Give the zone of a name of the IANA database, or of an offset from UTC. Raises BadRequest."""
+    offset = _OFFSET.fullmatch(name)
+    try:
+        if offset is None:
+            return UTC if name.upper() in ("UTC", "Z") else ZoneInfo(name)
+        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+        return timezone(-ahead if offset[1] == "-" else ahead)
+    except (ValueError, OSError, LookupError) as error:  # a folder's name gives IsADirectoryError
+        raise BadRequest(
+            f'"{name[:40]}" is no time zone: use a name such as Europe/Berlin or America/New_York, UTC, or an offset '
+            "such as +02:00"
+        ) from error
+
+
+def _ahead(zone: tzinfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
+
+
+def _first_change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
+    """Find the second at which the clock of `before` ends."""
+    same, low, high = _ahead(zone, before), 0, int((after - before).total_seconds())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _ahead(zone, before + timedelta(seconds=middle)) == same:
+            low = middle
+        else:
+            high = middle
+    return before + timedelta(seconds=high)
