@@ -22,7 +22,7 @@ from ess_ray.core.chunk.hash import ContentHash
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, partition_of
 from ess_ray.core.index import build
 from ess_ray.ports import ObjectEntry, Record
-from ess_ray.record import CHECKSUM
+from ess_ray.record import CHECKSUM, FORMAT
 
 _ADDED_SINCE = {"attribute_types", "event_hash"}
 RECORD_SCHEMA_1 = pa.schema([field for field in RECORD_SCHEMA if field.name not in _ADDED_SINCE])
@@ -52,6 +52,11 @@ def with_header(record: Record, name: str, content: bytes | None) -> Record:
     headers = (*(header for header in record.headers if header[0] not in (name, CHECKSUM)), *given)
     sum_of = crc32(b"\n".join(b"%s:%s" % (key.encode(), value) for key, value in headers), crc32(record.value))
     return Record(record.vnode, record.value, headers if name == CHECKSUM else (*headers, (CHECKSUM, b"%08x" % sum_of)))
+
+
+def with_value(record: Record, value: bytes) -> Record:
+    """Give a record of today with other bytes, and the checksum that belongs to them."""
+    return with_header(Record(record.vnode, value, record.headers), FORMAT, dict(record.headers)[FORMAT])
 
 
 def encode_object_1(

@@ -15,16 +15,17 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import CompactionPolicy, compact, expire
+from ess_ray.compaction import CompactionPolicy, compact
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
-from ess_ray.damage import MAX_NAMED, Damaged, named, reading
+from ess_ray.damage import MAX_NAMED, Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.ports import Advance, ObjectEntry, ObjectInfo
 from ess_ray.record import RequestKey, encode_records
+from ess_ray.retention import expire
 from ess_ray.transfer import copy_table
 from ess_ray.verify import verify
 from tests import compactions, exports, worlds
@@ -68,19 +69,19 @@ class Away:
 def test_whatever_reading_raises_becomes_the_objects_damage() -> None:
     store = MemoryObjectStore(lambda: 0)
     for error in (ValueError("no"), MemoryError(), KeyError("x"), RecursionError("deep"), pa.ArrowInvalid("bad")):
-        with pytest.raises(CorruptData, match="a/b cannot be read"), reading(store, "a/b"):
+        with pytest.raises(CorruptData, match="a/b cannot be read"), reading_from(store, "a/b"):
             raise error
     for known in (NotFound("there is no a/b"), CorruptData("a/b is cut")):
-        with pytest.raises(type(known), match=known.message), reading(store, "a/b"):
+        with pytest.raises(type(known), match=known.message), reading_from(store, "a/b"):
             raise known
 
 
 def test_a_store_that_is_away_is_no_damage() -> None:
     store = Away(MemoryObjectStore(lambda: 0))
-    with pytest.raises(CorruptData, match="though its store answers"), reading(store, "a/b"):
+    with pytest.raises(CorruptData, match="though its store answers"), reading_from(store, "a/b"):
         raise Unavailable("bad sector")
     store.away = True
-    with pytest.raises(Unavailable, match="the store is away"), reading(store, "a/b"):
+    with pytest.raises(Unavailable, match="the store is away"), reading_from(store, "a/b"):
         raise Unavailable("connection refused")
 
 

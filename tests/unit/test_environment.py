@@ -115,7 +115,7 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, damage: str) -> None:
     told = json.loads(file.read_text())
     wrong = {"{run_dir}": {**told, "run_dir": 7}, "{session}": {**told, "session_id": "1"}}
     file.write_text(json.dumps(wrong[damage]) if damage in wrong else damage, encoding="latin-1")
-    with pytest.raises(CorruptData, match="remove the file"):
+    with pytest.raises(CorruptData, match="then `rm "):
         read_run_file(tmp_path)
 
 

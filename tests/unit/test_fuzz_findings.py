@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from ess_ray.core.chunk import encode_object
+from ess_ray.core.chunk import tail_bytes
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.chunk.page import NotInPlace, TextBlock, text_blocks
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.index.planes import Plane
+from tests.formats import encode_object_1
 
 
 def test_a_page_of_fewer_than_no_bytes_is_not_read_in_place() -> None:
@@ -23,8 +24,8 @@ def test_a_page_of_fewer_than_no_bytes_is_not_read_in_place() -> None:
 
 
 def test_a_footer_whose_statistics_are_damaged_is_corrupt(make_events: Callable[..., pa.Table], t0_us: int) -> None:
-    encoded = encode_object(make_events([t0_us]), [])
-    tail = encoded.data.to_pybytes()[-(encoded.footer_bytes + encoded.index_bytes) :]
+    entry, data = encode_object_1(make_events([t0_us]), [])  # format 2 has a checksum over its tail
+    tail = data[-tail_bytes(entry.key) :]
     smallest = t0_us.to_bytes(8, "little")
     at = tail.index(smallest)
     # The statistics of the timestamps: their fields' numbers become those of fields that nobody knows.
@@ -32,7 +33,7 @@ def test_a_footer_whose_statistics_are_damaged_is_corrupt(make_events: Callable[
     for before in range(max(0, at - 8), at):
         damaged = tail[:before] + b"\x7f" + tail[before + 1 :]
         try:
-            assert parse_footer("key", damaged).times
+            assert parse_footer(entry.key, damaged).times
         except CorruptData:
             told += 1
     assert told
@@ -59,12 +60,12 @@ def test_a_chunk_of_the_index_that_is_no_frame_is_corrupt(head: bytes) -> None:
 def test_a_footer_whose_times_are_of_an_unknown_type_ends_no_process(
     make_events: Callable[..., pa.Table], t0_us: int
 ) -> None:
-    encoded = encode_object(make_events([t0_us]), [])
-    tail = encoded.data.to_pybytes()[-(encoded.footer_bytes + encoded.index_bytes) :]
+    entry, data = encode_object_1(make_events([t0_us]), [])  # format 2 has a checksum over its tail
+    tail = data[-tail_bytes(entry.key) :]
     # A column chunk's metadata begins with its type (2, INT64, as a Thrift number), some bytes before its path.
     at = tail.rindex(b"\x15\x04\x19", 0, tail.index(b"\x19\x18\x09timestamp"))
     damaged = tail[: at + 1] + b"\x40" + tail[at + 2 :]
-    footer = parse_footer("key", damaged)
+    footer = parse_footer(entry.key, damaged)
     with pytest.raises(CorruptData, match="another type"):
         footer.times  # noqa: B018 (read when it is asked for)
 

@@ -24,7 +24,7 @@ from ess_ray.record import (
     encode_records,
     row_bytes,
 )
-from tests.formats import encode_record_1, with_header
+from tests.formats import encode_record_1, with_header, with_value
 
 T0_US = 1_790_000_000_000_000
 
@@ -239,7 +239,7 @@ def test_a_damaged_length_takes_no_memory(codec: str, told: int) -> None:
     assert decoded_bytes(pa.py_buffer(damaged)) >= MAX_DECODED_BYTES
     before = pa.default_memory_pool().max_memory()
     with pytest.raises(CorruptData, match="bytes when decoded"):
-        decode_record(StoredRecord(0, damaged, record.headers), "log", 0)
+        decode_record(stored(with_value(record, damaged)), "log", 0)
     assert pa.default_memory_pool().max_memory() == before
 
 
@@ -252,7 +252,7 @@ def test_what_packs_to_next_to_nothing_is_no_record_of_ours() -> None:
     assert len(value) < 100_000
     (record,) = encode_records(batch_of(["a"]), 0, "default")
     with pytest.raises(CorruptData, match="bytes when decoded"):
-        decode_record(StoredRecord(0, value, record.headers), "log", 0)
+        decode_record(stored(with_value(record, value)), "log", 0)
 
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd", None])

@@ -52,11 +52,12 @@ def test_nobody_there_is_said_with_the_address() -> None:
     assert url in done.stderr
 
 
-def test_a_wrong_setting_is_usage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ESS_LGO__VNODES", "1")
+def test_a_wrong_setting_is_usage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ess.yaml").write_text("lgo: {vnodes: 1}\n")
+    monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["status"])
     assert done.exit_code == 2
-    assert "ESS_LOG__VNODES" in done.stderr
+    assert "did you mean log" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------- others
