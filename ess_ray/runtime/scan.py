@@ -36,9 +36,9 @@ inside such a call for longer is ended with its worker, so that its CPU is free 
 CPU_INTERVAL_S: Final = 0.25
 """How often a straggler's search looks whether a CPU is free for a second copy."""
 
-SILENCE_S: Final = 60.0
-"""How long a search waits while none of the tasks of this process comes back: a task takes about a second, and may wait
-for others' of as long. Then Ray stands still, and what is left is scanned where the search was planned."""
+SILENCE_S: Final = 30.0
+"""How long a search waits while none of the tasks of this process comes back: one takes about a second, or three times
+ten with a store that stalls. Then Ray stands still, and what is left is scanned where the search was planned."""
 STILL_SILENT_S: Final = 5.0
 """The same for searches that begin after that, until a task comes back."""
 LOOK_TIMEOUT_S: Final = 2.0
