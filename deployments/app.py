@@ -39,7 +39,7 @@ from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.runtime.log import open_log
-from ess_ray.runtime.memory import give_back_after_bursts, keep_large_apart
+from ess_ray.runtime.memory import give_back_after_bursts
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
@@ -199,7 +199,6 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
         tally = published_tally()
         gatherer = Gatherer(log, tally=tally)
         health = push_health(log, gatherer, system.session_id)
-        keep_large_apart()
         give_back_after_bursts(gatherer.gate.most_held)
         return create_push_app(
             PushApi(

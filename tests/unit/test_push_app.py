@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +18,7 @@ from deployments.bodies import Pace
 from deployments.push import PushApi, create_push_app
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import CorruptData, TooFast, Unavailable
-from ess_ray.intake.gate import Gate
+from ess_ray.intake.gate import Claim, Gate
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import IN_LOOP_BYTES
@@ -324,6 +325,19 @@ async def test_a_body_for_which_there_is_no_room_is_503_before_it_is_read(world:
         claim.close()
     assert (await world.push([{"message": "x" * 400_000}] * 2)).status_code == 202
     assert world.gatherer.gate.held_bytes == 0
+
+
+async def test_a_refused_body_is_let_go_of_at_once(world: World) -> None:
+    world.log.error = Unavailable("away")
+    gc.collect()
+    gc.disable()
+    try:
+        for wrong in (b"no json", b" " * (MAX_BYTES + 1), b'{"message":"m"}'):
+            assert (await world.push(wrong)).status_code >= 400
+        world.log.error = None  # which has the frames of where it was raised
+        assert not [one for one in gc.get_objects() if isinstance(one, Claim)]
+    finally:
+        gc.enable()
 
 
 async def test_too_fast_is_429(world: World) -> None:
