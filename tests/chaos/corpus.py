@@ -66,8 +66,8 @@ class Bodies:
 
     def __init__(self, host: str, run: str = "", start_us: int | None = None) -> None:
         self._start_us, self._ids = start_us, bool(run)
-        lines = [_template(event, host, run, start_us is not None) for event in pool()]
-        self._lines = 3 * lines
+        once = [_template(event, host, run, start_us is not None) for event in pool()]
+        self._lines = 3 * once  # the largest request begins in one round and ends two later
 
     def make(self, batch: int, first: int, count: int) -> bytes:
         """Encode the events first to first + count, which go in request number `batch`, as NDJSON."""

@@ -6,6 +6,7 @@ May live here: the request and its reading. May not: judging.
 from __future__ import annotations
 
 import tempfile
+from typing import Final
 
 import httpx
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from tests.chaos.corpus import COLUMNS
 from tests.chaos.ledger import Tally
 
-TIMEOUT_S = 60.0
+TIMEOUT_S: Final = 60.0
 """Without a byte."""
 
 
