@@ -212,8 +212,8 @@ class _Check:
             return _Look([_problem(Fault("missing", "the store has no such object"), entry.key)], None)
         except NewerFormat as error:
             return _Look([_problem(Fault("format", error.message), entry.key)], None)
-        except CorruptData as error:
-            return _Look([_problem(Fault("footer", error.message), entry.key)], None)
+        except (CorruptData, OSError) as error:
+            return _Look([_problem(Fault("footer", str(error)), entry.key)], None)
         faults += self._beyond(reader.facts.ranges)
         return _Look([_problem(fault, entry.key) for fault in faults], reader.facts.ranges)
 
@@ -304,8 +304,8 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
             for pair, (count, example) in doubled(tables).items():
                 counts[pair] += count
                 examples.setdefault(pair, example)
-    except (NotFound, CorruptData, NewerFormat) as error:
-        yield _problem(Fault("rows", f"it cannot be compared with others: {error.message}"), group[0].key)
+    except (NotFound, CorruptData, NewerFormat, OSError) as error:
+        yield _problem(Fault("rows", f"it cannot be compared with others: {error}"), group[0].key)
         return
     for (low, high), count in sorted(counts.items()):
         log_id, vnode, offset, row = examples[low, high]
