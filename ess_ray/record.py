@@ -267,9 +267,14 @@ def _request_of(headers: dict[str, bytes], tenant: str) -> RequestKey | None:
     return request
 
 
+@lru_cache(maxsize=FORMAT_VERSION)
+def _schema(format_version: int) -> pa.Schema:
+    return schema_of_format(RECORD_SCHEMA, format_version)
+
+
 def _from_stream(value: bytes, format_version: int) -> pa.RecordBatch:
     """Read and check one batch: whoever can write to the topic could otherwise make us read beyond a buffer."""
-    schema = schema_of_format(RECORD_SCHEMA, format_version)
+    schema = _schema(format_version)
     stream = pa.py_buffer(value)
     if (size := decoded_bytes(stream)) > MAX_DECODED_BYTES:
         raise ValueError(f"it says that it becomes {size} bytes when decoded, more than {MAX_DECODED_BYTES}")

@@ -236,8 +236,8 @@ class PersistActor:
                 pass
             rows += await self.store()
             if not self._behind(ends):  # else the buffers were full, or the reading loop was faster
-                for error in self._writer.stopped.values():
-                    raise error
+                if stopped := list(self._writer.stopped.values()):
+                    raise stopped[0]
                 return rows
 
     async def store(self) -> int:
