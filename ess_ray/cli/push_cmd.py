@@ -24,6 +24,8 @@ from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.upload import Summary, cut, send
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.event import format_timestamp
+from ess_ray.core.query import Field
+from ess_ray.language import field_term
 
 SHOWN_REJECTIONS: Final = 5
 """Reasons that fit above a prompt; --json gives more."""
@@ -115,13 +117,9 @@ def _push(target: Target, file: str, form: Form, defaults: Defaults, summary: Su
 def _search_command(target: Target, summary: Summary, service: str | None) -> str | None:
     if summary.min_us is None or summary.max_us is None:
         return None
-    query = "*" if service is None else f'service:"{_quoted(service)}"'
+    query = "*" if service is None else field_term(Field("service"), service)
     since, until = format_timestamp(summary.min_us), format_timestamp(summary.max_us + 1)
     return shlex.join(["ess", "search", query, "--since", since, "--until", until, *target.arguments])
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _print(target: Target, summary: Summary, service: str | None, started_s: float, as_json: bool) -> None:
