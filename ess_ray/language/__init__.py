@@ -39,7 +39,7 @@ from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
 from ess_ray.language.names import field_named, without_surrogates
 from ess_ray.language.scanner import MAX_NESTING
 from ess_ray.language.terms import MAX_PATTERN_CHARS
-from ess_ray.language.times import UNIT_US, parse_time_us
+from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
 from ess_ray.language.writing import field_term, quoted
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "field_named",
     "field_term",
     "parse",
+    "parse_length_us",
     "parse_time_us",
     "quoted",
     "without_surrogates",
