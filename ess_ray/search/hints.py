@@ -31,6 +31,8 @@ from ess_ray.search.rows import rows_in_order
 
 _log = logging.getLogger(__name__)
 
+MAX_TEXT_CHARS: Final = 2_000
+"""Of a query that is looked at for other readings: longer ones are written by programs, and reading them takes long."""
 MAX_FIELDS: Final = 3
 """Attributes of a query that are looked for: each is a search."""
 NAMES_BYTES: Final = 4 * 1024 * 1024
@@ -89,6 +91,7 @@ class _Finding:
 
     def __init__(self, course: Course, lane: Lane, search: Search, text: str) -> None:
         self._course, self._lane, self._search = course, lane, search
+        text = text if len(text) <= MAX_TEXT_CHARS else ""
         self._terms = attribute_terms(text)
         self._readings = other_readings(text)
         self._range: Hint | None = None
