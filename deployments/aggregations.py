@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
-from deployments.search import Created, SearchApi, read_range
+from deployments.search import Created, Hint, SearchApi, read_range
 from deployments.sse import described
 from ess_ray.core import query as q
 from ess_ray.core import regex
@@ -47,7 +47,7 @@ TIME_LIMIT: Final = (
 GONE: Final = "the client that asked has gone"
 MORE_FIELDS: Final = f"there are more than {MAX_TOP:,} different fields: the most frequent ones are here"
 
-Start = Annotated[str, Query(description="From, inclusive: RFC 3339, an epoch number, or relative (`-15m`).")]
+Start = Annotated[str, Query(description="From, inclusive: as of a query.")]
 End = Annotated[str | None, Query(description="Up to, exclusive; no bound if left out, or `now`.")]
 Text = Annotated[str, Query(description="Which events are counted, in the query language; empty: all.")]
 Top = Annotated[int, Query(ge=1, le=MAX_TOP, description="How many of the most frequent values.")]
@@ -106,6 +106,8 @@ class AggregationPage(BaseModel):
     progress: dict[str, int | float | str | None]
     complete: bool
     incomplete: list[str]
+    hints: list[Hint]
+    """Of one that is done and counted nothing; else empty."""
     elapsed_ms: int
 
 
@@ -167,7 +169,7 @@ class AggregationApi:
         start_us, end_us = read_range(body.start, body.end, _now_us())
         aggregation = to_aggregation(body, start_us, end_us)
         query = q.Query(parse(body.query), start_us, end_us)
-        query_id = await self.searcher.start_count(tenant, query, aggregation, executor)
+        query_id = await self.searcher.start_count(tenant, query, aggregation, executor, body.query)
         return json_answer({"id": query_id, "state": "running"}, 201)
 
     async def fields(self, request: Request, start: Start = "-1h", end: End = None, query: Text = "") -> Response:

@@ -45,7 +45,11 @@ Compact = Callable[[int | None], Awaitable[dict[str, Any]]]
 
 
 class QueryBody(BaseModel):
-    """What to look for. Times are RFC 3339, epoch numbers or relative (`-15m`); `start` inclusive, `end` exclusive."""
+    """What to look for. `start` is inclusive, `end` exclusive.
+
+    Times are RFC 3339 (nanoseconds count), days (`2026-11-24`, `today`, `yesterday`; in UTC), epoch numbers, or
+    relative (`-15m`, `-1h30m`, `now-1.5h`).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -71,6 +75,38 @@ class Created(BaseModel):
 
     id: str
     state: str
+
+
+class Hint(BaseModel):
+    """Something to know of an answer without rows, or to try."""
+
+    kind: Literal[
+        "no_events", "empty_range", "no_such_field", "did_you_mean", "search_text", "field", "operator", "contains"
+    ]
+    """`no_events`, `empty_range`: nothing at all lies there. `no_such_field`: no event in the range has the field.
+    `did_you_mean`: another field. `search_text`: the term as a text. `field`, `operator`, `contains`: a text that may
+    have been meant as these."""
+    text: str
+    """For people: a sentence."""
+    query: str | None
+    """The query to ask instead; null: as it is."""
+    start: str | None
+    """The `start` to ask with instead, without an end; null: the range as it is."""
+
+
+class AnswerPage(BaseModel):
+    """Where a search stands, and its rows from the cursor on."""
+
+    id: str
+    state: Literal["running", "done", "truncated", "failed", "cancelled"]
+    events: list[dict[str, Any]]
+    cursor: str
+    progress: dict[str, int | float | str | None]
+    complete: bool
+    incomplete: list[str]
+    hints: list[Hint]
+    """Of a search that is done and found nothing; else empty."""
+    elapsed_ms: int
 
 
 def to_query(body: QueryBody, now_us: int) -> Query:
@@ -141,7 +177,7 @@ class SearchApi:
         """Start a search. 201 with its id at once; rows come by polling or streaming."""
         tenant = await self._tenant(request)
         executor = self.executor(body.executor)
-        query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000), executor)
+        query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000), executor, body.query)
         return json_answer({"id": query_id, "state": "running"}, 201)
 
     def executor(self, asked: str | None) -> str:
@@ -296,7 +332,8 @@ def create_search_app(api: SearchApi) -> FastAPI:
     app.add_middleware(Questions)
     app.add_middleware(Endable)
     app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
-    app.get("/v1/queries/{query_id}")(api.page)
+    pages: dict[int | str, dict[str, Any]] = {200: {"model": AnswerPage}}
+    app.get("/v1/queries/{query_id}", responses=pages)(api.page)
     answers = sse.described("`event` and `progress` while the search runs, `done` at its end, or `error`")
     app.get("/v1/queries/{query_id}/stream", response_class=Response, responses=answers)(api.stream)
     app.delete("/v1/queries/{query_id}")(api.cancel)

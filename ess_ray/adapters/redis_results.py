@@ -275,7 +275,7 @@ def _from_json(text: bytes) -> AnswerState:
     told = orjson.loads(text)
     buckets = told.get("buckets")
     told["buckets"] = None if buckets is None else tuple(buckets)
-    return AnswerState(**{**told, "incomplete": tuple(told["incomplete"])})
+    return AnswerState(**{**told, **{name: tuple(told.get(name, ())) for name in ("incomplete", "hints")}})
 
 
 def _to_stream(rows: pa.Table) -> bytes:

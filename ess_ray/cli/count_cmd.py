@@ -11,9 +11,10 @@ import click
 
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
-from ess_ray.cli.options import executor_option, json_option, since_option, until_option, with_target
+from ess_ray.cli.options import executor_option, json_option, with_target
 from ess_ray.cli.output import json_line, print_counts, progress, write
-from ess_ray.cli.question import moment
+from ess_ray.cli.told import tell_hints
+from ess_ray.cli.when import Range, Zone, with_range
 
 NOTHING = "-"
 """Shown for events without the field; `other` for the groups beyond --top."""
@@ -24,21 +25,19 @@ NOTHING = "-"
 @click.option("--by", multiple=True, metavar="FIELD", help="Group by a field, or an attribute; may be given again.")
 @click.option("--interval", metavar="WIDTH", help="Per time bucket: 30s, 1m, 6h, 1d, or auto.")
 @click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Groups told by themselves.")
-@since_option
-@until_option
+@with_range
 @executor_option
 @json_option
 @with_target
 def count(
     target: Target,
+    range_: Range,
     /,
     *,
     query: str,
     by: tuple[str, ...],
     interval: str | None,
     top: int,
-    since: str,
-    until: str | None,
     executor: str | None,
     as_json: bool,
 ) -> None:
@@ -51,9 +50,7 @@ def count(
 
     Buckets begin at multiples of their width, in UTC; those without events are left out. Exit codes as for search.
     """
-    body: dict[str, Any] = {"query": query, "start": moment(since), "interval": interval, "by": list(by), "top": top}
-    if until is not None:
-        body["end"] = moment(until)
+    body: dict[str, Any] = {"query": query, **range_.bounds(), "interval": interval, "by": list(by), "top": top}
     if executor is not None:
         body["executor"] = executor
     with Client(target) as client:
@@ -65,13 +62,16 @@ def count(
         write(b"".join(json_line(bucket) for bucket in page["buckets"]))
     else:
         heads = [*(["time"] if page["interval_s"] is not None else []), *by]
-        print_counts(heads, [(_cells(bucket), bucket["count"]) for bucket in page["buckets"]])
+        print_counts(heads, [(_cells(bucket, range_.zone), bucket["count"]) for bucket in page["buckets"]])
+    grouped = [part for name in by for part in ("--by", name)]
+    options = [*grouped, *([] if interval is None else ["--interval", interval]), "--top", str(top)]
+    tell_hints(page, ["ess", "count"], query, range_, [*options, *target.arguments])
     end(page)
 
 
-def _cells(bucket: dict[str, Any]) -> list[str]:
+def _cells(bucket: dict[str, Any], zone: Zone) -> list[str]:
     values = ["other" if bucket.get("other") else _text(value) for value in bucket["by"].values()]
-    return [*([] if bucket["start"] is None else [bucket["start"]]), *values]
+    return [*([] if bucket["start"] is None else [zone.rewritten(bucket["start"])]), *values]
 
 
 def _text(value: str | None) -> str:

@@ -12,9 +12,10 @@ import click
 
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import end
-from ess_ray.cli.options import json_option, since_option, until_option, with_target
+from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_counts, print_json
-from ess_ray.cli.question import moment, pointed_out
+from ess_ray.cli.question import pointed_out
+from ess_ray.cli.when import Range, with_range
 
 
 @click.command()
@@ -22,20 +23,18 @@ from ess_ray.cli.question import moment, pointed_out
 @click.option("--query", default="", metavar="QUERY", help="Of the events that match only.")
 @click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Values of NAME at the most.")
 @click.option("--prefix", default="", help="Values of NAME that start so.")
-@since_option
-@until_option
+@with_range
 @json_option
 @with_target
 def fields(
     target: Target,
+    range_: Range,
     /,
     *,
     name: str | None,
     query: str,
     top: int,
     prefix: str,
-    since: str,
-    until: str | None,
     as_json: bool,
 ) -> None:
     """Name the fields that events have; with NAME, its most frequent values.
@@ -49,7 +48,7 @@ def fields(
     """
     if name is None and prefix:
         raise click.UsageError("--prefix is for the values of a field: name it")
-    asked = {"query": query, "start": str(moment(since)), **({} if until is None else {"end": str(moment(until))})}
+    asked = {"query": query, **{name: str(bound) for name, bound in range_.bounds().items()}}
     path = "/search/v1/fields"
     if name is not None:
         path += f"/{quote(name, safe='')}/values"

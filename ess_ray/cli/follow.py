@@ -75,7 +75,7 @@ def show_progress(bar: SetTo, page: Mapping[str, Any]) -> None:
 
 def end(page: Mapping[str, Any]) -> None:
     """Tell what is missing from an answer, given its last page, and exit unless it is complete."""
-    reasons = _missing(page)
+    reasons = reasons_of(page)
     for reason in reasons:
         tell(f"incomplete: {reason}")
     if page.get("state") == "failed":
@@ -84,7 +84,8 @@ def end(page: Mapping[str, Any]) -> None:
         sys.exit(INCOMPLETE)
 
 
-def _missing(page: Mapping[str, Any]) -> list[str]:
+def reasons_of(page: Mapping[str, Any]) -> list[str]:
+    """Say why an answer is not whole, given its last page; nothing where it is."""
     reasons = [str(reason) for reason in page.get("incomplete", ())]
     state = page.get("state", "done")  # what is answered at once has no state
     if state == "truncated" and not reasons:

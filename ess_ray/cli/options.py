@@ -21,10 +21,6 @@ P = ParamSpec("P")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
-since_option = click.option(
-    "--since", default="1h", show_default=True, metavar="TIME", help="From: 15m, 2h, 7d ago, RFC 3339, or all."
-)
-until_option = click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out.")
 executor_option = click.option(
     "--executor", type=click.Choice(["ray", "lambda", "auto"]), help="Who scans; else as the system is set."
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, Protocol
 
@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from ess_ray.cli.when import Zone
 
 _COLOURS: Final[dict[str, str]] = {
     "DEBUG": "bright_black",
@@ -65,6 +67,32 @@ def end_without_reader() -> NoReturn:
 def tell(text: str) -> None:
     """Tell a person something beside the result, on standard error."""
     click.echo(text, err=True)
+
+
+def print_events(events: Iterable[Mapping[str, Any]], *, as_json: bool, zone: Zone) -> None:
+    """Print events as lines: JSON, or for people with times in `zone`."""
+    if as_json:
+        data = b"".join(json_line(event) for event in events)
+    else:
+        data = "".join(f"{_zoned_text(event, zone)}\n" for event in events).encode("utf-8", "replace")
+    if data:
+        write(data)
+
+
+def print_groups(groups: Sequence[Marked], *, as_json: bool, zone: Zone) -> None:
+    """Print events that stand together, those that match marked."""
+    for number, group in enumerate(groups):
+        if as_json:
+            lines = (json_line({**event, "hit": is_hit, "group": number}) for event, is_hit in group.marked())
+            write(b"".join(lines))
+            continue
+        text = "".join(f"{'>' if is_hit else ' '} {_zoned_text(event, zone)}\n" for event, is_hit in group.marked())
+        write((("--\n" if number else "") + text).encode("utf-8", "replace"))
+
+
+def _zoned_text(event: Mapping[str, Any], zone: Zone) -> str:
+    shown = {**event, "timestamp": zone.rewritten(event["timestamp"])}
+    return event_text(shown, terminal=sys.stdout.isatty())
 
 
 def event_text(event: Mapping[str, Any], *, terminal: bool) -> str:
@@ -126,6 +154,12 @@ def print_counts(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], int]]
 
 def _in_a_line(text: str) -> str:
     return text.replace("\t", "\\t").replace("\n", "\\n")
+
+
+class Marked(Protocol):
+    """Events that stand together, each with whether it matches."""
+
+    def marked(self) -> Iterator[tuple[Mapping[str, Any], bool]]: ...
 
 
 class SetTo(Protocol):

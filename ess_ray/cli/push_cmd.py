@@ -22,8 +22,11 @@ from ess_ray.cli.lines import LineReader
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.upload import Summary, cut, send
+from ess_ray.cli.when import Zone, tz_option
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.event import format_timestamp
+from ess_ray.core.query import Field
+from ess_ray.language import field_term
 
 SHOWN_REJECTIONS: Final = 5
 """Reasons that fit above a prompt; --json gives more."""
@@ -42,6 +45,7 @@ SHOWN_REJECTIONS: Final = 5
     show_default=True,
     help="What FILE holds. auto looks at its start.",
 )
+@tz_option
 @json_option
 @with_target
 def push(
@@ -53,13 +57,14 @@ def push(
     host: str | None,
     level: str | None,
     form: Form,
+    zone: Zone,
     as_json: bool,
 ) -> None:
     """Push FILE (- is standard input; *.gz is decompressed) into the system.
 
     FILE holds NDJSON, a JSON array, {"events": [...]}, one JSON object, or plain log lines. A plain line becomes one
     event whose message is the line, unchanged (invalid UTF-8 bytes are replaced, empty lines are left out). Its time is
-    recognised (ISO 8601, syslog, nginx and Apache, epoch numbers, written months); one without an offset is local time,
+    recognised (ISO 8601, syslog, nginx and Apache, epoch numbers, written months); one without an offset is of --tz,
     and a line without a time takes that of the line before, at the start of FILE the current time. A level is taken
     from a word such as ERROR, host and service from a syslog line, unless options name them.
 
@@ -71,7 +76,7 @@ def push(
     started_s = time.monotonic()
     summary = Summary()
     try:
-        _push(target, file, form, Defaults(service, host, level), summary)
+        _push(target, file, form, zone, Defaults(service, host, level), summary)
     except ValueError as error:
         raise BadRequest(f"{file}: {error}") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -101,27 +106,24 @@ class _Counting:
         return part
 
 
-def _push(target: Target, file: str, form: Form, defaults: Defaults, summary: Summary) -> None:
+def _push(target: Target, file: str, form: Form, zone: Zone, defaults: Defaults, summary: Summary) -> None:
     standard = file == "-"
     # Standard input has no identity: `echo x | ess push -` twice is meant twice.
     key_of = uuid.uuid4().hex if standard else "file"
     total = None if standard else os.stat(file).st_size or None
     with click.open_file(file, "rb") as raw, Client(target) as client, progress("pushing", total) as bar:
         counting = _Counting(raw)
-        items = read_items(open_input(counting, file), form, defaults, LineReader(time.time_ns() // 1000))  # type: ignore[arg-type]
+        reader = LineReader(time.time_ns() // 1000, zone.zone)
+        items = read_items(open_input(counting, file), form, defaults, reader)  # type: ignore[arg-type]
         send(client, cut(items, summary, key_of), summary, lambda so_far: bar(counting.done, f"{so_far.accepted:,}"))
 
 
 def _search_command(target: Target, summary: Summary, service: str | None) -> str | None:
     if summary.min_us is None or summary.max_us is None:
         return None
-    query = "*" if service is None else f'service:"{_quoted(service)}"'
+    query = "*" if service is None else field_term(Field("service"), service)
     since, until = format_timestamp(summary.min_us), format_timestamp(summary.max_us + 1)
     return shlex.join(["ess", "search", query, "--since", since, "--until", until, *target.arguments])
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _print(target: Target, summary: Summary, service: str | None, started_s: float, as_json: bool) -> None:

@@ -6,21 +6,21 @@ May live here: these options, and the body that they make. May not: what is done
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 
 from ess_ray.cli.client import Refused
-from ess_ray.cli.options import executor_option, since_option, until_option
+from ess_ray.cli.options import executor_option
+from ess_ray.cli.when import Range, with_range
 from ess_ray.core.errors import BadRequest
 
 P = ParamSpec("P")
 
-_AGO = re.compile(r"-?(\d+(?:\.\d+)?(?:ms|[smhdw]))")
+NEWEST: Final = "newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Asked:
     """A query as the command line gives it."""
 
     query: str
-    since: str
-    until: str | None
+    range: Range
     order: str
     executor: str | None
 
     def body(self, **more: Any) -> dict[str, Any]:
         """Give the body that asks it, with `more` members."""
-        body = {"query": self.query, "start": moment(self.since), "order": self.order, **more}
-        if self.executor is not None:
-            body["executor"] = self.executor
-        if self.until is not None:
-            body["end"] = moment(self.until)
-        return body
+        executor = {} if self.executor is None else {"executor": self.executor}
+        return {"query": self.query, "order": self.order, **self.range.bounds(), **executor, **more}
+
+    def options(self) -> list[str]:
+        """Give the options that ask so again, without the range."""
+        order = [] if self.order == NEWEST else ["--order", self.order]
+        return [*order, *([] if self.executor is None else ["--executor", self.executor])]
 
 
 @contextmanager
@@ -60,9 +60,7 @@ def pointed_out(query: str) -> Iterator[None]:
 
 _OPTIONS = (
     click.argument("query", default="*"),
-    since_option,
-    until_option,
-    click.option("--order", type=click.Choice(["newest", "oldest"]), default="newest", show_default=True),
+    click.option("--order", type=click.Choice([NEWEST, "oldest"]), default=NEWEST, show_default=True),
     executor_option,
 )
 
@@ -70,19 +68,13 @@ _OPTIONS = (
 def with_question(function: Callable[Concatenate[Asked, P], None]) -> Callable[..., None]:
     """Add QUERY and the options of what is asked, and call with the Asked first."""
 
+    @with_range
     @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asked = {name: kwargs.pop(name) for name in ("query", "since", "until", "order", "executor")}
-        function(Asked(**asked), *args, **kwargs)  # type: ignore[arg-type]
+    def run(range_: Range, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        query, order, executor = (kwargs.pop(name) for name in ("query", "order", "executor"))
+        function(Asked(query, range_, order, executor), *args, **kwargs)  # type: ignore[arg-type]
 
+    with_options = run
     for option in reversed(_OPTIONS):
-        run = option(run)
-    return run
-
-
-def moment(text: str) -> str | int:
-    """Read a time of the command line as the contract has it: `15m` is 15 minutes ago, `all` the beginning."""
-    if text == "all":
-        return 0
-    ago = _AGO.fullmatch(text)
-    return text if ago is None else f"-{ago[1]}"
+        with_options = option(with_options)
+    return with_options

@@ -6,57 +6,83 @@ May live here: the command. May not: polling (`follow`), the query language, or 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
 import click
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.context import MAX_CONTEXT_HITS, Surroundings
 from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import event_text, json_line, progress, write
+from ess_ray.cli.output import print_events, print_groups, progress
 from ess_ray.cli.question import Asked, with_question
+from ess_ray.cli.told import tell_hints, tell_rows
 from ess_ray.core.query import MAX_LIMIT
+
+DEFAULT_LIMIT: Final = 100
+MAX_CONTEXT_ROWS: Final = 1_000
+"""On either side: more is a search of its own."""
 
 
 @click.command()
 @with_question
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=100, show_default=True, help="Rows at the most.")
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_LIMIT), default=DEFAULT_LIMIT, show_default=True, help="Rows at the most."
+)
+@click.option(
+    "--context",
+    "-C",
+    "around",
+    type=click.IntRange(1, MAX_CONTEXT_ROWS),
+    metavar="N",
+    help="Also the N events before and after each row, of the same service and host.",
+)
 @json_option
 @with_target
-def search(target: Target, asked: Asked, /, *, limit: int, as_json: bool) -> None:
+def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, as_json: bool) -> None:
     """Search for QUERY and print what matches as it is found (--json: one JSON object a line).
 
     \b
     timeout "Connection reset"      words (any case) and exact text
     /user=\\d+7/ level:ERROR         a regex, a field
+    "user agent":curl ms>500        a field of any name, a comparison
     a AND (b OR NOT c)              as in Kibana and Quickwit
 
-    Times without an offset are UTC. Exit codes: 0 all is there, 1 failed, 2 the query is wrong, 3 the answer is
-    incomplete (what is missing is told on standard error). Ctrl-C cancels the query.
+    Which range was looked at, and whether there is more, is told on standard error. With --context, rows that match are
+    marked by `>` (--json: `hit`, and `group` for those that belong together) and groups are parted by `--`; a context
+    also shows what lies outside the range.
+
+    Exit codes: 0 all is there, 1 failed, 2 the query is wrong, 3 the answer is incomplete (what is missing is told on
+    standard error). Ctrl-C cancels the query.
     """
+    if around is not None and limit > MAX_CONTEXT_HITS:
+        raise click.UsageError(f"--context is for at most {MAX_CONTEXT_HITS:,} rows: lower --limit")
+    zone = asked.range.zone
+    hits: list[dict[str, Any]] = []
     with Client(target) as client:
         path = f"/search/v1/queries/{started(client, '/search/v1/queries', asked.body(limit=limit))}"
-        page = _follow(client, path, as_json)
+        show = hits.extend if around is not None else partial(print_events, as_json=as_json, zone=zone)
+        rows, page = _follow(client, path, show)
+        if around is not None:
+            surroundings = Surroundings(client, around, asked.executor)
+            with progress("looking around", None) as bar:
+                groups = surroundings.groups(hits, asked.order, lambda done: bar(done, total=len(hits)))
+            print_groups(groups, as_json=as_json, zone=zone)
+            page = {**page, "incomplete": [*page["incomplete"], *surroundings.incomplete]}
+    tell_rows(page, rows, limit, asked.range)
+    limited = [] if limit == DEFAULT_LIMIT else ["--limit", str(limit)]
+    tell_hints(page, ["ess", "search"], asked.query, asked.range, [*asked.options(), *limited, *target.arguments])
     end(page)
 
 
-def _follow(client: Client, path: str, as_json: bool) -> dict[str, Any]:
-    """Print all rows; gives the last page."""
-    terminal = sys.stdout.isatty()
-    with cancelling(client, path), progress("searching", None, enabled=not terminal) as bar:
+def _follow(client: Client, path: str, show: Callable[[list[dict[str, Any]]], object]) -> tuple[int, dict[str, Any]]:
+    """Show all rows as they come; gives their number and the last page."""
+    rows = 0
+    with cancelling(client, path), progress("searching", None, enabled=not sys.stdout.isatty()) as bar:
         for page in pages(client, path):
             show_progress(bar, page)
-            print_events(page["events"], as_json=as_json, terminal=terminal)
-    return page
-
-
-def print_events(events: list[dict[str, Any]], *, as_json: bool, terminal: bool) -> None:
-    """Print events as lines: JSON, or for people."""
-    if not events:
-        return
-    if as_json:
-        data = b"".join(json_line(event) for event in events)
-    else:
-        lines = "".join(event_text(event, terminal=terminal) + "\n" for event in events)
-        data = lines.encode("utf-8", "replace")
-    write(data)
+            show(page["events"])
+            rows += len(page["events"])
+    return rows, page

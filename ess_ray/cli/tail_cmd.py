@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -15,11 +16,12 @@ import httpx
 import orjson
 
 from ess_ray.cli.client import RETRY_FOR_S, Client, Target
-from ess_ray.cli.follow import INCOMPLETE
+from ess_ray.cli.context import identity
+from ess_ray.cli.follow import INCOMPLETE, cancelling, pages, reasons_of, started
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import end_without_reader, tell
+from ess_ray.cli.output import end_without_reader, print_events, tell
 from ess_ray.cli.question import pointed_out
-from ess_ray.cli.search_cmd import print_events
+from ess_ray.cli.when import SINCE_HELP, Range, Zone, tz_option
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, Unauthenticated, Unavailable
 
 SILENCE_S: Final = 15.0
@@ -28,20 +30,25 @@ TIMEOUT: Final = httpx.Timeout(SILENCE_S, connect=5.0)
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 5.0
 """A replica that ended is replaced in two seconds, a system restarts in thirty."""
+PAST_ROWS: Final = 10_000
+"""Of what --since shows: a terminal's history, and little to hold until it is turned around."""
 
 
 @click.command()
 @click.argument("query", default="*")
+@click.option("--since", metavar="TIME", help=f"First what is there already: {SINCE_HELP[0].lower()}{SINCE_HELP[1:]}.")
+@tz_option
 @json_option
 @with_target
-def tail(target: Target, /, *, query: str, as_json: bool) -> None:
+def tail(target: Target, /, *, query: str, since: str | None, zone: Zone, as_json: bool) -> None:
     """Print what is pushed from now on and matches QUERY, as it comes (--json: one JSON object a line).
 
-    The query is that of `ess search`. When the connection is lost, it is made again and goes on where it was, without a
-    gap. What is too much to show, or cannot be read just now, is told on standard error. Ctrl-C ends it.
+    With --since, what matches since then comes first, the newest 10,000 of it. The query is that of `ess search`. When
+    the connection is lost, it is made again and goes on where it was, without a gap. What is too much to show, or
+    cannot be read just now, is told on standard error. Ctrl-C ends it.
     """
     with Client(target) as client:
-        following = _Tail(client, query, as_json)
+        following = _Tail(client, query, None if since is None else Range(since, None, zone), zone, as_json)
         try:
             following.run()
         except KeyboardInterrupt:
@@ -53,9 +60,12 @@ def tail(target: Target, /, *, query: str, as_json: bool) -> None:
 class _Tail:
     """One tail over as many connections as it takes."""
 
-    def __init__(self, client: Client, query: str, as_json: bool) -> None:
-        self._client, self._query, self._as_json = client, query, as_json
-        self._terminal = sys.stdout.isatty()
+    def __init__(self, client: Client, query: str, past: Range | None, zone: Zone, as_json: bool) -> None:
+        self._client, self._query = client, query
+        self._print = partial(print_events, as_json=as_json, zone=zone)
+        self._past = past
+        """What is to be shown first; None when it was."""
+        self._shown: set[tuple[Any, ...]] = set()  # events of the past that the tail may bring again
         self._cursor = ""
         self._waiting: list[dict[str, Any]] = []  # rows whose cursor has not come: a lost connection brings them again
         self._skipped = 0
@@ -102,10 +112,29 @@ class _Tail:
         if kind == "event":
             self._waiting.append(data)
         if event_id:
-            print_events(self._waiting, as_json=self._as_json, terminal=self._terminal)
+            # The tail has begun by now: what is pushed while the past is read, it brings, too.
+            self._show_past()
+            self._print([event for event in self._waiting if not self._shown or identity(event) not in self._shown])
             self._waiting, self._cursor = [], event_id
         if kind == "progress":
             self._tell(data)
+
+    def _show_past(self) -> None:
+        if self._past is None:
+            return
+        past, self._past = self._past, None
+        body = {"query": self._query, **past.bounds(), "limit": PAST_ROWS, "order": "newest"}
+        path = f"/search/v1/queries/{started(self._client, '/search/v1/queries', body)}"
+        events: list[dict[str, Any]] = []
+        with cancelling(self._client, path):
+            for page in pages(self._client, path):
+                events += page["events"]
+        self._print(reversed(events))
+        self._shown = {identity(event) for event in events}
+        for reason in reasons_of(page):
+            tell(f"incomplete: {reason}")
+        if len(events) == PAST_ROWS:
+            tell(f"these are the newest {PAST_ROWS:,} {past.in_words()}: `ess search` and `ess export` find all")
 
     def _tell(self, progress: dict[str, Any]) -> None:
         if progress["skipped"] > self._skipped:

@@ -7,9 +7,7 @@ May live here: the command, where log and table of the settings lie, and how a r
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -22,9 +20,9 @@ from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, LOG, places_of
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress, tell
+from ess_ray.cli.when import ALL, LOCAL
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
 from ess_ray.core.event import check_tenant
-from ess_ray.language import parse_time_us
 from ess_ray.mend import Broken, look
 from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.settings import Settings
@@ -37,7 +35,7 @@ SHOWN = 50
 @click.command("verify")
 @click.option("--deep", is_flag=True, help="Read every row: content hashes, order, offsets, indexes against messages.")
 @click.option("--tenant", metavar="TENANT", help="Only this tenant's objects.")
-@click.option("--since", metavar="TIME", help="Only objects with events from then on: 24h, RFC 3339 or epoch.")
+@click.option("--since", metavar="TIME", help="Only objects with events from then on: as of ess search.")
 @json_option
 @with_settings
 def verify_cmd(chosen: Chosen, *, deep: bool, tenant: str | None, since: str | None, as_json: bool) -> None:
@@ -52,7 +50,7 @@ def verify_cmd(chosen: Chosen, *, deep: bool, tenant: str | None, since: str | N
     places = places_of(settings)
     if places.bucket is None and not (places.data_dir / EVENTS).is_dir():
         raise NotFound(f"there is no table in {places.data_dir}: say where with --data-dir, or name a bucket")
-    since_us = None if since is None else _moment(since)
+    since_us = None if since in (None, ALL) else LOCAL.bound_us(since)
     broken = look(places, None if settings.log.brokers else settings.data_dir / LOG)
     broken += _broken_run_file(settings)
     try:
@@ -87,14 +85,6 @@ def _broken_run_file(settings: Settings) -> list[Broken]:
     except CorruptData as error:
         return [Broken(str(settings.data_dir / RUN_FILE), "it cannot be read", error.message, works=True)]
     return []
-
-
-def _moment(text: str) -> int | None:
-    """Read --since as `ess search` does: `all`, a span of the past (`24h`), or a moment. Raises BadRequest."""
-    if text == "all":
-        return None
-    span = re.fullmatch(r"\d+[smhdw]", text, re.ASCII) is not None
-    return parse_time_us(f"-{text}" if span else text, time.time_ns() // 1000)
 
 
 def _log_of(settings: Settings) -> Callable[[], LogState | None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
@@ -158,14 +159,22 @@ _RFC3339 = re.compile(
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 
 
-def number_to_us(value: float) -> int:
-    """Read an epoch number in s, ms, us or ns (told by its magnitude) as microseconds; raises ValueError."""
-    magnitude = abs(value)
+def epoch_unit(magnitude: float | Fraction) -> tuple[int, int]:
+    """Tell what an epoch number counts, by its magnitude: it times the first over the second are microseconds.
+
+    Raises ValueError.
+    """
     for limit, times, over in _UNITS:
         if magnitude < limit:
-            # Integers stay integers: a float of microseconds would lose the last digits.
-            return int(value) * times // over if isinstance(value, int) else round(value * times / over)
+            return times, over
     raise ValueError("the number is no time in s, ms, us or ns")
+
+
+def number_to_us(value: float) -> int:
+    """Read an epoch number in s, ms, us or ns (told by its magnitude) as microseconds; raises ValueError."""
+    times, over = epoch_unit(abs(value))
+    # Integers stay integers: a float of microseconds would lose the last digits.
+    return int(value) * times // over if isinstance(value, int) else round(value * times / over)
 
 
 def parse_timestamp_us(value: Any) -> int:

@@ -10,10 +10,11 @@ May live here: names, their order, how a value is found by a name. May not: what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from ess_ray.core.aliases import SENT_AS
 from ess_ray.core.errors import BadRequest
 
 
@@ -21,30 +22,14 @@ from ess_ray.core.errors import BadRequest
 class FieldTable:
     """The names of each field, in the order in which they are looked at. The field's own name is the first."""
 
-    message: tuple[str, ...] = (
-        *("message", "msg", "log", "body", "_msg", "MESSAGE", "short_message", "event.original", "line", "text"),
+    names: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {name: (name, *others) for name, others in SENT_AS.items()}
     )
-    timestamp: tuple[str, ...] = ("timestamp", "@timestamp", "time", "ts", "date", "_time", "__REALTIME_TIMESTAMP")
-    level: tuple[str, ...] = ("level", "severity_text", "severity", "log.level", "loglevel", "lvl", "PRIORITY")
-    service: tuple[str, ...] = (
-        *("service", "service.name", "service_name", "app_name", "SYSLOG_IDENTIFIER", "container_name"),
-        *("kubernetes.container_name", "app", "job", "ident"),
-    )
-    host: tuple[str, ...] = (
-        *("host", "host.name", "hostname", "_HOSTNAME", "kubernetes.host", "kubernetes.node_name", "instance"),
-    )
-    trace_id: tuple[str, ...] = ("trace_id", "traceId", "traceid", "trace.id", "dd.trace_id")
-    span_id: tuple[str, ...] = ("span_id", "spanId", "spanid", "span.id", "dd.span_id")
-
-    @cached_property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """Give the names by field."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def keys(self) -> frozenset[str]:
         """Give every top-level key that may hold a field under another name than its own."""
-        named = [name for field, names in self.names.items() for name in names if name != field]
+        named = [name for own, names in self.names.items() for name in names if name != own]
         return frozenset(named) | {name.split(".", 1)[0] for name in named}
 
     def with_names(self, first: Mapping[str, Sequence[str]]) -> FieldTable:
@@ -52,8 +37,8 @@ class FieldTable:
         unknown = sorted(first.keys() - self.names.keys())
         if unknown:
             raise BadRequest(f"{unknown[0]!r} is no field that can have other names: use {', '.join(self.names)}")
-        names = {field: tuple(dict.fromkeys((field, *own, *self.names[field]))) for field, own in first.items()}
-        return replace(self, **names)
+        changed = {own: tuple(dict.fromkeys((own, *names, *self.names[own]))) for own, names in first.items()}
+        return FieldTable({**self.names, **changed})
 
 
 FIELD_TABLE: Final = FieldTable()

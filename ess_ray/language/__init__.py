@@ -5,8 +5,10 @@ where a term starts and what it means depends on what stands before it, which te
 grammar then carries the structure: NOT over AND (and juxtaposition) over OR, and parentheses. LALR, no recursion.
 
 - `scanner`: text to tokens.
+- `names`: a field's name to the fields that it means.
 - `terms`: one term to its leaf.
 - `grammar`: tokens to a tree; `parse`.
+- `writing`: names and terms to text that reads back as them.
 - `times`: the bounds of a query, as text.
 
 May live here: text to Node, text to time. May not: matching, defaults of a request.
@@ -15,22 +17,30 @@ May live here: text to Node, text to time. May not: matching, defaults of a requ
     "Exact text"         message contains it, case kept; `\\"` and `\\\\` are the only escapes
     /user=\\d+/  /x/i      message matches the regex (RE2)
     FIELD:value  FIELD:"value"  FIELD:val*  FIELD:/regex/  FIELD:*  FIELD:>=5  FIELD:[1 TO 5]  FIELD:(a OR b)
+    FIELD>=5  "any field":value
     a b  a AND b  a OR b  NOT a  -a  ( )
 
 What the contract leaves open is decided so:
 - `FIELD:value` is equality for `message` too; `message:*text*` contains it.
-- `name://...` is a word (a URL), whatever the name. `name:` with nothing behind it is an error that says: quote it.
+- `name://...`, `name::...` and `name:\\...` are words, whatever the name. `name: text` is words too (as logs have it);
+  `name:` with nothing behind it is an error that says: quote it.
+- `name>5` is a comparison before a whole number only; `name>5ms` and `name=x` are words.
+- A name under which clients send what is a column (`msg`, `@timestamp`) means that column, or the attribute of this
+  name; with `attributes.` before it, the attribute alone.
 - A `-` negates at a term's start when a term follows at once; before another `-` or alone it is text (`--verbose`).
 - `//` is a word, not an empty regex. Quotes inside a word are text (`{"key":"value"}` is one word).
 - FIELD:(...) gives its field to the bare terms inside. `{1 TO 5}` excludes its ends, as in Lucene.
-- Values of time columns may be RFC 3339 or epoch numbers by magnitude, as in pushed events.
+- Values of time columns may be RFC 3339, days (2026-11-24) or epoch numbers by magnitude; without an offset they are
+  UTC. They are compared exactly, nanoseconds too.
 - A lone surrogate is U+FFFD, as in pushed events.
 """
 
 from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
+from ess_ray.language.names import field_named, without_surrogates
 from ess_ray.language.scanner import MAX_NESTING
-from ess_ray.language.terms import MAX_PATTERN_CHARS, field_named, without_surrogates
-from ess_ray.language.times import UNIT_US, parse_time_us
+from ess_ray.language.terms import MAX_PATTERN_CHARS
+from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
+from ess_ray.language.writing import field_term, quoted
 
 __all__ = [
     "MAX_NESTING",
@@ -38,7 +48,10 @@ __all__ = [
     "MAX_QUERY_BYTES",
     "UNIT_US",
     "field_named",
+    "field_term",
     "parse",
+    "parse_length_us",
     "parse_time_us",
+    "quoted",
     "without_surrogates",
 ]

@@ -13,8 +13,8 @@ from lark.lexer import Lexer
 
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, And, Node, Not, Or
+from ess_ray.language.names import without_surrogates
 from ess_ray.language.scanner import Scanner, Term
-from ess_ray.language.terms import without_surrogates
 
 MAX_QUERY_BYTES: Final = 16 * 1024
 """Of UTF-8 text: the contract's limit; longer queries are machine-made and belong in code over the stored table."""

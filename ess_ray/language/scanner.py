@@ -7,36 +7,65 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from lark import Token
 
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import Field, Node
-from ess_ray.language.terms import MESSAGE, field_at, interval_leaf, phrase_leaf, regex_leaf, value_leaf, word_leaf
+from ess_ray.language.names import fields_named, is_bare_name
+from ess_ray.language.terms import (
+    MESSAGE,
+    NUMBER,
+    any_of_fields,
+    interval_leaf,
+    phrase_leaf,
+    regex_leaf,
+    value_leaf,
+)
+from ess_ray.language.writing import unquoted
 
 MAX_NESTING: Final = 50
 """Parentheses inside parentheses: trees are walked and pickled recursively, and Python's stack holds 1,000 calls."""
 
 _SPACE = re.compile(r"\s*")
 _WORD = re.compile(r"[^\s()]+")
-_PHRASE = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
-_FIELD = re.compile(r"([A-Za-z_][\w.]*+):(?!//)")
+PHRASE: Final = re.compile(r'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+# What may be a name, up to what no name has.
+NAME: Final = re.compile(r'[^\s():"<>=!]++')
+_COLON = re.compile(r":(?!:|//|\\)")
+_COMPARED = re.compile(rf"[<>]=?{NUMBER.pattern}(?=[\s()]|\Z)")
 _MINUS = re.compile(r"-(?![\s)-]|\Z)")
 _SLASH_AT_END = re.compile(r"/(i?)(?=[\s)]|\Z)")
 _RANGE = re.compile(r"([\[{])\s*([^\s\]}]+)\s+TO\s+([^\s\]}]+)\s*([\]}])")
 _OPERATORS: Final = {"AND": "_AND", "OR": "_OR", "NOT": "_NOT"}
 
 
-class Term(Token):  # type: ignore[misc]
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A field's name in a query: where it stands, without what joins it to its value, and which fields it names."""
+
+    start: int
+    end: int
+    fields: tuple[Field, ...]
+
+
+class Piece(Token):  # type: ignore[misc]
+    """A token, with the name that stands right before it."""
+
+    named: Named | None = None
+
+
+class Term(Piece):
     """A TERM token with the leaf that it stands for."""
 
     node: Node
 
 
-def _token(kind: str, text: str, position: int) -> Token:
-    return Token(kind, text, start_pos=position)
+def _token(kind: str, text: str, position: int) -> Piece:
+    return Piece(kind, text, start_pos=position)
 
 
 class Scanner:
@@ -45,13 +74,13 @@ class Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
-        # One entry per open parenthesis: where it is, and the field that terms inside have when they name none.
-        self._open: list[tuple[int, Field | None]] = []
+        # One entry per open parenthesis: where it is, and the fields that terms inside have when they name none.
+        self._open: list[tuple[int, tuple[Field, ...]]] = []
         # Where a regex may end, found once: looking anew from each term that starts with a slash would be quadratic.
         self._closers = [m for m in _SLASH_AT_END.finditer(text) if not _is_escaped(text, m.start())]
         self._closer_starts = [m.start() for m in self._closers]
 
-    def tokens(self) -> Iterator[Token]:
+    def tokens(self) -> Iterator[Piece]:
         """Give all tokens. Raises QueryError."""
         while self._skip_space() < len(self._text):
             token = self._next()
@@ -65,10 +94,11 @@ class Scanner:
         self._at = match.end() if match else self._at
         return self._at
 
-    def _next(self) -> Token:
+    def _next(self) -> Piece:
         text, at = self._text, self._at
+        around = self._open[-1][1] if self._open else ()
         if text[at] == "(":
-            return self._parenthesis(at, self._open[-1][1] if self._open else None)
+            return self._parenthesis(at, around)
         if text[at] == ")":
             if not self._open:
                 raise QueryError('no "(" belongs to this ")": remove it, or quote it', at)
@@ -76,48 +106,72 @@ class Scanner:
             return _token("_RPAR", ")", at)
         if _MINUS.match(text, at):
             return _token("_NOT", "-", at)
-        named = _FIELD.match(text, at)
+        named = self._name()
         if named is None:
-            return self._term(self._open[-1][1] if self._open else None, named=False)
-        field = field_at(named[1], at)
-        self._at = named.end()
-        if self._at == len(text) or text[self._at].isspace() or text[self._at] == ")":
-            message = f'"{named[0]}" has no value: write {named[0]}VALUE without a space, or quote it to find the text'
-            raise QueryError(message, at)
-        if text[self._at] == "(":
-            return self._parenthesis(self._at, field)
-        return self._term(field, named=True)
+            return self._term(around, named=False)
+        piece = self._parenthesis(self._at, named.fields) if text[self._at] == "(" else self._term(named.fields, True)
+        piece.named = named
+        return piece
 
-    def _parenthesis(self, at: int, field: Field | None) -> Token:
+    def _name(self) -> Named | None:
+        """Read the field's name that starts here, if one does, and go to its value, a comparison's sign included."""
+        text, at = self._text, self._at
+        found = PHRASE.match(text, at) or NAME.match(text, at)
+        if found is None:
+            return None
+        colon = _COLON.match(text, found.end())
+        if colon is None and _COMPARED.match(text, found.end()) is None:
+            return None
+        is_quoted = text[at] == '"'
+        if not is_quoted and not is_bare_name(found[0]):
+            return None
+        end = found.end() if colon is None else colon.end()
+        rest = text[end:].lstrip()
+        if rest and text[end].isspace():
+            return None  # `error: it failed` is a text
+        name = unquoted(found[0]) if is_quoted else found[0]
+        if rest[:1] in ("", ")"):
+            whole = text[at:end]
+            message = f"`{whole}` has no value: write {whole}VALUE without a space, or quote it to find the text"
+            raise QueryError(message, at)
+        self._at = end
+        return Named(at, found.end(), fields_named(name, at))
+
+    def _parenthesis(self, at: int, fields: tuple[Field, ...]) -> Piece:
         if len(self._open) >= MAX_NESTING:
             raise QueryError(f"parentheses nest deeper than {MAX_NESTING}: write the query flatter", at)
-        self._open.append((at, field))
+        self._open.append((at, fields))
         return _token("_LPAR", "(", at)
 
-    def _term(self, field: Field | None, named: bool) -> Token:
+    def _term(self, fields: tuple[Field, ...], named: bool) -> Piece:
         """Read one term at the current place, and go behind it; `named`: a field stands right before it."""
         text, at = self._text, self._at
+
+        def leaf(make: Callable[[Field | None], Node], end: int) -> Term:
+            return self._leaf(any_of_fields(fields, make), end)
+
         if text[at] == '"':
-            quoted = _PHRASE.match(text, at)
+            quoted = PHRASE.match(text, at)
             if quoted is None:
                 raise QueryError('this quote is never closed: add a ", or write \\" inside quotes to find one', at)
-            return self._leaf(phrase_leaf(field, re.sub(r'\\(["\\])', r"\1", quoted[1]), at), quoted.end())
+            content = unquoted(quoted[0])
+            return leaf(lambda field: phrase_leaf(field, content, at), quoted.end())
         closer = self._closer(at)
         if closer is not None:
             pattern = re.sub(
                 r"\\(.)", lambda m: "/" if m[1] == "/" else m[0], text[at + 1 : closer.start()], flags=re.S
             )
-            return self._leaf(regex_leaf(field or MESSAGE, pattern, bool(closer[1]), at), closer.end())
-        interval = _RANGE.match(text, at) if field is not None else None
-        if field is not None and interval is not None:
-            return self._leaf(interval_leaf(field, interval), interval.end())
+            return leaf(lambda field: regex_leaf(field or MESSAGE, pattern, bool(closer[1]), at), closer.end())
+        interval = _RANGE.match(text, at) if fields else None
+        if interval is not None:
+            return leaf(lambda field: interval_leaf(field or MESSAGE, interval), interval.end())
         word = _WORD.match(text, at)
         assert word is not None  # no space, no parenthesis stands here
         if not named and word[0] in _OPERATORS:
             return _token(_OPERATORS[word[0]], word[0], at)
-        return self._leaf(word_leaf(word[0], at) if field is None else value_leaf(field, word[0], at), word.end())
+        return leaf(lambda field: value_leaf(field, word[0], at), word.end())
 
-    def _leaf(self, node: Node, end: int) -> Token:
+    def _leaf(self, node: Node, end: int) -> Term:
         term = Term("TERM", self._text[self._at : end], start_pos=self._at)
         term.node = node
         self._at = end

@@ -5,17 +5,19 @@ May live here: what a word, a phrase, a regex or FIELD:value means. May not: whe
 
 from __future__ import annotations
 
-import contextlib
+import math
 import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Final
 
 from ess_ray.core import regex
-from ess_ray.core.errors import BadRequest, QueryError
-from ess_ray.core.event import normalize_level, parse_timestamp_us
+from ess_ray.core.errors import QueryError
+from ess_ray.core.event import normalize_level
 from ess_ray.core.filter import NUMBER_PATTERN
 from ess_ray.core.query import (
-    COLUMNS,
     TIME_COLUMNS,
     All,
     And,
@@ -26,50 +28,52 @@ from ess_ray.core.query import (
     Exists,
     Field,
     Node,
+    Not,
     Number,
+    Or,
     Regex,
 )
+from ess_ray.language.times import absolute_us
 
 MAX_PATTERN_CHARS: Final = 1_000
 """Of one regex, or one term with wildcards: the contract's limit, so that no pattern compiles for seconds."""
 
 MESSAGE: Final = Field("message")
-_ATTRIBUTES = "attributes."
 _COMPARE = re.compile(r"([<>]=?)(.*)", re.DOTALL)
-_NUMBER = re.compile(NUMBER_PATTERN)
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# Atomic: what follows a number never makes it be read again, so that long ones cost no more than their length.
+NUMBER: Final = re.compile(rf"(?>{NUMBER_PATTERN})")
+_PLAUSIBLE_FROM_US: Final = 10**15
+"""September 2001: a number below that, as a time, is more likely none."""
 
 
-def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, as in all that is pushed: they are no text that could be found, or answered with."""
-    return _SURROGATE.sub("\ufffd", text)
+def any_of_fields(fields: Sequence[Field], make: Callable[[Field | None], Node]) -> Node:
+    """Make the leaf of each field that a name means: one of them is enough. Without a name, the leaf of None.
+
+    Of several the first is the one that has this name, the others have it among clients only: there a value that is
+    none of theirs is no mistake. Raises QueryError.
+    """
+    leaf, others = make(fields[0] if fields else None), []
+    for field in fields[1:]:
+        with suppress(QueryError):
+            other = make(field)
+            others += [other] if field.name not in TIME_COLUMNS or _is_plausible(other) else []
+    return Or((leaf, *others)) if others else leaf
 
 
-def field_named(name: str) -> Field:
-    """Find what a field's name means: a column, else an attribute's key. Raises BadRequest where there is no key."""
-    name = without_surrogates(name)
-    if name == "id":
-        return Field("event_id")
-    if name in COLUMNS:
-        return Field(name)
-    key = name.removeprefix(_ATTRIBUTES)
-    if not key or name == "attributes":
-        raise BadRequest(f'"{name}" names no field: an attribute is attributes.KEY, or just KEY')
-    return Field(key, attribute=True)
-
-
-def field_at(name: str, at: int) -> Field:
-    try:
-        return field_named(name)
-    except BadRequest:
-        raise QueryError("name the attribute: attributes.KEY:value, or just KEY:value", at) from None
+def _is_plausible(test: Node) -> bool:
+    """Tell whether a test of a time is of one at which something was logged: `time:>0.35` is a duration."""
+    if isinstance(test, And):
+        return all(map(_is_plausible, test.children))
+    if isinstance(test, Compare):
+        return test.number >= _PLAUSIBLE_FROM_US
+    return not isinstance(test, Equals) or int(test.text) >= _PLAUSIBLE_FROM_US
 
 
 def phrase_leaf(field: Field | None, text: str, at: int) -> Node:
     return _checked(Contains(MESSAGE, text, ignore_case=False), at) if field is None else _equals(field, text, at)
 
 
-def word_leaf(text: str, at: int) -> Node:
+def _word_leaf(text: str, at: int) -> Node:
     if not text.strip("*"):
         return All()
     text = text.strip("*")  # contains is open at both ends anyway
@@ -78,11 +82,13 @@ def word_leaf(text: str, at: int) -> Node:
     return _checked(Contains(MESSAGE, text, ignore_case=True), at)
 
 
-def value_leaf(field: Field, text: str, at: int) -> Node:
-    """Read FIELD:text, text without quotes."""
+def value_leaf(field: Field | None, text: str, at: int) -> Node:
+    """Read FIELD:text, text without quotes; None: a word by itself."""
+    if field is None:
+        return _word_leaf(text, at)
     compare = _COMPARE.fullmatch(text)
     if compare is not None:
-        return Compare(field, _comparison(compare[1]), _number(field, compare[2], at))
+        return _compare(field, _comparison(compare[1]), compare[2], at)
     if text[0] == "[":
         raise QueryError("a range is [LOW TO HIGH], * for an open end; quote the value if it is text", at)
     if not text.strip("*"):
@@ -96,7 +102,9 @@ def _equals(field: Field, text: str, at: int) -> Node:
     if field == Field("level"):
         return _checked(Equals(field, normalize_level(text)[0], ignore_case=True), at)
     if not field.attribute and field.name in TIME_COLUMNS:
-        return Equals(field, str(_time_us(text, at)), ignore_case=False)
+        exact_us = _time_us(text, at)
+        # No event lies between two microseconds.
+        return Equals(field, str(exact_us), ignore_case=False) if exact_us.denominator == 1 else Not(All())
     return Equals(field, text, ignore_case=False)
 
 
@@ -104,9 +112,9 @@ def interval_leaf(field: Field, match: re.Match[str]) -> Node:
     low, high = match[2], match[3]
     tests: list[Node] = []
     if low != "*":
-        tests.append(Compare(field, ">=" if match[1] == "[" else ">", _number(field, low, match.start(2))))
+        tests.append(_compare(field, ">=" if match[1] == "[" else ">", low, match.start(2)))
     if high != "*":
-        tests.append(Compare(field, "<=" if match[4] == "]" else "<", _number(field, high, match.start(3))))
+        tests.append(_compare(field, "<=" if match[4] == "]" else "<", high, match.start(3)))
     if not tests:
         return Compare(field, ">=", Decimal("-Infinity"))  # any number
     return tests[0] if len(tests) == 1 else And(tuple(tests))
@@ -117,18 +125,24 @@ def _comparison(text: str) -> Comparison:
     return comparisons[text]
 
 
-def _number(field: Field, text: str, at: int) -> Number:
+def _compare(field: Field, op: Comparison, text: str, at: int) -> Compare:
     if not field.attribute and field.name in TIME_COLUMNS:
-        return _time_us(text, at)
-    if _NUMBER.fullmatch(text) is not None:
-        with contextlib.suppress(InvalidOperation):  # an exponent of more than 18 digits
+        exact_us = _time_us(text, at)
+        # An event's time is a whole number of microseconds: at or after 0.5 is from 1 on, after 0.5 is after 0.
+        return Compare(field, op, math.ceil(exact_us) if op in (">=", "<") else math.floor(exact_us))
+    return Compare(field, op, _number(text, at))
+
+
+def _number(text: str, at: int) -> Number:
+    if NUMBER.fullmatch(text) is not None:
+        with suppress(InvalidOperation):  # an exponent of more than 18 digits
             return Decimal(text)
     raise QueryError(f'"{text[:40]}" is no number: compare with one (12, -3.5, 1e3), or quote the value', at)
 
 
-def _time_us(text: str, at: int) -> int:
+def _time_us(text: str, at: int) -> Fraction:
     try:
-        return parse_timestamp_us(text)
+        return absolute_us(text)
     except (ValueError, OverflowError) as error:
         raise QueryError(f'"{text[:40]}" is no time: {error}', at) from error
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 class AnswerState:
     """Where an answer stands: the JSON of the contract without its events.
 
-    `buckets` (JSON values, as they are shown) and `interval_s` only aggregations have.
+    `buckets` (JSON values, as they are shown) and `interval_s` only aggregations have. `hints` (JSON values): what a
+    reader should know of an answer without rows.
     """
 
     state: str
@@ -26,6 +27,7 @@ class AnswerState:
     elapsed_ms: int
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
+    hints: tuple[dict[str, Any], ...] = ()
 
 
 class ResultStore(Protocol):

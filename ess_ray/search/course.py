@@ -54,6 +54,8 @@ class SearchLimits:
     """Up to here a search is done where it is planned: a task costs more than it saves."""
     attempts: int = 3
     """Tries an object gets before it is named as failed."""
+    hints_within_s: float = 0.5
+    """What finding hints may add to an answer that has nothing to show: about what a person takes for at once."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ class Search:
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
     """These two an aggregation has."""
+    range_holds: bool = False
+    """Whether an event is known to lie in its time range, matching or not."""
+    hints: tuple[dict[str, Any], ...] = ()
+    """What a reader should know of it having no rows."""
     stopped: tuple[str, str] | None = None
     """The state and reason that it is to end with, once somebody has stopped it."""
 
@@ -110,7 +116,16 @@ class Search:
         progress = {one.name: getattr(self.progress, one.name) for one in fields(self.progress)}
         elapsed_ms = round((time.monotonic() - self.started_s) * 1000)
         complete = finished and state == "done" and not self.incomplete
-        return AnswerState(state, progress, complete, tuple(self.incomplete), elapsed_ms, self.buckets, self.interval_s)
+        return AnswerState(
+            state,
+            progress,
+            complete,
+            tuple(self.incomplete),
+            elapsed_ms,
+            self.buckets,
+            self.interval_s,
+            self.hints,
+        )
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,7 @@ class Course:
         plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
         search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
         search.progress.bytes_total = plan.bytes_total
+        search.range_holds = plan.surely_holds
         self._meter.planned(plan.objects_pruned)
         return plan
 

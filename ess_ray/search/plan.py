@@ -123,6 +123,22 @@ class Plan:
         """The first and last event time of each object, in scan order."""
         return self._chosen.min_us[self._at], self._chosen.max_us[self._at]
 
+    @property
+    def surely_holds(self) -> bool:
+        """Whether the catalog alone tells that an event lies in the query's range, whatever else it asks for."""
+        start_us, end_us = self.query.start_us, self.query.end_us
+        for at_us in self.times:  # each is that of an event
+            inside = np.ones(len(self), np.bool_) if start_us is None else at_us >= start_us
+            if bool((inside if end_us is None else inside & (at_us < end_us)).any()):
+                return True
+        return False
+
+    def beginning(self, max_bytes: int) -> Plan:
+        """Give the plan of the first objects alone, as many as have at most `max_bytes` left to read; at least one."""
+        count = max(1, int(np.searchsorted(self.ends, max_bytes, side="right")))
+        at, ranks, ends = self._at[:count], self.ranks[:count], self.ends[:count]
+        return replace(self, bytes_left=int(ends[-1]) if len(ends) else 0, _at=at, ranks=ranks, ends=ends)
+
     def split(self, apart: npt.NDArray[np.bool_]) -> tuple[list[ObjectEntry], Plan]:
         """Take some objects, told by their place in scan order, out of the plan."""
         left = np.diff(self.ends, prepend=0)[~apart]

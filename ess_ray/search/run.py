@@ -18,16 +18,15 @@ from uuid import uuid4
 
 from ess_ray import telemetry
 from ess_ray.core.errors import BadRequest, EssError, NotFound
-from ess_ray.core.event import format_timestamp
-from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.ports import AnswerState, Catalog, EventLog, InFlight, ObjectStore, ResultStore, ScanExecutor
 from ess_ray.search.count import Aggregation, CountProgress, count
 from ess_ray.search.course import Course, Lane, Search, SearchLimits
 from ess_ray.search.elsewhere import AnswerKey, WishWatch, cancel_elsewhere, wait_elsewhere
+from ess_ray.search.hints import find_hints
 from ess_ray.search.meter import SearchMeter, Unmetered
-from ess_ray.search.plan import Tasks
 from ess_ray.search.question import NO_EVENTS, Question, encode_question
+from ess_ray.search.rows import rows_in_order
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +69,7 @@ class Searcher:
     ) -> None:
         """`executor` runs what names none; `lanes` are those that a query may name."""
         self._results = results
+        self._hints_within_s = limits.hints_within_s
         self._usual = Lane(executor, limits.task_bytes)
         self._lanes = dict(lanes or {})
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
@@ -77,35 +77,44 @@ class Searcher:
         self._running: dict[AnswerKey, _Running] = {}
         self._wishes = WishWatch(results, self._running.keys, self._asked_to_stop)
 
-    async def start(self, tenant: str, query: Query, executor: str | None = None) -> str:
+    async def start(self, tenant: str, query: Query, executor: str | None = None, text: str | None = None) -> str:
         """Start a search and give its id at once. Raises BadRequest for a limit that cannot be.
 
-        `executor` names a lane; one that is not there means the usual executor.
+        `executor` names a lane; one that is not there means the usual executor. `text`: the query as it was written,
+        for hints where nothing is found; without it there are none.
         """
         if not 1 <= query.limit <= MAX_LIMIT:
             raise BadRequest(f"limit must lie between 1 and {MAX_LIMIT}; use export for more rows")
         search = self._search(tenant, query, executor)
         question = encode_question(Question(query, executor))
-        return await self._begin(search, partial(self._rows, search), question)
+        return await self._begin(search, partial(self._rows, search), question, text)
 
     async def start_count(
-        self, tenant: str, query: Query, aggregation: Aggregation, executor: str | None = None
+        self,
+        tenant: str,
+        query: Query,
+        aggregation: Aggregation,
+        executor: str | None = None,
+        text: str | None = None,
     ) -> str:
-        """Start to count a query's rows and give the id at once: the answer's state carries the buckets."""
+        """Start to count a query's rows and give the id at once: the answer's state carries the buckets.
+
+        `text` as in `start`.
+        """
         search = self._search(tenant, query, executor)
         search.progress, search.buckets = CountProgress(), ()
         work = partial(count, self.course, search, aggregation, self._results)
-        return await self._begin(search, work, NO_EVENTS)
+        return await self._begin(search, work, NO_EVENTS, text)
 
     def _search(self, tenant: str, query: Query, executor: str | None) -> Search:
         return Search(tenant, uuid4().hex, query, time.monotonic(), self.lane(executor))
 
-    async def _begin(self, search: Search, work: Work, question: str) -> str:
+    async def _begin(self, search: Search, work: Work, question: str, text: str | None) -> str:
         """Tell that a search runs and what was asked, and have it run."""
         key = (search.tenant, search.query_id)
         await self._results.create(*key, search.state("running", finished=False), question)
         with telemetry.context(query_id=search.query_id, tenant=search.tenant):
-            task = asyncio.create_task(self._guarded(search, work), name=f"search {search.query_id}")
+            task = asyncio.create_task(self._guarded(search, work, text), name=f"search {search.query_id}")
         self._running[key] = _Running(task, search)
         self._count_running()
         task.add_done_callback(lambda _: self._forget(*key))
@@ -168,10 +177,14 @@ class Searcher:
             await asyncio.wait([running.task], timeout=timeout_s)
 
     # ------------------------------------------------------------------------------------------ the course of a search
-    async def _guarded(self, search: Search, work: Work) -> None:
+    async def _guarded(self, search: Search, work: Work, text: str | None) -> None:
         """Run a search so that its end, whatever it is, is told."""
         try:
-            await self._end(search, await work())
+            state = await work()
+            if text is not None and state == "done" and search.progress.rows_matched == 0:
+                with contextlib.suppress(asyncio.CancelledError):  # the answer is whole without them
+                    search.hints = await find_hints(self.course, self._usual, search, text, self._hints_within_s)
+            await self._end(search, state)
         except asyncio.CancelledError:
             await self._end(search, *(search.stopped or ("cancelled", CANCELLED)))
         except EssError as error:
@@ -189,44 +202,15 @@ class Searcher:
             await self._results.update(search.tenant, search.query_id, search.state(state, finished=True))
 
     async def _rows(self, search: Search) -> str:
-        """Find a query's rows and append them in final order."""
-        cut = await self.course.cut(search.tenant, search.query)
-        plan = await self.course.plan(search, cut)
-        merge = OrderedMerge(search.query.order, search.query.limit)
-        for rows in cut.rows:
-            search.progress.rows_matched += len(rows)
-            merge.add(rows)
-        tasks = Tasks(plan, search.lane.task_bytes)
-        results = self.course.results_of(plan, tasks, search.lane)
-        try:
-            fits = await self._emit(search, merge, tasks)
-            while tasks.unfinished and fits and not merge.done:
-                index, result = await anext(results)
-                self.course.count(search, tasks.finish(index), result)
-                merge.add(result.rows)
-                fits = await self._emit(search, merge, tasks)
-        finally:
-            await results.aclose()
-        search.incomplete += [] if fits else [TRUNCATED]
-        return "done" if fits else "truncated"
-
-    async def _emit(self, search: Search, merge: OrderedMerge, tasks: Tasks) -> bool:
-        """Append what is final by now and tell the progress. False when the stored answer is full.
-
-        Tasks that start later are told which rows can still matter.
-        """
-        watermark_us = tasks.watermark_us
-        rows = merge.release(watermark_us)
-        tasks.tighten(merge.bound_us)
-        search.progress.duplicates_suppressed += merge.duplicates_suppressed - search.merged_repeats
-        search.merged_repeats = merge.duplicates_suppressed
-        # An answer that its limit ended is complete down to its last row, whatever was read beyond it.
-        from_us = merge.bound_us if merge.done else watermark_us
-        if from_us is not None:
-            search.progress.complete_from = format_timestamp(from_us)
-        fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
-        await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
-        return fits
+        """Find a query's rows and append them in final order; truncated where the stored answer is full."""
+        async with contextlib.aclosing(rows_in_order(self.course, search)) as parts:
+            async for rows in parts:
+                fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
+                await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
+                if not fits:
+                    search.incomplete.append(TRUNCATED)
+                    return "truncated"
+        return "done"
 
 
 def _log_end(search: Search, state: str, seconds: float) -> None:

@@ -10,6 +10,7 @@ from ess_ray.core.index import can_tell
 from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text, needs
 from ess_ray.core.prefilter import CASE_BIT, Condition, Literal
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.language import quoted
 
 
 def query_in_words(node: Node) -> str:  # noqa: PLR0911 (one for each kind)
@@ -28,9 +29,9 @@ def query_in_words(node: Node) -> str:  # noqa: PLR0911 (one for each kind)
         case Compare(field, op, number):
             return f"{_name(field)} {op} {number}"
         case Contains(field, text, ignore_case):
-            return f"{_name(field)} contains {_quoted(text)}{_case(ignore_case)}"
+            return f"{_name(field)} contains {quoted(text)}{_case(ignore_case)}"
         case Equals(field, text, ignore_case):
-            return f"{_name(field)} is {_quoted(text)}{_case(ignore_case)}"
+            return f"{_name(field)} is {quoted(text)}{_case(ignore_case)}"
         case Regex(field, pattern, ignore_case):
             return f"{_name(field)} matches /{pattern}/{_case(ignore_case)}"
 
@@ -58,10 +59,6 @@ def _name(field: Field) -> str:
     return f"attributes.{field.name}" if field.attribute else field.name
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 def _case(ignore_case: bool) -> str:
     return " (any case)" if ignore_case else ""
 
@@ -77,11 +74,11 @@ def _tellable(formula: Formula) -> Formula | None:
 def _formula_in_words(formula: Formula) -> str:
     match formula:
         case Text(folded):
-            return f"the text {_quoted(_shown(folded))}"
+            return f"the text {quoted(_shown(folded))}"
         case Holds(field, None):
             return f"a value of {_name(field)}"
         case Holds(field, folded):
-            return f"{_name(field)} {_quoted(_shown(folded or b''))}"
+            return f"{_name(field)} {quoted(_shown(folded or b''))}"
         case AllOf(parts):
             return " and ".join(_in_brackets(part) for part in parts)
         case AnyOf(parts):
@@ -101,7 +98,7 @@ def _condition_in_words(condition: Condition) -> str:
 def _literal_in_words(literal: Literal) -> str:
     # Sought with CASE_BIT set in all of it, which makes an underscore unreadable, and no other common character.
     text = literal.text.replace(bytes([ord("_") | CASE_BIT]), b"_") if literal.any_case else literal.text
-    return _quoted(_shown(text)) + _case(literal.any_case)
+    return quoted(_shown(text)) + _case(literal.any_case)
 
 
 def _shown(text: bytes) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Regex
-from ess_ray.language import parse
+from ess_ray.language import field_term, parse, parse_time_us
 
 PIECES = st.sampled_from(
     [
@@ -43,6 +46,12 @@ PIECES = st.sampled_from(
         "attributes.",
         "+",
         "{2}",
+        "user-agent:",
+        '"a b":',
+        "@ts:",
+        "n>",
+        "::",
+        ":\\",
     ]
 )
 
@@ -59,20 +68,31 @@ def test_text_is_read_or_refused_with_a_position(text: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ trees and text
-NAMES = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.]{0,8}\Z").filter(
-    lambda name: name not in ("level", "timestamp", "id", "attributes", "message") and name != "attributes."
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+# Of keys, half need no quotes; all may be named like columns, or as clients send those.
+NAMES = st.one_of(
+    st.from_regex(r"\A[A-Za-z_@][\w.@/-]{0,8}\Z"),
+    st.sampled_from(["level", "id", "event_id", "attributes", "attributes.x", "msg", "@timestamp", "10:22", "C"]),
+    TEXTS.filter(bool),
 )
 FIELDS = st.one_of(
     st.sampled_from([Field("service"), Field("message"), Field("severity_number"), Field("event_id")]),
     NAMES.map(lambda name: Field(name, attribute=True)),
 )
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 # Of visible characters that have no meaning of their own at a term's start.
-WORDS = st.text(st.sampled_from("abzAZ09äß東._:@#=+-%\\'\"/"), min_size=1, max_size=10).map(lambda text: "w" + text)
+WORDS = st.text(st.sampled_from("abzAZ09äß東._:@#=+-%\\'\"/<>"), min_size=1, max_size=10).map(lambda text: "w" + text)
+NAMED = re.compile(r"w[\wäß東.@/-]*(:(?!:|//|\\)|[<>]=?[+-]?\d+(\.\d*)?([eE][+-]?\d+)?\Z)")
+
+
+def is_word(text: str) -> bool:
+    """No name with a value, and no name that lacks one."""
+    return NAMED.match(text) is None
+
+
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False)
 LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(All()),
-    WORDS.filter(lambda text: ":" not in text).map(lambda text: Contains(Field("message"), text, True)),
+    WORDS.filter(is_word).map(lambda text: Contains(Field("message"), text, True)),
     TEXTS.map(lambda text: Contains(Field("message"), text, False)),
     st.builds(Equals, FIELDS, TEXTS, st.just(False)),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS),
@@ -132,7 +152,10 @@ def written(node: Node, minus: bool) -> str:  # noqa: PLR0911 - one line per kin
 
 
 def named(field: Field) -> str:
-    return f"attributes.{field.name}" if field.attribute else field.name
+    """Write a field's name, now in quotes that it may not need and now without those that it does not."""
+    name = f"attributes.{field.name}" if field.attribute else field.name
+    bare = re.fullmatch(r"[^\W\d][\w.@/-]*", name) is not None
+    return name if bare and len(name) % 2 else quoted(name)
 
 
 def quoted(text: str) -> str:
@@ -143,3 +166,38 @@ def quoted(text: str) -> str:
 @given(TREES, st.booleans())
 def test_a_tree_written_as_text_reads_back_as_itself(tree: Node, minus: bool) -> None:
     assert parse(written(tree, minus)) == tree
+
+
+@settings(max_examples=300)
+@given(NAMES, TEXTS)
+def test_what_we_write_for_people_means_one_field_and_one_value(key: str, value: str) -> None:
+    field = Field(key, attribute=True)
+    assert parse(field_term(field, value)) == Equals(field, value, ignore_case=False)
+    assert parse(f"-{field_term(field, value)}") == Not(Equals(field, value, ignore_case=False))
+
+
+@settings(max_examples=300)
+@given(NAMES, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS)
+def test_a_comparison_needs_no_colon(key: str, op: str, number: float) -> None:
+    name = named(Field(key, attribute=True))
+    assert parse(f"{name}{op}{number!r}") == parse(f"{name}:{op}{number!r}")
+
+
+@settings(max_examples=300)
+@given(st.integers(10**17, 4 * 10**18), st.integers(-2_000, 2_000))
+def test_a_bound_in_nanoseconds_holds_for_whole_microseconds(bound_ns: int, nearby_ns: int) -> None:
+    seconds, nanoseconds = divmod(bound_ns, 10**9)
+    written = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+    bound_us = parse_time_us(written, 0)
+    assert bound_us == parse_time_us(bound_ns, 0) == parse_time_us(f"{seconds}.{nanoseconds:09d}", 0)
+    event_us = (bound_ns + nearby_ns) // 1000
+    assert (event_us >= bound_us) == (event_us * 1000 >= bound_ns)  # as a start
+    for op, holds in (("<", event_us * 1000 < bound_ns), (">", event_us * 1000 > bound_ns)):
+        test = parse(f"timestamp:{op}{written}")
+        assert isinstance(test, Compare)
+        assert (event_us < test.number if op == "<" else event_us > test.number) == holds
+
+
+@given(st.floats(1e9, 9e10))
+def test_a_float_and_its_text_are_one_instant(seconds: float) -> None:
+    assert parse_time_us(seconds, 0) == parse_time_us(f"{seconds!r}", 0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -77,6 +79,32 @@ DURATION = Field("duration_ms", attribute=True)
         ("attributes.attributes:x", attribute("attributes", "x")),
         ("http.status_code:200", attribute("http.status_code", "200")),
         ("größe:5", attribute("größe", "5")),
+        ("ünï:x", attribute("ünï", "x")),
+        ("हिन्दी:x", attribute("हिन्दी", "x")),
+        ("u\u0308ber:x", attribute("u\u0308ber", "x")),
+        ("user-agent:curl", attribute("user-agent", "curl")),
+        ("-user-agent:curl", Not(attribute("user-agent", "curl"))),
+        ("k8s.io/pod-name:x", attribute("k8s.io/pod-name", "x")),
+        ("user@host:x", attribute("user@host", "x")),
+        ("@version:1", attribute("@version", "1")),
+        ('"user agent":curl', attribute("user agent", "curl")),
+        ('"user agent":"curl 8"', attribute("user agent", "curl 8")),
+        ('-"user agent":curl', Not(attribute("user agent", "curl"))),
+        (r'"a \"b\" \\":x', attribute(r'a "b" \ '.strip(), "x")),
+        ('"10:22":*', Exists(Field("10:22", attribute=True))),
+        ('"level":ERROR', level("ERROR")),
+        ('"attributes.level":x', attribute("level", "x")),
+        ('"x y":(a OR b)', Or((attribute("x y", "a"), attribute("x y", "b")))),
+        ('"x y":>=5', Compare(Field("x y", attribute=True), ">=", 5)),
+        ('"x y">=5', Compare(Field("x y", attribute=True), ">=", 5)),
+        ("duration_ms>500", Compare(DURATION, ">", 500)),
+        ("duration_ms>=500", Compare(DURATION, ">=", 500)),
+        ("duration_ms<1.5e3", Compare(DURATION, "<", 1500)),
+        ("duration_ms<=-.5", Compare(DURATION, "<=", -0.5)),
+        ("-duration_ms>500", Not(Compare(DURATION, ">", 500))),
+        ("(duration_ms>500)", Compare(DURATION, ">", 500)),
+        ("severity_number>=17", Compare(Field("severity_number"), ">=", 17)),
+        ("a-b<5", Compare(Field("a-b", attribute=True), "<", 5)),
         ("id:7", Equals(Field("event_id"), "7", ignore_case=False)),
         ("severity_number:17", Equals(Field("severity_number"), "17", ignore_case=False)),
         ("severity_number:>=17", Compare(Field("severity_number"), ">=", 17)),
@@ -109,6 +137,58 @@ def test_table(text: str, tree: Node) -> None:
     assert parse(text) == tree
 
 
+# --------------------------------------------------------------------- names under which clients send what is a column
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("msg:x", Or((attribute("msg", "x"), Equals(MESSAGE, "x", ignore_case=False)))),
+        ('"msg":x', Or((attribute("msg", "x"), Equals(MESSAGE, "x", ignore_case=False)))),
+        ("attributes.msg:x", attribute("msg", "x")),
+        ("severity:error", Or((attribute("severity", "error"), level("ERROR")))),
+        ("-severity:error", Not(Or((attribute("severity", "error"), level("ERROR"))))),
+        ("host.name:*", Or((Exists(Field("host.name", attribute=True)), Exists(Field("host"))))),
+        ("@timestamp:*", Or((Exists(Field("@timestamp", attribute=True)), Exists(Field("timestamp"))))),
+        (
+            "ts:>=1790000000",
+            Or((Compare(Field("ts", attribute=True), ">=", 1_790_000_000), Compare(Field("timestamp"), ">=", NOW_US))),
+        ),
+        ("time:>0.35", Compare(Field("time", attribute=True), ">", 0.35)),
+        (
+            "time:[1 TO 5]",
+            And((Compare(Field("time", attribute=True), ">=", 1), Compare(Field("time", attribute=True), "<=", 5))),
+        ),
+        ("date:tomorrow", attribute("date", "tomorrow")),
+        ("time:12", attribute("time", "12")),
+    ],
+)
+def test_a_name_that_clients_send_finds_what_it_became(text: str, tree: Node) -> None:
+    assert parse(text) == tree
+
+
+# ------------------------------------------------------------------------------------------------- writing and reading
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        (Field("level"), "ERROR", "level:ERROR"),
+        (Field("event_id"), "7", "id:7"),
+        (Field("level", True), "x", "attributes.level:x"),
+        (Field("event_id", True), "x", "attributes.event_id:x"),
+        (Field("msg", True), "x", "attributes.msg:x"),
+        (Field("attributes.x", True), "x", "attributes.attributes.x:x"),
+        (Field("user agent", True), "curl 8", '"user agent":"curl 8"'),
+        (Field("2x", True), "-1", '"2x":"-1"'),
+        (Field("a:b", True), ":x", '"a:b":":x"'),
+        (Field("a", True), "//x", 'a:"//x"'),
+        (Field("a", True), "", 'a:""'),
+        (Field("a", True), "x:>5", 'a:"x:>5"'),
+        (Field("a", True), "http://x", "a:http://x"),
+    ],
+)
+def test_a_term_is_quoted_where_it_needs_it(field: Field, value: str, text: str) -> None:
+    assert language.field_term(field, value) == text
+    assert parse(text) == (level(value) if field == Field("level") else Equals(field, value, ignore_case=False))
+
+
 # ------------------------------------------------------------------------------------------------------ the edges
 @pytest.mark.parametrize(
     ("text", "tree"),
@@ -122,7 +202,32 @@ def test_table(text: str, tree: Node) -> None:
         ("x:AND", attribute("x", "AND")),
         ("message:foo", Equals(MESSAGE, "foo", ignore_case=False)),
         ("message:*foo*", Regex(MESSAGE, r"(?s)\A.*foo.*\z", ignore_case=False)),
-        (r"C:\Windows\n", attribute("C", r"\Windows\n")),
+        (r"C:\Windows\n", word(r"C:\Windows\n")),
+        (r"C:\x", word(r"C:\x")),
+        ("fe80::1", word("fe80::1")),
+        ("::1", word("::1")),
+        ("std::vector<int>", word("std::vector<int>")),
+        ("x:a::b", attribute("x", "a::b")),
+        ("2x:5", word("2x:5")),
+        ("#tag:5", word("#tag:5")),
+        ("a+b:5", word("a+b:5")),
+        ("db01:5432", attribute("db01", "5432")),
+        ("arn:aws:s3:::b", attribute("arn", "aws:s3:::b")),
+        ("level=ERROR", word("level=ERROR")),
+        ("level: ERROR", And((word("level:"), word("ERROR")))),
+        ('error: "it failed"', And((word("error:"), exact("it failed")))),
+        ('{"a": 1}', And((word('{"a":'), word("1}")))),
+        ('"a": 1', And((exact("a"), word(":"), word("1")))),
+        ('"a"b:5', And((exact("a"), attribute("b", "5")))),
+        ('"C":\\x', And((exact("C"), word(":\\x")))),
+        ("x->y", word("x->y")),
+        ("x>5ms", word("x>5ms")),
+        ("x=>5", word("x=>5")),
+        ("10>5", word("10>5")),
+        ("a<b>c", word("a<b>c")),
+        ("</div>5", word("</div>5")),
+        (">5", word(">5")),
+        ("x>" + "1" * 16_000 + "y", word("x>" + "1" * 16_000 + "y")),
         (r"\Windows\n", word(r"\Windows\n")),
         ("(/x/i)", Regex(MESSAGE, "x", ignore_case=True)),
         ("/x/ y", And((Regex(MESSAGE, "x", ignore_case=False), word("y")))),
@@ -157,7 +262,6 @@ def test_table(text: str, tree: Node) -> None:
         ("\ud800", word("\ufffd")),
         ("a\0b", word("a\0b")),
         ("[error]", word("[error]")),
-        (">5", word(">5")),
         ("**", All()),
         ("a*.*b", Regex(MESSAGE, r"(?s)a.*\..*b", ignore_case=True)),
         ("timestamp:>=2026-09-21T15:06:40Z", Compare(Field("timestamp"), ">=", 1_790_003_200_000_000)),
@@ -185,7 +289,10 @@ def test_edges(text: str, tree: Node) -> None:
         ('a "b', 2, "never closed"),
         (r'"a\"', 0, "never closed"),
         ("a level:", 2, "no value"),
-        ("level: error", 0, "without a space"),
+        ("level: ", 0, "without a space"),
+        ('"a b":', 0, "no value"),
+        ('"":x', 0, "name the attribute"),
+        ('"attributes.":x', 0, "name the attribute"),
         ("(level:)", 1, "no value"),
         ("a /(/", 2, "missing )"),
         (r"/\h/", 0, "invalid escape"),
@@ -272,6 +379,8 @@ def test_the_largest_texts_never_exhaust_the_stack(text: str) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- time
 SECOND = 1_000_000
+DAY_US = 86_400 * SECOND
+TODAY_US = NOW_US - (14 * 3_600 + 13 * 60 + 20) * SECOND
 
 
 @pytest.mark.parametrize(
@@ -298,6 +407,38 @@ SECOND = 1_000_000
         ("2026-09-21T14:13:20Z", NOW_US),
         ("2026-09-21T16:13:20.000001+02:00", NOW_US + 1),
         ("2026-09-21T14:13:20", NOW_US),
+        ("2026-09-21", TODAY_US),
+        ("2026-09-21 14:13", NOW_US - 20 * SECOND),
+        ("2026-09-21 14:13:20.5 +00:00", NOW_US + SECOND // 2),
+        ("2026-09-21T16:13:20+02", NOW_US),
+        ("2026-09-21T16:13:20 +0200", NOW_US),
+        ("2026-09-21T14:13Z", NOW_US - 20 * SECOND),
+        ("2026-09-21 14:13:20 UTC", NOW_US),
+        ("today", TODAY_US),
+        ("yesterday", TODAY_US - 86_400 * SECOND),
+        ("tomorrow", TODAY_US + 86_400 * SECOND),
+        ("-1h30m", NOW_US - 5_400 * SECOND),
+        ("-1.5h", NOW_US - 5_400 * SECOND),
+        ("-1d12h", NOW_US - 129_600 * SECOND),
+        ("-500ms", NOW_US - SECOND // 2),
+        ("now-1h", NOW_US - 3_600 * SECOND),
+        ("now - 1h30m", NOW_US - 5_400 * SECOND),
+        ("now+1.5s", NOW_US + 3 * SECOND // 2),
+        # An event's time is a whole microsecond: the first one at or after the bound.
+        ("2026-09-21T14:13:20.000000999Z", NOW_US + 1),
+        ("2026-09-21T14:13:20.000000001Z", NOW_US + 1),
+        ("2026-09-21T14:13:20.000000000Z", NOW_US),
+        ("2026-09-21T14:13:20.0000010000000000001Z", NOW_US + 2),
+        (NOW_US * 1_000 + 999, NOW_US + 1),
+        (str(NOW_US * 1_000 + 1), NOW_US + 1),
+        ("-0.000000001s", NOW_US),
+        # A float is what it is written as.
+        (1_790_000_000.1, NOW_US + SECOND // 10),
+        ("1790000000.1", NOW_US + SECOND // 10),
+        (1_790_000_000.000_001, NOW_US + 1),
+        ("1790000000.000001", NOW_US + 1),
+        (1_790_000_000_000.001, NOW_US + 1),
+        ("1790000000.0000001", NOW_US + 1),
     ],
 )
 def test_times(value: str | float | None, us: int | None) -> None:
@@ -308,13 +449,24 @@ def test_times(value: str | float | None, us: int | None) -> None:
     "value",
     [
         "",
-        "yesterday",
+        "last week",
         "-15",
+        "+15",
         "-15y",
         "-m",
         "- 15m",
+        "-1h30",
+        "-1.h",
+        "now-",
+        "now15m",
+        "15m",
         "2026-13-01T00:00:00Z",
-        "2026-01-01",
+        "2026-13-01",
+        "2026-02-30",
+        "2026-1-1",
+        "2026-01-01T24:00",
+        "2026-01-01 10",
+        "2026-01-01Z",
         True,
         False,
         float("nan"),
@@ -330,6 +482,54 @@ def test_times(value: str | float | None, us: int | None) -> None:
 def test_no_times(value: str | float) -> None:
     with pytest.raises(BadRequest, match="RFC 3339"):
         parse_time_us(value, NOW_US)
+
+
+@pytest.mark.parametrize(
+    ("value", "zone", "meant"),
+    [
+        ("2026-07-01 10:00", "Europe/Berlin", "2026-07-01T08:00:00Z"),
+        ("2026-12-01 10:00", "Europe/Berlin", "2026-12-01T09:00:00Z"),
+        ("2026-12-01 10:00Z", "Europe/Berlin", "2026-12-01T10:00:00Z"),
+        ("2026-12-01", "Asia/Kolkata", "2026-11-30T18:30:00Z"),
+        ("today", "Pacific/Auckland", "2026-09-21T12:00:00Z"),  # it is the 22nd there
+        ("yesterday", "America/New_York", "2026-09-20T04:00:00Z"),
+        ("2026-10-25 02:30", "Europe/Berlin", "2026-10-25T00:30:00Z"),  # there twice: the first
+        ("1790000000", "Asia/Tokyo", "2026-09-21T14:13:20Z"),
+        ("-1h", "Asia/Tokyo", "2026-09-21T13:13:20Z"),
+    ],
+)
+def test_a_time_without_an_offset_is_of_the_zone(value: str, zone: str, meant: str) -> None:
+    assert parse_time_us(value, NOW_US, ZoneInfo(zone)) == parse_time_us(meant, NOW_US)
+
+
+def test_no_zone_is_this_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        for value in ("2026-07-01 10:00", "2026-12-01", "today", "yesterday"):
+            assert parse_time_us(value, NOW_US, None) == parse_time_us(value, NOW_US, ZoneInfo("Europe/Berlin"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("timestamp:>=2026-09-21T14:13:20.0000005Z", Compare(Field("timestamp"), ">=", NOW_US + 1)),
+        ("timestamp:>2026-09-21T14:13:20.0000005Z", Compare(Field("timestamp"), ">", NOW_US)),
+        ("timestamp:<2026-09-21T14:13:20.0000005Z", Compare(Field("timestamp"), "<", NOW_US + 1)),
+        ("timestamp:<=2026-09-21T14:13:20.0000005Z", Compare(Field("timestamp"), "<=", NOW_US)),
+        ("timestamp:2026-09-21T14:13:20.0000005Z", Not(All())),
+        ("timestamp>=1790000000", Compare(Field("timestamp"), ">=", NOW_US)),
+        (
+            "timestamp:[2026-09-21 TO 2026-09-22}",
+            And((Compare(Field("timestamp"), ">=", TODAY_US), Compare(Field("timestamp"), "<", TODAY_US + DAY_US))),
+        ),
+    ],
+)
+def test_times_are_compared_exactly(text: str, tree: Node) -> None:
+    assert parse(text) == tree
 
 
 def test_a_query_names_its_columns(make_events: Callable[..., pa.Table]) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 import pytest
 
 from ess_ray.cli.output import print_counts
+from ess_ray.cli.when import Zone
 from tests.cli_contract import Contract, Ess, page
 
 DEADLINE_S = 30.0
@@ -42,7 +44,7 @@ def test_search_prints_rows_as_they_come(ess: Ess, server: Contract) -> None:
         "2026-11-24T10:00:00.000000Z ERROR s two\x1b[31m region=eu",
     ]
     assert server.queries == [
-        {"query": "error", "start": "-15m", "end": "2026-11-24T10:00:00Z", "limit": 7}
+        {"query": "error", "start": "-15m", "end": "2026-11-24T10:00:00.000000Z", "limit": 7}
         | {"order": "oldest", "executor": "auto"}
     ]
 
@@ -85,9 +87,103 @@ def test_a_wrong_query_is_pointed_at(ess: Ess) -> None:
 
 
 def test_a_wrong_time_is_2(ess: Ess) -> None:
-    done = ess("search", "a", "--since", "yesterday")
+    done = ess("search", "a", "--since", "last tuesday")
     assert done.exit_code == 2
-    assert "yesterday is no time" in done.stderr
+    assert '"last tuesday" is no time' in done.stderr
+    assert "today" in done.stderr
+    done = ess("search", "a", "--tz", "Europe/Berlim")
+    assert done.exit_code == 2
+    assert "did you mean Europe/Berlin?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--since", "1h30m"], {"start": "-1h30m"}),
+        (["--since", "1.5h"], {"start": "-1.5h"}),
+        (["--since", "-15m"], {"start": "-15m"}),
+        (["--since", "now-1h", "--until", "now"], {"start": "now-1h", "end": "now"}),
+        (["--since", "500ms"], {"start": "-500ms"}),
+        (["--since", "2026-07-20", "--tz", "UTC"], {"start": "2026-07-20T00:00:00.000000Z"}),
+        (["--since", "2026-07-20", "--tz", "Europe/Berlin"], {"start": "2026-07-19T22:00:00.000000Z"}),
+        (["--since", "2026-12-20 10:00", "--tz", "europe/berlin"], {"start": "2026-12-20T09:00:00.000000Z"}),
+        (["--since", "2026-12-20 10:00", "--tz", "+05:30"], {"start": "2026-12-20T04:30:00.000000Z"}),
+        (["--since", "2026-12-20 10:00", "--tz", "-3"], {"start": "2026-12-20T13:00:00.000000Z"}),
+        (["--since", "2026-12-20 10:00Z", "--tz", "-3"], {"start": "2026-12-20T10:00:00.000000Z"}),
+        (["--since", "0", "--until", "2026-12-20T10:00:00.000000999Z"], {"end": "2026-12-20T10:00:00.000001Z"}),
+    ],
+)
+@pytest.mark.parametrize("command", ["search", "count"])
+def test_ranges_are_asked_as_they_are_meant(
+    ess: Ess, server: Contract, command: str, options: list[str], asked: dict[str, Any]
+) -> None:
+    server.pages = [counted("done", interval_s=None)]
+    assert ess(command, "x", *options).exit_code == 0
+    assert asked.items() <= server.queries[0].items()
+
+
+def test_times_without_an_offset_are_this_machine_s(
+    ess: Ess, server: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        done = ess("search", "x", "--since", "2026-07-20 10:00", "--until", "2026-07-21")
+        named = Zone().name
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert server.queries[0]["start"] == "2026-07-20T14:00:00.000000Z"
+    assert f"from 2026-07-20 10:00:00 to 2026-07-21 00:00:00 ({named})" in done.stderr
+    assert named in ("local time, UTC-05:00", "local time, UTC-04:00")
+
+
+def test_a_given_zone_is_that_of_what_is_shown_too(ess: Ess, server: Contract) -> None:
+    server.pages = [page("done", "one"), page("done")]
+    done = ess("search", "--tz", "Asia/Kolkata")
+    assert done.stdout == "2026-11-24T15:30:00.000000+05:30 ERROR s one region=eu\n"
+    assert "(Asia/Kolkata)" in done.stderr
+    assert json.loads(ess("search", "--tz", "Asia/Kolkata", "--json").stdout)["timestamp"].endswith("10:00:00.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("pages", "options", "says"),
+    [
+        ([page("done")], [], "nothing matches from 2026-11-24 10:00:00 to now (UTC)"),
+        ([page("done", incomplete=("x",))], [], "nothing was found from"),
+        ([page("done", "a"), page("done")], [], "1 row from 2026-11-24 10:00:00 to now (UTC), all that match"),
+        ([page("done", "a"), page("done")], ["--limit", "1"], "there may be more: raise --limit 1"),
+        ([page("done", "a"), page("done")], ["--since", "all"], "1 row from the beginning to now (UTC)"),
+        ([page("done")], ["--until", "2026-11-25"], "to 2026-11-25 00:00:00 (UTC)"),
+    ],
+)
+def test_what_was_looked_at_is_told(
+    ess: Ess, server: Contract, pages: list[dict[str, Any]], options: list[str], says: str
+) -> None:
+    server.pages = pages
+    done = ess("search", "--tz", "UTC", "--since", "2026-11-24 10:00", *options)
+    assert says in done.stderr
+
+
+def test_hints_come_with_the_command_to_copy(ess: Ess, server: Contract, data_dir: Path) -> None:
+    hints = [
+        {"kind": "empty_range", "text": "nothing lies there", "query": None, "start": "2026-11-20T10:00:00.000000Z"},
+        {"kind": "no_such_field", "text": "no field db01", "query": None, "start": None},
+        {"kind": "search_text", "text": "quote it", "query": '"db01:5432"', "start": None},
+    ]
+    server.pages = [{**counted("done", interval_s=None), "hints": hints}]
+    options = ["--until", "2026-11-25", "--tz", "UTC"]
+    done = ess("search", "db01:5432", *options, "--limit", "7", "--order", "oldest")
+    here = f"--data-dir {data_dir}"
+    assert done.stderr.splitlines()[1:] == [
+        "hint: nothing lies there",
+        f"  ess search db01:5432 --since 2026-11-20T10:00:00.000000Z --tz UTC --order oldest --limit 7 {here}",
+        "hint: no field db01",
+        "hint: quote it",
+        f"""  ess search '"db01:5432"' --since 1h --until 2026-11-25 --tz UTC --order oldest --limit 7 {here}""",
+    ]
+    done = ess("count", "db01:5432", "--by", "level")
+    assert f"""  ess count '"db01:5432"' --since 1h --by level --top 10 {here}""" in done.stderr.splitlines()
 
 
 def _start(data_dir: Path, *arguments: str) -> subprocess.Popen[bytes]:

@@ -84,7 +84,16 @@ const PROGRESS: Progress = {
 }
 
 export function stateOf(part: Partial<AnswerState> = {}): AnswerState {
-  return { id: 'q1', state: 'done', progress: PROGRESS, complete: true, incomplete: [], elapsed_ms: 12, ...part }
+  return {
+    id: 'q1',
+    state: 'done',
+    progress: PROGRESS,
+    complete: true,
+    incomplete: [],
+    hints: [],
+    elapsed_ms: 12,
+    ...part,
+  }
 }
 
 export function eventOf(row: number, part: Partial<LogEvent> = {}): LogEvent {

@@ -45,6 +45,16 @@ export interface Progress {
   complete_from: string | null
 }
 
+/** Something to know of an answer without rows, or to try. */
+export interface Hint {
+  kind: string
+  text: string
+  /** To ask instead; null: as it is. */
+  query: string | null
+  /** To look from there on, without an end; null: the range as it is. */
+  start: string | null
+}
+
 /** Where a search or an aggregation stands. */
 export interface AnswerState {
   id: string
@@ -52,6 +62,8 @@ export interface AnswerState {
   progress: Progress
   complete: boolean
   incomplete: string[]
+  /** Of what is done and has found nothing; else empty. */
+  hints: Hint[]
   elapsed_ms: number
 }
 

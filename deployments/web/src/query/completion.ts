@@ -1,7 +1,7 @@
 // What can come next in a query: fields, values of a field, earlier queries. May not: asking the server (see `Lookup`).
 import type { Completion, CompletionContext, CompletionResult, CompletionSource } from '@codemirror/autocomplete'
 
-import { attributeField, COLUMNS, fieldTerm } from './terms'
+import { attributeField, COLUMNS, fieldTerm, written } from './terms'
 import { tokens } from './tokens'
 
 /** Where names and values come from. Both may fail: then there is nothing to choose from. */
@@ -27,7 +27,8 @@ export function completionSource(lookup: Lookup): CompletionSource {
     if (touching?.field !== undefined && (touching.kind === 'word' || touching.kind === 'broken')) {
       return values(lookup, touching.field, touching.from, touching.text, context)
     }
-    if (touching?.kind === 'word') return fields(lookup, touching.from, context)
+    // A quote that is open may become a name, too.
+    if (touching?.kind === 'word' || touching?.kind === 'broken') return fields(lookup, touching.from, context)
     const between = touching === undefined || touching.kind === 'open' || touching.kind === 'minus'
     return context.explicit && between ? fields(lookup, context.pos, context) : null
   }
@@ -47,12 +48,12 @@ async function fields(lookup: Lookup, from: number, context: CompletionContext):
     if (field !== null) counts.set(field, count)
   }
   const options = [...counts].map(([name, count]): Completion => ({
-    label: `${name}:`,
+    label: `${written(name)}:`,
     type: 'field',
     boost: Math.min(99, Math.log2(count + 1)),
     ...(count > 0 ? { detail: COUNT.format(count) } : {}),
   }))
-  return { from, options, validFor: /^[\w.]*$/ }
+  return { from, options, validFor: /^"?[\p{L}\p{M}\p{N}_.\-/@ ]*$/u }
 }
 
 async function values(

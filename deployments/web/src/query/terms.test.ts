@@ -16,7 +16,15 @@ describe('fieldTerm', () => {
     ['x', '', 'x:""'],
     ['x', 'a(b)', 'x:"a(b)"'],
     ['x', 'C:\\dir "q"', 'x:"C:\\\\dir \\"q\\""'],
+    ['x', ':x', 'x:":x"'],
+    ['x', '//x', 'x:"//x"'],
     ['trace_id', null, '-trace_id:*'],
+    ['user agent', null, '-"user agent":*'],
+    ['user-agent', 'curl', 'user-agent:curl'],
+    ['user agent', 'curl 8', '"user agent":"curl 8"'],
+    ['a "b" \\', 'x', '"a \\"b\\" \\\\":x'],
+    ['10:22', 'x', '"10:22":x'],
+    ['हिन्दी', 'x', 'हिन्दी:x'],
     ['message', 'it failed', '"it failed"'],
   ])('writes %s = %s', (field, value, term) => {
     expect(fieldTerm(field, value)).toBe(term)
@@ -38,10 +46,21 @@ it.each<[string, string | null]>([
   ['host', 'attributes.host'], // a column has this name
   ['id', 'attributes.id'],
   ['attributes.x', 'attributes.attributes.x'],
-  ['k8s-app', null],
-  ['1st', null],
+  ['k8s-app', 'k8s-app'],
+  ['1st', '1st'],
+  ['', null],
 ])('names the attribute %s', (key, field) => {
   expect(attributeField(key)).toBe(field)
+})
+
+it('is one field and one value to the tokenizer, whatever the name', () => {
+  for (const name of ['a b', '"', '\\', '/x/', '(', '*', 'AND', '-x', 'a:b', '[1', 'ü💥', '\n', '@x', 'a>5', 'C']) {
+    const found = tokens(fieldTerm(name, 'value'))
+    expect(found.map(({ kind, field }) => [kind, field])).toEqual([
+      ['field', name],
+      ['word', name],
+    ])
+  }
 })
 
 describe('addTerm', () => {
@@ -57,6 +76,8 @@ describe('addTerm', () => {
     ['a -level:ERROR b', 'level:ERROR', 'a level:ERROR b'],
     ['a NOT level:ERROR b', 'level:ERROR', 'a level:ERROR b'],
     ['a level:ERROR b', '-level:ERROR', 'a -level:ERROR b'],
+    ['"user agent":x b', '-"user agent":x', '-"user agent":x b'],
+    ['ms>500 b', 'ms>500', 'ms>500 b'],
     ['x:(level:ERROR)', 'level:ERROR', 'x:(level:ERROR) level:ERROR'],
   ])('narrows %s by %s', (query, term, expected) => {
     expect(addTerm(query, term)).toBe(expected)

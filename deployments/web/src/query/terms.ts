@@ -19,16 +19,21 @@ export const COLUMNS = [
   'log_id',
 ] as const
 
-const NAME = /^[A-Za-z_][\p{L}\p{N}_.]*$/u
+const NAME = /^[\p{L}_@][\p{L}\p{M}\p{N}_.\-/@]*$/u
 /** Values that may stand without quotes: nothing in them means anything to the language. */
 const BARE = /^[\p{L}\p{N}_][\p{L}\p{N}_.:@#%&+,;=/-]*$/u
 const PREFIX = 'attributes.'
 
-/** The name by which a query asks for an attribute; null when the language cannot name it. */
+/** The name of an attribute, which no column has; null for the empty key, which the language cannot name. */
 export function attributeField(key: string): string | null {
+  if (key === '') return null
   const taken = key === 'attributes' || key === 'event_id' || key.startsWith(PREFIX)
-  const name = taken || (COLUMNS as readonly string[]).includes(key) ? PREFIX + key : key
-  return NAME.test(name) ? name : null
+  return taken || (COLUMNS as readonly string[]).includes(key) ? PREFIX + key : key
+}
+
+/** A field's name as it stands before a colon: in quotes where it needs them. */
+export function written(name: string): string {
+  return NAME.test(name) ? name : quote(name)
 }
 
 export function quote(text: string): string {
@@ -37,9 +42,9 @@ export function quote(text: string): string {
 
 /** `field:value`; a null value: the field is not there. */
 export function fieldTerm(field: string, value: string | null): string {
-  if (value === null) return `-${field}:*`
+  if (value === null) return `-${written(field)}:*`
   if (field === 'message') return quote(value)
-  return `${field}:${BARE.test(value) ? value : quote(value)}`
+  return `${written(field)}:${BARE.test(value) ? value : quote(value)}`
 }
 
 export function negated(term: string): string {

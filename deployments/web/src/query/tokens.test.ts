@@ -33,8 +33,28 @@ describe('tokens', () => {
     ['- a', ['word:-', 'word:a']],
     ['"open', ['broken:"open']],
     ['attributes.region:eu-1', ['field:attributes.region:', 'word:eu-1']],
-    ['öde:1', ['word:öde:1']], // a name begins with an ASCII letter ...
-    ['a_größe:1', ['field:a_größe:', 'word:1']], // ... and goes on with any
+    ['ünï:x', ['field:ünï:', 'word:x']],
+    ['हिन्दी:x', ['field:हिन्दी:', 'word:x']],
+    ['user-agent:curl', ['field:user-agent:', 'word:curl']],
+    ['@timestamp:*', ['field:@timestamp:', 'word:*']],
+    ['k8s.io/pod:x', ['field:k8s.io/pod:', 'word:x']],
+    ['"user agent":curl', ['field:"user agent":', 'word:curl']],
+    ['"a \\"b\\"":"c d"', ['field:"a \\"b\\"":', 'phrase:"c d"']],
+    ['"user agent" curl', ['phrase:"user agent"', 'word:curl']],
+    ['C:\\x', ['word:C:\\x']],
+    ['fe80::1', ['word:fe80::1']],
+    ['std::vector', ['word:std::vector']],
+    ['2x:5', ['word:2x:5']],
+    ['db01:5432', ['field:db01:', 'word:5432']],
+    ['level=ERROR', ['word:level=ERROR']],
+    ['level: ERROR', ['word:level:', 'word:ERROR']],
+    ['level:', ['field:level:']],
+    ['level:  ', ['field:level:']],
+    ['ms>500', ['field:ms', 'compare:>500']],
+    ['"the ms">=-1.5e3', ['field:"the ms"', 'compare:>=-1.5e3']],
+    ['ms>5ms', ['word:ms>5ms']],
+    ['x->y', ['word:x->y']],
+    ['10>5', ['word:10>5']],
   ])('reads %s', (query, expected) => {
     expect(told(query)).toEqual(expected)
   })
@@ -61,7 +81,27 @@ describe('tokens', () => {
   })
 
   it('covers all but space, in order, whatever is typed', () => {
-    const alphabet = ['a', '"', '/', '\\', '(', ')', '-', ':', ' ', '*', '[', ']', '<', 'AND ', 'level:', '💥', '\n']
+    const alphabet = [
+      'a',
+      '"',
+      '/',
+      '\\',
+      '(',
+      ')',
+      '-',
+      ':',
+      ' ',
+      '*',
+      '[',
+      ']',
+      '<',
+      'AND ',
+      'level:',
+      '@',
+      '>5',
+      '💥',
+      '\n',
+    ]
     let seed = 7
     const random = (below: number) => {
       seed = (seed * 48_271) % 2_147_483_647
@@ -78,6 +118,10 @@ describe('tokens', () => {
       expect(text.slice(at).trim()).toBe('')
     }
   })
+})
+
+it('names a quoted field by what the quotes say', () => {
+  expect(tokens('"a \\"b\\"":c').map(({ field }) => field)).toEqual(['a "b"', 'a "b"'])
 })
 
 it('reads the two escapes of a phrase, and no other', () => {

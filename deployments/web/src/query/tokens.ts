@@ -9,7 +9,7 @@ export type TokenKind =
   | 'minus'
   | 'open'
   | 'close'
-  | 'field' // `level:`, with its colon
+  | 'field' // `level:`, with its colon; `ms` before `>500`
   | 'compare' // `>=17` behind a field
   | 'range' // `[1 TO 5]` behind a field
   | 'broken' // a quote or a range that is not closed
@@ -27,7 +27,11 @@ export interface Token {
   depth: number
 }
 
-const FIELD = /([A-Za-z_][\p{L}\p{N}_.]*):(?!\/\/)/uy
+/** A name that needs no quotes. */
+const NAME = /[\p{L}_@][\p{L}\p{M}\p{N}_.\-/@]*/uy
+const COLON = /:(?!:|\/\/|\\)/y
+/** `>500` right behind a name. */
+const COMPARED = /[<>]=?[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?=[\s()]|$)/y
 const WORD = /[^\s()]+/y
 const PHRASE = /"(?:[^"\\]|\\[\s\S])*"/y
 const MINUS = /-(?=[^\s)-])/y
@@ -96,18 +100,17 @@ class Scanner {
       this.negation = !this.negation
       return
     }
-    const named = match(FIELD, text, at)
+    const named = nameAt(text, at)
     if (!named) {
       this.term(this.group.field, false)
       return
     }
-    const field = named[1] ?? ''
-    this.put('field', at + named[0].length, field)
+    this.put('field', named.to, named.field)
     const after = text[this.at]
     if (after === undefined || /[\s)]/.test(after))
       this.negation = false // the value is still to be typed
-    else if (after === '(') this.open(field)
-    else this.term(field, true)
+    else if (after === '(') this.open(named.field)
+    else this.term(named.field, true)
   }
 
   private open(field: string | undefined): void {
@@ -150,6 +153,20 @@ class Scanner {
     if (hasField && /^[<>]=?/.test(text.slice(at, word))) return ['compare', word]
     return ['word', word]
   }
+}
+
+/** The field's name that starts at `at`, and where it ends, behind its colon if it has one. */
+function nameAt(text: string, at: number): { field: string; to: number } | null {
+  const isQuoted = text[at] === '"'
+  const found = match(isQuoted ? PHRASE : NAME, text, at)?.[0]
+  if (found === undefined) return null
+  const field = isQuoted ? unquote(found) : found
+  const end = at + found.length
+  if (match(COMPARED, text, end)) return { field, to: end }
+  if (!match(COLON, text, end)) return null
+  // `error: it failed` is a text; at the end somebody is still typing.
+  const after = text.slice(end + 1)
+  return /^\s+[^\s)]/.test(after) ? null : { field, to: end + 1 }
 }
 
 /** Where the regex that starts at `at` ends, behind its slash and its `i`; null when it is a word. */

@@ -22,7 +22,15 @@ describe('timeMs', () => {
     ['+1h', '2026-11-24T13:00:00Z'],
     ['2026-11-24T10:00:00+02:00', '2026-11-24T08:00:00Z'],
     ['2026-11-24 10:00:00', '2026-11-24T10:00:00Z'], // as the server reads it: UTC
-    ['yesterday', null],
+    ['2026-11-24T10:00', '2026-11-24T10:00:00Z'],
+    ['2026-11-24', '2026-11-24T00:00:00Z'],
+    ['today', '2026-11-24T00:00:00Z'],
+    ['yesterday', '2026-11-23T00:00:00Z'],
+    ['-1h30m', '2026-11-24T10:30:00Z'],
+    ['-1.5h', '2026-11-24T10:30:00Z'],
+    ['now-1h', '2026-11-24T11:00:00Z'],
+    ['last week', null],
+    ['-', null],
     ['-1y', null],
   ])('reads %s', (text, expected) => {
     expect(timeMs(text, NOW)).toBe(expected === null ? null : Date.parse(expected))
@@ -55,6 +63,9 @@ it.each(['utc', 'local'] as const)('reads what its picker shows, in %s', (zone) 
 it.each([
   [{ start: '-1h', end: null }, 'Last hour'],
   [{ start: '-30m', end: null }, 'Last 30 minutes'],
+  [{ start: '-1h30m', end: null }, 'Last 1h30m'],
+  [{ start: 'today', end: null }, 'Since today'],
+  [{ start: 'now-2h', end: null }, 'Since now-2h'],
   [{ start: '-2h', end: '-1h' }, '-2h – -1h'],
   [{ start: '2026-11-24T10:00:00Z', end: null }, 'Since 2026-11-24 10:00:00'],
   [{ start: '2026-11-24T10:00:00Z', end: '2026-11-24T11:30:00Z' }, '2026-11-24 10:00:00 – 11:30:00'],

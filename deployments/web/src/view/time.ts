@@ -3,13 +3,20 @@
 import type { Zone } from './view'
 
 const UNIT_MS: Record<string, number> = {
+  ms: 1,
   s: 1_000,
   m: 60_000,
   h: 3_600_000,
   d: 86_400_000,
   w: 604_800_000,
 }
-const RELATIVE = /^([+-])(\d{1,12})([smhdw])$/
+const DAY_MS = 86_400_000
+const PART = /(\d{1,12}(?:\.\d{1,9})?)(ms|[smhdw])/g
+const LENGTH = /^(?:\d{1,12}(?:\.\d{1,9})?(?:ms|[smhdw]))+$/
+const RELATIVE = /^(?:now\s*([+-])\s*|([+-]))(.+)$/
+/** A length of one unit, which has a name. */
+const ONE_UNIT = /^-(\d{1,12})([smhdw])$/
+const DAYS: Record<string, number> = { yesterday: -1, today: 0, tomorrow: 1 }
 const UNIT_NAMES: Record<string, string> = { s: 'second', m: 'minute', h: 'hour', d: 'day', w: 'week' }
 
 export interface Preset {
@@ -36,17 +43,23 @@ export interface Range {
 /** Give a bound in milliseconds; null when it is none that we understand (the server may). */
 export function timeMs(text: string, nowMs: number): number | null {
   if (text === 'now') return nowMs
+  const day = DAYS[text]
+  if (day !== undefined) return (Math.floor(nowMs / DAY_MS) + day) * DAY_MS // UTC, as the server has it
   const relative = RELATIVE.exec(text)
-  if (relative) {
-    const ms = Number(relative[2]) * (UNIT_MS[relative[3] ?? ''] ?? 0)
-    return relative[1] === '-' ? nowMs - ms : nowMs + ms
-  }
+  const length = relative ? lengthMs(relative[3] ?? '') : null
+  if (relative && length !== null) return (relative[1] ?? relative[2]) === '-' ? nowMs - length : nowMs + length
   if (/^\d{4}-\d\d-\d\d/.test(text)) {
     // Without an offset the interface means UTC, and the browser would mean local time.
-    const ms = Date.parse(/(?:Z|[+-]\d\d:?\d\d)$/i.test(text) ? text : `${text.replace(' ', 'T')}Z`)
+    const ms = Date.parse(/(?:Z|T.*[+-]\d\d:?\d\d)$|^.{10}$/i.test(text) ? text : `${text.replace(' ', 'T')}Z`)
     return Number.isNaN(ms) ? null : ms
   }
   return null
+}
+
+/** Read `45m`, `1h30m`, `1.5h`; null when it is no length. */
+export function lengthMs(text: string): number | null {
+  if (!LENGTH.test(text)) return null
+  return [...text.matchAll(PART)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNIT_MS[unit ?? ''] ?? 0), 0)
 }
 
 /** Give both bounds of a range in milliseconds; null where they cannot be told. */
@@ -57,7 +70,7 @@ export function rangeMs(range: Range, nowMs: number): [number, number] | null {
 }
 
 export function isRelative(text: string): boolean {
-  return RELATIVE.test(text)
+  return lengthMs(RELATIVE.exec(text)?.[3] ?? '') !== null
 }
 
 const two = (number: number) => String(number).padStart(2, '0')
@@ -129,12 +142,13 @@ export function fromInput(text: string, zone: Zone): number | null {
 /** What the button of the time range says. */
 export function describeRange({ start, end }: Range, zone: Zone): string {
   if (end === null) {
-    const relative = RELATIVE.exec(start)
-    if (relative?.[1] === '-') {
-      const count = Number(relative[2])
-      const unit = UNIT_NAMES[relative[3] ?? ''] ?? ''
+    const length = ONE_UNIT.exec(start)
+    if (length) {
+      const count = Number(length[1])
+      const unit = UNIT_NAMES[length[2] ?? ''] ?? ''
       return count === 1 ? `Last ${unit}` : `Last ${count} ${unit}s`
     }
+    if (start.startsWith('-') && isRelative(start)) return `Last ${start.slice(1)}`
     return `Since ${describeBound(start, zone)}`
   }
   const from = describeBound(start, zone)
@@ -144,7 +158,7 @@ export function describeRange({ start, end }: Range, zone: Zone): string {
 }
 
 function describeBound(text: string, zone: Zone): string {
-  if (isRelative(text)) return text
+  if (isRelative(text) || text in DAYS) return text
   const ms = timeMs(text, 0)
   return ms === null ? text : formatMs(ms, zone)
 }

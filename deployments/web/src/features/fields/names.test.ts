@@ -22,7 +22,7 @@ it('columns come first, then what most events have', () => {
   expect(namedFields(FIELDS, '').map(({ shown }) => shown)).toEqual([
     'message',
     'level',
-    'attributes.user name',
+    'user name',
     'region',
     'attributes.level',
   ])
@@ -46,8 +46,9 @@ it('an attribute that is named like a column is asked for as an attribute', () =
   expect(valueTerms(find('level'), 'x')?.only).toBe('attributes.level:x')
 })
 
-it('what the language cannot name has no term', () => {
-  expect(valueTerms(find('user name'), 'x')).toBeNull()
+it('a name that needs quotes has them in terms, and nowhere else', () => {
+  expect(find('user name').shown).toBe('user name')
+  expect(valueTerms(find('user name'), 'x')?.only).toBe('"user name":x')
 })
 
 it('filtering out what was filtered for turns the term around', () => {

@@ -1,4 +1,4 @@
-import { render, screen } from '@testing-library/react'
+import { fireEvent, render, screen } from '@testing-library/react'
 import { describe, expect, it, vi } from 'vitest'
 
 import { Problem } from '../../api/http'
@@ -26,13 +26,15 @@ function runOf(part: Partial<RunView>): RunView {
 
 function show(part: Partial<RunView>) {
   const run = runOf(part)
+  const onChange = vi.fn()
   render(
     <>
       <ResultBar run={run} view={USUAL} onChange={vi.fn()} />
       <AnswerNotices run={run} onAgain={vi.fn()} />
-      <AnswerEnd run={run} view={USUAL} onChange={vi.fn()} />
+      <AnswerEnd run={run} view={USUAL} onChange={onChange} />
     </>,
   )
+  return onChange
 }
 
 describe('an answer', () => {
@@ -60,6 +62,24 @@ describe('an answer', () => {
     show({ state: stateOf({ complete: false }), incomplete: ['an object is missing'] })
     expect(screen.queryByText('Nothing matches in this time range')).toBeNull()
     expect(screen.getByText('Nothing was found')).toBeInTheDocument()
+  })
+
+  it('tells the hints of the server, and asks what they say at one click', () => {
+    const hints = [
+      { kind: 'no_such_field', text: 'no event has a field db01', query: null, start: null },
+      { kind: 'search_text', text: 'quote it', query: '"db01:5432"', start: null },
+      { kind: 'empty_range', text: 'the newest is older', query: null, start: '2026-11-20T10:00:00.000000Z' },
+    ]
+    const onChange = show({ state: stateOf({ hints }) })
+    expect(screen.getAllByRole('listitem').map(({ textContent }) => textContent)).toEqual([
+      'no event has a field db01',
+      'quote it"db01:5432"',
+      'the newest is olderLook there',
+    ])
+    fireEvent.click(screen.getByRole('button', { name: '"db01:5432"' }))
+    expect(onChange).toHaveBeenLastCalledWith({ query: '"db01:5432"' })
+    fireEvent.click(screen.getByRole('button', { name: 'Look there' }))
+    expect(onChange).toHaveBeenLastCalledWith({ start: '2026-11-20T10:00:00.000000Z', end: null })
   })
 
   it('says what failed', () => {

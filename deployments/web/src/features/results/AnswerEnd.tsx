@@ -1,8 +1,10 @@
 // What has to be said of an answer beside its rows: that it is incomplete, that it failed, that there is nothing.
 import { isRefused } from '../../api/http'
+import type { Hint } from '../../api/types'
 import { Button } from '../../ui/Button'
 import { formatCount } from '../../ui/format'
 import { Empty, Notice } from '../../ui/Notice'
+import { Text } from '../../ui/Text'
 import { timeMs } from '../../view/time'
 import type { View } from '../../view/view'
 import { KeyNotice } from '../key/KeyNotice'
@@ -63,7 +65,8 @@ export function AnswerEnd({ run, view, onChange }: AnswerEndProps) {
     )
   }
   if (run.count > 0) return <p className={styles.end}>That is all in this time range.</p>
-  return <Nothing view={view} complete={run.state?.complete ?? false} onChange={onChange} />
+  const { complete = false, hints = [] } = run.state ?? {}
+  return <Nothing view={view} complete={complete} hints={hints} onChange={onChange} />
 }
 
 /** What to look in when there is nothing in less. */
@@ -74,13 +77,21 @@ const LONGER = [
   { start: '-365d', label: 'Last 365 days' },
 ] as const
 
-function Nothing({ view, complete, onChange }: Pick<AnswerEndProps, 'view' | 'onChange'> & { complete: boolean }) {
+interface NothingProps extends Pick<AnswerEndProps, 'view' | 'onChange'> {
+  complete: boolean
+  hints: readonly Hint[]
+}
+
+function Nothing({ view, complete, hints, onChange }: NothingProps) {
   const now = Date.now()
   const startMs = timeMs(view.start, now)
   const longer = LONGER.filter(({ start }) => startMs === null || (timeMs(start, now) ?? now) < startMs)
   return (
     <Empty title={complete ? 'Nothing matches in this time range' : 'Nothing was found'}>
-      {view.query.trim() !== '' && <p>A word less finds more. Words are found in any case, “phrases” exactly.</p>}
+      {hints.length > 0 && <Hints hints={hints} onChange={onChange} />}
+      {hints.length === 0 && view.query.trim() !== '' && (
+        <p>A word less finds more. Words are found in any case, “phrases” exactly.</p>
+      )}
       {longer.length > 0 && (
         <p className={styles.choices}>
           {longer.map(({ start, label }) => (
@@ -91,6 +102,29 @@ function Nothing({ view, complete, onChange }: Pick<AnswerEndProps, 'view' | 'on
         </p>
       )}
     </Empty>
+  )
+}
+
+/** What the server says of an answer without rows, each with what it would try instead. */
+function Hints({ hints, onChange }: Pick<NothingProps, 'hints' | 'onChange'>) {
+  return (
+    <ul className={styles.hints} aria-label="Hints">
+      {hints.map(({ text, query, start }) => (
+        <li key={`${text} ${query ?? ''}`}>
+          <Text text={text} />
+          {(query !== null || start !== null) && (
+            <Button
+              small
+              onClick={() =>
+                onChange({ ...(query === null ? {} : { query }), ...(start === null ? {} : { start, end: null }) })
+              }
+            >
+              {query === null ? 'Look there' : <Text text={query} />}
+            </Button>
+          )}
+        </li>
+      ))}
+    </ul>
   )
 }
 

@@ -25,7 +25,8 @@ const LANGUAGE = [
   ['/user=\\d+7/ /x/i', 'a regular expression (RE2)'],
   ['level:ERROR service:"api gw"', 'fields'],
   ['service:api* host:/web-\\d+/ region:eu-1', 'wildcard, regex, attribute'],
-  ['severity_number:>=17 ms:[100 TO 500]', 'numbers'],
+  ['"user agent":curl', 'a field whose name holds space or signs'],
+  ['severity_number:>=17 ms>500 ms:[100 TO 500]', 'numbers'],
   ['trace_id:*', 'the field is there'],
   ['a b, a OR b, NOT a, -a, ( )', 'combinations'],
 ] as const

@@ -6,7 +6,17 @@ import { Button, IconButton } from '../../ui/Button'
 import { classes } from '../../ui/classes'
 import { Icon } from '../../ui/Icon'
 import { useShortcuts } from '../../ui/shortcuts'
-import { describeRange, fromInput, PRESETS, rangeMs, shiftRange, toInput, toRfc3339, type Range } from '../../view/time'
+import {
+  describeRange,
+  fromInput,
+  lengthMs,
+  PRESETS,
+  rangeMs,
+  shiftRange,
+  toInput,
+  toRfc3339,
+  type Range,
+} from '../../view/time'
 import type { View } from '../../view/view'
 import styles from './TimeRange.module.css'
 
@@ -88,7 +98,8 @@ function Presets({ view, onChoose }: { view: View; onChoose: (range: Range) => v
   )
 }
 
-const LENGTH = /^(\d{1,6})\s*(s|m|h|d|w)[a-z]*$/i
+/** `45 minutes` and `36 hours` are lengths, too. */
+const WORDED = /^(\d{1,6})\s*(s|m|h|d|w)[a-z]*$/i
 
 function Custom({ view, onChoose }: { view: View; onChoose: (range: Range) => void }) {
   const [fromMs, toMs] = rangeMs(view, Date.now()) ?? [null, null]
@@ -98,9 +109,10 @@ function Custom({ view, onChoose }: { view: View; onChoose: (range: Range) => vo
   const [wrong, setWrong] = useState('')
   const applyLength = (event: SubmitEvent) => {
     event.preventDefault()
-    const read = LENGTH.exec(length.trim())
-    if (read) onChoose({ start: `-${read[1] ?? ''}${(read[2] ?? '').toLowerCase()}`, end: null })
-    else setWrong('A length is a number and s, m, h, d or w: 45m, 36h')
+    const worded = WORDED.exec(length.trim())
+    const written = worded ? `${worded[1] ?? ''}${(worded[2] ?? '').toLowerCase()}` : length.trim()
+    if (lengthMs(written) !== null) onChoose({ start: `-${written}`, end: null })
+    else setWrong('A length is a number and s, m, h, d or w: 45m, 1h30m, 1.5d')
   }
   const applyMoments = (event: SubmitEvent) => {
     event.preventDefault()

@@ -1,0 +1,37 @@
+"""What is told beside an answer: which range was looked at, whether there is more, and hints where there is nothing.
+
+May live here: sentences on standard error. May not: what is missing from an answer (`follow`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ess_ray.cli.output import tell
+from ess_ray.cli.when import Range
+
+
+def tell_rows(page: Mapping[str, Any], rows: int, limit: int, range_: Range) -> None:
+    """Tell how many rows a search has found, where, and whether these are all; `page` is its last one."""
+    where = range_.in_words()
+    if rows == 0:
+        tell(f"nothing matches {where}" if page["complete"] else f"nothing was found {where}")
+    elif rows >= limit:
+        more = "there are more" if page["progress"].get("rows_matched", 0) > rows else "there may be more"
+        tell(f"{_rows(rows)} {where}; {more}: raise --limit {limit}, narrow the query, or use ess count or ess export")
+    else:
+        tell(f"{_rows(rows)} {where}{', all that match' if page['complete'] else ''}")
+
+
+def tell_hints(page: Mapping[str, Any], command: Sequence[str], query: str, range_: Range, rest: Sequence[str]) -> None:
+    """Tell the hints of an answer, each with the command that asks otherwise: `command` QUERY RANGE `rest`."""
+    for hint in page.get("hints", ()):
+        again = [*command, hint["query"] or query, *range_.arguments(hint["start"]), *rest]
+        other = hint["query"] is not None or hint["start"] is not None
+        tell(f"hint: {hint['text']}" + (f"\n  {shlex.join(again)}" if other else ""))
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + ("" if count == 1 else "s")

@@ -1,0 +1,164 @@
+"""Times on the command line: the zone of those without an offset, and the range that a command looks at.
+
+May live here: --since, --until, --tz, and how times are shown for them. May not: times in files (`lines`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Concatenate, Final, ParamSpec
+from zoneinfo import ZoneInfo, available_timezones
+
+import click
+
+from ess_ray.core.event import format_timestamp, parse_timestamp_us
+from ess_ray.language import parse_length_us, parse_time_us
+
+P = ParamSpec("P")
+
+ALL: Final = "all"
+"""--since from the beginning."""
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?([0-5]\d))?", re.ASCII)
+_SECOND_US: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The zone of times without an offset. `given` as --tz names it; None: this machine's, and then `zone` is None."""
+
+    given: str | None = None
+    zone: tzinfo | None = None
+
+    @property
+    def name(self) -> str:
+        """Name it for people."""
+        if self.given is not None:
+            return self.given
+        offset = f"{datetime.now().astimezone():%z}"
+        return "UTC" if offset == "+0000" else f"local time, UTC{offset[:3]}:{offset[3:]}"
+
+    def shown(self, us: int) -> str:
+        """Write a time as people read it, in this zone."""
+        seconds, micros = divmod(us, _SECOND_US)
+        moment = datetime.fromtimestamp(seconds, UTC).astimezone(self.zone)
+        return f"{moment:%Y-%m-%d %H:%M:%S}" + (f".{micros:06d}" if micros else "")
+
+    def rewritten(self, timestamp: str) -> str:
+        """Write an answer's timestamp in this zone where --tz was given, with its offset; else as it is."""
+        if self.given is None:
+            return timestamp
+        seconds, micros = divmod(parse_timestamp_us(timestamp), _SECOND_US)
+        moment = datetime.fromtimestamp(seconds, UTC).astimezone(self.zone).replace(microsecond=micros)
+        return moment.isoformat(timespec="microseconds")
+
+    def bound(self, text: str) -> str | int:
+        """Read a bound as the interface takes it: `15m` is 15 minutes ago, `all` the beginning. Raises BadRequest.
+
+        What depends on now is left to the server's clock; days and times without an offset are this zone's.
+        """
+        us = self.bound_us(text)
+        if text == ALL:
+            return 0
+        if parse_length_us(text) is not None:
+            return f"-{text}"
+        return text if text.startswith(("+", "-", "now")) else format_timestamp(us)
+
+    def bound_us(self, text: str) -> int:
+        """Read a bound by this machine's clock. Raises BadRequest."""
+        if text == ALL:
+            return 0
+        ago = f"-{text}" if parse_length_us(text) is not None else text
+        us = parse_time_us(ago, time.time_ns() // 1000, self.zone)
+        assert us is not None  # a text is never no bound
+        return us
+
+
+LOCAL: Final = Zone()
+
+
+def read_zone(text: str) -> Zone:
+    """Read --tz: an IANA name, an offset (+03:00), or `local`. Raises click.BadParameter."""
+    if text == "local":
+        return LOCAL
+    if text.upper() in ("Z", "UTC", "GMT"):
+        return Zone("UTC", UTC)
+    offset = _OFFSET.fullmatch(text)
+    if offset is not None:
+        sign, hours, minutes = offset.groups()
+        ahead = timedelta(hours=int(hours), minutes=int(minutes or 0))
+        if ahead < timedelta(hours=24):
+            zone = timezone(-ahead if sign == "-" else ahead)
+            return Zone(str(zone), zone)
+    names = {name.casefold(): name for name in available_timezones()}
+    found = names.get(text.casefold())
+    if found is None:
+        near = difflib.get_close_matches(text.casefold(), names, n=1)
+        meant = f"; did you mean {names[near[0]]}?" if near else ""
+        raise click.BadParameter(f"{text!r} is neither an IANA name (Europe/Berlin) nor an offset (+03:00){meant}")
+    return Zone(found, ZoneInfo(found))
+
+
+def _read_option(_: click.Context, __: click.Parameter, value: str | None) -> Zone:
+    return LOCAL if value is None else read_zone(value)
+
+
+tz_option = click.option(
+    "--tz",
+    "zone",
+    metavar="ZONE",
+    callback=_read_option,
+    help="Of times without an offset: Europe/Berlin, +03:00, UTC.  [default: this machine's]",
+)
+SINCE_HELP: Final = "From: 15m, 1h30m or 7d ago, 2026-11-20, '2026-11-20 10:00', today, yesterday, RFC 3339"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """From when to when a command looks, as it was typed."""
+
+    since: str
+    until: str | None
+    zone: Zone
+
+    def bounds(self) -> dict[str, str | int]:
+        """Give `start` and `end` as the interface takes them. Raises BadRequest."""
+        end = {} if self.until is None else {"end": self.zone.bound(self.until)}
+        return {"start": self.zone.bound(self.since), **end}
+
+    def in_words(self) -> str:
+        """Tell it by this machine's clock, and whose times these are."""
+        first = "the beginning" if self.since == ALL else self.zone.shown(self.zone.bound_us(self.since))
+        last = "now" if self.until in (None, "now") else self.zone.shown(self.zone.bound_us(self.until))
+        return f"from {first} to {last} ({self.zone.name})"
+
+    def arguments(self, start: str | None = None) -> list[str]:
+        """Give the options that ask for it again; with `start`, for what lies from there on."""
+        until = [] if self.until is None or start is not None else ["--until", self.until]
+        given = [] if self.zone.given is None else ["--tz", self.zone.given]
+        return ["--since", self.since if start is None else start, *until, *given]
+
+
+_OPTIONS: Final = (
+    click.option("--since", default="1h", show_default=True, metavar="TIME", help=f"{SINCE_HELP}, or all."),
+    click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out."),
+    tz_option,
+)
+
+
+def with_range(function: Callable[Concatenate[Range, P], None]) -> Callable[..., None]:
+    """Add --since, --until and --tz, and call with the Range first."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        since, until, zone = (kwargs.pop(name) for name in ("since", "until", "zone"))
+        function(Range(since, until, zone), *args, **kwargs)  # type: ignore[arg-type]
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run
