@@ -18,7 +18,7 @@ import ray
 
 from ess_ray import metrics as m
 from ess_ray.compaction import compact
-from ess_ray.core.errors import EssError
+from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.maintenance import collect_garbage, is_over
 from ess_ray.ports import EventLog
 from ess_ray.retention import expire
@@ -144,7 +144,13 @@ class Maintenance:
             return done
 
     async def _backlog_bytes(self) -> int:
-        return await self._log.backlog_bytes() if isinstance(self._log, RemoteLog) else 0
+        if not isinstance(self._log, RemoteLog):
+            return 0
+        try:
+            return await self._log.backlog_bytes()
+        except Unavailable as error:  # retention and garbage must not wait for a log that is just being restarted
+            _log.warning("maintenance leaves room for the reserve alone: %s", error.message)
+            return 0
 
     def _count(self, done: dict[str, Any], seconds: float) -> None:
         self.damaged = {one["key"]: one["reason"] for one in done["damaged"]}
