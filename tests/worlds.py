@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
+from hashlib import blake2b
 
 import pyarrow as pa
 import pytest
 
 from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
+from ess_ray.core.event import EVENT_HASH_BYTES, RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.ports import ScanResult, ScanTask
@@ -22,13 +23,23 @@ T0_US = 1_790_000_000_000_000
 HOUR_US = 3_600_000_000
 
 
-def batch_of(names: list[str], ids: list[str | None], hour: int, observed_us: int) -> pa.RecordBatch:
+def batch_of(
+    names: list[str], ids: list[str | None], hour: int, observed_us: int, hashed: bool = True
+) -> pa.RecordBatch:
+    """Make events; those with ids have a hash of their content, unless they are of the time before there were any."""
     count = len(names)
     columns = {
         "timestamp": pa.array([T0_US + hour * HOUR_US + i for i in range(count)], TIMESTAMP),
         "observed_timestamp": pa.array([observed_us] * count, TIMESTAMP),
         "message": pa.array(names),
         "event_id": pa.array(ids, pa.string()),
+        "event_hash": pa.array(
+            [
+                blake2b(name.encode(), digest_size=EVENT_HASH_BYTES).digest() if hashed and one is not None else None
+                for name, one in zip(names, ids, strict=True)
+            ],
+            pa.binary(EVENT_HASH_BYTES),
+        ),
     }
     arrays = [columns.get(f.name, pa.nulls(count, f.type)) for f in RECORD_SCHEMA]
     return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)

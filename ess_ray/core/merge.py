@@ -26,20 +26,31 @@ def sort_rows(rows: pa.Table, order: Order) -> pa.Table:
     return rows.take(pc.sort_indices(rows, sort_keys=[(name, direction) for name in ORDER]))
 
 
-def first_copies(rows: pa.Table, seen: set[str], shown: Set[str] = frozenset()) -> tuple[pa.Table, int]:
-    """Keep the first row of every `event_id` (rows without one are all kept), and count what was left out.
+Copy = tuple[str, bytes | None]
+"""What all copies of an event have alike: its client's id, and the hash of what the client sent. The same id with other
+content is another event; what was stored without hashes is told apart by ids alone."""
 
-    `seen` holds the ids that an earlier part of the answer has shown; the ids kept here are added to it. `shown` holds
-    more such ids, and is left as it is.
+
+def copies_of(rows: pa.Table) -> list[Copy | None]:
+    """Give for each row what its copies have alike; None for a row without an id, which has none."""
+    ids, hashes = rows.column("event_id").to_pylist(), rows.column("event_hash").to_pylist()
+    return [None if one is None else (one, content) for one, content in zip(ids, hashes, strict=True)]
+
+
+def first_copies(rows: pa.Table, seen: set[Copy], shown: Set[Copy] = frozenset()) -> tuple[pa.Table, int]:
+    """Keep the first copy of every event with an id (rows without one are all kept), and count what was left out.
+
+    `seen` holds what an earlier part of the answer has shown; what is kept here is added to it. `shown` holds more of
+    that, and is left as it is.
     """
     ids = rows.column("event_id")
     if ids.null_count == len(ids):
         return rows, 0
     keep: list[bool] = []
-    for event_id in ids.to_pylist():
-        keep.append(event_id is None or (event_id not in seen and event_id not in shown))
-        if event_id is not None:
-            seen.add(event_id)
+    for copy in copies_of(rows):
+        keep.append(copy is None or (copy not in seen and copy not in shown))
+        if copy is not None:
+            seen.add(copy)
     kept = rows.filter(pa.array(keep, pa.bool_()))
     return kept, len(rows) - len(kept)
 
@@ -65,7 +76,7 @@ class OrderedMerge:
     def __init__(self, order: Order, limit: int) -> None:
         self._order: Order = order
         self._left = limit
-        self._seen: set[str] = set()
+        self._seen: set[Copy] = set()
         self._pending: list[tuple[int, pa.Table]] = []  # each with its best timestamp
         self._waiting = self._fresh = 0  # rows pending, and those of them that came since they were last cut
         self.bound_us: int | None = None

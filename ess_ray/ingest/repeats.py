@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import pyarrow as pa
@@ -50,7 +51,7 @@ class RepeatMemory:
         self.missing: tuple[MissingPart, ...] = ()
         """What it should know and does not: a repeat of what these objects hold may be stored twice."""
         self._keys: OrderedDict[tuple[str, str], dict[tuple[str, int, int], int]] = OrderedDict()
-        self._ids: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._ids: OrderedDict[tuple[str, str, bytes | None], int] = OrderedDict()
         self._max_entries = max_entries
         self._newest_us = 0
 
@@ -81,23 +82,27 @@ class RepeatMemory:
         return known is not None and known != request.body_hash
 
     def new_ids(self, tenant: str, batch: pa.RecordBatch, observed_us: int) -> pa.RecordBatch:
-        """Give the rows whose `event_id` is new (or absent), and remember them."""
+        """Give the rows that are no repeats, and remember them: the same `event_id` with the same `event_hash`.
+
+        The same id with other content is another event. Where it was stored without a hash, the id alone counts.
+        """
         ids = batch.column("event_id")
         if ids.null_count == len(ids):
             return batch
         keep = []
-        for event_id in ids.to_pylist():
-            new = event_id is None or self._add_id(tenant, event_id, observed_us)
-            keep.append(new)
+        for event_id, event_hash in zip(ids.to_pylist(), batch.column("event_hash").to_pylist(), strict=True):
+            keep.append(event_id is None or self._add_id(tenant, event_id, event_hash, observed_us))
         self._forget(observed_us)
         return batch if all(keep) else batch.filter(pa.array(keep, pa.bool_()))
 
-    def _add_id(self, tenant: str, event_id: str, observed_us: int) -> bool:
-        seen_us = self._ids.get((tenant, event_id))
-        if seen_us is not None and observed_us - seen_us <= WINDOW_US:
-            return False
-        self._ids[(tenant, event_id)] = observed_us
-        self._ids.move_to_end((tenant, event_id))
+    def _add_id(self, tenant: str, event_id: str, event_hash: bytes | None, observed_us: int) -> bool:
+        copy = (tenant, event_id, event_hash)
+        for known in (copy, (tenant, event_id, None)):
+            seen_us = self._ids.get(known)
+            if seen_us is not None and observed_us - seen_us <= WINDOW_US:
+                return False
+        self._ids[copy] = observed_us
+        self._ids.move_to_end(copy)
         return True
 
     def _forget(self, observed_us: int) -> None:
@@ -116,10 +121,11 @@ class RepeatMemory:
             self.is_repeat(key, request.observed_us)
 
     def restore_ids(self, tenant: str, rows: pa.Table) -> None:
-        """Remember stored rows (columns event_id, observed_timestamp)."""
+        """Remember stored rows (columns event_id, event_hash, observed_timestamp)."""
         times = rows.column("observed_timestamp").cast(pa.int64()).to_pylist()
-        for observed_us, event_id in sorted(zip(times, rows.column("event_id").to_pylist(), strict=True)):
-            self._add_id(tenant, event_id, observed_us)
+        copies = zip(times, rows.column("event_id").to_pylist(), rows.column("event_hash").to_pylist(), strict=True)
+        for observed_us, event_id, event_hash in sorted(copies, key=itemgetter(0)):
+            self._add_id(tenant, event_id, event_hash, observed_us)
             self._newest_us = max(self._newest_us, observed_us)
         self._forget(self._newest_us)
 
@@ -179,7 +185,7 @@ def _restore_object(reader: ObjectReader, tenant: str, log_id: str, memories: di
 
 def _restore_ids(reader: ObjectReader, tenant: str, log_id: str, memories: dict[int, RepeatMemory]) -> None:
     for group in range(reader.groups):
-        rows = reader.read_group(group, ["observed_timestamp", "event_id", "log_id", "vnode"])
+        rows = reader.read_group(group, ["observed_timestamp", "event_id", "event_hash", "log_id", "vnode"])
         known = pc.and_(pc.is_valid(rows.column("event_id")), pc.equal(rows.column("log_id"), log_id))
         for vnode, memory in memories.items():
             mine = rows.filter(pc.and_(known, pc.equal(rows.column("vnode"), vnode)))

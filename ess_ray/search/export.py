@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from ess_ray import telemetry
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
-from ess_ray.core.merge import EMPTY, OrderedMerge, sort_rows
+from ess_ray.core.merge import EMPTY, OrderedMerge, copies_of, sort_rows
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import Ints, ResultStore
 from ess_ray.search.course import Cut, Lane
@@ -221,17 +221,21 @@ class Export:
         return rows, merge.bound_us if merge.done else None
 
     def _first_copies(self, rows: pa.Table) -> pa.Table:
-        """Leave out what an earlier slice has shown, by id; within a slice it is done."""
+        """Leave out copies of what an earlier slice has shown; within a slice it is done."""
         ids = rows.column("event_id")
         if ids.null_count == len(ids):
             return rows
         keep = []
-        for event_id in ids.to_pylist():
-            short = None if event_id is None else hashlib.blake2b(event_id.encode(), digest_size=ID_BYTES).digest()
+        for copy in copies_of(rows):
+            short = None if copy is None else _short(*copy)
             keep.append(short is None or short not in self._shown)
             if short is not None:
                 self._shown.add(short)
         return rows.filter(pa.array(keep, pa.bool_()))
+
+
+def _short(event_id: str, event_hash: bytes | None) -> bytes:
+    return hashlib.blake2b(event_id.encode() + b"\0" + (event_hash or b""), digest_size=ID_BYTES).digest()
 
 
 class _Sorted:

@@ -62,6 +62,10 @@ class Owners:
         return found
 
 
+Payload = tuple[int, str, bool, int, bool]
+"""(virtual node, name, by key rather than by id, hour, with a hash) of what may be sent again."""
+
+
 class ExactlyOnce(RuleBasedStateMachine):
     payloads = Bundle("payloads")
 
@@ -97,19 +101,39 @@ class ExactlyOnce(RuleBasedStateMachine):
         self._append(vnode, encode_records(batch, vnode, "default"))
         self.expected |= set(names)
 
-    @rule(target=payloads, vnode=st.integers(0, VNODES - 1), keyed=st.booleans(), hour=st.integers(0, 2))
-    def append_repeatable(self, vnode: int, keyed: bool, hour: int):  # type: ignore[no-untyped-def]
+    @rule(
+        target=payloads,
+        vnode=st.integers(0, VNODES - 1),
+        keyed=st.booleans(),
+        hour=st.integers(0, 2),
+        hashed=st.booleans(),
+    )
+    def append_repeatable(self, vnode: int, keyed: bool, hour: int, hashed: bool):  # type: ignore[no-untyped-def]
+        """`hashed` false: by an ess_ray that had no hashes yet; its repeats come after an upgrade."""
         name = f"e{self.serial}"
         self.serial += 1
-        payload = (vnode, name, keyed, hour)
-        self.repeat(payload)
+        payload = (vnode, name, keyed, hour, hashed)
+        self._send(payload, name, hashed)
         self.expected.add(name)
         return payload
 
     @rule(payload=payloads)
-    def repeat(self, payload: tuple[int, str, bool, int]) -> None:
-        vnode, name, keyed, hour = payload
-        batch = batch_of([name], [None if keyed else name], hour, self.world.now_us)
+    def repeat(self, payload: Payload) -> None:
+        self._send(payload, payload[1], True)
+
+    @rule(payload=payloads)
+    def append_other_content_with_the_same_id(self, payload: Payload) -> None:
+        _, name, keyed, _, hashed = payload
+        if keyed or not hashed:  # without a hash the id alone tells a repeat
+            return
+        other = f"{name}+{self.serial}"
+        self.serial += 1
+        self._send(payload, other, True)
+        self.expected.add(other)
+
+    def _send(self, payload: Payload, message: str, hashed: bool) -> None:
+        vnode, name, keyed, hour, _ = payload
+        batch = batch_of([message], [None if keyed else name], hour, self.world.now_us, hashed)
         request = RequestKey("default", name, "hash", 0, 1) if keyed else None
         self._append(vnode, encode_records(batch, vnode, "default", request))
 

@@ -44,6 +44,15 @@ def test_the_first_copy_in_answer_order_wins(make_events: Make, t0_us: int) -> N
     assert merge.duplicates_suppressed == 1
 
 
+def test_the_same_id_with_other_content_is_another_event(make_events: Make, t0_us: int) -> None:
+    one, other = b"1" * 16, b"2" * 16
+    merge = OrderedMerge("oldest", 10)
+    hashes = [one, other, one, None, None]
+    merge.add(make_events([t0_us + n for n in range(5)], event_id=["a"] * 5, event_hash=hashes))
+    assert offsets(merge.release(None)) == [0, 1, 3]
+    assert merge.duplicates_suppressed == 2
+
+
 def merged_naively(rows: list[tuple[int, str | None]], order: Order) -> list[int]:
     """Give the numbers of (time, id) rows in answer order; of those with one id, the first alone."""
     ranked = sorted(((time, n, event_id) for n, (time, event_id) in enumerate(rows)), reverse=order == "newest")

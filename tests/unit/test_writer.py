@@ -387,6 +387,28 @@ async def test_a_repeat_by_id_is_dropped_within_the_hour_and_stored_after_it() -
     assert sum(entry.rows for entry in entries) == 3
 
 
+async def test_the_same_id_with_other_content_is_another_event_also_after_a_take_over() -> None:
+    world = World()
+    writer = await owner(world)
+    for messages in (["created"], ["paid"], ["created"], ["paid", "shipped"]):
+        batch = batch_of(messages, ["o-7"] * len(messages), 0, world.now_us)
+        await world.log.append(encode_records(batch, 0, "default"))
+        await store_all(writer)
+        writer = await owner(world)
+    assert world.stored() == Counter(["created", "paid", "shipped"])
+
+
+async def test_what_was_stored_without_a_hash_is_known_by_its_id_alone() -> None:
+    world = World()
+    writer = await owner(world)
+    for hashed in (False, True):
+        batch = batch_of(["created"], ["o-7"], 0, world.now_us, hashed)
+        await world.log.append(encode_records(batch, 0, "default"))
+        await store_all(writer)
+        writer = await owner(world)
+    assert world.stored() == Counter(["created"])
+
+
 # ------------------------------------------------------------------------------------------------------- dead letters
 async def test_a_record_that_cannot_be_decoded_is_kept_aside_and_stops_nothing() -> None:
     world = World()

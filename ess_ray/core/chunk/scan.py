@@ -21,7 +21,7 @@ from ess_ray.core.chunk.read import ObjectReader, Stretch
 from ess_ray.core.chunk.windows import Windows
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.merge import CUT_SHARE, EMPTY, first_copies
+from ess_ray.core.merge import CUT_SHARE, EMPTY, Copy, first_copies
 from ess_ray.core.prefilter import Condition, Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
 
@@ -33,7 +33,7 @@ SMALL_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp", "level", "s
 
 @dataclass(frozen=True)
 class ObjectMatches:
-    """Matching rows of one object in answer order, at most the query's limit, all distinct by `event_id`."""
+    """Matching rows of one object in answer order, at most the query's limit, all distinct (`merge.Copy`)."""
 
     rows: pa.Table
     rows_matched: int
@@ -133,7 +133,7 @@ class _Answer:
     def __init__(self, query: Query) -> None:
         self._query = query
         self._rows: list[pa.Table] = []
-        self._seen: set[str] = set()
+        self._seen: set[Copy] = set()
         self._before: list[pa.Table] = []
         self._matched = self._repeats = self._kept = self._waiting = 0
 
