@@ -112,7 +112,8 @@ class Claim:
 
     def hold(self, held_bytes: int) -> None:
         """Hold so many bytes from now on, in all. Raises Unavailable, still holding what it held before."""
-        self._gate._set(self, held_bytes)
+        if held_bytes != self.held_bytes or not self.open:
+            self._gate._set(self, held_bytes)
 
     def check(self, held_bytes: int) -> None:
         """Raise Unavailable where so many bytes could not be held just now."""
