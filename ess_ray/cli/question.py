@@ -69,11 +69,11 @@ def with_question(function: Callable[Concatenate[Asked, P], None]) -> Callable[.
     """Add QUERY and the options of what is asked, and call with the Asked first."""
 
     @functools.wraps(function)
-    def run(range_: Range, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def ask(range_: Range, /, *args: P.args, **kwargs: P.kwargs) -> None:
         query, order, executor = (kwargs.pop(name) for name in ("query", "order", "executor"))
         function(Asked(query, range_, order, executor), *args, **kwargs)  # type: ignore[arg-type]
 
-    run = with_range(run)
+    run = with_range(ask)
     for option in reversed(_OPTIONS):
         run = option(run)
     return run
