@@ -68,13 +68,12 @@ _OPTIONS = (
 def with_question(function: Callable[Concatenate[Asked, P], None]) -> Callable[..., None]:
     """Add QUERY and the options of what is asked, and call with the Asked first."""
 
-    @with_range
     @functools.wraps(function)
-    def run(range_: Range, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def ask(range_: Range, /, *args: P.args, **kwargs: P.kwargs) -> None:
         query, order, executor = (kwargs.pop(name) for name in ("query", "order", "executor"))
         function(Asked(query, range_, order, executor), *args, **kwargs)  # type: ignore[arg-type]
 
-    with_options = run
+    run = with_range(ask)
     for option in reversed(_OPTIONS):
-        with_options = option(with_options)
-    return with_options
+        run = option(run)
+    return run

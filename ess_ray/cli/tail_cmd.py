@@ -21,7 +21,7 @@ from ess_ray.cli.follow import INCOMPLETE, cancelling, pages, reasons_of, starte
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, print_events, tell
 from ess_ray.cli.question import pointed_out
-from ess_ray.cli.when import SINCE_HELP, Range, Zone, tz_option
+from ess_ray.cli.when import TIME_FORMS, Range, Zone, tz_option
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, Unauthenticated, Unavailable
 
 SILENCE_S: Final = 15.0
@@ -36,7 +36,7 @@ PAST_ROWS: Final = 10_000
 
 @click.command()
 @click.argument("query", default="*")
-@click.option("--since", metavar="TIME", help=f"First what is there already: {SINCE_HELP[0].lower()}{SINCE_HELP[1:]}.")
+@click.option("--since", metavar="TIME", help=f"First what is there since: {TIME_FORMS}.")
 @tz_option
 @json_option
 @with_target

@@ -115,7 +115,7 @@ tz_option = click.option(
     callback=_read_option,
     help="Of times without an offset: Europe/Berlin, +03:00, UTC.  [default: this machine's]",
 )
-SINCE_HELP: Final = "From: 15m, 1h30m or 7d ago, 2026-11-20, '2026-11-20 10:00', today, yesterday, RFC 3339"
+TIME_FORMS: Final = "15m, 1h30m or 7d ago, 2026-11-20, '2026-11-20 10:00', today, yesterday, RFC 3339, or all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Range:
 
 
 _OPTIONS: Final = (
-    click.option("--since", default="1h", show_default=True, metavar="TIME", help=f"{SINCE_HELP}, or all."),
+    click.option("--since", default="1h", show_default=True, metavar="TIME", help=f"From: {TIME_FORMS}."),
     click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out."),
     tz_option,
 )
