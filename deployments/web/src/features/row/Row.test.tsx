@@ -67,12 +67,14 @@ describe('an opened event', () => {
     expect(onChange.mock.calls).toEqual([[{ query: 'x service:api' }], [{ query: 'x -path:"/a b"' }]])
   })
 
-  it('offers no filter where the language has no name for it', () => {
-    showDetails(eventOf(0, { attributes: { 'k8s-app': 'x' } }))
-    const field = screen.getByText('k8s-app').closest('div')
-    if (!field) throw new Error('no field')
-    expect(within(field).queryByRole('button', { name: /Filter/ })).toBeNull()
-    expect(within(field).getByRole('button', { name: 'Copy k8s-app' })).toBeInTheDocument()
+  it('filters for a field whatever its name, and for none without one', async () => {
+    const { onChange } = showDetails(eventOf(0, { attributes: { 'k8s-app': 'x', 'user agent': 'y', '': 'z' } }))
+    await userEvent.click(screen.getByRole('button', { name: 'Filter for k8s-app' }))
+    await userEvent.click(screen.getByRole('button', { name: 'Filter for user agent' }))
+    expect(onChange.mock.calls).toEqual([[{ query: 'k8s-app:x' }], [{ query: '"user agent":y' }]])
+    const nameless = screen.getByText('z').closest('div')
+    if (!nameless) throw new Error('no field')
+    expect(within(nameless).queryByRole('button', { name: /Filter/ })).toBeNull()
   })
 
   it('copies what is there, not what is shown', async () => {
