@@ -258,7 +258,8 @@ class PushApp(FastAPI):
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        started_s, refusal, failure = time.monotonic(), None, None
+        started_s, refusal = time.monotonic(), None
+        failure: Exception | None = None
         try:
             response = await self._api.push(request)
         except ClientDisconnect:
