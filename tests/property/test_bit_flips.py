@@ -26,11 +26,11 @@ from ess_ray.core.aggregate import FieldNames, Grouping
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, merged, open_object, read, write
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import And, Contains, Equals, Exists, Field, Not, Query
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from ess_ray.verify import verify
+from tests.property.oracle import table_of
 
 T0_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000
 ROWS = 900
@@ -77,13 +77,7 @@ def _rows(first: int, count: int) -> pa.Table:
         "offset": list(numbers),
         "row": [0] * count,
     }
-    arrays = [
-        pa.array(columns[f.name], pa.int64()).cast(f.type)
-        if pa.types.is_timestamp(f.type)
-        else pa.array(columns[f.name], f.type)
-        for f in EVENT_SCHEMA
-    ]
-    return pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA)
+    return table_of([dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)])
 
 
 @dataclass(frozen=True)

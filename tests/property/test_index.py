@@ -24,6 +24,7 @@ from ess_ray.core.fold import fold_text
 from ess_ray.core.index import Index, build
 from ess_ray.core.literals import ANYTHING, AllOf, AnyOf, Formula, Text, needs, regex_needs
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from tests.property.oracle import table_of
 
 T0_US = 1_790_000_000_000_000
 MANY = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -217,16 +218,6 @@ TREES = st.recursive(
     ),
     max_leaves=5,
 )
-
-
-def table_of(rows: list[dict[str, Any]]) -> pa.Table:
-    columns = [
-        pa.array([row[field.name] for row in rows], pa.int64()).cast(field.type)
-        if pa.types.is_timestamp(field.type)
-        else pa.array([row[field.name] for row in rows], field.type)
-        for field in EVENT_SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=EVENT_SCHEMA)
 
 
 @MANY
