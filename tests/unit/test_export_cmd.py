@@ -94,7 +94,7 @@ def test_what_is_wrong_is_told_as_of_a_search(ess: Ess, tmp_path: Path) -> None:
         assert done.exit_code == 2
         lines = done.stderr.splitlines()
         assert lines[1][lines[2].index("^")] == "("
-    assert ess("export", "--since", "yesterday").exit_code == 2
+    assert ess("export", "--since", "whenever").exit_code == 2
     assert ess("export", "--executor", "lambda").exit_code == 2
     assert list(tmp_path.iterdir()) == []
 

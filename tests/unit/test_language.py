@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -150,7 +151,7 @@ def test_table(text: str, tree: Node) -> None:
             "ts:>=1790000000",
             Or((Compare(Field("ts", attribute=True), ">=", 1_790_000_000), Compare(Field("timestamp"), ">=", NOW_US))),
         ),
-        ("time:>0.35", Compare(Field("time", attribute=True), ">", 0.35)),
+        ("time:>0.35", Compare(Field("time", attribute=True), ">", Decimal("0.35"))),
         (
             "time:[1 TO 5]",
             And((Compare(Field("time", attribute=True), ">=", 1), Compare(Field("time", attribute=True), "<=", 5))),
