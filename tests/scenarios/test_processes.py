@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,15 +12,58 @@ import httpx
 import psutil
 import pytest
 
-from tests.chaos.clients import Clients
 from tests.systems import DEADLINE_S, System, titled, wait_until
 
 GCS = "/gcs/gcs_server "
 RAYLET = "/raylet/raylet "
 HANG_S = 6.0
 """Health answers within 2 s; on a machine that does other things too, it must still not hang."""
+BATCH = 20
+PAUSE_S = 0.1
+"""Between two pushes: a light load, so that what is measured is the start."""
 RECOVERY_S = 300.0
 """Twelve seconds on an idle machine; on a busy one a start may even fail once."""
+
+
+class Pushing:
+    """Pushes small batches one after the other until left, each under its key until it is acknowledged."""
+
+    def __init__(self, system: System, service: str) -> None:
+        self._url, self._service = system.url, service
+        self.acknowledged_s: list[tuple[float, float]] = []
+        """Of each batch: when its last try began, and when it was acknowledged."""
+        self.wrong: list[str] = []
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pushing")
+
+    def __enter__(self) -> Pushing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._thread.join()
+
+    def has_begun_after(self, moment_s: float) -> bool:
+        return any(begun_s > moment_s for begun_s, _ in list(self.acknowledged_s))
+
+    def _run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=DEADLINE_S) as http:
+            while not self._left.wait(PAUSE_S):
+                batch = len(self.acknowledged_s)
+                names = [f"{self._service} {batch} {n}" for n in range(BATCH)]
+                events = [{"message": name, "service": self._service} for name in names]
+                begun_s = time.monotonic()
+                try:
+                    answer = http.post(
+                        "/push/v1/events", json=events, headers={"Idempotency-Key": f"{self._service} {batch}"}
+                    )
+                except httpx.TransportError:
+                    continue
+                if answer.status_code == 202:
+                    self.acknowledged_s.append((begun_s, time.monotonic()))
+                elif answer.status_code != 503:
+                    self.wrong.append(answer.text)
 
 
 def process(system: System, title: str) -> psutil.Process:
@@ -95,20 +139,22 @@ def test_a_replica_that_stands_still_is_told_soon_by_others(own_system: System) 
 def test_the_system_comes_back_by_itself_with_everything(own_system: System, title: str) -> None:
     system, service = own_system, f"killed-{title.strip('/ ').rpartition(':')[2].rpartition('/')[2]}"
     before = {process.pid for process in system.processes()}
-    with Clients(system, service) as clients:
-        wait_until(lambda: len(clients.acknowledged) >= 100, "nothing is acknowledged")
+    with Pushing(system, service) as pushing:
+        wait_until(lambda: len(pushing.acknowledged_s) >= 5, "nothing is acknowledged")
         session = system.run_file()["session_id"]
         process(system, title).kill()
         killed_s = time.monotonic()
-        wait_until(lambda: clients.first_202_s(killed_s + 1), "nothing is acknowledged after the death", RECOVERY_S)
+        wait_until(lambda: pushing.has_begun_after(killed_s + 1), "nothing is acknowledged after the death", RECOVERY_S)
         wait_until(lambda: healthy(system), "it does not become healthy", RECOVERY_S)
-    assert clients.wrong == []
+    assert pushing.wrong == []
     assert system.run_file()["session_id"] == session
     assert {process.pid for process in system.processes()} & before <= {session}, "something of the old life is left"
     found = Counter(event["message"] for event in system.search(f"service:{service}"))
-    assert [name for name in clients.acknowledged if found[name] != 1] == []
+    acknowledged = {f"{service} {batch} {n}" for batch in range(len(pushing.acknowledged_s)) for n in range(BATCH)}
+    assert [name for name in acknowledged if found[name] != 1] == []
     assert [name for name, times in found.items() if times > 1] == []
-    assert found.keys() - set(clients.acknowledged) <= clients.unknown
+    in_doubt = {f"{service} {len(pushing.acknowledged_s)} {n}" for n in range(BATCH)}
+    assert found.keys() - acknowledged <= in_doubt
     assert "restarting" in system.run_file()
 
 

@@ -15,7 +15,8 @@ SECOND = "2026-11-22T12:00:{:02d}Z"
 def _pushed(system: System) -> None:
     one = [{"message": f"one {n}", "timestamp": SECOND.format(n), "service": "ctx", "host": "h1"} for n in range(20)]
     other = [
-        {"message": f"other {n}", "timestamp": SECOND.format(n), "service": "ctx", "host": "h2"} for n in range(20)
+        {"message": f"other {n}", "timestamp": SECOND.format(n).replace("Z", ".5Z"), "service": "ctx", "host": "h2"}
+        for n in range(20)
     ]
     alone = [{"message": f"alone {n}", "timestamp": SECOND.format(n), "service": "ctx-alone"} for n in range(5)]
     same = [
@@ -30,7 +31,7 @@ CASES = [
     # query, options, lines: `>` before what matches, `--` between groups
     ('"one 5"', ["-C", "1", "--order", "oldest"], [" one 4", ">one 5", " one 6"]),
     ('"one 5"', ["-C", "1"], [" one 6", ">one 5", " one 4"]),
-    ('"one 0"', ["-C", "2", "--order", "oldest"], [">one 0", " one 1", " one 2"]),
+    ('"one 0" host:h1', ["-C", "2", "--order", "oldest"], [">one 0", " one 1", " one 2"]),
     (
         '"one 5" OR "one 7"',
         ["-C", "1", "--order", "oldest"],
