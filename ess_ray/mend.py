@@ -209,5 +209,5 @@ def _beside(places: Places) -> Iterator[Broken]:
     for reason in KeyBook(places.store(KEYS)).look().damaged:
         yield Broken(f"{places.address}/{KEYS}", "a key cannot be read", reason, works=True)
     if (found := size_flaw(places.store(POOL))) is not None:
-        advice = "the number of actors is the settings': `ess pool resize N` writes it anew"
+        advice = "the number of actors is the settings': `ess pool --actors N` writes it anew"
         yield Broken(f"{places.address}/{POOL}", found, advice, works=True)

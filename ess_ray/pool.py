@@ -43,7 +43,7 @@ class PoolSize:
         try:
             told = _told(self._store)
         except CorruptData as error:
-            _log.error("%s: the settings' number counts until `ess pool resize` writes it anew", error.message)
+            _log.error("%s: the settings' number counts until `ess pool --actors N` writes it anew", error.message)
             told = None
         if told is None or told[1] != self._settings_actors:
             return self._settings_actors

@@ -132,4 +132,5 @@ def refuses_and_heals(system: System) -> None:
     told = (system.data_dir / "system.log").read_text()
     assert "_last_checkpoint" in told
     assert "healed" in told
-    assert "ess pool resize" in told
+    assert "ess pool --actors" in told
+    system.ess("pool", "--actors", "2")

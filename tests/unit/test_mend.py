@@ -201,7 +201,7 @@ def test_a_start_heals_it_and_says_so_or_names_file_and_remedy(data_dir: Path, n
         assert bool(found) == (told or (how, name) == ("missing", "the checkpoint"))
         said = start(data_dir)
         assert bool(said) == bool(found), said
-        assert all("healed" in one or "ess keys revoke" in one or "ess pool resize" in one for one in said)
+        assert all("healed" in one or "ess keys revoke" in one or "ess pool --actors" in one for one in said)
         assert events_after_start(data_dir) == ALL
         return
     verified = CliRunner().invoke(main, ["verify", "--data-dir", str(data_dir)])

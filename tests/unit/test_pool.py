@@ -37,7 +37,7 @@ def test_what_does_not_read_as_a_size_is_named_and_the_settings_count(
     store = LocalObjectStore(tmp_path)
     store.put(SIZE_KEY, text)
     assert PoolSize(store, 2).read() == 2
-    assert "ess pool resize" in caplog.text
+    assert "ess pool --actors" in caplog.text
     assert SIZE_KEY in str(size_flaw(store))
     PoolSize(store, 2).write(3)
     assert size_flaw(store) is None
