@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import grpc
 import ray
+from ray._private import grpc_utils
 
 from ess_ray.core.errors import Unavailable
 from ess_ray.runtime.blocking import off_loop
@@ -49,7 +50,7 @@ class RayServers:
         ask = self._ask.get(address)
         if ask is None:
             # Ray's, since it knows of its token and TLS.
-            channel = ray._private.grpc_utils.init_grpc_channel(address, asynchronous=True)
+            channel = grpc_utils.init_grpc_channel(address, asynchronous=True)
             ask = self._ask[address] = channel.unary_unary(
                 _CHECK, request_serializer=bytes, response_deserializer=bytes
             )
