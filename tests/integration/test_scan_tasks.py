@@ -201,4 +201,6 @@ async def test_tasks_that_never_come_back_are_given_up_in_time(stored: Stored) -
             assert "no scan task came back for 0.5 s" in reason
     finally:
         ray.kill(hog)
-    assert [found for _, found in sorted(await offsets(executor, [stored.task(7), stored.task(8)]))] == [[7], [8]]
+    assert [
+        found for _, found in sorted(await offsets(RayScanExecutor(stored.system), [stored.task(7), stored.task(8)]))
+    ] == [[7], [8]]
