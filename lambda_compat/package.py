@@ -26,6 +26,7 @@ OUR_FILES: Final = (
     "ess_ray/adapters/__init__.py",
     "ess_ray/adapters/durable.py",
     "ess_ray/adapters/object_store.py",
+    "ess_ray/adapters/private.py",
     "ess_ray/adapters/s3_location.py",
     "ess_ray/adapters/s3_store.py",
     "ess_ray/adapters/store_url.py",
