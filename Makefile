@@ -16,7 +16,7 @@ help:
 	@echo "make run    start a system on this machine with some made-up events (Ctrl-C ends it)"
 	@echo "make test   lint, then all tests but chaos, fuzz and benchmarks"
 	@echo "make chaos  break running systems under load, print what was lost (CHAOS='-k embedded' breaks some,"
-	@echo "            CHAOS=soak one at random for SOAK_MINUTES, 60)"
+	@echo "            CHAOS=processes each single process, CHAOS=soak one at random for SOAK_MINUTES, 60)"
 	@echo "make fuzz   minutes of made-up input against everything that reads (FUZZ='-k record' tries a part)"
 	@echo "make lint   ruff, mypy and the rules about imports; eslint, prettier and tsc"
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
@@ -86,13 +86,16 @@ test: lint servers chromium web
 	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/browser
 
-# Every fault under load, 25 minutes. Only a run of all rows writes the results. What is random comes from CHAOS_SEED, which
-# is printed; CHAOS_EVENTS is how many a row wants. `soak` leaves tables and a picture in build/soak.
+# Every fault under load, 40 minutes. Only a run of all rows writes the results. What is random comes from CHAOS_SEED, which
+# is printed; CHAOS_EVENTS is how many a row wants. `processes` kills each process of a system and stops it for two minutes,
+# two hours. `soak` leaves tables and a picture in build/soak.
 chaos: setup servers
 ifeq ($(CHAOS),soak)
 	$(BIN)/python -m tests.chaos.soak
+else ifeq ($(CHAOS),processes)
+	$(BIN)/python -m pytest tests/chaos/test_processes.py --chaos-results tests/chaos/PROCESSES.md
 else
-	$(BIN)/python -m pytest tests/chaos $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
+	$(BIN)/python -m pytest tests/chaos --ignore tests/chaos/test_processes.py $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 endif
 
 # Coverage-guided input wants a package of its own. FUZZ_SECONDS=600 gives each fuzzer ten minutes.

@@ -86,6 +86,9 @@ _EVERYWHERE: Final = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": requests.CALLBACK,
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(_CLIENT_S),
+    # Serve ends a proxy that is not ready in time, and whoever waits for it gives up: at the default of 5 s a busy
+    # machine did not start at all.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
     # Workers would run at niceness 15: whatever else the machine does would come before taking events.
     "RAY_worker_niceness": "0",
     # Records travel inside the call: by way of the shared object store the raylet takes part in every append

@@ -24,7 +24,7 @@ from tests.chaos.ledger import Batch, Kind, Ledger
 
 KINDS: Final[tuple[Kind, ...]] = ("plain", "keyed", "ids")
 BATCH_EVENTS: Final = (1_000, 5_000)
-"""Events of a request: between these."""
+"""Events of a request at full pace: between these."""
 REPEAT_EVERY: Final = 5
 """Every so many requests a client with a key or ids sends again what was acknowledged, as if the answer was lost."""
 RETRY_S: Final = 0.2
@@ -43,6 +43,17 @@ class Attempt:
     begun_s: float
     ended_s: float
     status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a client pushes: events of a request, between these, and how long it rests after each."""
+
+    events: tuple[int, int] = BATCH_EVENTS
+    pause_s: float = 0.0
+
+
+FULL: Final = Pace()
 
 
 class Threads:
@@ -77,8 +88,10 @@ class Clients:
     `timed`: clients with a key or ids give their events a time, the others leave it to the system; False: none does.
     """
 
-    def __init__(self, url: str, keys: Mapping[str, str], run: str, *, seed: int, timed: bool = True) -> None:
-        self._url, self._keys, self._run_name = url, keys, run
+    def __init__(
+        self, url: str, keys: Mapping[str, str], run: str, *, seed: int, timed: bool = True, pace: Pace = FULL
+    ) -> None:
+        self._url, self._keys, self._run_name, self._pace = url, keys, run, pace
         start_us = time.time_ns() // 1_000
         self.ledgers = [
             Ledger(kind, tenant, f"{kind}-{number}", run, start_us if timed and kind != "plain" else None)
@@ -127,7 +140,7 @@ class Clients:
         headers = NDJSON | {"Authorization": f"Bearer {self._keys[ledger.tenant]}"}
         with httpx.Client(base_url=self._url, timeout=REQUEST_TIMEOUT_S, headers=headers) as http:
             while not self._threads.stopping.is_set():
-                batch = ledger.begin(random.randint(*BATCH_EVENTS))
+                batch = ledger.begin(random.randint(*self._pace.events))
                 body = ledger.bodies.make(batch.number, batch.first, batch.count)
                 key = {"Idempotency-Key": f"{self._run_name}-{ledger.host}-{batch.number}"}
                 own = key if ledger.kind == "keyed" else {}
@@ -135,6 +148,7 @@ class Clients:
                     ledger.acknowledge(batch)
                     if ledger.kind != "plain" and batch.number % REPEAT_EVERY == 0:
                         self._post(http, batch, body, own)
+                self._threads.stopping.wait(self._pace.pause_s)
 
     def _until_acknowledged(
         self, http: httpx.Client, ledger: Ledger, batch: Batch, body: bytes, headers: dict[str, str]

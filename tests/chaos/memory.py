@@ -17,7 +17,7 @@ import psutil
 
 from tests.benchmarks.report import grid
 from tests.chaos.clients import Threads
-from tests.chaos.victims import role
+from tests.chaos.victims import kind_of
 from tests.systems import System
 
 INTERVAL_S: Final = 2.0
@@ -81,7 +81,7 @@ class MemoryBook:
                 try:
                     at, mib = (process.pid, process.create_time()), pss_bytes(process.pid) / _MIB
                     if at not in self._series:
-                        self._series[at] = Series(role(process), process.pid)
+                        self._series[at] = Series(kind_of(process) or "passing", process.pid)
                 except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                     continue
                 self._series[at].add(minute, mib)

@@ -37,7 +37,9 @@ HEADER: Final = (
 TEXT: Final = (
     f"{TENANTS} tenants push with {len(KINDS)} clients each (with a key and with ids, which repeat, or neither), "
     f"{BATCH_EVENTS[0]:,} to {BATCH_EVENTS[1]:,} events a request, one request after the other as fast as it is "
-    f"answered; of {POOL_EVENTS:,} events {len(LARGE_BYTES)} have messages of {LARGE_BYTES[0] // 1000} and "
+    "answered (where single processes die or stand still, fewer and with rests, so that the machine is there for what "
+    "comes back); "
+    f"of {POOL_EVENTS:,} events {len(LARGE_BYTES)} have messages of {LARGE_BYTES[0] // 1000} and "
     f"{LARGE_BYTES[1] // 1000} KB. One reader counts all of them, and fetches single requests' events, without pause. "
     "events/s: acknowledged, over the whole row, fault included. Found, lost, doubled, altered: events, once all is "
     "over, in the table and in an export, every value compared. A complete answer must hold all that was acknowledged "

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from tests.chaos.clients import Clients
+from tests.chaos.clients import FULL, Clients, Pace
 from tests.chaos.export import count_export
 from tests.chaos.ledger import Tally
 from tests.chaos.reader import Reader
@@ -28,8 +28,8 @@ EVENTS: Final = int(os.environ.get("CHAOS_EVENTS", "1000000"))
 """Acknowledged in a row, at least where LOAD_S allows it."""
 SEED: Final = int(os.environ.get("CHAOS_SEED") or time.time_ns() % 1_000_000)
 """Of everything that is random in a run: which process, which bit, how many events a request. Printed by `conftest`."""
-BEFORE: Final = EVENTS // 10
-"""Events acknowledged before the fault: on every virtual node, some stored, some not."""
+BEFORE_SHARE: Final = 0.1
+"""Of the events: acknowledged before the fault, on every virtual node, some stored, some not."""
 LOAD_S: Final = 15.0
 """How long after recovery a row waits at most for the rest of its events: a rate is told, not judged."""
 AFTER_COMPLETE: Final = 2
@@ -69,17 +69,23 @@ class Run:
         return [told for tally in (self.table, self.answer) if tally is not None for told in tally.examples]
 
 
-def carry_out(fault: Fault, world: World, run_of: list[Run]) -> Run:
-    """Run a row to its end; `run_of` gets it at once, so that the figures of a row that fails are told too."""
+def carry_out(fault: Fault, world: World, run_of: list[Run], pace: Pace = FULL) -> Run:
+    """Run a row to its end; `run_of` gets it at once, so that the figures of a row that fails are told too.
+
+    Only at full pace is a number of events waited for.
+    """
+    wanted = EVENTS if pace == FULL else 0
     name = f"chaos{uuid.uuid4().hex[:8]}"
     keys = world.new_tenants(name)
     with ExitStack() as load:
         timed = world.place != CLOCK_PLACE  # a client whose clock differs by hours would be corrected
-        clients = load.enter_context(Clients(world.system.url, keys, name, seed=SEED, timed=timed))
+        clients = load.enter_context(Clients(world.system.url, keys, name, seed=SEED, timed=timed, pace=pace))
         reader = load.enter_context(Reader(world.system.url, keys, clients, SEED))
         run = Run(world, clients, reader)
         run_of.append(run)
-        wait_until(lambda: clients.acknowledged >= BEFORE, "too little is acknowledged before the fault")
+        wait_until(
+            lambda: clients.acknowledged >= max(1, wanted * BEFORE_SHARE), "too little is acknowledged before the fault"
+        )
         wait_until(lambda: reader.ends()["done"] >= 1, lambda: f"no answer is complete before: {reader.asked[-3:]}")
         _break_and_heal(fault, run)
         wait_until(lambda: clients.first_202_s(run.lifted_s), "nothing is acknowledged after the fault")
@@ -90,7 +96,7 @@ def carry_out(fault: Fault, world: World, run_of: list[Run]) -> Run:
         wait_until(world.healthy, "the system does not become healthy")
         fault.check(run)
         enough_s = time.monotonic() + LOAD_S
-        while clients.acknowledged < EVENTS and time.monotonic() < enough_s:
+        while clients.acknowledged < wanted and time.monotonic() < enough_s:
             threading.Event().wait(0.1)
     run.ended_s = time.monotonic()
     compare(run, keys)

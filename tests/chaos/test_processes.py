@@ -12,9 +12,11 @@ import httpx
 import psutil
 import pytest
 
-from tests.chaos.faults import Fault
+from tests.chaos.clients import Pace
+from tests.chaos.fault import Fault
 from tests.chaos.report import Outcome, outcome
 from tests.chaos.run import Run, carry_out, problems
+from tests.chaos.victims import DASHBOARD_HEADS, DRIVER, KINDS, PASSING, by_kind, kind_of
 from tests.chaos.world import World, Worlds
 from tests.systems import title, wait_until
 
@@ -25,46 +27,8 @@ WELL_AGAIN_S: Final = 30.0
 """From the moment when a process goes on."""
 HEALTH_TIMEOUT_S: Final = 10.0
 
-KINDS: Final[dict[str, str]] = {
-    "the life": r"-m deployments\.life",
-    "the control store": r"/gcs/gcs_server ",
-    "the node manager": r"/raylet/raylet ",
-    "the autoscaler's monitor": r"autoscaler/_private/monitor\.py",
-    "the log monitor": r"_private/log_monitor\.py",
-    "the dashboard": r"dashboard/dashboard\.py",
-    "the dashboard's resource tracker": r"^\S*python\S* .*multiprocessing\.resource_tracker",
-    "the dashboard's fork server": r"^\S*python\S* .*multiprocessing\.forkserver",
-    **{
-        f"the dashboard's {name}": f"^ray-dashboard-{name}"
-        for name in (
-            "MetricsHead",
-            "DataHead",
-            "EventHead",
-            "JobHead",
-            "NodeHead",
-            "ReportHead",
-            "ServeHead",
-            "StateHead",
-            "TrainHead",
-        )
-    },
-    "the dashboard's agent": "^ray::DashboardAgent",
-    "the agent of environments": "^ray::RuntimeEnvAgent",
-    "a spare worker": "^ray::IDLE",
-    "Serve's controller": "^ray::ServeController",
-    "Serve's proxy": "^ray::ProxyActor",
-    "HAProxy's manager": "^ray::HAProxyManager",
-    "HAProxy": "/bin/haproxy ",
-    "the log": "^ray::LogActor",
-    "the supervisor": "^ray::Supervisor",
-    "a persist actor": "^ray::PersistActor",
-    "a push replica": "^ray::ServeReplica:push",
-    "the search replica": "^ray::ServeReplica:search",
-    "the page's replica": "^ray::ServeReplica:ui",
-}
-"""What each process of a system is, by a pattern of its title."""
-PASSING: Final = r"^ray::maintenance|default_worker\.py|setup_worker\.py|^ray::scan"
-"""Tasks, and workers that are just being started."""
+PACE: Final = Pace(events=(20, 200), pause_s=0.2)
+"""A load that leaves the machine to what comes back: how soon it does is what these rows are about."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +39,8 @@ class Victim:
 
 
 def find(world: World, kind: str) -> psutil.Process:
-    def living() -> psutil.Process | None:
-        fits = (process for process in world.system.processes() if re.search(KINDS[kind], title(process)))
-        return next(fits, None)
-
-    return wait_until(living, f"there is no process that is {kind}")  # type: ignore[no-any-return]
+    found = wait_until(lambda: by_kind(world.system).get(kind), f"there is no process that is {kind}")
+    return found[0]  # type: ignore[no-any-return]
 
 
 def lives(world: World) -> frozenset[int]:
@@ -155,17 +116,17 @@ def world(worlds: Worlds) -> Iterator[World]:
 
 
 def test_each_process_of_a_system_has_a_row(world: World) -> None:
-    driver = world.system.run_file()["session_id"]
-
     def strangers() -> list[str]:
-        found = [title(process) for process in world.system.processes() if process.pid != driver]
-        known = re.compile("|".join([*KINDS.values(), PASSING, "^$"]))
-        return [each for each in found if not known.search(each)]
+        unknown = [title(process) for process in world.system.processes() if kind_of(process) is None]
+        return [each for each in unknown if not re.search(PASSING, each)]
 
     wait_until(lambda: not strangers(), lambda: f"no row for: {strangers()}")
 
 
-ROWS: Final = [*map(kill, KINDS), *map(stop, KINDS)]
+VICTIMS: Final = [kind for kind in KINDS if kind != DRIVER]
+ALIKE: Final = {f"the dashboard's {name}Head" for name in DASHBOARD_HEADS[1:]}
+"""Processes of one program that differ in what they were told to load: one of them is stopped for all."""
+ROWS: Final = [*map(kill, VICTIMS), *(stop(kind) for kind in VICTIMS if kind not in ALIKE)]
 
 
 @pytest.mark.timeout(900)
@@ -174,7 +135,7 @@ def test_the_system_comes_back_by_itself(fault: Fault, world: World, outcomes: l
     runs: list[Run] = []
     passed = False
     try:
-        run = carry_out(fault, world, runs)
+        run = carry_out(fault, world, runs, PACE)
         assert problems(run) == []
         passed = True
     finally:

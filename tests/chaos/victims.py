@@ -1,12 +1,8 @@
-"""Which processes a system consists of, by what they are for.
-
-May live here: names of processes, choosing one. May not: what is done to it.
-"""
+"""Which processes a system consists of, by what they are for, and the choice of one to break."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -14,39 +10,65 @@ import psutil
 
 from tests.systems import System, title
 
-DRIVER: Final = "deployments.main"
+DRIVER: Final = "the driver"
 """It stands for the command that somebody runs: whoever kills it wants the system to end."""
-FOUNDATION: Final = frozenset({"gcs_server", "raylet", "DashboardAgent", "RuntimeEnvAgent"})
+DASHBOARD_HEADS: Final = ("Data", "Event", "Job", "Metrics", "Node", "Report", "Serve", "State", "Train")
+
+KINDS: Final[dict[str, str]] = {
+    DRIVER: r"-m deployments\.main",
+    "the life": r"-m deployments\.life",
+    "the control store": r"/gcs/gcs_server ",
+    "the node manager": r"/raylet/raylet ",
+    "the autoscaler's monitor": r"autoscaler/_private/monitor\.py",
+    "the log monitor": r"_private/log_monitor\.py",
+    "the dashboard": r"dashboard/dashboard\.py",
+    **{f"the dashboard's {name}Head": f"^ray-dashboard-{name}Head" for name in DASHBOARD_HEADS},
+    "the dashboard's resource tracker": r"^\S*python\S* .*multiprocessing\.resource_tracker",
+    "the dashboard's fork server": r"^\S*python\S* .*multiprocessing\.forkserver",
+    "the dashboard's agent": "^ray::DashboardAgent",
+    "the agent of environments": "^ray::RuntimeEnvAgent",
+    "a spare worker": "^ray::IDLE",
+    "Serve's controller": "^ray::ServeController",
+    "Serve's proxy": "^ray::ProxyActor",
+    "HAProxy's manager": "^ray::HAProxyManager",
+    "HAProxy": "/bin/haproxy ",
+    "the log": "^ray::LogActor",
+    "the supervisor": "^ray::Supervisor",
+    "a persist actor": "^ray::PersistActor",
+    "a push replica": "^ray::ServeReplica:push",
+    "the search replica": "^ray::ServeReplica:search",
+    "the page's replica": "^ray::ServeReplica:ui",
+}
+"""What each process of a system is, by a pattern of its title."""
+PASSING: Final = r"^ray::maintenance|default_worker\.py|setup_worker\.py|^ray::scan|^$"
+"""Tasks, workers that are just being started, and what has just ended."""
+FOUNDATION: Final = frozenset(
+    {"the life", "the control store", "the node manager", "the dashboard's agent", "the agent of environments"}
+)
 """Without these Ray ends, and the system is brought up again as a whole."""
-_RAY_WORKER: Final = re.compile(r"ray::([\w:]+)")
+_PATTERNS: Final = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
 
 
-def role(process: psutil.Process) -> str:
-    """Say what a process is for, alike for all that are for the same; empty for one that has ended."""
-    told = title(process)
-    if worker := _RAY_WORKER.match(told):
-        return worker[1]
-    words = told.split()
-    if DRIVER in words:
-        return DRIVER
-    script = next((word for word in words[1:] if word.endswith(".py")), words[0] if words else "")
-    return Path(script).stem
+def kind_of(process: psutil.Process) -> str | None:
+    """Say which of `KINDS` a process is, alike for all that are for the same; None for passing and unknown ones."""
+    found = title(process)
+    return next((kind for kind, pattern in _PATTERNS.items() if pattern.search(found)), None)
 
 
-def roles(system: System) -> dict[str, list[psutil.Process]]:
-    """Give a system's processes by role."""
+def by_kind(system: System) -> dict[str, list[psutil.Process]]:
+    """Give a system's processes of each kind that it has."""
     found: dict[str, list[psutil.Process]] = {}
     for process in system.processes():
-        if name := role(process):
-            found.setdefault(name, []).append(process)
+        if kind := kind_of(process):
+            found.setdefault(kind, []).append(process)
     return found
 
 
 def choose(system: System, random: Random, without: frozenset[str]) -> tuple[str, psutil.Process] | None:
-    """Choose a role that is not in `without`, then one of its processes: rare ones are hit as often as common ones."""
-    found = roles(system)
-    names = sorted(found.keys() - without - {DRIVER})
-    if not names:
+    """Choose a kind that is not in `without`, then one of its processes: rare ones are hit as often as common ones."""
+    found = by_kind(system)
+    kinds = sorted(found.keys() - without - {DRIVER})
+    if not kinds:
         return None
-    name = random.choice(names)
-    return name, random.choice(sorted(found[name], key=lambda process: process.pid))
+    kind = random.choice(kinds)
+    return kind, random.choice(sorted(found[kind], key=lambda process: process.pid))
