@@ -6,8 +6,9 @@ May live here: click plumbing. May not: what a command does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, cast
 
@@ -27,7 +28,24 @@ executor_option = click.option(
 
 
 class Group(click.Group):
-    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest."""
+    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest.
+
+    Commands in `later` ("module:attribute" by name) are imported when they are asked for: all of them together take a
+    second and more, of which the one that was typed needs a part.
+    """
+
+    def __init__(self, *args: Any, later: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._later = dict(later or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._later:
+            module, attribute = self._later.pop(cmd_name).split(":")
+            self.add_command(getattr(import_module(module), attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
