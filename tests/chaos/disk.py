@@ -1,20 +1,15 @@
-"""A file system of a test's own, small enough to be filled. Root only: elsewhere the test is skipped, visibly.
-
-May live here: mounting, filling, emptying. May not: what a system does then.
-"""
+"""A small file system that is kept full for as long as a fault lasts, whatever others free meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
-
+from tests import disks
 from tests.chaos.clients import Threads
 
 SIZE_BYTES: Final = 4 * 1024**3
@@ -51,8 +46,7 @@ class SmallDisk:
             self._take(leave_bytes)
 
     def _take(self, leave_bytes: int) -> None:
-        told = os.statvfs(self.folder)
-        free = told.f_bavail * told.f_frsize - leave_bytes
+        free = disks.free_bytes(self.folder) - leave_bytes
         if free >= _STEP_BYTES:
             with self._filler.open("ab") as file, contextlib.suppress(OSError):  # somebody was faster: next time
                 os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), free)
@@ -60,16 +54,10 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """Mount one at `folder`, which is made, until the context ends."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    folder.mkdir(parents=True)
-    options = f"size={SIZE_BYTES},mode=0700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
-    disk = SmallDisk(folder)
-    try:
-        yield disk
-    finally:
-        disk.empty()
-        # Lazy: a process of a system that was killed may have a file open for another moment.
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    """Mount one at `folder`, which is made, until the context ends. Skips where that cannot be."""
+    with disks.small_disk(folder, SIZE_BYTES):
+        disk = SmallDisk(folder)
+        try:
+            yield disk
+        finally:
+            disk.empty()
