@@ -91,7 +91,7 @@ class Clients:
     def __init__(
         self, url: str, keys: Mapping[str, str], run: str, *, seed: int, timed: bool = True, pace: Pace = FULL
     ) -> None:
-        self._url, self._keys, self._run_name, self._pace = url, keys, run, pace
+        self._url, self._keys, self._run_name, self.pace = url, keys, run, pace
         start_us = time.time_ns() // 1_000
         self.ledgers = [
             Ledger(kind, tenant, f"{kind}-{number}", run, start_us if timed and kind != "plain" else None)
@@ -140,7 +140,7 @@ class Clients:
         headers = NDJSON | {"Authorization": f"Bearer {self._keys[ledger.tenant]}"}
         with httpx.Client(base_url=self._url, timeout=REQUEST_TIMEOUT_S, headers=headers) as http:
             while not self._threads.stopping.is_set():
-                batch = ledger.begin(random.randint(*self._pace.events))
+                batch = ledger.begin(random.randint(*self.pace.events))
                 body = ledger.bodies.make(batch.number, batch.first, batch.count)
                 key = {"Idempotency-Key": f"{self._run_name}-{ledger.host}-{batch.number}"}
                 own = key if ledger.kind == "keyed" else {}
@@ -148,7 +148,7 @@ class Clients:
                     ledger.acknowledge(batch)
                     if ledger.kind != "plain" and batch.number % REPEAT_EVERY == 0:
                         self._post(http, batch, body, own)
-                self._threads.stopping.wait(self._pace.pause_s)
+                self._threads.stopping.wait(self.pace.pause_s)
 
     def _until_acknowledged(
         self, http: httpx.Client, ledger: Ledger, batch: Batch, body: bytes, headers: dict[str, str]

@@ -25,7 +25,7 @@ STUCK_S: Final = 60.0
 """A search that is still `running` after so long counts as one that runs for ever."""
 POLL_S: Final = 0.1
 PAUSE_S: Final = 0.1
-"""Between two questions: the machine is to be used by pushes as well."""
+"""Between two questions at least: the machine is to be used by pushes as well."""
 PAGE: Final = 10_000
 
 End = Literal["done", "incomplete", "failed", "gone", "refused", "unreachable"]
@@ -49,6 +49,7 @@ class Reader:
         self._url, self._keys, self._clients, self._random = url, keys, clients, Random(seed)
         self.asked: list[Asked] = []
         self.wrong: list[Any] = []
+        self._pause_s = max(PAUSE_S, clients.pace.pause_s)
         self._threads = Threads(self._run)
 
     def __enter__(self) -> Reader:
@@ -81,7 +82,7 @@ class Reader:
                     except httpx.TransportError as error:
                         end, told = "unreachable", repr(error)
                     self.asked.append(Asked(begun_s, time.monotonic(), end, told))
-                    self._threads.stopping.wait(PAUSE_S if end in ("done", "incomplete") else RETRY_S)
+                    self._threads.stopping.wait(self._pause_s if end in ("done", "incomplete") else RETRY_S)
 
     def _count(self, http: httpx.Client, ledgers: Sequence[Ledger]) -> tuple[End, str]:
         """Count the events of each client."""

@@ -27,7 +27,7 @@ WELL_AGAIN_S: Final = 30.0
 """From the moment when a process goes on."""
 HEALTH_TIMEOUT_S: Final = 10.0
 
-PACE: Final = Pace(events=(20, 200), pause_s=0.2)
+PACE: Final = Pace(events=(20, 200), pause_s=1.0)
 """A load that leaves the machine to what comes back: how soon it does is what these rows are about."""
 
 
