@@ -235,6 +235,9 @@ def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
         # Serve notices at the third look that HAProxy is gone: at its default of 10 s nothing answered for 29 s.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Serve kills a proxy that takes longer to begin, and a start whose first proxy was killed fails: at its default
+        # of 5 s that happened on a machine with other things to do. `serve.start` waits for a minute in all.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "45",
         # Pushes go to another replica when one stands still: at the default of 5 s that took ten.
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
         # One thread: on the machines that the embedded profile is for, more only take CPU from the replicas.
