@@ -29,6 +29,7 @@ from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from deployments.tail import TailApi, route_tail
 from deployments.ui import create_ui_app
+from deployments.whose import route_whose
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
@@ -257,6 +258,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
+        route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         route_tail(app, TailApi(looked_at, tenant, departure, meter))

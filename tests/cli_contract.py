@@ -32,6 +32,7 @@ class Contract:
         self.compactions: list[dict[str, Any]] = []
         self.healthy = True
         self.reasons: list[str] = []
+        self.whose: dict[str, Any] = {"tenant": "default", "key": None}
         self.app = Starlette(
             routes=[
                 Route("/push/v1/events", self.push, methods=["POST"]),
@@ -47,6 +48,7 @@ class Contract:
                 Route("/search/v1/flush", self.flush, methods=["POST"]),
                 Route("/search/v1/compact", self.compact, methods=["POST"]),
                 Route("/search/v1/status", self.status),
+                Route("/search/v1/key", self.key),
             ]
         )
 
@@ -102,6 +104,9 @@ class Contract:
     async def compact(self, request: Request) -> Response:
         self.compactions.append(await request.json())
         return JSONResponse(self.compacted.pop(0))
+
+    async def key(self, _: Request) -> Response:
+        return JSONResponse(self.whose)
 
     async def status(self, _: Request) -> Response:
         return JSONResponse({"vnodes": 8, "pool": {"actors": 2, "note": "[bold]x"}})
