@@ -100,12 +100,21 @@ def list_keys(chosen: Chosen, as_json: bool) -> None:
 
 
 def _print(found: Sequence[ApiKey]) -> None:
-    table = Table("id", "tenant", "scopes", "name", "created", "revoked", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", no_wrap=True)  # what `ess keys revoke` takes, to be copied
+    for head in ("tenant", "scopes", "name"):
+        table.add_column(head)
+    for head in ("created", "revoked"):
+        table.add_column(head, no_wrap=True)
     for key in found:
-        revoked = "" if key.revoked_us is None else format_timestamp(key.revoked_us)
-        cells = (key.id, key.tenant, ",".join(key.scopes), key.name, format_timestamp(key.created_us), revoked)
+        cells = (key.id, key.tenant, " ".join(key.scopes), key.name, _day(key.created_us), _day(key.revoked_us))
         table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
+
+
+def _day(at_us: int | None) -> str:
+    """Write a day in UTC; --json has the microsecond."""
+    return "" if at_us is None else format_timestamp(at_us)[:10]
 
 
 @keys.command()

@@ -6,12 +6,14 @@ May live here: click plumbing. May not: what a command does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from ess_ray.cli.client import Refused, Target, locate
 from ess_ray.core.errors import EssError
@@ -34,6 +36,31 @@ class Group(click.Group):
             return super().invoke(ctx)
         except EssError as error:
             raise Refused(error) from error
+
+
+class LazyGroup(Group):
+    """A group whose commands are loaded when they are called: of many, one is."""
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, str], **more: Any) -> None:
+        """`lazy`: by name, `module:attribute` within `ess_ray.cli`."""
+        super().__init__(*arguments, **more)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name].partition(":")
+        found = getattr(import_module(f"ess_ray.cli.{module}"), attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Name commands without their help, which would load them all at each press of a key."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 def _system_options(function: Callable[..., None]) -> Callable[..., None]:

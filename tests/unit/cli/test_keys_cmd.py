@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -43,3 +44,16 @@ def test_whose_a_key_is(server: Contract, ess: Ess) -> None:
     assert ess("keys", "show").stdout == "tenant default; no key is needed here\n"
     server.whose = {"tenant": "shop", "key": {"id": "0123456789ab", "name": "agents", "scopes": ["push", "search"]}}
     assert ess("keys", "show").stdout == "tenant shop\nkey 0123456789ab (agents) for push, search\n"
+
+
+def test_a_list_of_keys_holds_in_80_columns_and_its_ids_can_be_copied(tmp_path: Path) -> None:
+    scopes = ("--scope", "push", "--scope", "search", "--scope", "admin")
+    assert (
+        create(tmp_path, *scopes, "--tenant", "t" * 63, "--name", "the agents of all shops of the north").exit_code == 0
+    )
+    where = ["--data-dir", str(tmp_path)]
+    (key,) = json.loads(CliRunner().invoke(main, ["keys", "list", "--json", *where]).stdout)
+    assert CliRunner().invoke(main, ["keys", "revoke", key["id"], *where]).exit_code == 0
+    listed = CliRunner().invoke(main, ["keys", "list", *where]).stdout
+    assert max(map(len, listed.splitlines())) <= 80
+    assert key["id"] in listed
