@@ -9,7 +9,7 @@ PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3.12),$(s
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup web npm run test chaos fuzz servers chromium screenshots lint format bench lock clean
+.PHONY: help setup web npm run dist test chaos fuzz servers chromium screenshots lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
 	@echo "make web    build the web page (needs npm; make run does it where npm is there)"
+	@echo "make dist   build a wheel and a source archive with the page inside, to be installed elsewhere with pip"
 	@echo "make screenshots  take the README's pictures of the page anew"
 	@echo "make setup  make $(VENV) (the others do it too)"
 
@@ -73,6 +74,12 @@ run: setup
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "npm is missing."; false; fi \
 	  || echo "The web page is not built; everything else works. make web tries again."
 	$(BIN)/ess up --demo-events $(DEMO_EVENTS)
+
+# What pip installs without npm and without this checkout. The wheel is made of the source archive, in a folder of its own.
+dist: setup web
+	rm -rf dist
+	$(BIN)/uv build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls -l dist/*.whl dist/*.tar.gz
 
 # Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. The others mostly
 # wait for what they started: two files at a time, and the long ones first. A browser wants the machine for itself.

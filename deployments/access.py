@@ -78,12 +78,7 @@ class Access:
         """Give the door of endpoints that need `scope`."""
 
         async def tenant(request: Request) -> str:
-            kind, _, text = request.headers.get("authorization", "").partition(" ")
-            text = text.strip() if kind.lower() == "bearer" else ""
-            await self._refresh(REFRESH_S)
-            key_id = id_of(text)
-            if key_id is not None and key_id not in self._keys:
-                await self._refresh(REREAD_S)  # a key made a moment ago must not pass for no key
+            text = await self._shown(request)
             found = self._tenant_of(text, scope)
             under_way = lasting(request)
             if under_way is not None:
@@ -92,18 +87,40 @@ class Access:
 
         return tenant
 
+    async def holder(self, request: Request) -> ApiKey | None:
+        """Give the key of a request, whatever its scopes; None while no key is needed. Raises Unauthenticated,
+        Unavailable."""
+        return self._key_of(await self._shown(request))
+
+    async def _shown(self, request: Request) -> str:
+        """Give the text of the key that a request shows, and have it looked for where it is not known yet."""
+        kind, _, text = request.headers.get("authorization", "").partition(" ")
+        text = text.strip() if kind.lower() == "bearer" else ""
+        await self._refresh(REFRESH_S)
+        key_id = id_of(text)
+        if key_id is not None and key_id not in self._keys:
+            await self._refresh(REREAD_S)  # a key made a moment ago must not pass for no key
+        return text
+
     def _tenant_of(self, text: str, scope: Scope) -> str:
         """Decide by the last reading. Raises Unauthenticated, Forbidden, Unavailable."""
-        if self._read_s is None or self._clock_s() - self._read_s >= MAX_AGE_S:
-            raise Unavailable("the keys cannot be read just now: try again in a few seconds")
-        if not (self._keys or self._damaged):
-            return DEFAULT_TENANT
-        key = recognise(text, self._keys)
+        key = self._key_of(text)
         if key is None:
-            raise Unauthenticated("this system wants a key: send `Authorization: Bearer KEY` (see `ess keys create`)")
+            return DEFAULT_TENANT
         if not key.allows(scope):
             raise Forbidden(f"the key {key.id} is for {', '.join(key.scopes)}, this needs {scope}", scope=scope)
         return key.tenant
+
+    def _key_of(self, text: str) -> ApiKey | None:
+        """Find a key by the last reading; None while everybody is let in. Raises Unauthenticated, Unavailable."""
+        if self._read_s is None or self._clock_s() - self._read_s >= MAX_AGE_S:
+            raise Unavailable("the keys cannot be read just now: try again in a few seconds")
+        if not (self._keys or self._damaged):
+            return None
+        key = recognise(text, self._keys)
+        if key is None:
+            raise Unauthenticated("this system wants a key: send `Authorization: Bearer KEY` (see `ess keys create`)")
+        return key
 
     # ------------------------------------------------------------------------------------------- requests that last
     def _ask_again(self, under_way: Lasting, let_in: _LetIn) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import ray
@@ -28,6 +29,7 @@ from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
 from deployments.tail import TailApi, route_tail
 from deployments.ui import create_ui_app
+from deployments.whose import route_whose
 from ess_ray.adapters.kafka_wire import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
@@ -119,18 +121,29 @@ class Running:
             _log.warning("not everything could be stored, the rest stays in the log: %s", error)
 
 
-def start(system: System) -> Running:
-    """Start the pool and all applications; returns once they answer."""
-    supervisor = start_pool(system)
-    serve.run_many(
-        [
-            serve.RunTarget(push_application(system), name="push", route_prefix="/push"),
-            serve.RunTarget(search_application(system), name="search", route_prefix="/search"),
-            # Last: the prefix of everything, of which the longer ones above take their own.
-            serve.RunTarget(ui_application(), name="ui", route_prefix="/"),
-        ]
-    )
-    return Running(supervisor)
+def start(system: System, start_serve: Callable[[], None], told: Callable[[str], None]) -> Running:
+    """Start the pool beside Serve and all applications; returns once they answer.
+
+    Replicas do without a pool, as they must when it is replaced: what is pushed meanwhile is in the log. Each of the
+    dozen processes needs a core for seconds, so that one after the other most of the machine would wait.
+    `start_serve` starts Serve, `told` hears what is being done. Raises what either raises.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="start pool") as beside:
+        told("starting the event log, the pool that stores events, and the HTTP proxy")
+        supervisor = beside.submit(start_pool, system)
+        start_serve()
+        told("starting push, search and the web page")
+        serve.run_many(
+            [
+                serve.RunTarget(push_application(system), name="push", route_prefix="/push"),
+                serve.RunTarget(search_application(system), name="search", route_prefix="/search"),
+                # Last: the prefix of everything, of which the longer ones above take their own.
+                serve.RunTarget(ui_application(), name="ui", route_prefix="/"),
+            ]
+        )
+        if not supervisor.done():
+            told("waiting for the pool")
+        return Running(supervisor.result())
 
 
 def push_application(system: System) -> Any:
@@ -245,6 +258,7 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
+        route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         route_tail(app, TailApi(looked_at, tenant, departure, meter))

@@ -132,9 +132,14 @@ def _watch(life: Life, stop: threading.Event, on_ready: Callable[[str], None]) -
 class LifeProcess:
     """A life as a child process of this one, in the same session. It ends with this one."""
 
-    def __init__(self, command: Sequence[str], stop_timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """`command` is given `--tell` and a descriptor, to which it writes JSON lines: `ready`, `lost`."""
-        self._stop_timeout_s = stop_timeout_s
+    def __init__(
+        self, command: Sequence[str], on_step: Callable[[str], None], stop_timeout_s: float = STOP_TIMEOUT_S
+    ) -> None:
+        """`command` is given `--tell` and a descriptor, to which it writes JSON lines: `step`, `ready`, `lost`.
+
+        `on_step` is told what is being done, from another thread, and never after `ready` has been seen.
+        """
+        self._on_step, self._stop_timeout_s = on_step, stop_timeout_s
         heard, tell = os.pipe()
         try:
             self._child = subprocess.Popen(
@@ -157,6 +162,8 @@ class LifeProcess:
         with open(heard, "rb") as lines:
             for line in lines:
                 said = orjson.loads(line)
+                if "step" in said:
+                    self._on_step(said["step"])
                 self.ready = said.get("ready", self.ready)
                 self._reason = said.get("lost", self._reason)
 

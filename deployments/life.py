@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -36,14 +37,16 @@ LOST: Final = 3
 
 def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) -> str | None:
     """Run until `stop`, having stored what is buffered then; or until something is lost, whose name is given."""
+    _tell(tell, step="starting Ray")
     # Only now: ray reads the environment when it is imported, and it takes a second.
     from deployments import app
     from ess_ray.runtime import node
 
     system = replace(app.system_of(settings), session_id=os.getsid(0))
-    dashboard_url = node.start_node(temp_dir, system.namespace, settings.http.host, settings.http.port)
+    dashboard_url = node.start_ray(temp_dir, system.namespace)
     on_signals(stop)  # again: Ray has set its own handlers
-    running = app.start(system)
+    start_serve = partial(node.start_serve, settings.http.host, settings.http.port)
+    running = app.start(system, start_serve, lambda step: _tell(tell, step=step))
     _tell(tell, ready=dashboard_url)
     processes = node.Processes()
     while not stop.wait(WATCH_INTERVAL_S):

@@ -143,24 +143,33 @@ def _although_the_disk_may_be_full() -> Iterator[None]:
 
 def _keep(me: RunFile, data_dir: Path, dirs: environment.RunDirs, stop: threading.Event) -> str | None:
     """Run life after life, telling in the run file where they stand; gives why there is no other one."""
+    lost_for = ""
+
+    def tell(told: RunFile) -> None:
+        with _although_the_disk_may_be_full():
+            told.write(data_dir)
 
     def start() -> LifeProcess:
         arguments = ["--data-dir", str(data_dir), "--port", str(me.port), "--temp-dir", str(dirs.ray)]
-        return LifeProcess([sys.executable, "-m", LIFE, *arguments])
+        return LifeProcess([sys.executable, "-m", LIFE, *arguments], step)
 
     def clean_up() -> None:
         left_over = end_all(me, spare=os.getpid())
         if left_over:
             _log.error("these processes would not end: %s", left_over)
 
+    def step(what: str) -> None:
+        _log.info(what)
+        tell(replace(me, step=what, restarting=lost_for))
+
     def ready(dashboard_url: str) -> None:
-        with _although_the_disk_may_be_full():
-            replace(me, dashboard_url=dashboard_url).write(data_dir)
+        tell(replace(me, dashboard_url=dashboard_url))
         _log.info("ready at %s, dashboard at %s (token in %s)", me.url, dashboard_url, dirs.token)
 
     def lost(reason: str) -> None:
-        with _although_the_disk_may_be_full():
-            replace(me, restarting=reason).write(data_dir)
+        nonlocal lost_for
+        lost_for = reason
+        tell(replace(me, restarting=reason))
 
     return keep_alive(start, clean_up, stop, Restarts(), ready, lost)
 

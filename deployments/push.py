@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
+from deployments.docs import route_docs
 from deployments.lasting import Endable
 from deployments.problem import (
     REFUSALS,
@@ -245,7 +246,12 @@ class PushApp(FastAPI):
 
     def __init__(self, api: PushApi) -> None:
         super().__init__(
-            title="ess_ray push", version="1", docs_url="/docs", openapi_url="/openapi.json", responses=REFUSALS
+            title="ess_ray push",
+            version="1",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url="/openapi.json",
+            responses=REFUSALS,
         )
         self._api = api
         self._endable_push = Endable(self._push)
@@ -296,4 +302,5 @@ def create_push_app(api: PushApi) -> FastAPI:
     )
     describe(api.push)
     app.get("/healthz")(api.healthz)
+    route_docs(app)
     return app

@@ -20,6 +20,7 @@ from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.bodies import Questions
 from deployments.departure import LEAVING, Departure
+from deployments.docs import route_docs
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
@@ -323,7 +324,8 @@ def create_search_app(api: SearchApi) -> FastAPI:
     app = FastAPI(
         title="ess_ray search",
         version="1",
-        docs_url="/docs",
+        docs_url=None,
+        redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=life,
         responses=REFUSALS,
@@ -341,4 +343,5 @@ def create_search_app(api: SearchApi) -> FastAPI:
     app.post("/v1/compact")(api.compact)
     app.get("/v1/status")(api.status)
     app.get("/healthz")(api.healthz)
+    route_docs(app)
     return app

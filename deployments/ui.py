@@ -16,6 +16,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request, Response
 
+from deployments.browsers import ASK_AGAIN, SAFE_HEADERS
 from deployments.problem import install_problem_handlers
 from ess_ray.core.errors import NotFound, Unavailable
 from ess_ray.runtime.environment import ROUTES
@@ -41,20 +42,12 @@ _MEDIA_TYPES: Final = {
 
 FOREVER: Final = "public, max-age=31536000, immutable"
 """A year: names of assets hold a hash of their content."""
-ASK_AGAIN: Final = "no-cache"
 
 _POLICY: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; connect-src 'self'; "
     "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """No script and no style that was not loaded from here, but for the editor's one style sheet, known by the nonce."""
-_SAFE: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
 
 _NOT_BUILT: Final = b"""<!doctype html>
 <html lang="en">
@@ -113,12 +106,12 @@ class Pages:
         nonce = secrets.token_urlsafe(16)
         index = self._assets.get(INDEX)
         body = _NOT_BUILT if index is None else index.body.replace(_NONCE, nonce.encode())
-        headers = {**_SAFE, "Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": ASK_AGAIN}
+        headers = {**SAFE_HEADERS, "Content-Security-Policy": _POLICY.format(nonce=nonce), "Cache-Control": ASK_AGAIN}
         return Response(body, headers=headers, media_type="text/html")
 
 
 def _file(request: Request, asset: Asset, caching: str) -> Response:
-    headers = {**_SAFE, "Cache-Control": caching, "ETag": asset.etag, "Vary": "Accept-Encoding"}
+    headers = {**SAFE_HEADERS, "Cache-Control": caching, "ETag": asset.etag, "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == asset.etag:
         return Response(status_code=304, headers=headers)
     accepted = _accepted(request.headers.get("accept-encoding", ""))

@@ -16,6 +16,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+CONDITION: dict[str, Any] = {
+    "log": {"kind": "sqlite", "brokers": None, "lag_records": 12, "backlog_bytes": 4096, "vnodes": {}},
+    "disk": {"free_bytes": 120_000_000_000, "total_bytes": 500_000_000_000},
+    "dead_letters": {"records": 2, "bytes": 100},
+    "pool": {
+        "wanted": 2,
+        "events_per_s": 1234.5,
+        "actors": {
+            "persist-0": {"actor": "persist-0.1", "host": "[bold]x", "buffered_bytes": 2048, "oldest_s": 4.2},
+            "persist-1": {"actor": "persist-1.1"},
+        },
+    },
+    "dashboard": "http://127.0.0.1:23109",
+    "nodes": [
+        {"host": "one", "alive": True, "metrics": "127.0.0.1:1"},
+        {"host": "two", "alive": False, "metrics": ":"},
+    ],
+    "replicas": {"push": {"RUNNING": 2, "STARTING": 1}, "search": {"RUNNING": 1}},
+    "table": {"version": 7, "objects": 3, "rows": 999_999, "bytes": 4_096_000},
+    "problems": [],
+    "warnings": [],
+}
+"""What `/search/v1/status` answers, without what the commands do not read."""
+
 
 class Contract:
     """Just enough of the HTTP contract: keeps what was pushed, and answers queries with prepared pages."""
@@ -32,6 +56,8 @@ class Contract:
         self.compactions: list[dict[str, Any]] = []
         self.healthy = True
         self.reasons: list[str] = []
+        self.condition: dict[str, Any] = CONDITION
+        self.whose: dict[str, Any] = {"tenant": "default", "key": None}
         self.app = Starlette(
             routes=[
                 Route("/push/v1/events", self.push, methods=["POST"]),
@@ -47,6 +73,7 @@ class Contract:
                 Route("/search/v1/flush", self.flush, methods=["POST"]),
                 Route("/search/v1/compact", self.compact, methods=["POST"]),
                 Route("/search/v1/status", self.status),
+                Route("/search/v1/key", self.key),
             ]
         )
 
@@ -103,8 +130,11 @@ class Contract:
         self.compactions.append(await request.json())
         return JSONResponse(self.compacted.pop(0))
 
+    async def key(self, _: Request) -> Response:
+        return JSONResponse(self.whose)
+
     async def status(self, _: Request) -> Response:
-        return JSONResponse({"vnodes": 8, "pool": {"actors": 2, "note": "[bold]x"}})
+        return JSONResponse(self.condition)
 
 
 def problem(status: int, detail: str, **more: Any) -> Response:

@@ -21,6 +21,7 @@ def main() -> None:
     def say(**said: Any) -> None:
         os.write(tell, json.dumps(said).encode() + b"\n")
 
+    say(step="starting Ray")
     if does not in ("unready", "starts"):
         say(ready="http://dashboard")
     if does == "killed":

@@ -31,7 +31,14 @@ const system = process.env['ESS_URL'] ?? 'http://127.0.0.1:8000'
 export default defineConfig({
   plugins: [react(), compressed()],
   // Inlined assets would be data: addresses, which the content security policy allows for images alone.
-  build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 900 },
+  // One style sheet: a part whose own was lost would be shown without it when it is tried again.
+  build: {
+    target: 'es2022',
+    assetsInlineLimit: 0,
+    cssCodeSplit: false,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 900,
+  },
   server: { proxy: { '/search': system, '/push': system } },
   test: { environment: 'jsdom', setupFiles: ['src/testing.ts'], restoreMocks: true, unstubGlobals: true },
 })

@@ -1,6 +1,6 @@
 """The `ess` command. A command is a module here (`NAME_cmd`), named below; click and rich live nowhere else.
 
-May live here: commands. May not: anything that a program would want to call without a command line.
+May live here: which commands there are. May not: anything that a program would want to call without a command line.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from ess_ray.cli.options import Group
+from ess_ray.cli.options import LazyGroup
 
 COMMANDS: Final = {
     "up": "system:up",
@@ -31,15 +31,13 @@ COMMANDS: Final = {
     "keys": "keys_cmd:keys",
     "lambda": "lambda_cmd:lambda_group",
     "doctor": "doctor_cmd:doctor",
+    "completion": "shell_cmd:completion",
+    "man": "shell_cmd:man",
 }
-"""Where each command is: its module below this package, and its name there."""
+"""By name, the module of this package and what of it: loaded when it is called, since all together take a second."""
 
 
-@click.group(
-    cls=Group,
-    later={name: f"{__name__}.{place}" for name, place in COMMANDS.items()},
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ess_ray", prog_name="ess")
 def main() -> None:
     """Store log events and search them.

@@ -65,7 +65,7 @@ def count(
         print_counts(heads, [(_cells(bucket, range_.zone), bucket["count"]) for bucket in page["buckets"]])
     grouped = [part for name in by for part in ("--by", name)]
     options = [*grouped, *([] if interval is None else ["--interval", interval]), "--top", str(top)]
-    tell_hints(page, ["ess", "count"], query, range_, [*options, *target.arguments])
+    tell_hints(page, "count", query, range_, [*options, *target.arguments])
     end(page)
 
 

@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ess_ray.adapters.places import KEYS, places_of
-from ess_ray.cli.options import Chosen, Group, json_option, with_settings
+from ess_ray.cli.again import command_line
+from ess_ray.cli.client import Client, Target
+from ess_ray.cli.options import Chosen, Group, json_option, with_settings, with_target
 from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
@@ -39,15 +41,48 @@ def keys() -> None:
 @with_settings
 def create(chosen: Chosen, tenant: str, scopes: tuple[Scope, ...], name: str, as_json: bool) -> None:
     """Make a key and print it: this once, it is not stored."""
-    key, text = _book(chosen).create(tenant, scopes, name)
+    book = _book(chosen)
+    is_first = not book.look().closed
+    key, text = book.create(tenant, scopes, name)
     if as_json:
         print_json({"key": text, **_told(key)})
     else:
         click.echo(text)
-        tell(
-            f"key {key.id} for {', '.join(key.scopes)} of tenant {key.tenant}; it works within seconds. Keep it: it is"
-        )
-        tell("not shown again. Send it as `Authorization: Bearer KEY`, or set ESS_KEY for the `ess` commands.")
+        tell(f"key {key.id} for {', '.join(key.scopes)} of tenant {key.tenant}")
+        tell("It works within seconds. Keep it: it is not shown again. Send it as")
+        tell("`Authorization: Bearer KEY`, or set ESS_KEY for the `ess` commands.")
+        if is_first:
+            _tell_of_the_first(key, chosen)
+
+
+def _tell_of_the_first(key: ApiKey, chosen: Chosen) -> None:
+    """Tell what changes with the first key: who had none is shut out, and whose the events are that are there."""
+    tell("It is the first key: from now on every request needs one.")
+    finds = key.tenant == DEFAULT_TENANT and key.allows("search")
+    tell(
+        f"Events pushed until now belong to the tenant {DEFAULT_TENANT}{', and this key finds them' if finds else ''}."
+    )
+    if not finds:
+        where = () if chosen.data_dir is None else ("--data-dir", str(chosen.data_dir))
+        tell("A key that finds them:")
+        tell(f"  {command_line('keys', 'create', '--tenant', DEFAULT_TENANT, '--scope', 'search', *where)}")
+
+
+@keys.command()
+@json_option
+@with_target
+def show(target: Target, as_json: bool) -> None:
+    """Tell which key ESS_KEY is: whose events it finds, and what it may do."""
+    with Client(target) as client:
+        found = client.call("GET", "/search/v1/key")
+    if as_json:
+        print_json(found)
+        return
+    key = found["key"]
+    click.echo(f"tenant {found['tenant']}" + ("; no key is needed here" if key is None else ""))
+    if key is not None:
+        name = f" ({key['name']})" if key["name"] else ""
+        click.echo(f"key {key['id']}{name} for {', '.join(key['scopes'])}")
 
 
 @keys.command("list")
@@ -65,12 +100,21 @@ def list_keys(chosen: Chosen, as_json: bool) -> None:
 
 
 def _print(found: Sequence[ApiKey]) -> None:
-    table = Table("id", "tenant", "scopes", "name", "created", "revoked", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", no_wrap=True)  # what `ess keys revoke` takes, to be copied
+    for head in ("tenant", "scopes", "name"):
+        table.add_column(head)
+    for head in ("created", "revoked"):
+        table.add_column(head, no_wrap=True)
     for key in found:
-        revoked = "" if key.revoked_us is None else format_timestamp(key.revoked_us)
-        cells = (key.id, key.tenant, ",".join(key.scopes), key.name, format_timestamp(key.created_us), revoked)
+        cells = (key.id, key.tenant, " ".join(key.scopes), key.name, _day(key.created_us), _day(key.revoked_us))
         table.add_row(*(Text(cell) for cell in cells))
     Console().print(table)
+
+
+def _day(at_us: int | None) -> str:
+    """Write a day in UTC; --json has the microsecond."""
+    return "" if at_us is None else format_timestamp(at_us)[:10]
 
 
 @keys.command()

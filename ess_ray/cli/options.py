@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from ess_ray.cli.client import Refused, Target, locate
 from ess_ray.core.errors import EssError
@@ -28,30 +29,38 @@ executor_option = click.option(
 
 
 class Group(click.Group):
-    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest.
-
-    Commands in `later` ("module:attribute" by name) are imported when they are asked for: all of them together take a
-    second and more, of which the one that was typed needs a part.
-    """
-
-    def __init__(self, *args: Any, later: Mapping[str, str] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._later = dict(later or {})
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._later})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in self._later:
-            module, attribute = self._later.pop(cmd_name).split(":")
-            self.add_command(getattr(import_module(module), attribute), cmd_name)
-        return super().get_command(ctx, cmd_name)
+    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except EssError as error:
             raise Refused(error) from error
+
+
+class LazyGroup(Group):
+    """A group whose commands are loaded when they are called: of many, one is."""
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, str], **more: Any) -> None:
+        """`lazy`: by name, `module:attribute` within `ess_ray.cli`."""
+        super().__init__(*arguments, **more)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name].partition(":")
+        found = getattr(import_module(f"ess_ray.cli.{module}"), attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Name commands without their help, which would load them all at each press of a key."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 def _system_options(function: Callable[..., None]) -> Callable[..., None]:

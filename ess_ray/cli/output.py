@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn, Protocol
@@ -31,6 +32,8 @@ _COLOURS: Final[dict[str, str]] = {
 }
 _SEVERE: Final = 17
 """OpenTelemetry's ERROR: from here on red."""
+COLUMNS: Final = 80
+"""What any terminal shows side by side."""
 BAR_CHARS: Final = 30
 """Of a bar beside a count: it fits beside a time and a value on 80 columns."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -67,6 +70,11 @@ def end_without_reader() -> NoReturn:
 def tell(text: str) -> None:
     """Tell a person something beside the result, on standard error."""
     click.echo(text, err=True)
+
+
+def wrapped(text: str, indent: int = 2) -> str:
+    """Break a sentence into lines of COLUMNS at the most, between words alone: names and addresses are copied."""
+    return textwrap.fill(text, COLUMNS, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def print_events(events: Iterable[Mapping[str, Any]], *, as_json: bool, zone: Zone) -> None:

@@ -10,14 +10,15 @@ from typing import Final
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.condition import in_bytes
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, tell
 
 RESIZE_TIMEOUT_S: Final = 130.0
 """A little more than the system allows itself."""
-_COUNTS: Final = ("rows_read", "rows_stored", "bytes_stored")
 
 
 @click.command()
@@ -34,9 +35,10 @@ def pool(target: Target, actors: int | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table("actor", "virtual nodes", "buffered bytes", *(c.replace("_", " ") for c in _COUNTS), box=None)
+    table = Table("actor", "virtual nodes", "buffered", "rows read", "rows stored", "stored", box=None, pad_edge=False)
     for name, one in sorted(found["actors"].items()):
         counts = one.get("counts", {})
-        figures = (len(one["vnodes"]), one.get("buffered_bytes", 0), *(counts.get(c, 0) for c in _COUNTS))
-        table.add_row(name, *(f"{figure:,}" for figure in figures))
+        rows = (f"{counts.get(count, 0):,}" for count in ("rows_read", "rows_stored"))
+        stored = in_bytes(counts.get("bytes_stored", 0))
+        table.add_row(Text(name), f"{len(one['vnodes']):,}", in_bytes(one.get("buffered_bytes", 0)), *rows, stored)
     Console().print(table)

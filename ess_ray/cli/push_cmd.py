@@ -6,7 +6,6 @@ May live here: the command. May not: forms of input (`inputs`), sending (`upload
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 import uuid
@@ -16,6 +15,7 @@ from typing import IO, Final
 
 import click
 
+from ess_ray.cli.again import command_line
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.inputs import Defaults, Form, open_input, read_items
 from ess_ray.cli.lines import LineReader
@@ -123,7 +123,7 @@ def _search_command(target: Target, summary: Summary, service: str | None) -> st
         return None
     query = "*" if service is None else field_term(Field("service"), service)
     since, until = format_timestamp(summary.min_us), format_timestamp(summary.max_us + 1)
-    return shlex.join(["ess", "search", query, "--since", since, "--until", until, *target.arguments])
+    return command_line("search", query, "--since", since, "--until", until, *target.arguments)
 
 
 def _print(target: Target, summary: Summary, service: str | None, started_s: float, as_json: bool) -> None:

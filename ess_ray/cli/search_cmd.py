@@ -73,7 +73,7 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
             page = {**page, "incomplete": [*page["incomplete"], *surroundings.incomplete]}
     tell_rows(page, rows, limit, asked.range)
     limited = [] if limit == DEFAULT_LIMIT else ["--limit", str(limit)]
-    tell_hints(page, ["ess", "search"], asked.query, asked.range, [*asked.options(), *limited, *target.arguments])
+    tell_hints(page, "search", asked.query, asked.range, [*asked.options(), *limited, *target.arguments])
     end(page)
 
 

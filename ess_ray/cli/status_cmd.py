@@ -6,17 +6,15 @@ May live here: these commands. May not: what the numbers mean.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.condition import lines_of
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import flat, print_json, tell
+from ess_ray.cli.output import print_json, tell, visible, wrapped
 from ess_ray.core.errors import Unavailable
 from ess_ray.runtime.processes import driver, read_run_file, stopped
 
@@ -25,7 +23,11 @@ from ess_ray.runtime.processes import driver, read_run_file, stopped
 @json_option
 @with_target
 def status(target: Target, as_json: bool) -> None:
-    """Tell how the system is. Exit code 0 when complete answers are possible and events are taken, else 1."""
+    """Tell how the system is: events a second, lag, storage, what is wrong.
+
+    --json has all figures: each virtual node, actor and Ray node. Exit code 0 when complete answers are possible and
+    events are taken, else 1.
+    """
     problems = []
     with Client(target) as client:
         try:
@@ -40,11 +42,7 @@ def status(target: Target, as_json: bool) -> None:
     if as_json:
         print_json({**found, "url": target.url, "healthy": not problems, "problems": problems})
     else:
-        _print(target.url, found)
-        for warning in found.get("warnings", ()):
-            tell(click.style(f"warning: {warning}", fg="yellow"))
-        for problem in problems:
-            tell(click.style(f"not healthy: {problem}", fg="red"))
+        _print(target.url, found, problems)
     if problems:
         sys.exit(1)
 
@@ -58,47 +56,14 @@ def _seen_from_outside(target: Target) -> list[str]:
     return again + stopped(run.session_id)
 
 
-def _print(url: str, found: Mapping[str, Any]) -> None:
-    """Print the figures by part; what this version does not know of a part is shown by name."""
-    rest = {name: value for name, value in found.items() if name not in ("problems", "warnings", "nodes")}
-    pool = dict(rest.get("pool", {}))
-    log = dict(rest.get("log", {}))
-    actors, vnodes = pool.pop("actors", {}), log.pop("vnodes", {})
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("address", url)
-    for name, value in flat({**rest, "log": log, "pool": pool}):
-        table.add_row(name, Text(f"{value:,}" if isinstance(value, int) else str(value)))
-    console = Console()
-    console.print(table)
-    if isinstance(actors, Mapping) and actors:
-        console.print(_actors(actors, vnodes))
-    if found.get("nodes"):
-        console.print(_nodes(found["nodes"]))
-
-
-def _actors(actors: Mapping[str, Any], vnodes: Mapping[str, Any]) -> Table:
-    table = Table("persist actor", "host", "virtual nodes", "lag", "buffered", "oldest", "stored rows", box=None)
-    for name, actor in actors.items():
-        owned = [str(vnode) for vnode in actor.get("vnodes", ())]
-        lag = sum(vnodes.get(vnode, {}).get("lag", 0) for vnode in owned)
-        table.add_row(
-            Text(str(actor.get("actor", name))),
-            Text(str(actor.get("host", "?"))),
-            " ".join(owned),
-            f"{lag:,}",
-            f"{actor.get('buffered_bytes', 0):,} B",
-            f"{actor.get('oldest_s', 0):.0f} s",
-            f"{actor.get('counts', {}).get('rows_stored', 0):,}",
-        )
-    return table
-
-
-def _nodes(nodes: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table("Ray node", "state", "CPUs", "metrics", box=None)
-    for node in nodes:
-        state = "alive" if node["alive"] else "dead"
-        table.add_row(Text(str(node["host"])), state, f"{node['cpus']:g}", f"http://{node['metrics']}/metrics")
-    return table
+def _print(url: str, found: Mapping[str, Any], problems: Sequence[str]) -> None:
+    """Print the condition; every problem and warning once, wherever it was told."""
+    for name, value in lines_of(url, found, problems):
+        click.echo(wrapped(f"{name:<13} {visible(value)}", 14))
+    worse = [*problems, *(one for one in found.get("problems", ()) if not any(one in told for told in problems))]
+    for what, colour, told in (("not healthy", "red", worse), ("warning", "yellow", found.get("warnings", ()))):
+        for one in dict.fromkeys(told):
+            tell(click.style(wrapped(f"{what}: {one}"), fg=colour))
 
 
 @click.command()

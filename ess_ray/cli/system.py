@@ -7,7 +7,6 @@ May live here: the two commands and the driver as a child process. May not: what
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,13 +17,16 @@ import click
 import httpx
 import psutil
 
+from ess_ray.adapters.places import KEYS, places_of
 from ess_ray.adapters.private import check_owner, claim, others_write
 from ess_ray.cli.client import locate
 from ess_ray.cli.generate_cmd import push_events
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, tell
-from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.cli.welcome import Ready, told_to_try, told_where
+from ess_ray.core.errors import EssError, Forbidden, Unauthenticated, Unavailable
 from ess_ray.generate import SECOND_US, events
+from ess_ray.keys import KeyBook
 from ess_ray.runtime.environment import RunDirs, remove_run_dirs
 from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_all, read_end, read_run_file
 from ess_ray.settings import CONFIG_VARIABLE, Settings, settings_file
@@ -36,6 +38,7 @@ STOP_TIMEOUT_S: Final = 80.0
 """The contract allows 90 s for `ess down`: what has not ended by then is killed, and its events stay in the log."""
 POLL_S: Final = 0.1
 SHOWN_LOG_LINES: Final = 15
+LAST_STEP: Final = "asking push and search whether they are well"
 DEMO_SEED: Final = 1
 DEMO_SPAN_US: Final = 1800 * SECOND_US
 """Made-up events lie within the hour that a search looks at by default."""
@@ -61,12 +64,14 @@ def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, a
     last_end = read_end(data_dir)
     if last_end is not None:
         tell(last_end)
+    started_s = time.monotonic()
+    tell(f"starting a system in {data_dir}")
     child = _start(data_dir, port, log_file, detach)
     try:
         run = _wait_until_ready(child, data_dir, log_file)
-        if demo_events:
-            _push_demo(settings, data_dir, demo_events)
-        _tell_where(run, data_dir, as_json)
+        took_s = time.monotonic() - started_s
+        pushed = _push_demo(settings, data_dir, demo_events) if demo_events else 0
+        _welcome(run, settings, pushed, took_s, as_json)
         if not detach and child.wait() != 0:
             why = read_end(data_dir) or f"the system ended by itself (exit code {child.returncode})"
             raise Unavailable(f"{why}\n{_tail(log_file)}")
@@ -111,13 +116,19 @@ def _surroundings(data_dir: Path) -> dict[str, Any]:
 
 
 def _wait_until_ready(child: subprocess.Popen[bytes], data_dir: Path, log_file: Path) -> RunFile:
-    deadline = time.monotonic() + READY_TIMEOUT_S
+    begun_s = time.monotonic()
+    deadline, shown = begun_s + READY_TIMEOUT_S, ""
     while time.monotonic() < deadline:
         if child.poll() is not None:
             raise Unavailable(f"the system did not start:\n{_tail(log_file)}")
         run = read_run_file(data_dir)
-        if run is not None and run.session_id == child.pid and run.dashboard_url and _healthy(run.url):
-            return run
+        if run is not None and run.session_id == child.pid:
+            step = LAST_STEP if run.dashboard_url else run.step
+            if step and step != shown:
+                shown = step
+                tell(f"{time.monotonic() - begun_s:4.0f} s  {step}")
+            if run.dashboard_url and _healthy(run.url):
+                return run
         time.sleep(POLL_S)
     raise Unavailable(
         f"the system was not ready within {READY_TIMEOUT_S:g} s; its log is {log_file}:\n{_tail(log_file)}"
@@ -135,36 +146,55 @@ def _tail(log_file: Path) -> str:
     return "\n".join(log_file.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:])
 
 
-def _tell_where(run: RunFile, data_dir: Path, as_json: bool) -> None:
-    token = RunDirs(Path(run.run_dir)).token
+def _welcome(run: RunFile, settings: Settings, demo_events: int, took_s: float, as_json: bool) -> None:
+    ready = Ready(
+        url=run.url,
+        dashboard_url=run.dashboard_url,
+        token=RunDirs(Path(run.run_dir)).token,
+        data_dir=settings.data_dir.resolve(),
+        closed=_closed(settings),
+        has_key=settings.key is not None,
+        has_page=_has_page(run.url),
+        demo_events=demo_events,
+        took_s=took_s,
+    )
     if as_json:
         print_json(
             {
-                "url": run.url,
-                "dashboard_url": run.dashboard_url,
-                "dashboard_token_file": str(token),
-                "data_dir": str(data_dir),
+                "url": ready.url,
+                "dashboard_url": ready.dashboard_url,
+                "dashboard_token_file": str(ready.token),
+                "data_dir": str(ready.data_dir),
             }
         )
         return
-    ess = "ess" if shutil.which("ess") else sys.argv[0]
-    body = '[{"message": "hello", "level": "info", "service": "demo"}]'
-    click.echo(
-        f"""ess_ray is ready.
-  page       {run.url}/
-  push       {run.url}/push/v1/events    (docs: {run.url}/push/docs)
-  search     {run.url}/search/v1/queries (docs: {run.url}/search/docs)
-  dashboard  {run.dashboard_url} (Ray's; its token is in {token})
-  data       {data_dir}
-try:
-  curl -sS {run.url}/push/v1/events -H 'Content-Type: application/json' -d '{body}'
-  {ess} search hello --url {run.url}"""
-    )
+    click.echo(told_where(ready))
+    click.echo(told_to_try(ready))
 
 
-def _push_demo(settings: Settings, data_dir: Path, count: int) -> None:
+def _closed(settings: Settings) -> bool:
+    try:
+        return KeyBook(places_of(settings).store(KEYS)).look().closed
+    except EssError:
+        return True  # as the system itself takes keys that cannot be read
+
+
+def _has_page(url: str) -> bool:
+    try:
+        return "/assets/" in httpx.get(url, timeout=5.0).text
+    except httpx.TransportError:
+        return False
+
+
+def _push_demo(settings: Settings, data_dir: Path, count: int) -> int:
+    """Push made-up events; gives how many. Without a key that may push, there are none, and the system goes on."""
+    tell(f"pushing {count:,} made-up events")
     made = events(count, DEMO_SEED, time.time_ns() // 1000, DEMO_SPAN_US)
-    push_events(locate(settings, data_dir, None), made, count)
+    try:
+        return push_events(locate(settings, data_dir, None), made, count).accepted
+    except (Unauthenticated, Forbidden) as error:
+        tell(click.style(f"there are no made-up events: {error.message}, and set ESS_KEY to it", fg="yellow"))
+        return 0
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

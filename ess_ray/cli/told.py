@@ -5,10 +5,10 @@ May live here: sentences on standard error. May not: what is missing from an ans
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ess_ray.cli.again import command_line
 from ess_ray.cli.output import tell
 from ess_ray.cli.when import Range
 
@@ -25,12 +25,12 @@ def tell_rows(page: Mapping[str, Any], rows: int, limit: int, range_: Range) -> 
         tell(f"{_rows(rows)} {where}{', all that match' if page['complete'] else ''}")
 
 
-def tell_hints(page: Mapping[str, Any], command: Sequence[str], query: str, range_: Range, rest: Sequence[str]) -> None:
-    """Tell the hints of an answer, each with the command that asks otherwise: `command` QUERY RANGE `rest`."""
+def tell_hints(page: Mapping[str, Any], command: str, query: str, range_: Range, rest: Sequence[str]) -> None:
+    """Tell the hints of an answer, each with the command that asks otherwise: `ess command` QUERY RANGE `rest`."""
     for hint in page.get("hints", ()):
-        again = [*command, hint["query"] or query, *range_.arguments(hint["start"]), *rest]
+        again = [command, hint["query"] or query, *range_.arguments(hint["start"]), *rest]
         other = hint["query"] is not None or hint["start"] is not None
-        tell(f"hint: {hint['text']}" + (f"\n  {shlex.join(again)}" if other else ""))
+        tell(f"hint: {hint['text']}" + (f"\n  {command_line(*again)}" if other else ""))
 
 
 def _rows(count: int) -> str:

@@ -25,11 +25,8 @@ OBJECT_STORE_BYTES: Final = 1 << 30
 """Shared memory for what actors hand each other (log reads of 8 MiB, scan results); Ray would take 30 % of the RAM."""
 
 
-def start_node(temp_dir: Path, namespace: str, http_host: str, http_port: int) -> str:
-    """Start Ray and Serve's proxy in this process' session; gives the dashboard's address.
-
-    Raises what Ray raises when it cannot start.
-    """
+def start_ray(temp_dir: Path, namespace: str) -> str:
+    """Start Ray in this process' session; gives the dashboard's address. Raises what Ray raises when it cannot."""
     _choose_agent_port()
     (dashboard_port,) = free_ports(1)
     context = ray.init(
@@ -44,8 +41,12 @@ def start_node(temp_dir: Path, namespace: str, http_host: str, http_port: int) -
         _node_ip_address="127.0.0.1",
         _temp_dir=str(temp_dir),
     )
-    serve.start(http_options={"host": http_host, "port": http_port}, proxy_location="HeadOnly")
     return f"http://{context.dashboard_url}"
+
+
+def start_serve(http_host: str, http_port: int) -> None:
+    """Start Serve's controller and its proxy, once Ray runs; returns when both do. Raises what Ray raises."""
+    serve.start(http_options={"host": http_host, "port": http_port}, proxy_location="HeadOnly")
 
 
 def _choose_agent_port() -> None:
@@ -55,7 +56,7 @@ def _choose_agent_port() -> None:
 
 
 class Processes:
-    """The processes of this node that `start_node` started and that nobody starts again."""
+    """The processes of this node that `start_ray` started and that nobody starts again."""
 
     def __init__(self) -> None:
         self._missed: set[str] = set()

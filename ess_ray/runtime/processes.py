@@ -56,6 +56,8 @@ class RunFile:
     run_dir: str = ""
     restarting: str = ""
     """Why the system was lost, while it is being started again."""
+    step: str = ""
+    """What is being done while it starts, for people."""
 
     def write(self, data_dir: Path) -> None:
         """Replace the run file at once, so that no reader sees half of it."""

@@ -26,6 +26,7 @@ from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.metrics import published_tally
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.placement import HEAD, spread
+from ess_ray.runtime.rate import Rate
 from ess_ray.runtime.slots import Slot, hand_over, read_actor_name
 from ess_ray.runtime.wiring import LOG_ACTOR, SUPERVISOR_ACTOR, System, call
 
@@ -73,6 +74,7 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._incarnations: dict[int, int] = {}  # of slots that left too: a name is never given twice
         self._deaths: list[tuple[float, str]] = []
+        self._rate = Rate()
         self._trouble: str | None = None
         self._maintenance = Maintenance(system, self._log, tally=published_tally())
         self._adopted = False
@@ -191,10 +193,12 @@ class Supervisor:
             return  # it left the pool meanwhile
         if reason is None:
             slot.last = last
+            self._rate.look(slot.actor_name, last["counts"].get("rows_read", 0))
         else:
             _log.error("%s; replacing %s", reason, slot.actor_name)
             await off_loop(ray.kill, handle)
             self._deaths.append((time.monotonic(), reason))
+            self._rate.forget(slot.actor_name)
             slot.forget(reason)
 
     # ----------------------------------------------------------------------------------------------- what others ask
@@ -238,7 +242,8 @@ class Supervisor:
         return told
 
     async def status(self) -> dict[str, Any]:
-        """Give the pool's figures: per actor its virtual nodes, positions, buffers and counts; recent deaths."""
+        """Give the pool's figures: events a second just now; per actor its virtual nodes, positions, buffers and
+        counts; recent deaths."""
         await self.health()
         actors = {
             slot.name: {"actor": slot.actor_name, "vnodes": list(slot.assigned or ()), **slot.last}
@@ -246,6 +251,7 @@ class Supervisor:
         }
         return {
             "wanted": self._actors,
+            "events_per_s": round(self._rate.per_s(), 1),
             "actors": actors,
             "deaths": [r for _, r in self._deaths],
             "maintenance": self._maintenance.last,

@@ -21,7 +21,7 @@ import pyarrow as pa
 from ess_ray.core.aggregate import COLUMN, Counts, FieldNames
 from ess_ray.core.aliases import COLUMN_OF
 from ess_ray.core.errors import EssError
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
 from ess_ray.core.query import COLUMNS, All, Exists, Field, Query
 from ess_ray.language.names import name_of
 from ess_ray.language.readings import AttributeTerm, Reading, ReadingKind, attribute_terms, other_readings
@@ -141,7 +141,7 @@ class _Finding:
             return Hint("empty_range", told, start=start)
         at_us = await self._first_us(replace(query, start_us=query.end_us, end_us=None, order="oldest"))
         if at_us is None:
-            return Hint("no_events", "there are no events yet that this key's tenant may see")
+            return Hint("no_events", _nothing_of(self._search.tenant))
         told = f"no event lies in this time range; the first one after it is at {format_timestamp(at_us)}"
         return Hint("empty_range", told, start=format_timestamp(at_us))
 
@@ -182,6 +182,16 @@ class _Finding:
             yield Hint("did_you_mean", f"did you mean the field {name_of(field)}?", query=term.of(field))
         if term.as_text is not None:
             yield Hint("search_text", f"to find the text {term.part} in messages, quote it", query=term.as_text)
+
+
+def _nothing_of(tenant: str) -> str:
+    """Say that a tenant has no events: what was pushed before there were keys is the default tenant's."""
+    if tenant == DEFAULT_TENANT:
+        return "there are no events yet"
+    return (
+        f"the tenant {tenant}, which this key is for, has no events yet; those that were pushed before there was a key "
+        f"belong to the tenant {DEFAULT_TENANT}, and a key of that tenant finds them"
+    )
 
 
 _OF_READINGS: Final[dict[ReadingKind, str]] = {

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from deployments.access import MAX_AGE_S, REFRESH_S, REREAD_S, Access
 from deployments.main import check_listener
 from deployments.problem import install_problem_handlers
+from deployments.whose import route_whose
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.keys import KeyBook
@@ -40,6 +41,7 @@ class Rig:
         install_problem_handlers(app)
         for scope in ("push", "search", "admin"):
             app.get(f"/{scope}")(self._endpoint(scope))
+        route_whose(app, self.access.holder)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://door")
 
@@ -154,3 +156,16 @@ def test_an_address_that_others_reach_needs_a_key(rig: Rig) -> None:
             check_listener(host, rig.book)
     rig.book.create("acme", ["push"])
     check_listener("0.0.0.0", rig.book)
+
+
+async def test_whose_a_key_is_is_told_whatever_it_may_do(rig: Rig) -> None:
+    assert (await rig.http.get("/v1/key")).json() == {"tenant": "default", "key": None}
+    key, text = rig.book.create("shop", ["push"], "the shop's agents")
+    rig.now_s += REFRESH_S
+    told = await rig.http.get("/v1/key", headers={"Authorization": f"Bearer {text}"})
+    assert told.json() == {
+        "tenant": "shop",
+        "key": {"id": key.id, "name": "the shop's agents", "scopes": ["push"]},
+    }
+    assert (await rig.get("search", text))[0] == 403
+    assert (await rig.http.get("/v1/key")).status_code == 401

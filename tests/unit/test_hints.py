@@ -124,7 +124,10 @@ async def test_no_events_at_all(rig: Hinted) -> None:
         if page["state"] != "running":
             break
         await asyncio.sleep(0)
-    assert [hint["kind"] for hint in page["hints"]] == ["no_events"]
+    (hint,) = page["hints"]
+    assert hint["kind"] == "no_events"
+    assert "the tenant other" in hint["text"]
+    assert "belong to the tenant default" in hint["text"]
 
 
 async def test_what_takes_too_long_is_left_out() -> None:

@@ -109,16 +109,19 @@ def test_one_that_is_not_ready_has_nothing_to_store() -> None:
 
 # ------------------------------------------------------------------------------------------------------- processes
 @contextmanager
-def life(does: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LifeProcess]:
+def life(does: str, monkeypatch: pytest.MonkeyPatch, steps: list[str] | None = None) -> Iterator[LifeProcess]:
     monkeypatch.setenv("SHORT_LIFE", does)
-    with closing(LifeProcess([sys.executable, "-m", "tests.short_life"])) as made:
+    command = [sys.executable, "-m", "tests.short_life"]
+    with closing(LifeProcess(command, ([] if steps is None else steps).append)) as made:
         yield made
 
 
 def test_a_life_tells_that_it_is_ready_and_why_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    with life("lost", monkeypatch) as lost:
+    steps: list[str] = []
+    with life("lost", monkeypatch, steps) as lost:
         assert wait_until(lost.lost, "it does not end") == "the raylet ended"
         assert lost.ready == "http://dashboard"
+    assert steps == ["starting Ray"]
 
 
 def test_a_life_that_is_killed_is_lost_by_that(monkeypatch: pytest.MonkeyPatch) -> None:

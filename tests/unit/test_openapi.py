@@ -25,6 +25,7 @@ from deployments.export import route_export
 from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
+from deployments.whose import route_whose
 from ess_ray.search.course import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
@@ -77,6 +78,11 @@ def rig() -> Rig:
 
     asyncio.run(fill())
     departure = Departure(stays, rig.searcher.close)
+
+    async def nobody(request: Request) -> None:
+        return None
+
+    route_whose(rig.app, nobody)
     route_pool(rig.app, tenant, some, some)
     route_export(rig.app, tenant, Exporter(rig.searcher, rig.results), departure)
     limits = SearchLimits()

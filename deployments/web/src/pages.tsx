@@ -2,6 +2,7 @@
 import { lazy, type ComponentType, type LazyExoticComponent } from 'react'
 
 import { SearchPage } from './features/search/SearchPage'
+import { loadPart } from './lost'
 
 export interface Page {
   path: string
@@ -11,6 +12,6 @@ export interface Page {
 
 export const PAGES: readonly Page[] = [
   { path: '/', title: 'Search', page: SearchPage },
-  { path: '/tail', title: 'Live tail', page: lazy(() => import('./features/tail/TailPage')) },
-  { path: '/status', title: 'Status', page: lazy(() => import('./features/status/StatusPage')) },
+  { path: '/tail', title: 'Live tail', page: lazy(() => loadPart(() => import('./features/tail/TailPage'))) },
+  { path: '/status', title: 'Status', page: lazy(() => loadPart(() => import('./features/status/StatusPage'))) },
 ]

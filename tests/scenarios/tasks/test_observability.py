@@ -95,8 +95,10 @@ def test_the_status_is_readable_and_complete(system: System) -> None:
     assert told["replicas"]["search"] == {"RUNNING": 1}
     assert all(actor["host"] for actor in told["pool"]["actors"].values())
     text = system.ess("status").stdout
-    assert "persist-0" in text
+    assert "2 of 2 actors work" in text
     assert "/metrics" in text
+    assert told["pool"]["events_per_s"] >= 0.0
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_dashboard_reads_like_the_design(system: System) -> None:

@@ -42,7 +42,7 @@ describe('send', () => {
     setKey('new')
     await expect(late).rejects.toMatchObject({ status: 401 })
     rerender()
-    expect(result.current).toEqual({ key: 'new', wanted: false })
+    expect(result.current).toMatchObject({ key: 'new', wanted: false })
   })
 })
 

@@ -32,6 +32,8 @@ export interface SystemStatus {
   }
   pool: {
     wanted: number
+    /** Over the last seconds; absent until a supervisor of this version has answered. */
+    events_per_s?: number
     actors: Record<string, ActorStatus>
     deaths: string[]
     maintenance: Record<string, unknown>

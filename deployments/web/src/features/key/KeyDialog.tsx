@@ -2,27 +2,30 @@
 import { useState, type SubmitEvent } from 'react'
 
 import { setKey, useKey, wantKey } from '../../api/key'
+import { useWhose } from '../../api/whose'
 import { Button } from '../../ui/Button'
 import { Dialog } from '../../ui/Dialog'
 import styles from './KeyDialog.module.css'
 
 export function KeyDialog() {
-  const { key, wanted } = useKey()
-  return wanted ? <AskForKey hasKey={key !== null} /> : null
+  const { key, stays, wanted } = useKey()
+  return wanted ? <AskForKey hasKey={key !== null} stays={stays} /> : null
 }
 
-function AskForKey({ hasKey }: { hasKey: boolean }) {
+function AskForKey({ hasKey, stays }: { hasKey: boolean; stays: boolean }) {
   const [typed, setTyped] = useState('')
+  const [toStay, setToStay] = useState(stays)
   const keep = (event: SubmitEvent) => {
     event.preventDefault()
-    if (typed.trim() !== '') setKey(typed.trim())
+    if (typed.trim() !== '') setKey(typed.trim(), toStay)
   }
   return (
     <Dialog title="API key" onClose={() => wantKey(false)}>
       <form className={styles.form} onSubmit={keep}>
+        <ThisKey />
         <p>
           {hasKey
-            ? 'The key of this tab is not accepted, or you want to use another one.'
+            ? 'Enter another key if this one is not accepted, or you want to use another one.'
             : 'This system answers to who shows a key with the scope “search”.'}{' '}
           <code>ess keys create</code> makes one.
         </p>
@@ -37,7 +40,16 @@ function AskForKey({ hasKey }: { hasKey: boolean }) {
             onChange={(event) => setTyped(event.target.value)}
           />
         </label>
-        <p className={styles.note}>It is kept for this tab only, and never becomes part of an address.</p>
+        <label className={styles.stay}>
+          <input type="checkbox" checked={toStay} onChange={(event) => setToStay(event.target.checked)} />
+          Keep it in this browser
+        </label>
+        <p className={styles.note}>
+          {toStay
+            ? 'Whoever uses this browser uses this key, until it is forgotten here.'
+            : 'It is kept for this tab only, and ends with it.'}{' '}
+          It never becomes part of an address.
+        </p>
         <div className={styles.buttons}>
           {hasKey && <Button onClick={() => setKey(null)}>Forget the key</Button>}
           <Button type="submit" weight="primary" disabled={typed.trim() === ''}>
@@ -46,5 +58,20 @@ function AskForKey({ hasKey }: { hasKey: boolean }) {
         </div>
       </form>
     </Dialog>
+  )
+}
+
+/** What is known of the key that is set. */
+function ThisKey() {
+  const { key, stays } = useKey()
+  const whose = useWhose()
+  if (key === null || !whose?.key) return null
+  const { id, name, scopes } = whose.key
+  return (
+    <p>
+      The key <code>{id}</code>
+      {name !== '' && ` (${name})`} is for the tenant <strong>{whose.tenant}</strong>: {scopes.join(', ')}. It is kept{' '}
+      {stays ? 'in this browser.' : 'for this tab.'}
+    </p>
   )
 }

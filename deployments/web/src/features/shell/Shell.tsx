@@ -2,7 +2,9 @@
 import { Component, Suspense, useState, type ReactNode } from 'react'
 
 import { asProblem } from '../../api/http'
+import { PartLost } from '../../lost'
 import { PAGES } from '../../pages'
+import { Button } from '../../ui/Button'
 import { Empty, Notice } from '../../ui/Notice'
 import { useShortcuts } from '../../ui/shortcuts'
 import { useAddress } from '../../view/address'
@@ -57,8 +59,8 @@ class Catch extends Component<{ children: ReactNode }, { error: unknown }> {
     if (error === null) return this.props.children
     return (
       <Notice kind="bad">
-        This page has failed: {asProblem(error).message}. Loading it again may help; if the system was updated
-        meanwhile, it will.
+        <p>{error instanceof PartLost ? error.message : `This page has failed: ${asProblem(error).message}.`}</p>
+        <Button onClick={() => location.reload()}>Load the page again</Button>
       </Notice>
     )
   }

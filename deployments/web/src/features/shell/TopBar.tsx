@@ -1,5 +1,6 @@
 // The bar above every page: where one is, and what holds for all pages.
 import { wantKey, useKey } from '../../api/key'
+import { useWhose } from '../../api/whose'
 import { PAGES } from '../../pages'
 import { Button, IconButton } from '../../ui/Button'
 import { Icon } from '../../ui/Icon'
@@ -13,6 +14,7 @@ const THEME_ICONS = { auto: 'auto', light: 'sun', dark: 'moon' } as const
 export function TopBar({ onHelp }: { onHelp: () => void }) {
   const { path, search } = useAddress()
   const { key } = useKey()
+  const whose = useWhose()
   const [theme, nextTheme] = useTheme()
   return (
     <header className={styles.bar}>
@@ -33,10 +35,11 @@ export function TopBar({ onHelp }: { onHelp: () => void }) {
         <Button
           weight="plain"
           onClick={() => wantKey(true)}
-          aria-label={key === null ? 'API key: none' : 'API key: set'}
+          aria-label={key === null ? 'API key: none' : `API key: set${whose ? `, tenant ${whose.tenant}` : ''}`}
         >
           <Icon name="key" />
           {key !== null && <span className={styles.dot} />}
+          {whose && <span className={styles.tenant}>{whose.tenant}</span>}
         </Button>
       </div>
     </header>

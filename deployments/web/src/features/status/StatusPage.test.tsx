@@ -18,6 +18,7 @@ const STATUS: SystemStatus = {
   },
   pool: {
     wanted: 2,
+    events_per_s: 1234.4,
     actors: {
       a: {
         actor: 'persist-0',

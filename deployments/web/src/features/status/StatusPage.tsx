@@ -134,6 +134,11 @@ function Figures({ status }: { status: SystemStatus }) {
   const buffered = actors.reduce((sum, { buffered_bytes }) => sum + (buffered_bytes ?? 0), 0)
   const replicas = replicasOf(status.replicas)
   const figures: [string, string, string][] = [
+    [
+      'Events a second',
+      pool.events_per_s === undefined ? 'unknown' : formatCount(Math.round(pool.events_per_s)),
+      'just now',
+    ],
     ['Not stored yet', `${formatCount(log.lag_records)} records`, `${formatBytes(buffered)} buffered, searchable`],
     ['Oldest buffered', oldestS(actors) === 0 ? 'nothing' : formatDuration(oldestS(actors) * 1_000), 'stored at 30 s'],
     ['Objects', formatCount(table.objects), `${formatBytes(table.bytes)}, table version ${formatCount(table.version)}`],

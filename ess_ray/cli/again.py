@@ -1,0 +1,30 @@
+"""How commands that we print are written, so that a copied line runs.
+
+May live here: the words that call this program again. May not: what is called.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+NAME: Final = "ess"
+
+
+def program() -> list[str]:
+    """Give the words that run this very program in the same shell."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return [sys.executable, "-m", "ess_ray.cli"]
+    found = shutil.which(NAME)
+    if called.name != NAME or (found is not None and called.exists() and Path(found).samefile(called)):
+        return [NAME]
+    return [str(called)]  # an environment that is not activated, or another one's is found first
+
+
+def command_line(*words: str) -> str:
+    """Write a command of this program for a shell."""
+    return shlex.join([*program(), *words])
