@@ -19,7 +19,7 @@ ABBREVIATIONS: Final = {
     name: offset
     for offset, names in {
         "+00:00": ("UTC", "GMT", "UT", "Z", "WET"),
-        "+01:00": ("CET", "MEZ", "WEST", "WAT"),
+        "+01:00": ("CET", "MET", "MEZ", "WEST", "WAT"),
         "+02:00": ("CEST", "MEST", "MESZ", "EET", "CAT", "SAST"),
         "+03:00": ("EEST", "MSK", "EAT", "IDT", "TRT"),
         "+03:30": ("IRST",),

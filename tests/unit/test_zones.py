@@ -80,7 +80,7 @@ def test_of_two_times_where_the_clock_is_put_back_the_named_one_counts() -> None
     assert [in_zone(moment, berlin, name).astimezone(UTC).hour for name in (None, "CEST", "CET")] == [0, 0, 1]
 
 
-# -------------------------------------------------------------------------------------------------- behind a log's times
+# ------------------------------------------------------------------------------------------------ behind a log's times
 READ = {
     "2026-11-24 10:00:00 CEST x": "08:00",
     "2026-11-24 10:00:00.5 CET [12] LOG: x": "09:00",
