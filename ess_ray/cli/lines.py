@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from dateutil import parser as dateutil_parser
@@ -184,6 +185,7 @@ def _worded(text: str) -> datetime:
     return found
 
 
+@lru_cache(maxsize=1024)
 def _name_of(text: str | None, must: bool) -> str | None:
     """Tell whether what stands behind a time is a zone, or meant to be one; gives its name then."""
     if text is None:

@@ -100,6 +100,7 @@ def zone_named(name: str) -> tuple[str, tzinfo]:
         ) from error
 
 
+@lru_cache(maxsize=256)
 def zone_behind(text: str) -> tzinfo:
     """Read what stands behind a time: `Z`, `+03`, `+0530`, `UTC+3`, `CEST`, `Europe/Berlin`. Raises NoZone."""
     offset = _offset(text)
@@ -129,11 +130,12 @@ def in_zone(moment: datetime, zone: tzinfo | None, called: str | None = None) ->
 
     Where the clock is put back a time comes twice: the first counts, unless `called`, an abbreviation, names the other.
     """
-    found = [
-        each.astimezone() if zone is None else each.replace(tzinfo=zone)
-        for each in (moment.replace(fold=0), moment.replace(fold=1))
-    ]
-    return next((each for each in found if each.tzname() == called), found[0])
+    found = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
+    if called is None or found.tzname() == called:
+        return found
+    later = moment.replace(fold=1)
+    later = later.astimezone() if zone is None else later.replace(tzinfo=zone)
+    return later if later.tzname() == called else found
 
 
 def _offset(text: str) -> timezone | None:
