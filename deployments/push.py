@@ -34,7 +34,7 @@ from ess_ray.intake.decode import Body, Decoded, body_hash
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownBody
-from ess_ray.intake.limits import MAX_KEY_BYTES, IntakeLimits
+from ess_ray.intake.limits import MAX_KEY_BYTES, MAX_ROUTE_BYTES, IntakeLimits
 from ess_ray.intake.turns import TurnDecoder
 from ess_ray.metrics import (
     PUSH_ACCEPTED,
@@ -47,6 +47,9 @@ from ess_ray.metrics import (
 )
 
 EVENTS_PATH: Final = "/v1/events"
+WHOAMI_PATH: Final = "/v1/whoami"
+ROUTE_HEADER: Final = "ess-route"
+"""Requests with the same route keep the order in which they were acknowledged, among events of equal time."""
 DEADLINE_S: Final = 10.0
 """How long a push waits for others in all: keys, owner, its turn and the log, each of which has a limit of its own.
 Enough for an election of Kafka's, and well below the 15 s and more that clients wait: they hear that they may repeat.
@@ -109,10 +112,10 @@ class PushApi:
     async def push(self, request: Request) -> Response:
         """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
         patience = _Patience(self._deadline_s)
-        key = request.headers.get("idempotency-key")
+        key, route_name = request.headers.get("idempotency-key"), request.headers.get(ROUTE_HEADER)
         async with patience.spent():
             tenant = await self._tenant(request)
-            vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
+            vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key, route_name)
         claim = self._gatherer.gate.claim(tenant)
         try:
             body = await self._read(request, claim)
@@ -122,11 +125,11 @@ class PushApi:
             async with patience.spent():
                 if key is None or vnode is None:
                     del body  # what waits for the log is the batch alone
-                    await self._gatherer.submit(tenant, decoded.batch, claim=claim)
+                    await self._gatherer.submit(tenant, decoded.batch, claim=claim, route_name=route_name)
                 else:
                     digest = body_hash(body, decoded.rejected)
                     del body
-                    await self._submit_keyed(tenant, decoded, vnode, key, digest, claim)
+                    await self._submit_keyed(tenant, decoded, vnode, (key, digest, route_name), claim)
         finally:
             claim.close()
         self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
@@ -145,11 +148,12 @@ class PushApi:
             self._tally.count(PUSH_REJECTED, 1, reason_class(reason))
 
     async def _submit_keyed(
-        self, tenant: str, decoded: Decoded, vnode: int, key: str, digest: str, claim: Claim
+        self, tenant: str, decoded: Decoded, vnode: int, named: tuple[str, str, str | None], claim: Claim
     ) -> None:
+        key, digest, route_name = named
         try:
             await self._keys.check(vnode, tenant, key, digest)
-            await self._gatherer.submit(tenant, decoded.batch, key, digest, claim)
+            await self._gatherer.submit(tenant, decoded.batch, key, digest, claim, route_name)
         except (EssError, asyncio.CancelledError):  # cancelled: at the deadline
             self._keys.forget(tenant, key, digest)
             raise
@@ -161,6 +165,11 @@ class PushApi:
         body = await self._decoder.decompress(read, encoding, lambda grown: claim.hold(len(read) + grown))
         claim.hold(len(body))
         return body
+
+    async def whoami(self, request: Request) -> Response:
+        """Tell whose events these would be, and the system's lasting name: the same at every address that it has."""
+        async with _Patience(self._deadline_s).spent():
+            return json_answer({"tenant": await self._tenant(request), "log_id": await self._gatherer.log_id()})
 
     async def healthz(self) -> Response:
         """200 when events can be taken, else 503 with the reasons."""
@@ -219,6 +228,22 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     ),
 }
 
+_WHOAMI: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Whose events a push with this key would be, and the name of the log that they go to",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["tenant", "log_id"],
+                    "properties": {"tenant": {"type": "string"}, "log_id": {"type": "string"}},
+                }
+            }
+        },
+    },
+    503: refusal("The log or the keys are not there just now"),
+}
+
 
 def _push_openapi() -> dict[str, Any]:
     events = {"type": "array", "items": _EVENT}
@@ -236,6 +261,13 @@ def _push_openapi() -> dict[str, Any]:
         "parameters": [
             {"name": "Idempotency-Key", "in": "header", "required": False, "schema": header},
             {"name": "Content-Encoding", "in": "header", "required": False, "schema": encoding},
+            {
+                "name": "Ess-Route",
+                "in": "header",
+                "required": False,
+                "description": "Events of equal time keep the order in which requests with the same route were taken.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ROUTE_BYTES},
+            },
         ],
     }
 
@@ -301,6 +333,7 @@ def create_push_app(api: PushApi) -> FastAPI:
         EVENTS_PATH, status_code=202, response_class=Response, responses=_ANSWERS, openapi_extra=_push_openapi()
     )
     describe(api.push)
+    app.get(WHOAMI_PATH, responses=_WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
     route_docs(app)
     return app

@@ -3,9 +3,11 @@
 While nothing is under way a batch goes at once; while an append is, what arrives waits and goes with the next. So one
 event alone waits for one append, and a flood makes large records without any timer. Routing (the design's section 5):
 
+- a request with a route (a file's, a connection's) goes whole to the virtual node of (tenant, route): requests of one
+  route that are sent one after the other keep their order where times are equal;
 - a request with an Idempotency-Key goes whole to the virtual node of (tenant, key), in records of its own;
 - a request whose events have ids goes whole to the virtual node of (tenant, ids), so that the same events sent again
-  meet their first copies; a key wins over ids;
+  meet their first copies; a route wins over a key, and a key over ids;
 - all else goes to whichever virtual node this process has sent the fewest bytes to, record by record.
 
 May live here: waiting, merging, routing. May not: JSON, HTTP, how much may wait (`gate`), what a record looks like
@@ -31,7 +33,7 @@ import pyarrow as pa
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.intake.gate import Claim, Gate
-from ess_ray.intake.limits import MAX_KEY_BYTES, GatherLimits
+from ess_ray.intake.limits import MAX_KEY_BYTES, MAX_ROUTE_BYTES, GatherLimits
 from ess_ray.metrics import PUSH_APPEND_FAILURES, PUSH_APPEND_SECONDS, PUSH_RECORDS, Tally
 from ess_ray.ports import EventLog, Record
 from ess_ray.record import CODEC, SURELY_ONE_RECORD_BYTES, RequestKey, encode_nothing, encode_records
@@ -113,11 +115,22 @@ class Gatherer:
         self._begun = itertools.count()
         self._failure: _Failure | None = None
 
-    async def vnode_of_key(self, tenant: str, key: str) -> int:
+    async def log_id(self) -> str:
+        """Name the log, and so the system, whatever its address is. Raises Unavailable."""
+        return await self._log.log_id()
+
+    async def vnode_of_key(self, tenant: str, key: str, route_name: str | None = None) -> int:
         """Give the virtual node that requests with this Idempotency-Key go to. Raises Unavailable, BadRequest."""
         if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
             raise BadRequest(f"the Idempotency-Key must have 1 to {MAX_KEY_BYTES} bytes")
+        if route_name is not None:
+            return await self._vnode_of_route(tenant, route_name)
         return route(tenant, [key], await self._vnode_count())
+
+    async def _vnode_of_route(self, tenant: str, route_name: str) -> int:
+        if not 1 <= len(route_name.encode()) <= MAX_ROUTE_BYTES:
+            raise BadRequest(f"the route (header Ess-Route) must have 1 to {MAX_ROUTE_BYTES} bytes")
+        return route(tenant, [route_name], await self._vnode_count())
 
     async def submit(
         self,
@@ -126,9 +139,11 @@ class Gatherer:
         idempotency_key: str | None = None,
         body_hash: str = "",
         claim: Claim | None = None,
+        route_name: str | None = None,
     ) -> None:
         """Return once the batch (RECORD_SCHEMA) is durable in the log; at once for no rows.
 
+        `route_name`: batches of the same one, each submitted when the one before is durable, keep their order.
         `claim`: the caller's, on whatever the batch was made of; it goes over to the batch as soon as that waits. A
         batch that fits one record is appended whole or not at all. Raises Unavailable (nothing may be acknowledged;
         with a key or ids, sending it again is exact; also when the gate is full), BadRequest (the key). A cancelled
@@ -136,7 +151,7 @@ class Gatherer:
         """
         if not len(batch):
             return
-        vnode = await self._vnode_of(tenant, batch, idempotency_key)
+        vnode = await self._vnode_of(tenant, batch, idempotency_key, route_name)
         request = RequestKey(tenant, idempotency_key, body_hash, 0, 1) if idempotency_key is not None else None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(tenant, batch, batch.nbytes, vnode, request, done, self._claimed(tenant, batch, claim))
@@ -155,9 +170,13 @@ class Gatherer:
             raise
         return mine
 
-    async def _vnode_of(self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None) -> int | None:
+    async def _vnode_of(
+        self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None, route_name: str | None
+    ) -> int | None:
         if idempotency_key is not None:
-            return await self.vnode_of_key(tenant, idempotency_key)
+            return await self.vnode_of_key(tenant, idempotency_key, route_name)
+        if route_name is not None:
+            return await self._vnode_of_route(tenant, route_name)
         vnode_count = await self._vnode_count()
         ids = batch.column("event_id")
         if ids.null_count == len(ids):

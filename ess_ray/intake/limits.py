@@ -13,6 +13,8 @@ from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 
 MAX_KEY_BYTES: Final = 100
 """An Idempotency-Key: long enough for a UUID or a hash with a prefix, short enough to remember by the million."""
+MAX_ROUTE_BYTES: Final = 100
+"""A route's name, as long as a key: it is hashed, not remembered."""
 MAX_EVENTS: Final = 10_000
 """Events in a request: they become Python objects at the front door, about 2 KB each."""
 

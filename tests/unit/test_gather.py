@@ -454,3 +454,35 @@ async def test_a_request_that_is_wrong_is_no_trouble_of_the_log() -> None:
     with pytest.raises(BadRequest):
         await gatherer.submit("acme", batch_of("a"))
     assert gatherer.trouble() == []
+
+
+async def test_what_has_one_route_keeps_its_order_with_and_without_keys() -> None:
+    log = MemoryLog(VNODES)
+    gatherer = Gatherer(log, GatherLimits(max_append_bytes=64 * 1024))
+    expected = []
+    for number in range(40):
+        key = f"key {number}" if number % 2 else None
+        ids = [f"id {number}"] if number % 3 == 0 else None
+        await gatherer.submit("acme", batch_of(f"{number}", ids=ids), key, "hash", route_name="a file")
+        expected.append(f"{number}")
+        await gatherer.submit("acme", batch_of("another's"))
+    found = [record for record in await everything(log) if messages([record]) != ["another's"]]
+    assert messages(found) == expected
+    assert {record.batch.column("vnode")[0].as_py() for record in found} == {route("acme", ["a file"], VNODES)}
+    assert await gatherer.vnode_of_key("acme", "k", "a file") == route("acme", ["a file"], VNODES)
+
+
+async def test_a_large_request_is_cut_into_records_in_its_order() -> None:
+    log = MemoryLog(VNODES)
+    texts = [f"{number} {random.Random(number).randbytes(500).hex()}" for number in range(5_000)]
+    await Gatherer(log).submit("default", batch_of(*texts))
+    found = await everything(log)
+    assert len(found) > 3
+    assert messages(found) == texts
+    assert len({record.batch.column("vnode")[0].as_py() for record in found}) == 1
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, "ö" * 51])
+async def test_a_route_has_a_name_of_a_hundred_bytes_at_most(name: str) -> None:
+    with pytest.raises(BadRequest, match="Ess-Route"):
+        await Gatherer(MemoryLog(VNODES)).submit("default", batch_of("a"), route_name=name)

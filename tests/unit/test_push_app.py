@@ -450,3 +450,16 @@ async def test_the_api_describes_itself(world: World) -> None:
     assert {"202", "400", "413", "415", "422", "429", "503"} <= set(push["responses"])
     assert "application/json" in push["responses"]["202"]["content"]
     assert (await world.http.get("/docs")).status_code == 200
+
+
+async def test_requests_of_one_route_go_one_way_whatever_their_keys(world: World) -> None:
+    for number in range(12):
+        answer = await world.push([{"message": f"{number}"}], ess_route="app.log", idempotency_key=f"k{number}")
+        assert answer.status_code == 202
+    assert await world.messages() == [f"{number}" for number in range(12)]
+    is_problem(await world.push([{"message": "a"}], ess_route="x" * 101), 400)
+
+
+async def test_whose_events_they_would_be_is_told(world: World) -> None:
+    answer = await world.http.get("/v1/whoami", headers={"x-test-tenant": "acme"})
+    assert (answer.status_code, answer.json()) == (200, {"tenant": "acme", "log_id": await world.log.log_id()})

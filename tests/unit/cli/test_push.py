@@ -28,19 +28,6 @@ def test_push_sends_lines_and_prints_how_to_find_them(ess: Ess, server: Contract
     assert re.search(r"""ess search 'service:"my app"' --since 2026-\S+ --until 2026-\S+:59\.000001Z""", done.stdout)
 
 
-def test_the_same_file_gives_the_same_keys_and_standard_input_does_not(
-    ess: Ess, server: Contract, tmp_path: Path
-) -> None:
-    file = tmp_path / "events.ndjson"
-    file.write_text('{"message":"a"}\n')
-    for _ in range(2):
-        assert ess("push", str(file)).exit_code == 0
-        assert ess("push", "-", stdin='{"message":"a"}\n').exit_code == 0
-    assert server.keys[0] == server.keys[2]
-    assert len(set(server.keys)) == 3
-    assert all(len(key.encode()) <= 100 for key in server.keys)
-
-
 def test_a_refused_batch_is_sent_again_under_its_key(ess: Ess, server: Contract) -> None:
     server.refusals = [JSONResponse({"detail": "busy"}, code, headers={"Retry-After": "0"}) for code in (503, 429, 500)]
     done = ess("push", "-", "--json", stdin="a line\n")
