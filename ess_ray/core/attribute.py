@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import stringzilla
 
 Letters = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
 
-TEXT, NUMBER, ARRAY = (ord(letter) for letter in "snj")
+TEXT, NUMBER, BOOLEAN, ARRAY = (ord(letter) for letter in "snbj")
 """The letters of types that matter here."""
 MAX_NAMESAKES: Final = 9
 """The highest N of the keys `name#N` that `name` stands for: so many ways to write one name an event never has, and an
@@ -163,6 +164,17 @@ def entry_letters(held: pa.MapArray, types: pa.StringArray) -> Letters:
         ends = np.frombuffer(offsets, np.int32, len(given) + 1, given.offset * 4)
         letters[np.repeat(typed, counts)] = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
     return letters
+
+
+def entries_of(held: pa.MapArray, types: pa.StringArray, letter: int) -> tuple[pa.StringArray, pa.StringArray, Ints]:
+    """Give the entries of one type: their keys, their texts, and how many each row has. Null items are left out."""
+    offsets = held.offsets.to_numpy()
+    length = int(offsets[-1] - offsets[0])
+    keys, items = (column.slice(offsets[0], length) for column in (held.keys, held.items))
+    chosen = (entry_letters(held, types) == letter) & items.is_valid().to_numpy(zero_copy_only=False)
+    counts = np.add.reduceat(np.append(chosen, False), offsets[:-1] - offsets[0], dtype=np.int64)
+    counts[np.diff(offsets) == 0] = 0  # reduceat gives the entry that stands there
+    return keys.filter(pa.array(chosen)), items.filter(pa.array(chosen)), counts
 
 
 def letters_of(held: pa.MapArray, types: pa.StringArray, key: str) -> Letters:
