@@ -22,7 +22,7 @@ from ess_ray.core import query as q
 from ess_ray.core import regex
 from ess_ray.core.aggregate import COLUMN, FieldNames, Grouping
 from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.language import field_named, parse, without_surrogates
+from ess_ray.language import field_named, name_of, parse, without_surrogates
 from ess_ray.ports import AnswerState, ResultStore
 from ess_ray.search.count import Aggregation
 from ess_ray.search.intervals import AUTO, check_buckets, parse_interval_us
@@ -256,8 +256,7 @@ def _with_value(root: q.Node, field: q.Field, prefix: str) -> q.Node:
 
 def _field_count(bucket: dict[str, Any]) -> dict[str, Any]:
     name, kind = bucket["by"]["name"], bucket["by"]["kind"]
-    shown = "id" if (name, kind) == ("event_id", COLUMN) else name
-    return {"name": shown, "kind": kind, "count": bucket["count"]}
+    return {"name": name_of(q.Field(name)) if kind == COLUMN else name, "kind": kind, "count": bucket["count"]}
 
 
 def _told(state: AnswerState) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from fastapi import Response
+
+from ess_ray import exact_json
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
     """Make an answer of a JSON value; keys may be numbers, as those of virtual nodes are."""
-    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, media_type="application/json")
+    return Response(exact_json.dumps(content), status, media_type="application/json")

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
-import orjson
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from ess_ray import exact_json
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -36,7 +37,7 @@ def described(what: str) -> dict[int | str, dict[str, Any]]:
 def server_sent(kind: str, data: dict[str, Any], event_id: str | None = None) -> bytes:
     """Write one event; a client that reconnects sends the last `event_id` as Last-Event-ID."""
     head = f"event: {kind}\n" + (f"id: {event_id}\n" if event_id else "")
-    return head.encode() + b"data: " + orjson.dumps(data) + b"\n\n"
+    return head.encode() + b"data: " + exact_json.dumps(data) + b"\n\n"
 
 
 class EventStream(StreamingResponse):

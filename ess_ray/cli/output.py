@@ -5,6 +5,7 @@ May live here: how things look. May not: what is shown.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -14,13 +15,13 @@ from contextlib import contextmanager
 from typing import Any, Final, NoReturn, Protocol
 
 import click
-import orjson
 from rich.bar import Bar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from ess_ray import exact_json
 from ess_ray.cli.when import Zone
 
 _COLOURS: Final[dict[str, str]] = {
@@ -43,7 +44,7 @@ _LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (
 
 def json_line(value: Any) -> bytes:
     """Write one JSON value as one line, its newline included."""
-    line = orjson.dumps(value)
+    line = exact_json.dumps(value)
     for raw, escaped in _LINE_ENDS:
         line = line.replace(raw, escaped)
     return line + b"\n"
@@ -111,7 +112,7 @@ def event_text(event: Mapping[str, Any], *, terminal: bool) -> str:
     level = event.get("level") or "-"
     origin = " ".join(str(event[name]) for name in ("service", "host") if event.get(name))
     message, attributes = str(event["message"]), event.get("attributes") or {}
-    pairs = " ".join(f"{key}={value}" for key, value in attributes.items())
+    pairs = " ".join(f"{key}={attribute_text(value)}" for key, value in attributes.items())
     if not terminal:
         return " ".join(part for part in (event["timestamp"], f"{level:<5}", origin, message, pairs) if part)
     severe = (event.get("severity_number") or 0) >= _SEVERE
@@ -123,6 +124,11 @@ def event_text(event: Mapping[str, Any], *, terminal: bool) -> str:
         click.style(visible(pairs), dim=True) if pairs else "",
     )
     return " ".join(part for part in parts if part)
+
+
+def attribute_text(value: Any) -> str:
+    """Write an attribute's value: numbers, true and false as in JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def visible(text: str) -> str:

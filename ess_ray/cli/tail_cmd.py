@@ -5,6 +5,7 @@ May live here: the command, and going on after a lost connection. May not: how r
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,6 @@ from typing import Any, Final
 
 import click
 import httpx
-import orjson
 
 from ess_ray.cli.client import RETRY_FOR_S, Client, Target
 from ess_ray.cli.context import identity
@@ -155,5 +155,5 @@ def server_sent(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any], str
             name, _, value = line.partition(": ")
             fields[name] = value
         elif fields:
-            yield fields.get("event", ""), orjson.loads(fields.get("data", "{}")), fields.get("id", "")
+            yield fields.get("event", ""), json.loads(fields.get("data", "{}")), fields.get("id", "")
             fields = {}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from fractions import Fraction
+from math import isfinite
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
@@ -149,6 +150,8 @@ def with_all_columns(rows: Rows, schema: pa.Schema) -> Rows:
     return type(rows).from_arrays(arrays, schema=schema)
 
 
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,4000})(?:\.\d{1,4000})?(?:[eE][+-]?\d{1,9})?", re.ASCII)
+"""As long as Python reads it; of what is written by intake, that is all."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = 1_000_000
 # A number's magnitude tells its unit: 1e11 s is the year 5138, 1e11 ms is 1973, and so on up.
@@ -214,8 +217,33 @@ def partition_of(us: int) -> tuple[str, int]:
     return f"{moment:%Y-%m-%d}", moment.hour
 
 
+def _typed(pairs: list[tuple[str, str | None]] | None, letters: str | None) -> dict[str, Any]:
+    """Give attributes by their names, of the JSON types that their letters tell; without letters all are text."""
+    if pairs is None:
+        return {}
+    if letters is None or len(letters) != len(pairs):
+        return dict(pairs)
+    return {
+        key: text if letter == "s" or text is None else _value(text, letter)
+        for (key, text), letter in zip(pairs, letters, strict=True)
+    }
+
+
+def _value(text: str, letter: str) -> Any:
+    if letter == "b" and text in ("true", "false"):
+        return text == "true"
+    if letter == "n" and _JSON_NUMBER.fullmatch(text):
+        number = int(text) if text.lstrip("-").isdigit() else float(text)
+        return number if isinstance(number, int) or isfinite(number) else text
+    return text
+
+
 def to_json_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """Turn rows of EVENT_SCHEMA into the JSON objects of an answer: `id`, `attributes` always an object, RFC 3339."""
+    """Turn rows of EVENT_SCHEMA into the JSON objects of an answer: `id`, `attributes` always an object, RFC 3339.
+
+    Attributes that were numbers, true or false are so again; integers have all their digits, however many. An array is
+    its JSON text.
+    """
     columns: dict[str, list[Any]] = {}
     for name in SHOWN_COLUMNS:
         column = table.column(name)
@@ -223,7 +251,8 @@ def to_json_rows(table: pa.Table) -> list[dict[str, Any]]:
             micros = column.cast(pa.int64()).to_pylist()
             columns[name] = [None if us is None else format_timestamp(us) for us in micros]
         elif name == "attributes":
-            columns[name] = [dict(pairs or ()) for pairs in column.to_pylist()]
+            types = table.column("attribute_types").to_pylist()
+            columns[name] = [_typed(pairs, letters) for pairs, letters in zip(column.to_pylist(), types, strict=True)]
         else:
             columns[name] = column.to_pylist()
     columns["id"] = columns.pop("event_id")

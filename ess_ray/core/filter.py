@@ -11,16 +11,19 @@ over Arrow arrays. May not: I/O, parsing, order, limits.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core import regex
+from ess_ray.core import attribute, regex
 from ess_ray.core.query import (
     NUMBER_COLUMNS,
     TIME_COLUMNS,
@@ -77,8 +80,27 @@ def filter_batch(batch: pa.RecordBatch | pa.Table, query: Query) -> pa.Int64Arra
 
 
 def field_text(field: Field, batch: pa.RecordBatch) -> pa.StringArray:
-    """Give a field of every row as the text that tests see; null where the row does not have it."""
-    return _text(field, _Block(batch.num_rows, batch.column))
+    """Give a field of every row as one text, the same for equal numbers; null where the row does not have it.
+
+    An attribute is taken from the key of its own name alone: each row then counts once.
+    """
+    texts = _text(field, _Block(batch.num_rows, batch.column))
+    if not field.attribute:
+        return texts
+    types = batch.column("attribute_types")
+    if types.null_count == len(types):
+        return texts
+    coded = texts.dictionary_encode()
+    canonical = attribute.canonical_numbers(coded.dictionary)
+    is_other = pc.not_equal(canonical, coded.dictionary)
+    if not is_other.true_count:
+        return texts
+    changed = pc.fill_null(is_other.take(coded.indices), False)
+    letters = attribute.letters_of(batch.column("attributes").filter(changed), types.filter(changed), field.name)
+    written = canonical.take(coded.indices.filter(changed))
+    return pc.replace_with_mask(
+        texts, changed, pc.if_else(pa.array(letters == attribute.NUMBER), written, texts.filter(changed))
+    )
 
 
 def _no_column(name: str) -> pa.Array:
@@ -198,19 +220,97 @@ def _cost(node: Node) -> int:
 # ------------------------------------------------------------------------------------------------------ the leaves
 def _leaf(node: Contains | Regex | Equals | Compare | Exists, block: _Block) -> pa.BooleanArray:
     """Test one field of every row; null where the field is."""
+    field = node.field
+    if field.attribute:
+        return _attribute(node, block)
+    if isinstance(node, Exists):
+        return block.column(field.name).is_valid()
+    if isinstance(node, Compare) and field.name in TIME_COLUMNS | NUMBER_COLUMNS:
+        return _compare_integers(block.column(field.name).cast(pa.int64()), node.op, node.number)
+    return _test(node, _text(field, block))
+
+
+def _test(node: Contains | Regex | Equals | Compare, texts: pa.StringArray) -> pa.BooleanArray:
+    """Test texts; null where there is none."""
     match node:
-        case Contains(field, text, ignore_case):
-            return _contains(_text(field, block), text, ignore_case)
-        case Regex(field, pattern, ignore_case):
-            return regex.find(_text(field, block), pattern, ignore_case)
-        case Equals(field, text, True):
-            return regex.find(_text(field, block), rf"\A{regex.quote(text)}\z", True)
-        case Equals(field, text, False):
-            return pc.equal(_text(field, block), pa.scalar(text, pa.string()))
-        case Compare(field, op, number):
-            return _compare(field, op, number, block)
-        case Exists(field):
-            return _exists(field, block)
+        case Contains(_, text, ignore_case):
+            return _contains(texts, text, ignore_case)
+        case Regex(_, pattern, ignore_case):
+            return regex.find(texts, pattern, ignore_case)
+        case Equals(_, text, True):
+            return regex.find(texts, rf"\A{regex.quote(text)}\z", True)
+        case Equals(_, text, False):
+            return pc.equal(texts, pa.scalar(text, pa.string()))
+        case Compare(_, op, number):
+            # Arrow's cast raises on the first value that is no number, so only numbers may reach it.
+            is_number = regex.find(texts, rf"\A{NUMBER_PATTERN}\z", False)
+            return _compare_texts(pc.if_else(is_number, texts, pa.scalar(None, pa.string())), op, number)
+
+
+# -------------------------------------------------------------------------------------------------------- attributes
+def _attribute(node: Contains | Regex | Equals | Compare | Exists, block: _Block) -> pa.BooleanArray:
+    """Test all that is there under an attribute's name: one value that passes is enough."""
+    held = block.column("attributes")
+    masks = (_of_key(node, key, held, block) for key in attribute.keys_in(held, node.field.name))
+    return functools.reduce(pc.or_, masks)
+
+
+def _of_key(
+    node: Contains | Regex | Equals | Compare | Exists, key: str, held: pa.MapArray, block: _Block
+) -> pa.BooleanArray:
+    if isinstance(node, Exists):
+        # A key may be there with a null value: look it up in a map from each key to itself, which has none.
+        keys = pa.MapArray.from_arrays(held.offsets, held.keys, held.keys)
+        return pc.and_(held.is_valid(), pc.map_lookup(keys, key, "last").is_valid())
+    # Intake lets no key occur twice; for foreign maps the last one counts, as in a Python dict.
+    texts = pc.map_lookup(held, key, "last")
+    mask = pc.fill_null(_test(node, texts), False)
+    types = block.column("attribute_types")
+    if types.null_count == len(types):
+        return mask
+    left = pc.and_not(_may_pass_by_type(node, texts), mask)
+    if not left.true_count:
+        return mask
+    letters = attribute.letters_of(held.filter(left), types.filter(left), key)
+    return pc.replace_with_mask(mask, left, _by_type(node, texts.filter(left), letters))
+
+
+def _may_pass_by_type(node: Contains | Regex | Equals | Compare, texts: pa.StringArray) -> pa.BooleanArray:
+    """Tell which texts may be another way to write a number that is asked for, or an array."""
+    may = pc.starts_with(texts, attribute.ARRAY_START)
+    pattern = attribute.pattern_of_number(node.text) if isinstance(node, Equals) else None
+    if pattern is not None:
+        may = pc.or_(may, regex.find(texts, pattern, False))
+    return pc.fill_null(may, False)
+
+
+def _by_type(
+    node: Contains | Regex | Equals | Compare, texts: pa.StringArray, letters: attribute.Letters
+) -> pa.BooleanArray:
+    """Test values whose text does not pass: numbers by value, arrays by the values in them."""
+    passed = np.zeros(len(texts), np.bool_)
+    number = attribute.canonical_number(node.text) if isinstance(node, Equals) else None
+    if number is not None and (is_number := letters == attribute.NUMBER).any():
+        written = attribute.canonical_numbers(texts.filter(pa.array(is_number)))
+        passed[is_number] = pc.equal(written, number).to_numpy(zero_copy_only=False)
+    if (is_array := letters == attribute.ARRAY).any():
+        coded = texts.filter(pa.array(is_array)).dictionary_encode()
+        passed[is_array] = _any_element(node, coded.dictionary.to_pylist(), number)[coded.indices.to_numpy()]
+    return pa.array(passed)
+
+
+def _any_element(
+    node: Contains | Regex | Equals | Compare, arrays: list[str], number: str | None
+) -> npt.NDArray[np.bool_]:
+    """Tell of each array's JSON whether a value in it passes."""
+    held = [attribute.elements(text) for text in arrays]
+    values = pa.array([text for values in held for text, _ in values], pa.string())
+    passed = pc.fill_null(_test(node, values), False)
+    if number is not None:
+        is_number = pa.array([is_number for values in held for _, is_number in values], pa.bool_())
+        passed = pc.or_(passed, pc.and_(is_number, pc.equal(attribute.canonical_numbers(values), number)))
+    owners = np.repeat(np.arange(len(held)), [len(values) for values in held])
+    return np.bincount(owners[passed.to_numpy(zero_copy_only=False)], minlength=len(held)) > 0
 
 
 def _contains(values: pa.StringArray, text: str, ignore_case: bool) -> pa.BooleanArray:
@@ -222,31 +322,11 @@ def _contains(values: pa.StringArray, text: str, ignore_case: bool) -> pa.Boolea
 def _text(field: Field, block: _Block) -> pa.StringArray:
     """Give a field as text: an attribute's value, a column's text, a number's digits, a time's epoch microseconds."""
     if field.attribute:
-        # Intake lets no key occur twice; for foreign maps the last one counts, as in a Python dict.
         return pc.map_lookup(block.column("attributes"), field.name, "last")
     values = block.column(field.name)
     if field.name in TIME_COLUMNS:
         values = values.cast(pa.int64())
     return values if pa.types.is_string(values.type) else values.cast(pa.string())
-
-
-def _exists(field: Field, block: _Block) -> pa.BooleanArray:
-    if not field.attribute:
-        return block.column(field.name).is_valid()
-    # A key may be there with a null value: look it up in a map from each key to itself, which has none.
-    held = block.column("attributes")
-    keys = pa.MapArray.from_arrays(held.offsets, held.keys, held.keys)
-    return pc.and_(held.is_valid(), pc.map_lookup(keys, field.name, "last").is_valid())
-
-
-def _compare(field: Field, op: Comparison, number: Number, block: _Block) -> pa.BooleanArray:
-    if not field.attribute and field.name in TIME_COLUMNS | NUMBER_COLUMNS:
-        return _compare_integers(block.column(field.name).cast(pa.int64()), op, number)
-    text = _text(field, block)
-    # Arrow's cast raises on the first value that is no number, so only numbers may reach it.
-    is_number = regex.find(text, rf"\A{NUMBER_PATTERN}\z", False)
-    numbers = pc.if_else(is_number, text, pa.scalar(None, pa.string()))
-    return _compare_texts(numbers, op, number)
 
 
 _COMPARISONS: Final[dict[Comparison, Callable[[pa.Array, pa.Scalar], pa.BooleanArray]]] = {

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
+from ess_ray.core.attribute import canonical_number
 from ess_ray.core.fold import fold_text
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
 
@@ -40,7 +41,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Some row's field has this value (folded, UTF-8); None: the field is there, even if its value is null."""
+    """Some row's field has this value (folded, UTF-8); None: the field is there, even if its value is null.
+
+    Of what an attribute has, see `query.Field`; a number is held as it is written, and as `canonical_number` writes it.
+    """
 
     field: Field
     folded: bytes | None
@@ -85,7 +89,8 @@ def _leaf_needs(node: Contains | Regex | Equals | Compare | Exists) -> Formula:
         case Regex(Field("message", False), pattern, _):
             return regex_needs(pattern)
         case Equals(field, text, _) if _is_indexed(field):
-            return Holds(field, _utf8(fold_text(text)))
+            ways = {text, canonical_number(text) or text} if field.attribute else {text}
+            return any_of(Holds(field, _utf8(fold_text(way))) for way in sorted(ways))
         case Contains(field) | Regex(field) | Compare(field) | Exists(field) if _is_indexed(field):
             return Holds(field, None)
         case _:

@@ -23,11 +23,19 @@ STRING_COLUMNS: Final = frozenset({"level", "service", "host", "message", "trace
 NUMBER_COLUMNS: Final = frozenset({"severity_number", "vnode", "offset", "row"})
 TIME_COLUMNS: Final = frozenset({"timestamp", "observed_timestamp"})
 COLUMNS: Final = STRING_COLUMNS | NUMBER_COLUMNS | TIME_COLUMNS
+OWN_COLUMNS: Final = frozenset({"observed_timestamp", "event_id", "log_id", "vnode", "offset", "row"})
+"""Columns that no client sends under their name: without OWN_PREFIX, such a name means an attribute of a client's."""
+OWN_PREFIX: Final = "_ess."
+"""What names of ours begin with (`_ess.offset`): an attribute's key never does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a test looks at: a stored column, or a key of `attributes` (then `attribute` is true)."""
+    """What a test looks at: a stored column, or an attribute: one value that passes is enough.
+
+    An attribute has the values of its key, and of those called `name#2`, ... (`attribute.keys_of`), since `name` was
+    taken; of an array its text, and the values in it.
+    """
 
     name: str
     attribute: bool = False
@@ -58,7 +66,10 @@ class Regex:
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The field's text is `text`; numeric columns compare as their decimal text; times as epoch microseconds."""
+    """The field's text is `text`; numeric columns compare as their decimal text; times as epoch microseconds.
+
+    Of attributes, what was a number when it was pushed equals `text` as a number, too (1.50, 1.5).
+    """
 
     field: Field
     text: str
@@ -134,8 +145,10 @@ class Query:
         return self if self.end_us is not None and self.end_us <= bound_us + 1 else replace(self, end_us=bound_us + 1)
 
     def columns(self) -> frozenset[str]:
-        """Name the stored columns that deciding a row needs (`attributes` for any attribute)."""
+        """Name the stored columns that deciding a row needs (for an attribute: all attributes, and their types)."""
         needed = {"attributes" if leaf.field.attribute else leaf.field.name for leaf in self.tested()}
+        if any(leaf.field.attribute and not isinstance(leaf, Exists) for leaf in self.tested()):
+            needed.add("attribute_types")
         if self.start_us is not None or self.end_us is not None:
             needed.add("timestamp")
         return frozenset(needed)

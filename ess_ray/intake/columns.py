@@ -25,12 +25,12 @@ from ess_ray.core.event import (
     normalize_level,
     parse_timestamp_us,
 )
+from ess_ray.core.query import OWN_PREFIX
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import (
     EXACT_BELOW,
     FIELDS,
-    OWN_PREFIX,
     STRING_FIELDS,
     TYPE_LETTERS,
     Inexact,

@@ -37,6 +37,7 @@ from ess_ray.core.event import (
     normalize_level,
     parse_timestamp_us,
 )
+from ess_ray.core.query import OWN_PREFIX
 from ess_ray.intake.body import Broken
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found, find
 from ess_ray.intake.limits import IntakeLimits
@@ -50,8 +51,6 @@ ORIGINAL_TIMESTAMP: Final = "original_timestamp"
 """The attribute that keeps a time which could not be the event's."""
 TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
 """The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
-OWN_PREFIX: Final = "_ess."
-"""What names of ours in a query begin with (`_ess.offset`): a client's attribute never does."""
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
 """Characters of all attributes of a request: dotted keys repeat their prefix, so 10 MiB could become gigabytes."""
 _HEX: Final = re.compile(r"[0-9a-fA-F]+", re.ASCII)

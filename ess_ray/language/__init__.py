@@ -25,6 +25,11 @@ What the contract leaves open is decided so:
 - `name://...`, `name::...` and `name:\\...` are words, whatever the name. `name: text` is words too (as logs have it);
   `name:` with nothing behind it is an error that says: quote it.
 - `name>5` is a comparison before a whole number only; `name>5ms` and `name=x` are words.
+- `_ess.offset`, `_ess.row`, `_ess.vnode`, `_ess.log_id`, `_ess.event_id` and `_ess.observed_timestamp` are columns of
+  ours; `offset` and the like are a client's attributes.
+- FIELD:value is equality of text; of numbers, where the field's value was a number when it was pushed (`n:1.5` finds
+  1.50), in quotes too. A text with leading zeros is no number.
+- FIELD tests an attribute of that name and those called `FIELD#2`, ...; of arrays the text, and the values in them.
 - A name under which clients send what is a column (`msg`, `@timestamp`) means that column, or the attribute of this
   name; with `attributes.` before it, the attribute alone.
 - A `-` negates at a term's start when a term follows at once; before another `-` or alone it is text (`--verbose`).
@@ -36,7 +41,7 @@ What the contract leaves open is decided so:
 """
 
 from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
-from ess_ray.language.names import field_named, without_surrogates
+from ess_ray.language.names import field_named, name_of, without_surrogates
 from ess_ray.language.scanner import MAX_NESTING
 from ess_ray.language.terms import MAX_PATTERN_CHARS
 from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
@@ -54,6 +59,7 @@ __all__ = [
     "field_named",
     "field_term",
     "in_zone",
+    "name_of",
     "parse",
     "parse_length_us",
     "parse_time_us",

@@ -11,10 +11,14 @@ from typing import Final
 
 from ess_ray.core.aliases import COLUMN_OF
 from ess_ray.core.errors import BadRequest, QueryError
-from ess_ray.core.query import COLUMNS, Field
+from ess_ray.core.query import COLUMNS, OWN_COLUMNS, OWN_PREFIX, Field
 
 _ATTRIBUTES: Final = "attributes."
 _IN_NAMES: Final = frozenset("_.-/@")
+_SENT_COLUMNS: Final = COLUMNS - OWN_COLUMNS
+_OWN_NAMES: Final = frozenset(OWN_PREFIX + name for name in OWN_COLUMNS)
+_TAKEN: Final = _SENT_COLUMNS | _OWN_NAMES | {"id", "attributes", *COLUMN_OF}
+"""Names that mean more, or something else, than the attribute that is called so."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -36,12 +40,17 @@ def _is_in_names(character: str) -> bool:
 
 
 def field_named(name: str) -> Field:
-    """Find what a field's name means: a column, else an attribute's key. Raises BadRequest where there is no key."""
+    """Find what a field's name means: a column, else an attribute's name. Raises BadRequest where there is none.
+
+    Columns of ours have OWN_PREFIX: without it, what a client calls so is meant.
+    """
     name = without_surrogates(name)
     if name == "id":
         return Field("event_id")
-    if name in COLUMNS:
+    if name in _SENT_COLUMNS:
         return Field(name)
+    if name in _OWN_NAMES:
+        return Field(name.removeprefix(OWN_PREFIX))
     key = name.removeprefix(_ATTRIBUTES)
     if not key or name == "attributes":
         raise BadRequest(f'"{name}" names no field: an attribute is attributes.KEY, or just KEY')
@@ -64,6 +73,7 @@ def fields_named(name: str, at: int) -> tuple[Field, ...]:
 def name_of(field: Field) -> str:
     """Give the name that means this field and no other, without quotes."""
     if not field.attribute:
-        return "id" if field.name == "event_id" else field.name
-    taken = field.name in COLUMNS or field.name in ("id", "attributes") or field.name.startswith(_ATTRIBUTES)
-    return f"{_ATTRIBUTES}{field.name}" if taken or field.name in COLUMN_OF else field.name
+        own = OWN_PREFIX if field.name in OWN_COLUMNS else ""
+        return "id" if field.name == "event_id" else own + field.name
+    taken = field.name in _TAKEN or field.name.startswith(_ATTRIBUTES)
+    return f"{_ATTRIBUTES}{field.name}" if taken else field.name

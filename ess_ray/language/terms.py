@@ -14,10 +14,12 @@ from fractions import Fraction
 from typing import Final
 
 from ess_ray.core import regex
+from ess_ray.core.attribute import canonical_number
 from ess_ray.core.errors import QueryError
 from ess_ray.core.event import normalize_level
 from ess_ray.core.filter import NUMBER_PATTERN
 from ess_ray.core.query import (
+    NUMBER_COLUMNS,
     TIME_COLUMNS,
     All,
     And,
@@ -105,6 +107,8 @@ def _equals(field: Field, text: str, at: int) -> Node:
         exact_us = _time_us(text, at)
         # No event lies between two microseconds.
         return Equals(field, str(exact_us), ignore_case=False) if exact_us.denominator == 1 else Not(All())
+    if not field.attribute and field.name in NUMBER_COLUMNS:
+        text = canonical_number(text) or text
     return Equals(field, text, ignore_case=False)
 
 

@@ -5,16 +5,20 @@ May live here: encoders, each of one file, fed rows of EVENT_SCHEMA in order. Ma
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import orjson
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from ess_ray import exact_json
+from ess_ray.core import attribute
 from ess_ray.core.event import EVENT_SCHEMA, SHOWN_COLUMNS, to_json_rows
 
 GROUP_ROWS: Final = 65_536
@@ -40,7 +44,7 @@ class NdjsonEncoder:
 
     def add(self, rows: pa.Table) -> bytes:
         """See the protocol."""
-        return b"".join(orjson.dumps(event) + b"\n" for event in to_json_rows(rows))
+        return b"".join(exact_json.dumps(event) + b"\n" for event in to_json_rows(rows))
 
     def finish(self) -> bytes:
         """See the protocol."""
@@ -78,16 +82,54 @@ _NUMBERS: Final = {field.name: field.type for field in EVENT_SCHEMA if pa.types.
 
 def _cells(name: str, values: list[Any]) -> pa.Array:
     if name == "attributes":
-        return pa.array([orjson.dumps(value).decode() for value in values], pa.string())
+        return pa.array([exact_json.dumps(value).decode() for value in values], pa.string())
     return pa.array(values, _NUMBERS.get(name, pa.string()))
 
 
+_TYPED_MAPS: Final = {
+    "attribute_numbers": (attribute.NUMBER, pa.float64()),
+    "attribute_booleans": (attribute.BOOLEAN, pa.bool_()),
+}
+"""Columns of attributes by their type, beside `attributes`, which has all of them as text."""
+PARQUET_SCHEMA: Final = pa.schema(
+    [*EVENT_SCHEMA, *(pa.field(name, pa.map_(pa.string(), kind)) for name, (_, kind) in _TYPED_MAPS.items())]
+)
+
+
+def with_typed_maps(rows: pa.Table) -> pa.Table:
+    """Add the columns of attributes that were numbers (as floats), and true or false, when they were pushed."""
+    rows = rows.combine_chunks()
+    for name, (letter, kind) in _TYPED_MAPS.items():
+        held, types = (rows.column(column).chunks for column in ("attributes", "attribute_types"))
+        maps = [_typed_map(*chunks, letter, kind) for chunks in zip(held, types, strict=True)]
+        rows = rows.append_column(name, pa.chunked_array(maps, pa.map_(pa.string(), kind)))
+    return rows
+
+
+def _typed_map(held: pa.MapArray, types: pa.StringArray, letter: int, kind: pa.DataType) -> pa.MapArray:
+    keys, texts, counts = attribute.entries_of(held, types, letter)
+    values = (
+        pa.array(map(_float_of, texts.to_pylist()), kind) if letter == attribute.NUMBER else pc.equal(texts, "true")
+    )
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.MapArray.from_arrays(offsets, keys, values)
+
+
+def _float_of(text: str) -> float | None:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return None
+
+
 class ParquetEncoder:
-    """A Parquet file of EVENT_SCHEMA, zstd. Row groups are written as they fill; the footer comes last."""
+    """A Parquet file of EVENT_SCHEMA and the columns of `with_typed_maps`, zstd.
+
+    Row groups are written as they fill; the footer comes last.
+    """
 
     def __init__(self) -> None:
         self._out = _Drained()
-        self._writer = pq.ParquetWriter(self._out, EVENT_SCHEMA, compression="zstd")
+        self._writer = pq.ParquetWriter(self._out, PARQUET_SCHEMA, compression="zstd")
         self._waiting: list[pa.Table] = []
 
     def add(self, rows: pa.Table) -> bytes:
@@ -107,7 +149,7 @@ class ParquetEncoder:
     def _write(self) -> None:
         rows, self._waiting = self._waiting, []
         if rows:
-            self._writer.write_table(pa.concat_tables(rows), row_group_size=GROUP_ROWS)
+            self._writer.write_table(with_typed_maps(pa.concat_tables(rows)), row_group_size=GROUP_ROWS)
 
 
 class _Drained(io.RawIOBase):

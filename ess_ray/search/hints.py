@@ -163,7 +163,8 @@ class _Finding:
                     counts.add(result.counts)
         named = counts.table().sort_by([("count", "descending")]).slice(0, MAX_NAMES)
         rows = zip(named.column("by_0").to_pylist(), named.column("by_1").to_pylist(), strict=True)
-        found = {name: Field(name) for name in COLUMNS} | {name: Field(COLUMN_OF[name]) for name in COLUMN_OF}
+        found = {name_of(field): field for field in map(Field, COLUMNS)}
+        found |= {name: Field(column) for name, column in COLUMN_OF.items()}
         return {**found, **{name: Field(name, attribute=True) for name, kind in rows if name and kind != COLUMN}}
 
     def hints(self) -> list[Hint]:

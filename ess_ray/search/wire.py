@@ -26,7 +26,7 @@ from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
 from ess_ray.ports import ObjectEntry, ObjectStore, ScanResult, ScanTask
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Of tasks and answers: a function of another format refuses the task, so that it is deployed anew."""
 MAX_PAYLOAD_BYTES: Final = 6_291_556
 """Lambda's limit for a request, and for an answer, of a synchronous invocation."""

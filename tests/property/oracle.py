@@ -6,6 +6,7 @@ the part of the syntax on which Python's `re` (told explicitly what RE2 means) a
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 import re
@@ -70,13 +71,68 @@ def holds(node: Node, row: dict[str, Any]) -> bool:
         case Not(child):
             return not holds(child, row)
     if node.field.attribute:
-        pairs = dict(row["attributes"] or ())
-        if isinstance(node, Exists):
-            return node.field.name in pairs
-        value = pairs.get(node.field.name)
-    else:
-        value = row[node.field.name]
+        return any(entry_holds(node, *entry) for entry in entries(row, node.field.name))
+    value = row[node.field.name]
     return value is not None and value_holds(node, value)
+
+
+def entries(row: dict[str, Any], name: str) -> list[tuple[str | None, str]]:
+    """Give what a row has under a name: value and letter of its JSON type."""
+    pairs = row["attributes"] or []
+    types = row.get("attribute_types") or ""
+    letters = types if len(types) == len(pairs) else "s" * len(pairs)
+    held = {key: (value, letter) for (key, value), letter in zip(pairs, letters, strict=True)}
+    keys = [name, *(f"{name}#{number}" for number in range(2, 10))]
+    return [held[key] for key in keys if key in held]
+
+
+def entry_holds(node: Contains | Equals | Exists | Compare | Regex, value: str | None, letter: str) -> bool:
+    if isinstance(node, Exists):
+        return True
+    if value is None:
+        return False
+    if letter == "j":
+        return value_holds(node, value) or any(element_holds(node, *one) for one in elements(value))
+    return element_holds(node, value, letter == "n")
+
+
+def element_holds(node: Contains | Equals | Exists | Compare | Regex, text: str, is_number: bool) -> bool:
+    return value_holds(node, text) or (is_number and isinstance(node, Equals) and equal_numbers(node.text, text))
+
+
+JSON_LIKE = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,18})?")
+
+
+def equal_numbers(one: str, other: str) -> bool:
+    if JSON_LIKE.fullmatch(one) is None or JSON_LIKE.fullmatch(other) is None:
+        return False
+    return Decimal(one) == Decimal(other)
+
+
+class Digits(str):
+    """A number as it is written in JSON."""
+
+
+def elements(text: str) -> list[tuple[str, bool]]:
+    """Give the values in an array's JSON, those of inner arrays, too: text, whether it is a number."""
+    try:
+        whole = json.loads(text, parse_int=Digits, parse_float=Digits)
+    except ValueError:
+        return []
+    return values_in(whole) if isinstance(whole, list) else []
+
+
+def values_in(value: Any) -> list[tuple[str, bool]]:
+    match value:
+        case list():
+            return [one for inner in value for one in values_in(inner)]
+        case True | False:
+            return [(str(value).lower(), False)]
+        case Digits():
+            return [(str(value), True)]
+        case str():
+            return [(value, False)]
+    return []
 
 
 def value_holds(node: Contains | Equals | Exists | Compare | Regex, value: str | int) -> bool:
@@ -199,7 +255,33 @@ TEXTS = st.text(CHARS, max_size=7)
 OPTIONAL = st.none() | TEXTS
 TIMES = st.integers(T0_US - 3, T0_US + 3)
 KEYS = ["k", "n", "a.b", "service"]
-VALUES = st.none() | TEXTS | st.sampled_from(NUMBER_TEXTS + NO_NUMBERS)
+STORED_KEYS = [*KEYS, "k#2", "k#3", "k#9", "k#10", "n#2", "n#2#2"]
+WAYS_TO_WRITE = [
+    "1.5",
+    "1.50",
+    "15e-1",
+    "+1.5",
+    "01.5",
+    "100",
+    "100.0",
+    "1E2",
+    "1e+2",
+    "0",
+    "-0",
+    "0.0",
+    "1e400",
+    "1e-400",
+]
+WAYS_TO_WRITE += ["1" + "0" * 400, "0" * 50 + "1", "1" + "0" * 50 + ".0", "9007199254740993.0", ".5", "0.50", "5.0"]
+NUMBERS_IN_ARRAYS = (
+    st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([1.5, 100, 100.0])
+)
+ARRAYS = st.recursive(
+    st.none() | st.booleans() | TEXTS | NUMBERS_IN_ARRAYS | st.dictionaries(TEXTS, TEXTS, max_size=1),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+).map(lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+VALUES = st.none() | TEXTS | st.sampled_from(NUMBER_TEXTS + NO_NUMBERS + WAYS_TO_WRITE) | ARRAYS
 ROWS = st.fixed_dictionaries(
     {
         "timestamp": TIMES,
@@ -210,7 +292,8 @@ ROWS = st.fixed_dictionaries(
         "host": OPTIONAL,
         "message": TEXTS,
         "trace_id": st.sampled_from([None, "12", "5.", "x"]),
-        "attributes": st.none() | st.lists(st.tuples(st.sampled_from(KEYS), VALUES), max_size=4),
+        "attributes": st.none() | st.lists(st.tuples(st.sampled_from(STORED_KEYS), VALUES), max_size=4),
+        "attribute_types": st.none() | st.text("snbzj", max_size=4) | st.sampled_from(["nnnn", "jjjj", "jj", "n", "j"]),
         "offset": st.integers(0, 20) | st.integers(2**53 - 2, 2**53 + 3) | st.integers(2**63 - 3, 2**63 - 1),
         "log_id": st.just("log"),
         "vnode": st.integers(0, 3),
@@ -238,7 +321,7 @@ def table_of(rows: list[dict[str, Any]]) -> pa.Table:
 FIELDS = st.sampled_from(
     [Field("message")] * 3
     + [Field(name) for name in ("level", "service", "host", "trace_id", "severity_number", "offset", "timestamp")]
-    + [Field(key, attribute=True) for key in (*KEYS, "absent")]
+    + [Field(key, attribute=True) for key in (*KEYS, "k#2", "absent")]
 )
 NUMBERS = (
     st.sampled_from([12.0, -3.5, 5, 0, 0.5, 10, 17, math.inf, -math.inf, math.nan, 2.0**53, 2.0**63, 1e300, T0_US])
@@ -247,7 +330,7 @@ NUMBERS = (
     | st.integers(2**63 - 2, 2**63)
     | st.sampled_from([Decimal("0.1"), Decimal("9007199254740992.5"), Decimal("1e400"), 10**30 + 1])
 )
-EQUAL_TEXTS = TEXTS | st.sampled_from(["error", "ERROR", "12", "+5", "", str(T0_US), "x"])
+EQUAL_TEXTS = TEXTS | st.sampled_from(["error", "ERROR", "12", "+5", "", str(T0_US), "x", "true", *WAYS_TO_WRITE])
 LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(All()),
     st.builds(Contains, FIELDS, st.text(CHARS, max_size=2), st.booleans()),

@@ -158,8 +158,11 @@ def test_token_soup_that_re2_takes_requires_no_more(pattern: str, ignore_case: b
 # ------------------------------------------------------------------------------------------------------ rows and trees
 PIECES = ["kernel", "\u212aERNEL", "Straße", "STRAẞE", "ſegfault", "\n", "\0", " ", "12345", "67890", "東京", "É", "a"]
 MESSAGES = st.lists(st.sampled_from(PIECES), max_size=5).map("".join) | st.text(st.sampled_from(ALPHABET), max_size=12)
-VALUES = st.sampled_from(["", "a", "A", "\u212aelvin", "kelvin", "12", "3.5", "x" * 200, "X" * 200, "straße", "\0"])
-KEYS = st.sampled_from(["k", "n", "K", "service", "", "é"])
+TYPED = ["100", "100.0", "1e2", "1" + "0" * 60, "1e60", "012", '["a",12.0,"3.5"]', "[100,[1e2],true]", "true"]
+VALUES = st.sampled_from(
+    ["", "a", "A", "\u212aelvin", "kelvin", "12", "3.5", "x" * 200, "X" * 200, "straße", "\0", *TYPED]
+)
+KEYS = st.sampled_from(["k", "n", "K", "service", "", "é", "k#2", "n#9", "n#10"])
 ROWS = st.fixed_dictionaries(
     {
         "timestamp": st.just(T0_US),
@@ -173,6 +176,7 @@ ROWS = st.fixed_dictionaries(
         "span_id": st.none() | VALUES,
         "event_id": st.none() | VALUES,
         "attributes": st.none() | st.lists(st.tuples(KEYS, st.none() | VALUES), max_size=3),
+        "attribute_types": st.none() | st.text("snj", max_size=3) | st.sampled_from(["n", "j", "nn", "jj", "njn"]),
         "log_id": st.just("log"),
         "vnode": st.integers(0, 2),
         "offset": st.integers(0, 5),

@@ -9,9 +9,10 @@ from decimal import Decimal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ess_ray.core.attribute import canonical_number
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Regex
-from ess_ray.language import field_term, parse, parse_time_us
+from ess_ray.language import field_term, name_of, parse, parse_time_us
 
 PIECES = st.sampled_from(
     [
@@ -73,11 +74,25 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 # Of keys, half need no quotes; all may be named like columns, or as clients send those.
 NAMES = st.one_of(
     st.from_regex(r"\A[A-Za-z_@][\w.@/-]{0,8}\Z"),
-    st.sampled_from(["level", "id", "event_id", "attributes", "attributes.x", "msg", "@timestamp", "10:22", "C"]),
+    st.sampled_from(
+        [
+            "level",
+            "id",
+            "event_id",
+            "attributes",
+            "attributes.x",
+            "msg",
+            "@timestamp",
+            "10:22",
+            "C",
+            "offset",
+            "_ess.offset",
+        ]
+    ),
     TEXTS.filter(bool),
 )
 FIELDS = st.one_of(
-    st.sampled_from([Field("service"), Field("message"), Field("severity_number"), Field("event_id")]),
+    st.sampled_from([Field("service"), Field("message"), Field("severity_number"), Field("event_id"), Field("offset")]),
     NAMES.map(lambda name: Field(name, attribute=True)),
 )
 # Of visible characters that have no meaning of their own at a term's start.
@@ -95,7 +110,8 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.just(All()),
     WORDS.filter(is_word).map(lambda text: Contains(Field("message"), text, True)),
     TEXTS.map(lambda text: Contains(Field("message"), text, False)),
-    st.builds(Equals, FIELDS, TEXTS, st.just(False)),
+    # A column of numbers is compared with a number as that is stored.
+    st.builds(Equals, FIELDS, TEXTS.filter(lambda text: canonical_number(text) is None), st.just(False)),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS),
     st.builds(Exists, FIELDS),
     st.builds(Regex, FIELDS, st.sampled_from(["a", "a/b", r"\d+ /x", "(a|b)c", r"\\", " "]), st.booleans()),
@@ -154,7 +170,7 @@ def written(node: Node, minus: bool) -> str:  # noqa: PLR0911 - one line per kin
 
 def named(field: Field) -> str:
     """Write a field's name, now in quotes that it may not need and now without those that it does not."""
-    name = f"attributes.{field.name}" if field.attribute else field.name
+    name = f"attributes.{field.name}" if field.attribute else name_of(field)
     bare = re.fullmatch(r"[^\W\d][\w.@/-]*", name) is not None
     return name if bare and len(name) % 2 else quoted(name)
 

@@ -296,7 +296,7 @@ async def get(rig: Rig, path: str, **parameters: Any) -> dict[str, Any]:
 async def test_fields_are_named_with_how_often_they_occur(shop: Rig) -> None:
     found = await get(shop, "/v1/fields")
     assert [(f["name"], f["kind"], f["count"]) for f in found["fields"]] == [
-        *((name, "column", 8) for name in ("message", "observed_timestamp", "timestamp")),
+        *((name, "column", 8) for name in ("message", "_ess.observed_timestamp", "timestamp")),
         ("level", "column", 6),
         ("region", "attribute", 4),
         ("id", "column", 1),
@@ -306,7 +306,13 @@ async def test_fields_are_named_with_how_often_they_occur(shop: Rig) -> None:
     assert (found["rows"], found["complete"], found["incomplete"]) == (8, True, [])
     assert found["elapsed_ms"] >= 0
     found = await get(shop, "/v1/fields", query="service:pay")
-    assert {f["name"] for f in found["fields"]} == {"message", "observed_timestamp", "timestamp", "region", "service"}
+    assert {f["name"] for f in found["fields"]} == {
+        "message",
+        "_ess.observed_timestamp",
+        "timestamp",
+        "region",
+        "service",
+    }
     assert found["rows"] == 1
     assert (await get(shop, "/v1/fields", end=str(BASE_US)))["fields"] == []
 

@@ -18,8 +18,8 @@ import pytest
 
 from deployments import lasting
 from deployments.departure import Departure
-from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import Record, ScanResult, ScanTask
+from ess_ray.search.formats import PARQUET_SCHEMA
 from ess_ray.search.run import SHUT_DOWN, Lane, SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World, app_of
@@ -104,7 +104,7 @@ async def test_all_rows_come_as_a_file(http: httpx.AsyncClient, name: str, media
         found = [int(record["offset"]) for record in csv.DictReader(io.StringIO(answer.text, newline=""))]
     else:
         table = pq.read_table(io.BytesIO(answer.content))
-        assert table.schema.equals(EVENT_SCHEMA)
+        assert table.schema.equals(PARQUET_SCHEMA)
         found = table.column("offset").to_pylist()
     assert found == list(range(8_009, -1, -1))
 

@@ -171,7 +171,9 @@ def test_a_name_that_clients_send_finds_what_it_became(text: str, tree: Node) ->
         (Field("level"), "ERROR", "level:ERROR"),
         (Field("event_id"), "7", "id:7"),
         (Field("level", True), "x", "attributes.level:x"),
-        (Field("event_id", True), "x", "attributes.event_id:x"),
+        (Field("event_id", True), "x", "event_id:x"),
+        (Field("offset"), "7", "_ess.offset:7"),
+        (Field("_ess.offset", True), "x", "attributes._ess.offset:x"),
         (Field("msg", True), "x", "attributes.msg:x"),
         (Field("attributes.x", True), "x", "attributes.attributes.x:x"),
         (Field("user agent", True), "curl 8", '"user agent":"curl 8"'),
@@ -378,7 +380,7 @@ def test_the_largest_texts_never_exhaust_the_stack(text: str) -> None:
 
 def test_a_query_names_its_columns(make_events: Callable[..., pa.Table]) -> None:
     tree = parse('level:error region:eu-1 "x" OR NOT id:7')
-    assert Query(tree).columns() == {"level", "attributes", "message", "event_id"}
+    assert Query(tree).columns() == {"level", "attributes", "attribute_types", "message", "event_id"}
     assert filter_batch(make_events([1, 2], ["a", "x"], event_id=["7", "8"]), Query(tree)).to_pylist() == [1]
 
 

@@ -92,8 +92,8 @@ def test_a_pattern_requires(pattern: str, required: Formula) -> None:
         ("message:*", ANYTHING),
         ("message:abc", Text(b"abc")),
         ("severity_number:17", ANYTHING),
-        ("log_id:x", ANYTHING),
-        ("offset:>5", ANYTHING),
+        ("_ess.log_id:x", ANYTHING),
+        ("_ess.offset:>5", ANYTHING),
     ],
 )
 def test_a_query_requires(text: str, required: Formula) -> None:

@@ -25,7 +25,8 @@ FIELD_COLUMNS: Final = tuple(name for name in RECORD_SCHEMA.names if name not in
 class Grouping:
     """Count rows per bucket of `interval_us` (by `clock`, see `buckets`; None: no buckets) and per values of `by`.
 
-    A value is the field's text, as `query.Equals` compares it; a row without the field is in a group of its own.
+    A value is the field's text, one for equal numbers; a row without the field is in a group of its own. An attribute's
+    array is one value, and what is called `name#2` is another field: each row counts once.
     """
 
     interval_us: int | None = None
@@ -44,7 +45,8 @@ class Grouping:
 
     def columns(self) -> frozenset[str]:
         """Name the stored columns that hold the keys; what tells the bucket comes besides."""
-        return frozenset("attributes" if field.attribute else field.name for field in self.by)
+        names = frozenset("attributes" if field.attribute else field.name for field in self.by)
+        return names | {"attribute_types"} if "attributes" in names else names
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def check_rows(
 
 
 def _index(reader: ObjectReader) -> Index | None:
-    return Index(reader.index, reader.groups) if reader.facts.index_bytes else None
+    return Index(reader.index, reader.groups, reader.has_types) if reader.facts.index_bytes else None
 
 
 def _faults_of(

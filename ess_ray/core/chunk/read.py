@@ -164,6 +164,11 @@ class ObjectReader:
         return self.footer.index is not None
 
     @property
+    def has_types(self) -> bool:
+        """Whether its attributes have JSON types."""
+        return "attribute_types" in self.footer.leaves
+
+    @property
     def index(self) -> bytes:
         """The skip index as stored; empty when there is none. Read when it is first asked for."""
         if self.footer.index is None:

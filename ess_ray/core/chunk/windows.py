@@ -93,7 +93,7 @@ class Windows:
         sought = _needs(self._query)
         if not self._left or not can_tell(sought) or not self._reader.index:
             return
-        kept = set(Index(self._reader.index, self._reader.groups).keep(sought))
+        kept = set(Index(self._reader.index, self._reader.groups, self._reader.has_types).keep(sought))
         few = max(min(MIN_FEW_GROUPS, len(self._left) // 2), self._reader.groups * FEW_GROUPS_SHARE)
         self._left = [group for group in self._left if group in kept]
         self._few = len(self._left) <= few

@@ -21,14 +21,18 @@ import numpy as np
 import pyarrow as pa
 import zstandard
 
+from ess_ray.core import attribute
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.fold import FOLD_VERSION
 from ess_ray.core.index import grams, values
 from ess_ray.core.index.planes import LANES, MAX_POSITIONS, Bytes, Plane, is_too_full, pack
 from ess_ray.core.index.values import Hashes, Kind
 from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text
+from ess_ray.core.query import Field
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
+_WITHOUT_TYPES: Final = 1
+"""The version that knew attributes by their own keys and texts alone."""
 TEXT: Final = 1
 """The kind of a plane of grams; values.KINDS has the others."""
 LEARNED_PLANES: Final = 2
@@ -53,7 +57,8 @@ class _Entry:
 def build(groups: Iterable[pa.Table | pa.RecordBatch], text: grams.Choice = grams.CHOSEN) -> bytes:
     """Index an object's row groups, in order. Takes about 0.8 CPU-seconds per million events of 110 bytes.
 
-    Columns: `message` (no nulls) and, as far as they are there, those of values.KINDS, typed as in EVENT_SCHEMA. The
+    Columns: `message` (no nulls) and, as far as they are there, those of values.KINDS and `attribute_types`, as in
+    EVENT_SCHEMA. The
     same rows give the same bytes. Memory: 8 MiB, and 8 bytes for each distinct value of eight row groups.
     """
     builder = _Builder(text)
@@ -143,9 +148,18 @@ def _hashes(group: pa.Table | pa.RecordBatch, kind: Kind) -> Hashes | None:
     if not set(kind.columns) <= set(group.schema.names):
         return None
     try:
-        return np.concatenate([values.of_column(name, _column(group, name)) for name in kind.columns])
+        return np.concatenate([_hashes_of(group, name) for name in kind.columns])
     except UnicodeDecodeError:
         return None
+
+
+def _hashes_of(group: pa.Table | pa.RecordBatch, name: str) -> Hashes:
+    column = _column(group, name)
+    if name != "attributes":
+        return values.of_column(name, column)
+    has_types = "attribute_types" in group.schema.names
+    types = _column(group, "attribute_types") if has_types else pa.nulls(len(column), pa.string())
+    return values.of_attributes(column, types)
 
 
 # ------------------------------------------------------------------------------------------------------------ asking
@@ -194,12 +208,14 @@ def can_tell(needs: Formula) -> bool:
 class Index:
     """A stored index, opened. Unpacks only what it is asked for, and keeps that; not for several threads at once."""
 
-    def __init__(self, blob: bytes | memoryview, groups: int) -> None:
+    def __init__(self, blob: bytes | memoryview, groups: int, has_types: bool = True) -> None:
         """Open the index of an object of `groups` row groups; an empty blob is an object without one.
 
-        Raises CorruptData.
+        `has_types`: whether the object's attributes have JSON types (from format 2 on). Raises CorruptData.
         """
         self.groups = groups
+        self._has_types = has_types
+        self._knows_types = True
         self._all = (1 << groups) - 1
         self._planes: dict[int, list[tuple[int, int, int, Plane]]] = {}
         data = memoryview(blob)
@@ -219,8 +235,9 @@ class Index:
         if len(data) < _HEAD.size or bytes(data[:4]) != _MAGIC:
             raise CorruptData("the skip index does not begin as one: read the object without it, and compact it")
         magic, version, fold_version, groups, planes, crc = _HEAD.unpack_from(data)
-        if (version, fold_version) != (INDEX_VERSION, FOLD_VERSION):
+        if version not in (INDEX_VERSION, _WITHOUT_TYPES) or fold_version != FOLD_VERSION:
             return []
+        self._knows_types = version != _WITHOUT_TYPES
         end = _HEAD.size + planes * _ENTRY.size
         head = _HEAD.pack(magic, version, fold_version, groups, planes, 0)
         if len(data) < end or zlib.crc32(data[_HEAD.size : end], zlib.crc32(head)) != crc:
@@ -274,11 +291,26 @@ class Index:
         return asked
 
     def _value(self, atom: Holds, asked: int) -> int:
-        kind = values.KIND_OF["attributes" if atom.field.attribute else atom.field.name]
+        if atom.field.attribute and not self._knows_types:
+            return self._value_without_types(atom, asked)
+        return self._hash(atom.field, atom.folded, asked)
+
+    def _value_without_types(self, atom: Holds, asked: int) -> int:
+        """Ask an index that has each key by itself, and of values the text alone, which tells nothing of typed ones."""
+        folded = None if self._has_types else atom.folded
+        found = 0
+        for key in attribute.keys_of(atom.field.name):
+            found |= self._hash(Field(key, attribute=True), folded, asked & ~found)
+        return found
+
+    def _hash(self, field: Field, folded: bytes | None, asked: int) -> int:
+        if not asked:
+            return 0
+        kind = values.KIND_OF["attributes" if field.attribute else field.name]
         planes = self._planes.get(kind.code)
         if not planes:
             return asked
-        value_hash = values.of_field(atom.field, atom.folded)
+        value_hash = values.of_field(field, folded)
         for first, count, positions, plane in planes:
             asked = _narrow(plane, first, values.places(value_hash, count, positions), asked)
         return asked

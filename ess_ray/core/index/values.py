@@ -17,11 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.core import attribute
 from ess_ray.core.fold import fold_text
 from ess_ray.core.index.planes import LANES, MAX_POSITIONS, Bytes
 from ess_ray.core.query import Field
 
 Hashes = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,7 @@ def hash_names(names: list[str]) -> Hashes:
 
 
 def of_column(name: str, column: pa.Array) -> Hashes:
-    """Hash the distinct values of a string column, or of `attributes`, and what is present."""
-    if name == "attributes":
-        return _of_attributes(column)
+    """Hash the distinct values of a string column, and what is present."""
     values = pc.unique(column).drop_null()
     if not len(values):
         return np.zeros(0, np.uint64)
@@ -126,24 +126,73 @@ def of_column(name: str, column: pa.Array) -> Hashes:
     return np.concatenate([_mixed(tag ^ _PRESENT), _mixed(tag ^ _mixed(hash_texts(values) + _PRESENT))])
 
 
-def _of_attributes(column: pa.MapArray) -> Hashes:
-    flat = column.drop_null()
-    keys, items = flat.keys, flat.items
-    first, last = (int(flat.offsets[at].as_py()) for at in (0, -1)) if len(flat) else (0, 0)
-    keys = keys.slice(first, last - first).dictionary_encode()
-    items = items.slice(first, last - first)
-    tags = hash_names([_tag(Field(key, attribute=True)) for key in keys.dictionary.to_pylist()])
-    present = _mixed(tags ^ _PRESENT)
-    there = items.is_valid()
+def of_attributes(column: pa.MapArray, types: pa.StringArray) -> Hashes:
+    """Hash the distinct pairs of names and values of attributes, and the names that are present.
+
+    A value counts under each name that stands for its key; with a number its canonical form, with an array the values
+    in it (`core.attribute`).
+    """
+    there = column.is_valid()
+    flat, types = column.filter(there), types.filter(there)
+    offsets = flat.offsets.to_numpy()
+    keys = flat.keys.slice(offsets[0], offsets[-1] - offsets[0]).dictionary_encode()
+    items = flat.items.slice(offsets[0], offsets[-1] - offsets[0])
+    names = keys.dictionary.to_pylist()
+    tags = hash_names([_tag(Field(key, attribute=True)) for key in names])
+    given = items.is_valid()
     encoded = items.drop_null().dictionary_encode()
-    key_codes = keys.indices.filter(there).to_numpy().astype(np.int64)
-    item_hashes = _mixed(hash_texts(encoded.dictionary) + _PRESENT)
-    pairs = key_codes * len(item_hashes) + encoded.indices.to_numpy()
-    key, item = np.divmod(_distinct(pairs, len(tags) * len(item_hashes)), max(1, len(item_hashes)))
-    return np.concatenate([present, _mixed(tags[key] ^ item_hashes[item])])
+    key_codes = keys.indices.filter(given).to_numpy().astype(np.int64)
+    codes = encoded.indices.to_numpy()
+    texts = encoded.dictionary.cast(pa.string())
+    count = len(texts)
+    pairs = _distinct(key_codes * count + codes, len(tags) * count)
+    key, item = np.divmod(pairs, max(1, count))
+    if types.null_count < len(types):
+        letters = attribute.entry_letters(flat, types)[given.to_numpy(zero_copy_only=False)]
+        owners, others = _other_values(texts, codes, letters)
+        if len(owners):
+            key, item = _with_other_values(key, item, owners, count)
+            texts = pa.concat_arrays([texts, others])
+    item_hashes = _mixed(hash_texts(texts) + _PRESENT)
+    found = [_mixed(tags ^ _PRESENT), _mixed(tags[key] ^ item_hashes[item])]
+    namesakes = {code: other for code, name in enumerate(names) if (other := attribute.namesake_of(name)) is not None}
+    if namesakes:
+        of_others = hash_names([_tag(Field(name, attribute=True)) for name in namesakes.values()])
+        other_tags = tags.copy()
+        other_tags[list(namesakes)] = of_others
+        found += [_mixed(of_others ^ _PRESENT), _mixed(other_tags[key] ^ item_hashes[item])]
+    return np.concatenate(found)
 
 
-def _distinct(codes: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int64]:
+def _other_values(texts: pa.StringArray, codes: Ints, letters: attribute.Letters) -> tuple[Ints, pa.StringArray]:
+    """Give what texts are besides, by their types: a number's canonical form, an array's values.
+
+    Gives of which text (ascending), and what.
+    """
+    numbers = np.unique(codes[letters == attribute.NUMBER])
+    written = texts.take(pa.array(numbers))
+    canonical = attribute.canonical_numbers(written)
+    changed = pc.not_equal(canonical, written)
+    owners: list[int] = numbers[changed.to_numpy(zero_copy_only=False)].tolist()
+    others: list[str] = canonical.filter(changed).to_pylist()
+    for code in np.unique(codes[letters == attribute.ARRAY]).tolist():
+        for text, is_number in attribute.elements(texts[code].as_py()):
+            found = {text, attribute.canonical_number(text) or text} if is_number else {text}
+            owners += [code] * len(found)
+            others += found
+    order = np.argsort(np.array(owners, np.int64), kind="stable")
+    return np.array(owners, np.int64)[order], pa.array(others, pa.string()).take(pa.array(order))
+
+
+def _with_other_values(key: Ints, item: Ints, owners: Ints, first_other: int) -> tuple[Ints, Ints]:
+    """Add pairs of the same key with what the value is besides: value `owners[i]` is `first_other + i`, too."""
+    begin, end = np.searchsorted(owners, item, "left"), np.searchsorted(owners, item, "right")
+    counts = end - begin
+    places = np.arange(int(counts.sum())) + np.repeat(begin - (np.cumsum(counts) - counts), counts)
+    return np.concatenate([key, np.repeat(key, counts)]), np.concatenate([item, first_other + places])
+
+
+def _distinct(codes: Ints, end: int) -> Ints:
     """Give the distinct codes, all in [0, end): by flags while they fit, five times as fast as by sorting."""
     if end > MAX_FLAGS:
         return np.unique(codes)

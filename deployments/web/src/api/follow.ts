@@ -1,4 +1,5 @@
 // Following a search or an aggregation to its end: by its stream, and by polling where streams do not get through.
+import { parseExact } from './exact'
 import { isAbort, Problem, sendJson, withParameters } from './http'
 import { readStream, type ServerEvent } from './stream'
 import type { AnswerPage, AnswerState, LogEvent } from './types'
@@ -37,7 +38,7 @@ export async function follow<S extends AnswerState>(
     }
     for (const event of events) {
       if (event.event === 'event') {
-        rows.push(JSON.parse(event.data) as LogEvent)
+        rows.push(parseExact(event.data) as LogEvent)
         if (event.id !== undefined) at.cursor = event.id
       } else if (event.event === 'progress' || event.event === 'done') {
         tellRows() // a state counts for the rows before it

@@ -1,4 +1,5 @@
 // One request: the key goes in, a problem document comes out as an exception.
+import { parseExact } from './exact'
 import { currentKey, keyRefused } from './key'
 
 /** What the server, or the way to it, says against a request. `status` 0: there was no answer. */
@@ -51,7 +52,7 @@ export async function send(path: string, options: RequestOptions = {}): Promise<
 }
 
 export async function sendJson<T>(path: string, options: RequestOptions = {}): Promise<T> {
-  return (await (await send(path, options)).json()) as T
+  return parseExact(await (await send(path, options)).text()) as T
 }
 
 export function isAbort(error: unknown): boolean {

@@ -6,6 +6,9 @@ export type Order = 'newest' | 'oldest'
 /** A time as the interface takes it: RFC 3339, epoch, or relative (`-15m`). */
 export type TimeText = string
 
+/** What an attribute is: of the type that it was pushed with; an integer beyond 2^53 is its digits, an array its JSON. */
+export type AttributeValue = string | number | boolean | null
+
 /** One stored event. `log_id`, `vnode`, `offset` and `row` are its identity. */
 export interface LogEvent {
   timestamp: string
@@ -17,7 +20,7 @@ export interface LogEvent {
   message: string
   trace_id: string | null
   span_id: string | null
-  attributes: Record<string, string | null>
+  attributes: Record<string, AttributeValue>
   id: string | null
   log_id: string
   vnode: number

@@ -13,6 +13,7 @@ const LOOKUP: Lookup = {
       { name: 'user agent', kind: 'attribute', count: 8 },
       { name: '@version', kind: 'attribute', count: 7 },
       { name: 'level', kind: 'attribute', count: 6 },
+      { name: 'offset', kind: 'attribute', count: 5 },
     ]),
   values: (field, prefix) => {
     asked.push([field, prefix])
@@ -30,12 +31,14 @@ it.each(['us', '@', 'x user-a', '"user a', '-user'])(
   async (text) => {
     const labels = (await complete(text))?.options.map(({ label }) => label)
     expect(labels).toEqual(expect.arrayContaining(['user-agent:', '"user agent":', '@version:', 'attributes.level:']))
+    expect(labels).toEqual(expect.arrayContaining(['offset:', '_ess.offset:']))
   },
 )
 
 it.each<[string, [string, string]]>([
   ['user-agent:cu', ['user-agent', 'cu']],
   ['@version:', ['@version', '']],
+  ['offset:', ['offset', '']], // a client's
   ['"user agent":', ['user agent', '']],
   ['"user agent":"cu', ['user agent', 'cu']],
 ])('values are asked for by the name itself, at %s', async (text, expected) => {

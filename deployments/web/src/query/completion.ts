@@ -11,9 +11,9 @@ export interface Lookup {
   history: () => string[]
 }
 
-const NUMERIC = new Set(['severity_number', 'vnode', 'offset', 'row'])
+const NUMERIC = new Set(['severity_number', '_ess.vnode', '_ess.offset', '_ess.row'])
 /** Columns whose values are places or moments: nobody chooses those from a list. */
-const UNLISTED = new Set(['message', 'timestamp', 'observed_timestamp', 'offset', 'row', 'vnode', 'log_id'])
+const UNLISTED = new Set(['message', 'timestamp', ...COLUMNS.filter((name) => name.startsWith('_ess.'))])
 const COUNT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
 
 export function completionSource(lookup: Lookup): CompletionSource {

@@ -46,6 +46,10 @@ it.each<[string, string | null]>([
   ['host', 'attributes.host'], // a column has this name
   ['id', 'attributes.id'],
   ['attributes.x', 'attributes.attributes.x'],
+  ['offset', 'offset'], // ours is _ess.offset
+  ['event_id', 'event_id'],
+  ['_ess.offset', 'attributes._ess.offset'],
+  ['_ess.offset#2', '_ess.offset#2'],
   ['k8s-app', 'k8s-app'],
   ['1st', '1st'],
   ['', null],

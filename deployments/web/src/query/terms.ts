@@ -1,7 +1,7 @@
 // Adds a term to a query, or its negation, quoted as the language wants it.
 import { tokens, unquote, type Token } from './tokens'
 
-/** The columns of an event; any other name is an attribute's. */
+/** The columns of an event, ours with their prefix; any other name is an attribute's. */
 export const COLUMNS = [
   'timestamp',
   'level',
@@ -12,11 +12,11 @@ export const COLUMNS = [
   'span_id',
   'id',
   'severity_number',
-  'observed_timestamp',
-  'vnode',
-  'offset',
-  'row',
-  'log_id',
+  '_ess.observed_timestamp',
+  '_ess.vnode',
+  '_ess.offset',
+  '_ess.row',
+  '_ess.log_id',
 ] as const
 
 const NAME = /^[\p{L}_@][\p{L}\p{M}\p{N}_.\-/@]*$/u
@@ -27,7 +27,7 @@ const PREFIX = 'attributes.'
 /** The name of an attribute, which no column has; null for the empty key, which the language cannot name. */
 export function attributeField(key: string): string | null {
   if (key === '') return null
-  const taken = key === 'attributes' || key === 'event_id' || key.startsWith(PREFIX)
+  const taken = key === 'attributes' || key === '_ess.event_id' || key.startsWith(PREFIX)
   return taken || (COLUMNS as readonly string[]).includes(key) ? PREFIX + key : key
 }
 

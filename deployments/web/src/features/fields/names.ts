@@ -3,7 +3,7 @@ import type { FieldCount } from '../../api/types'
 import { attributeField, fieldTerm, negated } from '../../query/terms'
 
 /** Values that are as many as events: nobody chooses from them. */
-const UNLISTED = new Set(['message', 'timestamp', 'observed_timestamp', 'offset', 'row'])
+const UNLISTED = new Set(['message', 'timestamp', '_ess.observed_timestamp'])
 
 export interface NamedField extends FieldCount {
   /** How `/fields/{name}/values` and columns of rows name it. */

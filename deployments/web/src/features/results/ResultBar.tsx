@@ -9,6 +9,7 @@ import { Menu, MenuCheck, MenuLabel } from '../../ui/Menu'
 import { useShortcuts } from '../../ui/shortcuts'
 import { formatRowTime } from '../../view/time'
 import type { View } from '../../view/view'
+import { attributeName } from '../row/fields'
 import styles from './ResultBar.module.css'
 import type { RunView } from './run'
 
@@ -99,7 +100,9 @@ function Progress({ run }: { run: RunView }) {
 const USUAL_COLUMNS = ['service', 'host', 'trace_id', 'span_id', 'id', 'severity_number']
 
 function ColumnsMenu({ run, view, onChange }: Pick<ResultBarProps, 'run' | 'view' | 'onChange'>) {
-  const found = Object.keys(run.rows[0]?.attributes ?? {}).sort()
+  const found = Object.keys(run.rows[0]?.attributes ?? {})
+    .map(attributeName)
+    .sort()
   const names = [...new Set([...view.columns, ...USUAL_COLUMNS, ...found])].filter((name) => !name.includes(','))
   const set = (name: string, shown: boolean) =>
     onChange({ columns: shown ? [...view.columns, name] : view.columns.filter((other) => other !== name) })

@@ -13,7 +13,7 @@ import { Link } from '../../view/Link'
 import { formatFullTime, toRfc3339 } from '../../view/time'
 import { searchHref, type View } from '../../view/view'
 import styles from './Details.module.css'
-import { fieldsOf, type FieldValue } from './fields'
+import { fieldsOf, isTime, type FieldValue } from './fields'
 
 /** Characters that are shown before somebody asks for all: half a megabyte of text in one cell makes a page slow. */
 const SHOWN_CHARS = 20_000
@@ -89,7 +89,6 @@ function Field({ field, view, onNarrow, onChange }: FieldProps) {
   const term = queryField === null ? null : fieldTerm(queryField, value)
   const isColumn = view.columns.includes(name)
   const columns = isColumn ? view.columns.filter((other) => other !== name) : [...view.columns, name]
-  const isTime = name === 'timestamp' || name === 'observed_timestamp'
   return (
     <div className={styles.field}>
       <dt>
@@ -97,7 +96,7 @@ function Field({ field, view, onNarrow, onChange }: FieldProps) {
       </dt>
       <dd>
         <span className={styles.value}>
-          {value === null ? <i>null</i> : <Text text={isTime ? formatFullTime(value, view.zone) : value} />}
+          {value === null ? <i>null</i> : <Text text={isTime(name) ? formatFullTime(value, view.zone) : value} />}
         </span>
         <span className={styles.actions}>
           {term !== null && (
@@ -118,7 +117,7 @@ function Field({ field, view, onNarrow, onChange }: FieldProps) {
               />
             </>
           )}
-          {!isTime && name !== 'level' && !name.includes(',') && (
+          {!isTime(name) && name !== 'level' && !name.includes(',') && (
             <IconButton
               small
               weight="plain"

@@ -53,6 +53,13 @@ describe('a row', () => {
     expect(cells).toEqual(['11-24 10:00:00.000', 'INFO', 'web-1', '404', 'other', '', 'message 0'])
   })
 
+  it('shows what was pushed under names of ours, and ours under theirs; numbers and booleans as their JSON', () => {
+    const event = eventOf(3, { attributes: { offset: 0, row: false, 'http.status': 404, big: '9007199254740993' } })
+    showRow(event, { columns: ['offset', 'row', 'http.status', 'big', '_ess.offset'] })
+    const cells = screen.getAllByRole('gridcell').map((cell) => cell.textContent)
+    expect(cells.slice(2, -1)).toEqual(['0', 'false', '404', '9007199254740993', String(event.offset)])
+  })
+
   it('shows the beginning of a very long message', () => {
     showRow(eventOf(0, { message: 'x'.repeat(500_000) }))
     expect(screen.getByText(/^x+$/).textContent.length).toBeLessThan(1_000)
@@ -65,6 +72,14 @@ describe('an opened event', () => {
     await userEvent.click(screen.getByRole('button', { name: 'Filter for service' }))
     await userEvent.click(screen.getByRole('button', { name: 'Filter out path' }))
     expect(onChange.mock.calls).toEqual([[{ query: 'x service:api' }], [{ query: 'x -path:"/a b"' }]])
+  })
+
+  it('filters for what was pushed under a name of ours, and for ours', async () => {
+    const { onChange } = showDetails(eventOf(3, { attributes: { offset: 7, vnode: true } }))
+    for (const name of ['offset', 'vnode', '_ess.offset'])
+      await userEvent.click(screen.getByRole('button', { name: `Filter for ${name}` }))
+    const terms = onChange.mock.calls.map(([part]) => (part as Partial<View>).query)
+    expect(terms).toEqual(['offset:7', 'vnode:true', `_ess.offset:${eventOf(3).offset}`])
   })
 
   it('filters for a field whatever its name, and for none without one', async () => {

@@ -1,4 +1,5 @@
 // One live tail from its start to its end, over as many connections as it takes: a store outside React.
+import { parseExact } from '../../api/exact'
 import { pause } from '../../api/follow'
 import { asProblem, isAbort, Problem } from '../../api/http'
 import { readStream, type ServerEvent } from '../../api/stream'
@@ -153,7 +154,7 @@ export class TailSession {
   private take(events: readonly ServerEvent[]): void {
     const rows: LogEvent[] = []
     for (const event of events) {
-      if (event.event === 'event') this.takeRow(JSON.parse(event.data) as LogEvent, rows)
+      if (event.event === 'event') this.takeRow(parseExact(event.data) as LogEvent, rows)
       else if (event.event === 'progress') {
         this.latest = JSON.parse(event.data) as TailProgress
         this.uncounted = 0
