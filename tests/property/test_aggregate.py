@@ -43,10 +43,11 @@ from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from tests.examples import examples
 from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, table_of, wanted
 from tests.property.test_search import Shuffled
 
-MANY = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+MANY = settings(max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 Row = dict[str, Any]
 Cells = Counter[tuple[Any, ...]]
 
@@ -287,7 +288,7 @@ def aggregated(
     return asyncio.run(run())
 
 
-@settings(MANY, max_examples=100)
+@settings(MANY, max_examples=examples(100))
 @given(
     st.lists(st.lists(ROWS, min_size=1, max_size=6), max_size=4),
     st.lists(st.lists(ROWS, min_size=1, max_size=3), max_size=3),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ess_ray.compaction import BUSY_INPUTS, QUIET_US, SMALL_BYTES, TARGET_BYTES, choose
 from ess_ray.ports import ObjectEntry
 from tests.compactions import HOUR_US, MIB, T0_US
+from tests.examples import examples
 
 RUN_EVERY_US = 600 * 1_000_000
 """Between two runs of the background's compaction."""
@@ -105,7 +106,7 @@ def test_however_objects_arrive_few_stay_and_none_is_rewritten_often(arrivals: l
     hour.check(busy=False)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(st.tuples(any_size, gaps), min_size=1, max_size=6), st.integers(50, 200))
 def test_a_pattern_that_goes_on_for_ever_ends_in_few_objects(pattern: list[tuple[int, int]], times: int) -> None:
     simulate(pattern * times).check(busy=True)

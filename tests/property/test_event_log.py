@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.ports import EventLog, Record
+from tests.examples import examples
 
 VNODES = 2
 Steps = list[tuple[str, int, int]]
@@ -152,7 +153,7 @@ class SqliteMachine(LogMachine):
 
 
 LogMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, suppress_health_check=list(HealthCheck)
+    max_examples=examples(60), stateful_step_count=30, suppress_health_check=list(HealthCheck)
 )
 SqliteMachine.TestCase.settings = LogMachine.TestCase.settings
 TestMemoryLog = LogMachine.TestCase

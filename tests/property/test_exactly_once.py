@@ -28,6 +28,7 @@ from ess_ray.record import RequestKey, encode_records
 from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from tests.examples import examples
 from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
 
 WRITERS = 3
@@ -297,6 +298,6 @@ class ExactlyOnce(RuleBasedStateMachine):
 
 
 ExactlyOnce.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    max_examples=examples(200), stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 TestExactlyOnce = ExactlyOnce.TestCase

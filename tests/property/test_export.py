@@ -14,6 +14,7 @@ from ess_ray.core.query import Order, Query
 from ess_ray.language import parse
 from ess_ray.search.run import SearchLimits
 from ess_ray.search.slices import SliceLimits
+from tests.examples import examples
 from tests.exports import World
 
 Event = tuple[int, str, str | None]
@@ -46,7 +47,7 @@ def naive(flat: Sequence[Event], word: str, start: int | None, end: int | None, 
     return expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @given(
     objects=st.lists(events, max_size=7),

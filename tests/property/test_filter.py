@@ -17,6 +17,7 @@ from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Query, Regex
 from ess_ray.language import parse
+from tests.examples import examples
 from tests.property.oracle import (
     ALONE,
     ALPHABET,
@@ -39,7 +40,7 @@ from tests.property.oracle import (
     wanted,
 )
 
-MANY = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+MANY = settings(max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def agrees(query: Query, rows: list[dict[str, Any]], cuts: list[int]) -> None:

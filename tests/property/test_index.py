@@ -24,10 +24,11 @@ from ess_ray.core.fold import fold_text
 from ess_ray.core.index import Index, build
 from ess_ray.core.literals import ANYTHING, AllOf, AnyOf, Formula, Text, needs, regex_needs
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from tests.examples import examples
 from tests.property.oracle import table_of
 
 T0_US = 1_790_000_000_000_000
-MANY = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+MANY = settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 ORBITS = ["sSſ", "kK\u212a", "åÅ\u212b", "σςΣ", "ßẞ", "\u01c6\u01c5\u01c4", "iI", "µμΜ", "éÉ", "𐐀𐐨"]
 ALPHABET = "".join(ORBITS) + 'ıİ1_-.*+?()[]{}|\\/^$" \n\0東aAbB'
 ORBIT_OF = {char: orbit for orbit in [*ORBITS, "aA", "bB"] for char in orbit}
@@ -118,7 +119,7 @@ def satisfied(formula: Formula, folded: bytes) -> bool:
     raise AssertionError(formula)
 
 
-@settings(MANY, max_examples=800)
+@settings(MANY, max_examples=examples(800))
 @given(PATTERNS, st.booleans(), st.data())
 def test_what_re2_finds_has_what_the_pattern_requires(sampled: Sampled, ignore_case: bool, data: st.DataObject) -> None:
     assume(regex.invalid_reason(sampled.pattern, ignore_case) is None)
@@ -143,7 +144,7 @@ TOKENS = re.findall(
 SHORT_TEXTS = ["".join(pair) for pair in itertools.product(["", *'abkK\u212a12,-][^{}s ſéÉ.*\n\\"|QEx0:l'], repeat=2)]
 
 
-@settings(MANY, max_examples=500)
+@settings(MANY, max_examples=examples(500))
 @given(st.lists(st.sampled_from(TOKENS), min_size=1, max_size=7).map("".join), st.booleans(), st.data())
 def test_token_soup_that_re2_takes_requires_no_more(pattern: str, ignore_case: bool, data: st.DataObject) -> None:
     required = regex_needs(pattern)

@@ -18,6 +18,7 @@ from ess_ray.intake.decode import Body, Decoded, decode_events, decode_together
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Inexact, Reading
+from tests.examples import examples
 
 NOW_US = 1_790_000_000_000_000
 LIMITS = IntakeLimits()
@@ -103,7 +104,7 @@ def slow(values: list[Any], exact: bool) -> Columns:
     return odd_columns(values, Reading(NOW_US, LIMITS, exact))
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(st.lists(mostly_events | wild_events, max_size=6))
 def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
     body = json.dumps(events).encode()
@@ -126,7 +127,7 @@ def test_accepted_and_rejected_are_all(events: list[Any]) -> None:
         assert pairs is None or len(dict(pairs)) == len(pairs)
 
 
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 @given(
     st.binary(max_size=60)
     | anything.map(lambda value: json.dumps(value).encode())
@@ -140,7 +141,7 @@ def test_any_bytes_give_rows_or_a_refusal(body: bytes, kind: str | None) -> None
         return  # any other exception fails the test
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "zstd"]), st.booleans())
 def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str, magic: bool) -> None:
     start = {"gzip": b"\x1f\x8b\x08\0", "zstd": b"\x28\xb5\x2f\xfd"}[encoding] if magic else b""
@@ -150,7 +151,7 @@ def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str
         return  # any other exception fails the test
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(batches)
 def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
     body = json.dumps(events).encode()
@@ -164,7 +165,7 @@ def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
     assert fast.equals(by_rules.batch)
 
 
-@settings(max_examples=800)
+@settings(max_examples=examples(800))
 @given(batches)
 def test_both_readers_of_json_give_the_same_events(events: list[Any]) -> None:
     body = json.dumps(events).encode()
@@ -211,7 +212,7 @@ plain_leaves = (
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.dictionaries(
         keys,
@@ -225,7 +226,7 @@ def test_attributes_are_flattened_as_a_naive_oracle_does(attributes: dict[str, A
     assert dict(pairs or []) == naive_flatten(attributes)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(st.characters(exclude_categories=()) | st.characters(categories=["Cs"]), max_size=12))
 def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) -> None:
     body = json.dumps([{"message": text}]).encode()  # escapes each code unit
@@ -233,7 +234,7 @@ def test_surrogates_that_stand_alone_are_replaced_and_pairs_are_kept(text: str) 
     assert message == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(st.lists(times, min_size=1, max_size=4))
 def test_columns_of_times_are_read_as_each_time_alone(values: list[Any]) -> None:
     events = [{"message": "m", "timestamp": value} for value in values]
@@ -260,7 +261,7 @@ def told(decode: Callable[[], Decoded | EssError]) -> Any:
     return shown([answer.batch]), answer.rejected, answer.adjusted
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     st.lists(
         st.tuples(

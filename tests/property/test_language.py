@@ -13,6 +13,7 @@ from ess_ray.core.attribute import canonical_number
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Regex
 from ess_ray.language import field_term, name_of, parse, parse_time_us
+from tests.examples import examples
 
 PIECES = st.sampled_from(
     [
@@ -58,7 +59,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.one_of(st.text(st.characters(), max_size=60), st.lists(PIECES, max_size=30).map("".join)))
 def test_text_is_read_or_refused_with_a_position(text: str) -> None:
     try:
@@ -179,13 +180,13 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow])
 @given(TREES, st.booleans())
 def test_a_tree_written_as_text_reads_back_as_itself(tree: Node, minus: bool) -> None:
     assert parse(written(tree, minus)) == tree
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(NAMES, TEXTS)
 def test_what_we_write_for_people_means_one_field_and_one_value(key: str, value: str) -> None:
     field = Field(key, attribute=True)
@@ -193,14 +194,14 @@ def test_what_we_write_for_people_means_one_field_and_one_value(key: str, value:
     assert parse(f"-{field_term(field, value)}") == Not(Equals(field, value, ignore_case=False))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(NAMES, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS)
 def test_a_comparison_needs_no_colon(key: str, op: str, number: Decimal) -> None:
     name = named(Field(key, attribute=True))
     assert parse(f"{name}{op}{number}") == parse(f"{name}:{op}{number}")
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(10**17, 4 * 10**18), st.integers(-2_000, 2_000))
 def test_a_bound_in_nanoseconds_holds_for_whole_microseconds(bound_ns: int, nearby_ns: int) -> None:
     seconds, nanoseconds = divmod(bound_ns, 10**9)

@@ -14,6 +14,7 @@ from ess_ray.core import prefilter
 from ess_ray.core.chunk.page import TextBlock
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.query import And, Contains, Equals, Field, Node, Not, Or, Query, Regex
+from tests.examples import examples
 from tests.property.oracle import (
     PATTERNS,
     TEXTS,
@@ -41,7 +42,7 @@ def kept(node: Node, texts: list[str]) -> set[int]:
     return set(range(len(texts))) if rows is None else set(rows.tolist())
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(PATTERNS, st.booleans(), st.lists(TEXTS, min_size=1, max_size=8))
 @example(Pattern("foo\\b", "foo\\b", "foo\\b"), False, ["foo", "bar"])
 def test_no_row_that_matches_is_left_out(drawn: Pattern, ignore_case: bool, texts: list[str]) -> None:
@@ -117,7 +118,7 @@ RE2_ONLY = [
 
 @pytest.mark.parametrize("re2", RE2_ONLY)
 @pytest.mark.parametrize("ignore_case", [False, True])
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     texts=st.lists(st.text(st.sampled_from("asSſkK\u212aåé1 -{,.*\\]\n\0σΣA\a"), max_size=6), min_size=1, max_size=10)
 )
@@ -187,7 +188,7 @@ def test_hits_beside_the_rows_of_a_sliced_array_are_none(ignore_case: bool) -> N
     assert rows.tolist() == []
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.text(st.sampled_from("ab[{@`"), min_size=2, max_size=3), st.lists(st.text("abAB[{@`", max_size=9), max_size=40)
 )

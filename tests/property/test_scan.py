@@ -23,6 +23,7 @@ from ess_ray.core.chunk.layout import Facts, facts_to_metadata
 from ess_ray.core.chunk.page import NotInPlace, unpack_deltas
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import And, Contains, Equals, Field, Node, Not, Or, Order, Query
+from tests.examples import examples
 from tests.property.oracle import (
     ALPHABET,
     BOUNDS,
@@ -39,7 +40,7 @@ from tests.property.oracle import (
 MESSAGE = Field("message")
 PIECE_BYTES = 997
 """Of a stream: a row group has several, and few borders of the two meet."""
-MANY = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+MANY = settings(max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @pytest.fixture(autouse=True, scope="module", params=["few hits", "many hits", "streamed"])
@@ -183,7 +184,7 @@ def test_messages_agree_with_the_oracle(root: Node, texts: list[str], codec: wri
 LENGTHS = st.lists(st.integers(0, 5) | st.integers(0, 70_000), min_size=1, max_size=300)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     LENGTHS,
     st.sampled_from(["1.0", "2.0"]),
@@ -243,7 +244,7 @@ def foreign(texts: list[str], **options: Any) -> chunk.ObjectReader:
     return chunk.ObjectReader(key, len(data), data, lambda at, size: data[at : at + size])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=60), st.integers(1, 300))
 def test_nonsense_instead_of_lengths_is_named(data: bytes, count: int) -> None:
     try:

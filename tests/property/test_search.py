@@ -22,6 +22,7 @@ from ess_ray.ports import Advance, AnswerState, ScanResult, ScanTask, View, Vnod
 from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from tests.examples import examples
 
 Event = tuple[int, str, str | None]
 """Time after T0 in us, message, id."""
@@ -152,7 +153,7 @@ def _reading(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @pytest.mark.usefixtures("_reading")
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @given(

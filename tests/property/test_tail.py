@@ -17,6 +17,7 @@ from ess_ray.core.errors import Fenced, UnknownOutcome
 from ess_ray.core.query import All, Query
 from ess_ray.ports import View
 from ess_ray.search.tail import EndsReader, Parts, Tail, read_cursor
+from tests.examples import examples
 from tests.property.test_exactly_once import WRITERS, ExactlyOnce, Owners
 from tests.worlds import VNODES, HereExecutor
 
@@ -94,6 +95,6 @@ class TailExactlyOnce(ExactlyOnce):
 
 
 TailExactlyOnce.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    max_examples=examples(150), stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
 TestTailExactlyOnce = TailExactlyOnce.TestCase
