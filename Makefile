@@ -114,7 +114,9 @@ $(FUZZ_STAMP): $(STAMP) requirements.fuzz.lock
 # The property tests of `make test` look at ten times as much here.
 fuzz: $(FUZZ_STAMP)
 	$(BIN)/python -m pytest tests/fuzz $(FUZZ)
-	PROPERTY_SHARE=4 $(BIN)/python -m pytest tests/property -n auto $(FUZZ)
+ifndef FUZZ
+	PROPERTY_SHARE=4 $(BIN)/python -m pytest tests/property -n auto
+endif
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
 # on hosts in network namespaces. (The S3 server is a wheel.) faketime lets a system's clock jump.

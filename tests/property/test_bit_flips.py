@@ -30,12 +30,13 @@ from ess_ray.core.query import And, Contains, Equals, Exists, Field, Not, Query
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from ess_ray.verify import verify
+from tests.examples import examples
 from tests.property.oracle import table_of
 
 T0_US = 1_790_000_000_000_000 // 3_600_000_000 * 3_600_000_000
 ROWS = 900
 GROUP_ROWS = 300
-FLIPS = 270
+FLIPS = examples(270)
 """In a run of all tests: thirty of each kind of region, about half a minute of CPU."""
 REGIONS = ("magic", "page header", "dictionary", "page", "skip index", "page table", "page index", "footer", "end")
 
