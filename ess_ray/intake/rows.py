@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from stringzilla import sha256
 
 from ess_ray.core.errors import TooLarge
 from ess_ray.core.event import (
@@ -84,7 +84,6 @@ class Reading:
             raise TooLarge("the attributes of this request are too large once flattened: send smaller batches")
 
 
-@dataclass(slots=True)
 class Attributes:
     """Attributes, flat: their texts by name, and their JSON types, a letter each.
 
@@ -92,9 +91,12 @@ class Attributes:
     client's own `name#2` keeps its name.
     """
 
-    texts: dict[str, str] = field(default_factory=dict)
-    letters: list[str] = field(default_factory=list)
-    _later: list[tuple[str, str, str]] = field(default_factory=list)
+    __slots__ = ("_later", "letters", "texts")
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.letters: list[str] = []
+        self._later: list[tuple[str, str, str]] = []
 
     def add(self, name: str, text: str, letter: str) -> None:
         """Add one."""
@@ -106,6 +108,8 @@ class Attributes:
 
     def settle(self) -> None:
         """Add what has waited for a free name."""
+        if not self._later:
+            return
         for name, text, letter in self._later:
             number = 2
             while (free := f"{name}#{number}") in self.texts:
@@ -162,12 +166,16 @@ def read_row(value: Any, reading: Reading) -> Row:
 
 
 def hash_event(event: dict[str, Any]) -> bytes:
-    """Hash what a client sent, whatever the order of its keys: the same in every way of parsing it."""
+    """Hash what a client sent, whatever the order of its keys: the same in every way of parsing it.
+
+    SHA-256, cut: twice as fast as any of the standard library's, which count at hundreds of thousands a second.
+    """
     try:
         text = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits
         text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return blake2b(text, digest_size=EVENT_HASH_BYTES).digest()
+    digest: bytes = sha256(text)
+    return digest[:EVENT_HASH_BYTES]
 
 
 def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
@@ -316,6 +324,7 @@ def _flatten(
 ) -> None:
     """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
     spent = 0
+    texts, letters = flat.texts, flat.letters
     # A stack of iterators, not recursion: the depth is the client's choice.
     stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
     while stack:
@@ -323,14 +332,19 @@ def _flatten(
         for key, value in items:
             if value is None or (taken and (holder, key) in taken):
                 continue
-            name = f"{prefix}.{key}" if len(stack) > 1 else key
-            if isinstance(value, dict):
+            name = prefix + key
+            kind = type(value)
+            if kind is dict:
                 if len(stack) >= MAX_ATTRIBUTE_DEPTH:
                     raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
-                stack.append((name, id(value), iter(value.items())))
+                stack.append((name + ".", id(value), iter(value.items())))
                 break
-            text = value if type(value) is str else attribute_text(value, reading.exact, len(stack))
-            flat.add(name, text, TYPE_LETTERS[type(value)])
+            text = value if kind is str else attribute_text(value, reading.exact, len(stack))
+            if name in texts or name.startswith(OWN_PREFIX):
+                flat.add(name, text, TYPE_LETTERS[kind])
+            else:  # what `add` would do, for a tenth of its time
+                texts[name] = text
+                letters.append(TYPE_LETTERS[kind])
             # Dotted keys repeat their prefix: count while flattening, before a small body has become a large event.
             spent += len(name) + len(text)
             if spent > MAX_EVENT_BYTES:
@@ -342,13 +356,13 @@ def _flatten(
 
 def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
     """Write a number, true, false, a list or an object as its JSON text. Raises Rejected, Inexact."""
+    if type(value) is int:
+        return str(value)
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, float):
         _check_number(value, exact)
         return repr(value)
-    if isinstance(value, int):
-        return str(value)
     _check_depth(value, exact, level + 1)
     try:
         return orjson.dumps(value).decode()
