@@ -205,7 +205,7 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
                 gatherer,
                 Access(system.keys()).tenant_for("push"),
                 health.problems,
-                PoolViews(system).known_body,
+                PoolViews(system).known_request,
                 limits=system.intake,
                 tally=tally,
             )

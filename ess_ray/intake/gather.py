@@ -3,7 +3,8 @@
 While nothing is under way a batch goes at once; while an append is, what arrives waits and goes with the next. So one
 event alone waits for one append, and a flood makes large records without any timer. Routing (the design's section 5):
 
-- a request with an Idempotency-Key goes whole to the virtual node of (tenant, key), in records of its own;
+- a request with an Idempotency-Key goes whole to the virtual node of (tenant, key), in records of its own; one of
+  several records that has none gets one, its body's hash, so that sending it again is exact;
 - a request whose events have ids goes whole to the virtual node of (tenant, ids), so that the same events sent again
   meet their first copies; a key wins over ids;
 - all else goes to whichever virtual node this process has sent the fewest bytes to, record by record.
@@ -126,18 +127,23 @@ class Gatherer:
         idempotency_key: str | None = None,
         body_hash: str = "",
         claim: Claim | None = None,
+        *,
+        part: tuple[int, int] = (0, 1),
+        implied: bool = False,
     ) -> None:
         """Return once the batch (RECORD_SCHEMA) is durable in the log; at once for no rows.
 
-        `claim`: the caller's, on whatever the batch was made of; it goes over to the batch as soon as that waits. A
-        batch that fits one record is appended whole or not at all. Raises Unavailable (nothing may be acknowledged;
-        with a key or ids, sending it again is exact; also when the gate is full), BadRequest (the key). A cancelled
-        caller leaves the others alone; its batch may or may not be appended.
+        `part`: which one, of how many, the batch is of its request. `implied`: the key is one that we made up, so that
+        events with ids go where their ids go all the same. `claim`: the caller's, on whatever the batch was made of; it
+        goes over to the batch as soon as that waits. A batch that fits one record is appended whole or not at all.
+        Raises Unavailable (nothing may be acknowledged; with a key or ids, sending it again is exact; also when the
+        gate is full), BadRequest (the key). A cancelled caller leaves the others alone; its batch may or may not be
+        appended.
         """
         if not len(batch):
             return
-        vnode = await self._vnode_of(tenant, batch, idempotency_key)
-        request = RequestKey(tenant, idempotency_key, body_hash, 0, 1) if idempotency_key is not None else None
+        vnode = await self._vnode_of(tenant, batch, idempotency_key, implied)
+        request = RequestKey(tenant, idempotency_key, body_hash, *part) if idempotency_key is not None else None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(tenant, batch, batch.nbytes, vnode, request, done, self._claimed(tenant, batch, claim))
         self._queue.append(waiting)
@@ -155,12 +161,13 @@ class Gatherer:
             raise
         return mine
 
-    async def _vnode_of(self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None) -> int | None:
-        if idempotency_key is not None:
-            return await self.vnode_of_key(tenant, idempotency_key)
-        vnode_count = await self._vnode_count()
+    async def _vnode_of(self, tenant: str, batch: pa.RecordBatch, key: str | None, implied: bool) -> int | None:
         ids = batch.column("event_id")
-        if ids.null_count == len(ids):
+        has_ids = ids.null_count < len(ids)
+        if key is not None and not (implied and has_ids):
+            return await self.vnode_of_key(tenant, key)
+        vnode_count = await self._vnode_count()
+        if not has_ids:
             return None
         return route(tenant, ids.drop_null().to_pylist(), vnode_count)
 

@@ -40,20 +40,19 @@ from ess_ray.core.event import (
 from ess_ray.intake.body import Broken
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found, find
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.record import ORIGINAL_TIMESTAMP
 
 STRING_FIELDS: Final = ("service", "host", "trace_id", "span_id")
 FIELDS: Final = frozenset({"timestamp", "message", "level", "severity_number", "id", "attributes", *STRING_FIELDS})
 """The names that an event's JSON has for its fields."""
 EXACT_BELOW: Final = 2.0**63
 """A float this large may have been an integer whose digits a fast parser dropped."""
-ORIGINAL_TIMESTAMP: Final = "original_timestamp"
-"""The attribute that keeps a time which could not be the event's."""
 TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
 """The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
 OWN_PREFIX: Final = "_ess."
 """What names of ours in a query begin with (`_ess.offset`): a client's attribute never does."""
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
-"""Characters of all attributes of a request: dotted keys repeat their prefix, so 10 MiB could become gigabytes."""
+"""Characters of all attributes read together: dotted keys repeat their prefix: a small body could become gigabytes."""
 _HEX: Final = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _DIGITS: Final = re.compile(r"\d{1,2}", re.ASCII)
 _INT32: Final = range(-(2**31), 2**31)
