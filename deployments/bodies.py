@@ -41,7 +41,7 @@ Bytes = Callable[[int], None]
 
 async def read_body(
     request: Request, most_bytes: int, hold: Bytes, pace: Pace = Pace(), announced: Bytes = lambda _: None
-) -> bytes:
+) -> bytes | bytearray:
     """Read a request's body, telling `hold` its bytes as they become more, and `announced` beforehand how many come.
 
     Raises TooLarge beyond `most_bytes`, Unavailable when it comes too slowly, ClientDisconnect, and whatever `hold` and
@@ -69,7 +69,7 @@ async def read_body(
                     return chunk
                 body += chunk
                 if not message.get("more_body", False):
-                    return bytes(body)
+                    return body
                 if size - window_began_at >= pace.least_bytes:
                     window_began_at = size
                     window.reschedule(asyncio.get_running_loop().time() + pace.window_s)
@@ -112,7 +112,7 @@ class Questions:
         await self._app(scope, _then(body, receive), send)
 
 
-def _then(body: bytes, receive: Receive) -> Receive:
+def _then(body: bytes | bytearray, receive: Receive) -> Receive:
     """Give a body that was read, and then whatever else comes."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

@@ -84,13 +84,14 @@ async def _ess_error(request: Request, error: Exception) -> Response:
     return error_response(request, error)
 
 
-def error_response(request: Request, error: EssError) -> Response:
-    """Answer with an error of ours; what is our own fault is logged."""
+def error_response(request: Request, error: EssError, later: bool = False) -> Response:
+    """Answer with an error of ours; what is our own fault is logged. `later`: and answered with 503, to be repeated."""
     if error.http_status >= 500 and not error.retryable:
         _log.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
-    headers = {429: _LATER, 503: _LATER, 401: _BEARER}.get(error.http_status)
+    status = 503 if later and error.http_status >= 500 else error.http_status
+    headers = {429: _LATER, 503: _LATER, 401: _BEARER}.get(status)
     details = _as_text_keys(error.details)
-    return problem(error.http_status, error.title, error.message, kind_of(error), headers, **details)
+    return problem(status, error.title, error.message, kind_of(error), headers, **details)
 
 
 def kind_of(error: EssError) -> str:
@@ -123,7 +124,9 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return unexpected_response(request, error)
 
 
-def unexpected_response(request: Request, error: Exception) -> Response:
+def unexpected_response(request: Request, error: Exception, status: int = 500) -> Response:
     """Answer with what should not have happened, telling nothing of the inside; the log has it."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(500, "Internal error", "something failed that should not; the server's log says what")
+    headers = _LATER if status == 503 else None
+    detail = "something failed that should not; the server's log says what"
+    return problem(status, "Internal error", detail, headers=headers)

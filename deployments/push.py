@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
@@ -21,30 +21,31 @@ from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
 from deployments.docs import route_docs
 from deployments.lasting import Endable
-from deployments.problem import (
-    REFUSALS,
-    error_response,
-    install_problem_handlers,
-    refusal,
-    unexpected_response,
-)
+from deployments.problem import REFUSALS, error_response, install_problem_handlers, unexpected_response
+from deployments.push_openapi import ANSWERS, WHOAMI, push_openapi
 from ess_ray.core.errors import EssError, Unavailable
-from ess_ray.intake.columns import Named
+from ess_ray.intake.columns import Columns, Named
+from ess_ray.intake.compression import Content
 from ess_ray.intake.decode import Body, Decoded, body_hash
+from ess_ray.intake.framing import may_be_several
 from ess_ray.intake.gate import Claim
-from ess_ray.intake.gather import Gatherer
-from ess_ray.intake.keys import KeyGuard, KnownBody
-from ess_ray.intake.limits import MAX_KEY_BYTES, MAX_ROUTE_BYTES, IntakeLimits
+from ess_ray.intake.gather import Destination, Gatherer
+from ess_ray.intake.keys import KeyGuard, KnownRequestOf
+from ess_ray.intake.large import LargeRequests, Stored, hash_of, implied_key, is_several_records
+from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import TurnDecoder
 from ess_ray.metrics import (
     PUSH_ACCEPTED,
+    PUSH_ADJUSTED,
     PUSH_BYTES,
+    PUSH_OTHER_TENANT,
     PUSH_REJECTED,
     PUSH_REQUESTS,
     PUSH_SECONDS,
     Tally,
     reason_class,
 )
+from ess_ray.record import KnownRequest
 
 EVENTS_PATH: Final = "/v1/events"
 WHOAMI_PATH: Final = "/v1/whoami"
@@ -94,7 +95,7 @@ class PushApi:
         gatherer: Gatherer,
         tenant: Tenant,
         health: Health,
-        known_body: KnownBody,
+        known_request: KnownRequestOf,
         *,
         limits: IntakeLimits | None = None,
         clock_us: Callable[[], int] = _now_us,
@@ -104,10 +105,11 @@ class PushApi:
     ) -> None:
         self._tally = tally if tally is not None else Tally()
         self._gatherer, self._tenant, self._health = gatherer, tenant, health
-        self._keys = KeyGuard(known_body, clock_us)
+        self._keys = KeyGuard(known_request, clock_us)
         self._limits = limits or IntakeLimits()
         self._decoder = TurnDecoder(self._limits, clock_us)
         self._deadline_s, self._pace = deadline_s, pace
+        self._large = LargeRequests(gatherer, self._keys, self._decoder, self._count_rejected)
 
     async def push(self, request: Request) -> Response:
         """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
@@ -116,25 +118,42 @@ class PushApi:
         async with patience.spent():
             tenant = await self._tenant(request)
             vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key, route_name)
-        claim = self._gatherer.gate.claim(tenant)
+        if request.headers.get("x-scope-orgid", tenant) != tenant:
+            self._tally.count(PUSH_OTHER_TENANT)
+        to, claim = Destination(tenant, key, route_name, vnode), self._gatherer.gate.claim(tenant)
         try:
-            body = await self._read(request, claim)
-            self._tally.count(PUSH_BYTES, len(body))
-            content_type = request.headers.get("content-type")
-            decoded = await self._decoder.decode(Body(body, content_type, self._limits.table_of(tenant)))
-            async with patience.spent():
-                if key is None or vnode is None:
-                    del body  # what waits for the log is the batch alone
-                    await self._gatherer.submit(tenant, decoded.batch, claim=claim, route_name=route_name)
-                else:
-                    digest = body_hash(body, decoded.rejected)
-                    del body
-                    await self._submit_keyed(tenant, decoded, vnode, (key, digest, route_name), claim)
+            body = Body(
+                await self._read(request, claim), request.headers.get("content-type"), self._limits.table_of(tenant)
+            )
+            self._tally.count(PUSH_BYTES, len(body.data))
+            if may_be_several(body.data):
+                stored = await self._large.store(to, body, patience.spent)
+            else:
+                decoded = await self._decoder.decode(body)
+                digest = _digest_of(body, decoded, key)
+                del body  # what waits for the log is the batch alone
+                async with patience.spent():
+                    stored = await self._store(to, decoded, digest, claim)
         finally:
             claim.close()
-        self._tally.count(PUSH_ACCEPTED, len(decoded.batch))
+        self._tally.count(PUSH_ACCEPTED, stored.accepted)
+        self._tally.count(PUSH_ADJUSTED, stored.adjusted_total)
+        return json_answer(stored.answer(), 202)
+
+    async def _store(self, to: Destination, decoded: Decoded, digest: str | None, claim: Claim) -> Stored:
+        """Store a request of one piece, which nearly all are."""
+        batch, known = decoded.batch, None
+        if digest is None:
+            await self._gatherer.submit(to.tenant, batch, claim=claim, route_name=to.route_name)
+        elif to.key is not None and to.vnode is not None:
+            known = await self._submit_keyed(to, to.vnode, to.key, decoded, digest, claim)
+        else:
+            key, route_name = implied_key(digest), to.route_name
+            await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
         self._count_rejected(decoded.rejected)
-        return json_answer(decoded.answer(), 202)
+        stored = Stored(repeats=None if to.key is None else 0)
+        stored.add(Columns(batch, decoded.rejected, decoded.adjusted), known is not None and known.whole)
+        return stored
 
     def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
         """Count a request that was answered, and the events that its refusal names."""
@@ -148,21 +167,21 @@ class PushApi:
             self._tally.count(PUSH_REJECTED, 1, reason_class(reason))
 
     async def _submit_keyed(
-        self, tenant: str, decoded: Decoded, vnode: int, named: tuple[str, str, str | None], claim: Claim
-    ) -> None:
-        key, digest, route_name = named
+        self, to: Destination, vnode: int, key: str, decoded: Decoded, digest: str, claim: Claim
+    ) -> KnownRequest | None:
         try:
-            await self._keys.check(vnode, tenant, key, digest)
-            await self._gatherer.submit(tenant, decoded.batch, key, digest, claim, route_name)
+            known = await self._keys.check(vnode, to.tenant, key, digest)
+            await self._gatherer.submit(to.tenant, decoded.batch, key, digest, claim, route_name=to.route_name)
         except (EssError, asyncio.CancelledError):  # cancelled: at the deadline
-            self._keys.forget(tenant, key, digest)
+            self._keys.forget(to.tenant, key, digest)
             raise
+        self._keys.done(to.tenant, key, digest)
+        return known
 
-    async def _read(self, request: Request, claim: Claim) -> bytes:
+    async def _read(self, request: Request, claim: Claim) -> Content:
         """Read and decompress the body; the limit holds before and after."""
         read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self._pace, claim.check)
-        encoding = request.headers.get("content-encoding")
-        body = await self._decoder.decompress(read, encoding, lambda grown: claim.hold(len(read) + grown))
+        body = await self._decoder.decompress(read, request.headers.get("content-encoding"), claim.hold)
         claim.hold(len(body))
         return body
 
@@ -179,97 +198,11 @@ class PushApi:
         return json_answer({"status": "ok"})
 
 
-# ---------------------------------------------------------------------------------------------------------- OpenAPI
-_EVENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["message"],
-    "description": "A log event. Unknown keys become attributes.",
-    "properties": {
-        "timestamp": {
-            "description": "RFC 3339, or an epoch number in s, ms, us or ns. Missing: time of receipt.",
-            "oneOf": [{"type": "string"}, {"type": "number"}],
-        },
-        "message": {"type": "string"},
-        "level": {"type": "string", "examples": ["INFO", "warning"]},
-        "service": {"type": "string"},
-        "host": {"type": "string"},
-        "trace_id": {"type": "string"},
-        "span_id": {"type": "string"},
-        "id": {
-            "type": "string",
-            "maxLength": 128,
-            "description": "The same id sent again within an hour is one event.",
-        },
-        "attributes": {"type": "object", "description": "Nested keys are flattened with dots, values kept as text."},
-    },
-}
-_ANSWER: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["accepted", "rejected"],
-    "properties": {
-        "accepted": {"type": "integer"},
-        "rejected": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["index", "reason"],
-                "properties": {"index": {"type": "integer"}, "reason": {"type": "string"}},
-            },
-        },
-    },
-}
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    202: {"description": "Durable", "content": {"application/json": {"schema": _ANSWER}}},
-    400: refusal("Nothing valid: empty, not JSON, nested too deep, or every event is invalid (`rejected` names each)"),
-    413: refusal("More than 10 MiB decompressed, or more than 10,000 events"),
-    503: refusal(
-        "The log is not there, more is under way than fits, or the body comes too slowly: nothing was acknowledged, "
-        "send it again after Retry-After"
-    ),
-}
-
-_WHOAMI: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "description": "Whose events a push with this key would be, and the name of the log that they go to",
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["tenant", "log_id"],
-                    "properties": {"tenant": {"type": "string"}, "log_id": {"type": "string"}},
-                }
-            }
-        },
-    },
-    503: refusal("The log or the keys are not there just now"),
-}
-
-
-def _push_openapi() -> dict[str, Any]:
-    events = {"type": "array", "items": _EVENT}
-    envelope = {"type": "object", "required": ["events"], "properties": {"events": events}}
-    header = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES}
-    encoding = {"type": "string", "enum": ["gzip", "zstd"]}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": {"oneOf": [events, envelope, _EVENT]}},
-                "application/x-ndjson": {"schema": {"type": "string", "description": "One event a line."}},
-            },
-        },
-        "parameters": [
-            {"name": "Idempotency-Key", "in": "header", "required": False, "schema": header},
-            {"name": "Content-Encoding", "in": "header", "required": False, "schema": encoding},
-            {
-                "name": "Ess-Route",
-                "in": "header",
-                "required": False,
-                "description": "Events of equal time keep the order in which requests with the same route were taken.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ROUTE_BYTES},
-            },
-        ],
-    }
+def _digest_of(body: Body, decoded: Decoded, key: str | None) -> str | None:
+    """Hash a body whose repeat must be known: one with a key, or of several records."""
+    if key is not None:
+        return body_hash(body.data, decoded.rejected)
+    return hash_of(body.data) if is_several_records(decoded) else None
 
 
 class PushApp(FastAPI):
@@ -306,9 +239,10 @@ class PushApp(FastAPI):
             return  # nobody is there to be answered
         except EssError as error:
             refusal = failure = error
-            response = error_response(request, error)
+            response = error_response(request, error, later=True)
         except Exception as error:  # noqa: BLE001 (logged, and answered)
-            failure, response = error, unexpected_response(request, error)
+            # Not proven to be the request's fault: agents repeat a 503, and many drop what a 500 answers.
+            failure, response = error, unexpected_response(request, error, 503)
         self._api.told(response.status_code, time.monotonic() - started_s, refusal)
         if failure is not None:
             _let_go(failure)
@@ -330,10 +264,10 @@ def create_push_app(api: PushApi) -> FastAPI:
     install_problem_handlers(app)
     # Never reached (see PushApp): it describes the endpoint in OpenAPI, and answers other methods with 405.
     describe = app.post(
-        EVENTS_PATH, status_code=202, response_class=Response, responses=_ANSWERS, openapi_extra=_push_openapi()
+        EVENTS_PATH, status_code=202, response_class=Response, responses=ANSWERS, openapi_extra=push_openapi()
     )
     describe(api.push)
-    app.get(WHOAMI_PATH, responses=_WHOAMI)(api.whoami)
+    app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
     route_docs(app)
     return app

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -49,8 +49,13 @@ PARTS: Final = "parts"
 
 ATTRIBUTE_BYTES: Final = 8
 """What one attribute counts beyond its text: two 32-bit offsets, without which many tiny ones would come for free."""
-_ROW_BYTES: Final = 80
-"""A row's fixed part: two times, a number, a hash, offsets of ten columns, validity bits; rounded up."""
+ORIGINAL_TIMESTAMP: Final = "original_timestamp"
+"""The attribute that keeps a time which could not be the event's."""
+_MOMENT_BYTES: Final = 38
+"""A time as text, with nanoseconds and a zone."""
+_ROW_BYTES: Final = 80 + ATTRIBUTE_BYTES + len(ORIGINAL_TIMESTAMP) + _MOMENT_BYTES
+"""A row's fixed part: two times, a number, a hash, offsets of ten columns, validity bits, rounded up; and the time that
+may be kept besides."""
 _ENVELOPE_BYTES: Final = 16 * 1024
 """Room for a stream's schema, metadata, padding and the codec's own frames: about 5 KiB are used."""
 _CUT_BYTES: Final = MAX_RECORD_BYTES - _ENVELOPE_BYTES
@@ -77,6 +82,18 @@ class RequestKey:
     body_hash: str
     part: int
     parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRequest:
+    """What is known of a request with an Idempotency-Key: its body, and which parts of how many were stored of it.
+
+    `whole`: all that the request holds is stored, whatever it was cut into.
+    """
+
+    body_hash: str
+    parts: frozenset[tuple[int, int]] = frozenset()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +136,8 @@ def encode_records(
     """Encode a batch of RECORD_SCHEMA as records of at most MAX_RECORD_BYTES for one virtual node; none for no rows.
 
     The cut depends on the rows' text alone, never on times or the codec, so that a repeated request is cut alike.
-    `request` gives the key and body hash; each record is numbered as its own part of all.
+    `request` gives the key and body hash, and where the request was cut into parts before (`intake.framing`) which one
+    this is; else each record is numbered as its own part of all.
     """
     headers = _headers(tenant)
     cuts = list(_cuts(batch))
@@ -128,9 +146,14 @@ def encode_records(
         value = _to_stream(batch if len(cuts) == 1 else batch.slice(start, length), codec)
         if len(value) > MAX_RECORD_BYTES:
             raise BadRequest(f"an event of {len(value)} bytes does not fit a log record of {MAX_RECORD_BYTES} bytes")
-        mine = headers if request is None else headers + _request_headers(request, part, len(cuts))
+        mine = headers if request is None else headers + _request_headers(_part_of(request, part, len(cuts)))
         records.append(_record(vnode, value, mine))
     return records
+
+
+def is_one_record(batch: pa.RecordBatch) -> bool:
+    """Tell whether a batch is encoded as one record at the most."""
+    return len(list(_cuts(batch))) <= 1
 
 
 def encode_nothing(vnode: int, tenant: str, size: int) -> Record:
@@ -166,12 +189,22 @@ def _row_numbers(count: int) -> pa.Array:
     return pa.array(range(count), pa.int32())
 
 
-def _request_headers(request: RequestKey, part: int, parts: int) -> tuple[tuple[str, bytes], ...]:
+def _part_of(request: RequestKey, cut: int, cuts: int) -> RequestKey:
+    """Name one of the records that a request, or a part of it, became."""
+    if cuts == 1:
+        return request
+    if request.parts == 1:
+        return replace(request, part=cut, parts=cuts)
+    # A part that grew beyond a record: its cuts have a key of their own, so that no part of one passes for all of it.
+    return replace(request, key=f"{request.key}\n{cut}/{cuts}")
+
+
+def _request_headers(request: RequestKey) -> tuple[tuple[str, bytes], ...]:
     return (
         (REQUEST_KEY, request.key.encode()),
         (BODY_HASH, request.body_hash.encode()),
-        (PART, b"%d" % part),
-        (PARTS, b"%d" % parts),
+        (PART, b"%d" % request.part),
+        (PARTS, b"%d" % request.parts),
     )
 
 
@@ -183,12 +216,34 @@ def _cuts(batch: pa.RecordBatch) -> Iterator[tuple[int, int]]:
         yield 0, len(batch)
         return
     start = size = 0
-    for row, count in enumerate(row_bytes(batch).to_pylist()):
+    for row, count in enumerate(_lasting_bytes(batch).to_pylist()):
         if size + count + _ROW_BYTES > _CUT_BYTES and row > start:
             yield start, row - start
             start, size = row, 0
         size += count + _ROW_BYTES
     yield start, len(batch) - start
+
+
+def _lasting_bytes(batch: pa.RecordBatch) -> pa.Int64Array:
+    """Count each row without what the moment of its receipt decides, so that a repeat is cut alike: a time is kept
+    besides while it is too far ahead, and types with it. _ROW_BYTES makes up for both."""
+    batch = batch.set_column(
+        batch.schema.get_field_index("attribute_types"), "attribute_types", pa.nulls(len(batch), pa.string())
+    )
+    attributes = batch.column("attributes")
+    total = row_bytes(batch)
+    if attributes.null_count == len(attributes):
+        return total
+    keys, items = attributes.keys, attributes.items
+    kept = pc.and_(pc.equal(keys, ORIGINAL_TIMESTAMP), pc.less_equal(_lengths(items), _MOMENT_BYTES))
+    if not pc.any(kept).as_py():
+        return total
+    each = pc.add(pc.add(_lengths(keys), _lengths(items)), ATTRIBUTE_BYTES)
+    until = pa.concat_arrays(
+        [pa.array([0], pa.int64()), pc.cumulative_sum(pc.cast(pc.if_else(kept, each, 0), pa.int64()))]
+    )
+    offsets = attributes.offsets
+    return pc.subtract(total, pc.subtract(until.take(offsets[1:]), until.take(offsets[:-1])))
 
 
 def _to_stream(batch: pa.RecordBatch, codec: str) -> bytes:

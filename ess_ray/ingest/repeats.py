@@ -9,7 +9,7 @@ answer's).
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
@@ -22,7 +22,7 @@ from ess_ray.core.chunk import ObjectReader, StoredRequest, open_object
 from ess_ray.core.errors import CorruptData, NotFound
 from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ports import ObjectEntry, ObjectStore
-from ess_ray.record import RequestKey
+from ess_ray.record import KnownRequest, RequestKey
 
 _log = logging.getLogger(__name__)
 
@@ -58,19 +58,30 @@ class RepeatMemory:
     def __len__(self) -> int:
         return len(self._keys) + len(self._ids)
 
-    def body_hash(self, tenant: str, key: str) -> str | None:
-        """Give the body hash under which this key was first seen, None if it is not known (any more)."""
+    def request(self, tenant: str, key: str) -> KnownRequest | None:
+        """Give what this key was first seen with, None if it is not known (any more)."""
         parts = self._keys.get((tenant, key))
         if not parts or self._newest_us - min(parts.values()) > WINDOW_US:
             return None
-        return next(iter(parts))[0]
+        body_hash = next(iter(parts))[0]
+        seen = frozenset((part, of) for known, part, of in parts if known == body_hash)
+        return KnownRequest(body_hash, seen, _is_whole(seen))
 
     def is_repeat(self, request: RequestKey, observed_us: int) -> bool:
-        """Tell whether this very part of this very request was seen within the window; if not, remember it."""
+        """Tell whether this very part of this very request was seen within the window; if not, remember it.
+
+        A request that was seen whole is a repeat in whatever parts it comes: another version may cut it otherwise.
+        """
         parts = self._keys.setdefault((request.tenant, request.key), {})
         identity = (request.body_hash, request.part, request.parts)
         seen_us = parts.get(identity)
         if seen_us is not None and observed_us - seen_us <= WINDOW_US:
+            return True
+        if parts and _is_whole(
+            (part, of)
+            for (body_hash, part, of), at_us in parts.items()
+            if body_hash == request.body_hash and of != request.parts and observed_us - at_us <= WINDOW_US
+        ):
             return True
         parts[identity] = observed_us
         self._forget(observed_us)
@@ -78,8 +89,8 @@ class RepeatMemory:
 
     def is_conflict(self, request: RequestKey) -> bool:
         """Tell whether this key is known with another body."""
-        known = self.body_hash(request.tenant, request.key)
-        return known is not None and known != request.body_hash
+        known = self.request(request.tenant, request.key)
+        return known is not None and known.body_hash != request.body_hash
 
     def new_ids(self, tenant: str, batch: pa.RecordBatch, observed_us: int) -> pa.RecordBatch:
         """Give the rows that are no repeats, and remember them: the same `event_id` with the same `event_hash`.
@@ -128,6 +139,11 @@ class RepeatMemory:
             self._add_id(tenant, event_id, event_hash, observed_us)
             self._newest_us = max(self._newest_us, observed_us)
         self._forget(self._newest_us)
+
+
+def _is_whole(seen: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether some cut's parts are all among these (part, of how many)."""
+    return any(count == of for of, count in Counter(of for _, of in set(seen)).items())
 
 
 def rebuild(

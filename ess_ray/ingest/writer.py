@@ -22,7 +22,7 @@ from ess_ray.ingest.repeats import MAX_ENTRIES, MissingPart, RepeatMemory, rebui
 from ess_ray.ingest.seal import Sealed, entry_of, seal
 from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
-from ess_ray.record import DecodedRecord
+from ess_ray.record import DecodedRecord, KnownRequest
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
 """(record, log_id, vnode) -> its rows with their identity. Raises CorruptData, NewerFormat."""
@@ -286,10 +286,10 @@ class VnodeWriter:
         parts = {part.damaged.key: part for node in self._nodes.values() for part in node.memory.missing}
         return [part for part in parts.values() if part.until_us >= now_us]
 
-    def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
-        """Give the body hash that this Idempotency-Key came with before, if this writer knows it."""
+    def known_request(self, vnode: int, tenant: str, key: str) -> KnownRequest | None:
+        """Give what this Idempotency-Key came with before, if this writer knows it."""
         node = self._nodes.get(vnode)
-        return node.memory.body_hash(tenant, key) if node else None
+        return node.memory.request(tenant, key) if node else None
 
     # ------------------------------------------------------------------------------------------- steps 3 to 6: flushing
     def due(self) -> bool:

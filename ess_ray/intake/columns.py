@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -43,7 +45,7 @@ from ess_ray.intake.rows import (
     journal_priority,
     read_row,
     trace_text,
-    types_of,
+    without_line_end,
 )
 from ess_ray.record import row_bytes
 
@@ -52,9 +54,14 @@ _NUMBER_GROWTH: Final = 5
 """How much longer than its JSON a number's text may be (1e15 becomes 1000000000000000.0)."""
 _NANOSECONDS: Final = pa.timestamp("ns", tz="UTC")
 _TEXTS: Final = [(name, _STRING) for name in ("message", *STRING_FIELDS, "id")]
+_HASH: Final = RECORD_SCHEMA.field("event_hash").type
 _WITHOUT_LEVEL: Final = pa.struct(_TEXTS)
 _WITH_LEVEL: Final = pa.struct([*_TEXTS, ("level", _STRING)])
+_FEW_LEVELS: Final = 8
+"""Levels of a request that are remembered: most requests have the same few."""
 _SCALARS: Final = {str, int, float, bool}
+_ZEROS: Final = 8
+"""Zeros in a row that a random id nearly never has."""
 _TOO_LARGE: Final = f"the event is larger than {MAX_EVENT_BYTES} bytes"
 
 
@@ -85,7 +92,8 @@ def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Colu
         batch = plain_columns(values, reading.now_us, reading.limits, reading.table)
     except NOT_PLAIN:
         return odd_columns(values, reading)
-    if may_be_large(body_bytes):
+    # All rows together are the most that one of them can be: it has its share of each buffer that `row_bytes` counts.
+    if may_be_large(body_bytes) and batch.nbytes > MAX_EVENT_BYTES:
         return _without_large(batch, list(range(len(values))), [], [])
     return Columns(batch, [], [])
 
@@ -132,7 +140,7 @@ def _batch_of(rows: Sequence[Row], now_us: int) -> pa.RecordBatch:
     columns["level"] = pa.array([row.level for row in rows], _STRING)
     columns["severity_number"] = pa.array([row.severity_number for row in rows], pa.int32())
     columns["event_id"] = pa.array([row.event_id for row in rows], _STRING)
-    columns["event_hash"] = pa.array([row.event_hash for row in rows], RECORD_SCHEMA.field("event_hash").type)
+    columns["event_hash"] = pa.array([row.event_hash for row in rows], _HASH)
     columns["attributes"] = _map_of([row.attributes.texts for row in rows])
     columns["attribute_types"] = pa.array([row.attributes.types for row in rows], _STRING)
     return _assemble(columns, len(rows), now_us)
@@ -221,7 +229,7 @@ def _with_own_names(event: dict[str, Any], wanted: list[tuple[str, list[tuple[st
                 del named[name]
             else:
                 named[head] = {key: one for key, one in named[head].items() if key != rest}
-            named[field] = journal_priority(name, value)
+            named[field] = without_line_end(value) if field == "message" else journal_priority(name, value)
             break
     return named
 
@@ -241,24 +249,41 @@ def _attributes(attributes: list[dict[str, Any]], now_us: int, limits: IntakeLim
     """Give the columns `attributes` and `attribute_types`."""
     if set(map(type, attributes)) != {dict}:
         raise _Odd
-    patterns = [tuple(map(type, one.values())) for one in attributes]
-    distinct = set(patterns)
-    kinds = set(chain.from_iterable(distinct))
+    values = list(chain.from_iterable(map(dict.values, attributes)))
+    types = list(map(type, values))
+    kinds = set(types)
     if kinds <= _SCALARS:
-        values = list(chain.from_iterable(map(dict.values, attributes)))
         column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
-        if pc.any(pc.starts_with(column.keys, OWN_PREFIX)).as_py():
+        if _has_own_names(column.keys):
             raise _Odd
         if kinds <= {str}:
             return {"attributes": column}
-        types = {pattern: types_of("".join(map(TYPE_LETTERS.__getitem__, pattern))) for pattern in distinct}
-        return {"attributes": column, "attribute_types": pa.array(map(types.__getitem__, patterns), _STRING)}
+        return {"attributes": column, "attribute_types": _types(column, types)}
     reading = Reading(now_us, limits, exact=False)
     flat = [flatten(one, reading) for one in attributes]
     return {
         "attributes": _map_of([one.texts for one in flat]),
         "attribute_types": pa.array([one.types for one in flat], _STRING),
     }
+
+
+def _has_own_names(keys: pa.StringArray) -> bool:
+    """Tell whether a key begins as names of ours do. Nearly always one look through all of their text says no."""
+    text = keys.buffers()[2]
+    if text is None or OWN_PREFIX.encode() not in text.to_pybytes():
+        return False
+    return pc.any(pc.starts_with(keys, OWN_PREFIX)).as_py() is True
+
+
+def _types(column: pa.MapArray, types: list[type]) -> pa.Array:
+    """Give the column `attribute_types`: a letter for each value, cut where the events' attributes are cut."""
+    letters = "".join(map(TYPE_LETTERS.__getitem__, types)).encode()
+    offsets = column.offsets
+    not_text = np.cumsum(np.frombuffer(b"s" + letters, np.uint8) != ord("s"))
+    until = not_text[offsets.to_numpy()]
+    valid = until[1:] > until[:-1]
+    there = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.StringArray.from_buffers(len(column), offsets.buffers()[1], pa.py_buffer(letters), there)
 
 
 def _scalar_texts(values: list[Any]) -> list[str]:
@@ -277,10 +302,18 @@ def _scalar_texts(values: list[Any]) -> list[str]:
 
 def _levels(given: pa.StringArray) -> tuple[pa.Array, pa.Array]:
     coded = given.dictionary_encode()
-    stored = [normalize_level(level) for level in coded.dictionary.to_pylist()]
-    names = pa.array([name for name, _ in stored], _STRING)
-    numbers = pa.array([number for _, number in stored], pa.int32())
+    levels = tuple(coded.dictionary.to_pylist())
+    few = len(levels) <= _FEW_LEVELS and sum(map(len, levels)) <= _FEW_LEVELS * MAX_ID_BYTES
+    names, numbers = _few_levels(levels) if few else _stored_levels(levels)
     return names.take(coded.indices), numbers.take(coded.indices)
+
+
+def _stored_levels(levels: Sequence[str]) -> tuple[pa.Array, pa.Array]:
+    stored = [normalize_level(level) for level in levels]
+    return pa.array([name for name, _ in stored], _STRING), pa.array([number for _, number in stored], pa.int32())
+
+
+_few_levels = lru_cache(maxsize=256)(_stored_levels)
 
 
 def _numbered_levels(events: Sequence[dict[str, Any]]) -> tuple[pa.Array, pa.Array]:
@@ -307,22 +340,34 @@ def _trace_ids(given: pa.StringArray) -> pa.Array:
     """Write ids as `trace_text` does: nearly all of them are written so already."""
     if given.null_count == len(given):
         return given
-    lower = pc.all(pc.equal(pc.ascii_lower(given), given)).as_py()
-    zeros = pc.any(pc.equal(pc.ascii_ltrim(given, "0"), "")).as_py()
-    if lower and not zeros:
+    if _are_usual_ids(given):
+        return given
+    if given.null_count and not pc.any(pc.match_substring_regex(given, "[A-Z]|^0*$")).as_py():
         return given
     return pa.array([None if text is None else trace_text(text) or None for text in given.to_pylist()], _STRING)
 
 
+def _are_usual_ids(given: pa.StringArray) -> bool:
+    """Tell, at a glance, that `trace_text` would alter none; if not, one of them may be in capitals, or nothing."""
+    text = given.buffers()[2].to_pybytes() if given.null_count == 0 else None
+    if not text or b"0" * _ZEROS in text or text.lower() != text:
+        return False
+    offsets = np.frombuffer(given.buffers()[1], np.int32)
+    return bool(np.diff(offsets).min() >= _ZEROS)
+
+
 def _ids(given: pa.StringArray, events: Sequence[dict[str, Any]]) -> tuple[pa.Array, pa.Array]:
     """Give the columns `event_id` and `event_hash`."""
-    longest = pc.max(pc.binary_length(given)).as_py()
-    if longest is not None and longest > MAX_ID_BYTES:
+    bytes_of = pc.min_max(pc.binary_length(given)).as_py()
+    if bytes_of["min"] is None:
+        return given, pa.nulls(len(given), _HASH)
+    if bytes_of["max"] > MAX_ID_BYTES:
         raise _Odd
+    if given.null_count == 0 and bytes_of["min"]:
+        return given, pa.array(map(hash_event, events), _HASH)
     ids = pc.if_else(pc.equal(given, ""), None, given)
     there = zip(ids.is_valid().to_pylist(), events, strict=True)
-    hashes = [hash_event(event) if has_id else None for has_id, event in there]
-    return ids, pa.array(hashes, RECORD_SCHEMA.field("event_hash").type)
+    return ids, pa.array([hash_event(event) if has_id else None for has_id, event in there], _HASH)
 
 
 def _times(times: list[Any], now_us: int, limits: IntakeLimits) -> pa.Array:
@@ -336,8 +381,8 @@ def _times(times: list[Any], now_us: int, limits: IntakeLimits) -> pa.Array:
         column = pa.array([None if time is None else parse_timestamp_us(time) for time in times], TIMESTAMP)
     if len(given) < len(times):
         column = column.fill_null(pa.scalar(now_us, TIMESTAMP))
-    bounds = pc.min_max(column.cast(pa.int64())).as_py()
-    if bounds["min"] < now_us - limits.max_event_age_us or bounds["max"] > now_us + limits.max_clock_skew_us:
+    moments = column.view(pa.int64()).to_numpy()
+    if moments.min() < now_us - limits.max_event_age_us or moments.max() > now_us + limits.max_clock_skew_us:
         raise _Odd
     return column
 

@@ -12,10 +12,20 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.intake.body import Values, read_values
-from ess_ray.intake.columns import NOT_PLAIN, Columns, Named, may_be_large, plain_columns, to_columns
+from ess_ray.intake.columns import (
+    NOT_PLAIN,
+    Columns,
+    Named,
+    may_be_large,
+    odd_columns,
+    plain_columns,
+    to_columns,
+)
+from ess_ray.intake.compression import Content
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
+from ess_ray.intake.framing import Pieces
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Inexact, Reading
 
@@ -51,7 +61,7 @@ def named_json(what: str, named: Sequence[Named]) -> dict[str, Any]:
 class Body:
     """A decompressed body (see `body.decompress`), its Content-Type, and which names mean which field in it."""
 
-    data: bytes
+    data: Content
     content_type: str | None = None
     table: FieldTable = FIELD_TABLE
 
@@ -60,16 +70,21 @@ def decode_events(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
     """Read a body as events received at `now_us`.
 
     An index counts events from 0; in NDJSON, the lines that are not blank. Raises BadRequest (no JSON, no events, or
-    none of them valid: `rejected` in its details), TooLarge (bytes, events), Unsupported (content type).
+    none of them valid: `rejected` in its details), TooLarge (once flattened), Unsupported (content type).
     """
     columns = _columns(body, now_us, limits)
     if columns.rejected and not len(columns.batch):
-        count, (index, reason) = len(columns.rejected), columns.rejected[0]
-        raise BadRequest(
-            f"none of the {count} events is valid; the one at index {index}: {reason}",
-            **named_json("rejected", columns.rejected),
-        )
+        raise none_valid(columns.rejected, len(columns.rejected))
     return Decoded(columns.batch, columns.rejected, columns.adjusted)
+
+
+def none_valid(rejected: Sequence[Named], count: int) -> BadRequest:
+    """Make the error of a request whose events are all invalid, `count` of them."""
+    index, reason = rejected[0]
+    told = {**named_json("rejected", rejected), "rejected_total": count}
+    if count <= MAX_NAMED:
+        del told["rejected_total"]
+    return BadRequest(f"none of the {count} events is valid; the one at index {index}: {reason}", **told)
 
 
 def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -> list[Decoded | EssError]:
@@ -84,7 +99,7 @@ def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -
     reads: list[Values | EssError] = []
     for body in bodies:
         try:
-            reads.append(read_values(body.data, body.content_type, limits))
+            reads.append(read_values(body.data, body.content_type))
         except EssError as error:
             reads.append(error)
     values = [event for read in reads if isinstance(read, Values) for event in read.values]
@@ -113,16 +128,30 @@ def _decoded(body: Body, now_us: int, limits: IntakeLimits) -> Decoded | EssErro
         return error
 
 
+def decode_piece(pieces: Pieces, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Columns:
+    """Read one piece of a large body as events received at `now_us`; an index counts the piece's own values from 0."""
+    exact = False
+    while True:
+        read = pieces.read(number, exact)
+        try:
+            return to_columns(read.values, pieces.size(number), Reading(now_us, limits, read.exact, table))
+        except Inexact:
+            exact = True
+        except TooLarge as error:  # other pieces are stored already, and this one never can be
+            nothing = odd_columns([], Reading(now_us, limits, exact)).batch
+            return Columns(nothing, [(index, error.message) for index in range(len(read.values))], [])
+
+
 def _columns(body: Body, now_us: int, limits: IntakeLimits) -> Columns:
-    read = read_values(body.data, body.content_type, limits)
+    read = read_values(body.data, body.content_type)
     try:
         return to_columns(read.values, len(body.data), Reading(now_us, limits, read.exact, body.table))
     except Inexact:
-        exact = read_values(body.data, body.content_type, limits, exact=True)
+        exact = read_values(body.data, body.content_type, exact=True)
         return to_columns(exact.values, len(body.data), Reading(now_us, limits, exact.exact, body.table))
 
 
-def body_hash(body: bytes, rejected: Sequence[Named]) -> str:
+def body_hash(body: Content, rejected: Sequence[Named]) -> str:
     """Hash a decompressed body for its Idempotency-Key: SHA-256, in hex.
 
     The events that were rejected count: a repeat that has become acceptable meanwhile (its time is no longer in the

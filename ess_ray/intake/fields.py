@@ -28,9 +28,10 @@ class FieldTable:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """Give every top-level key that may hold a field under another name than its own."""
+        """Give every top-level key that may hold a field under another name than its own, and is no field itself: what
+        stands under those is looked for event by event, where it is no text."""
         named = [name for own, names in self.names.items() for name in names if name != own]
-        return frozenset(named) | {name.split(".", 1)[0] for name in named}
+        return frozenset(named) | {name.split(".", 1)[0] for name in named} - self.names.keys()
 
     def with_names(self, first: Mapping[str, Sequence[str]]) -> FieldTable:
         """Give a table that looks at other names first: field -> names. Raises BadRequest for what is no field here."""

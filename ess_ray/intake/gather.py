@@ -5,7 +5,8 @@ event alone waits for one append, and a flood makes large records without any ti
 
 - a request with a route (a file's, a connection's) goes whole to the virtual node of (tenant, route): requests of one
   route that are sent one after the other keep their order where times are equal;
-- a request with an Idempotency-Key goes whole to the virtual node of (tenant, key), in records of its own;
+- a request with an Idempotency-Key goes whole to the virtual node of (tenant, key), in records of its own; one of
+  several records that has none gets one, its body's hash, so that sending it again is exact;
 - a request whose events have ids goes whole to the virtual node of (tenant, ids), so that the same events sent again
   meet their first copies; a route wins over a key, and a key over ids;
 - all else goes to whichever virtual node this process has sent the fewest bytes to, record by record.
@@ -46,6 +47,16 @@ PROBE_INTERVAL_S: Final = 1.0
 """How often at the most the log is tried again for health's sake, after an append that failed."""
 _IN_LOOP_BYTES: Final = 1024 * 1024
 """Buffers encoded on the event loop, in about a millisecond; more go to a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a request goes, as its client named it: `vnode` is that of `key`, where there is one."""
+
+    tenant: str
+    key: str | None = None
+    route_name: str | None = None
+    vnode: int | None = None
 
 
 @dataclass(frozen=True)
@@ -139,20 +150,24 @@ class Gatherer:
         idempotency_key: str | None = None,
         body_hash: str = "",
         claim: Claim | None = None,
+        *,
         route_name: str | None = None,
+        part: tuple[int, int] = (0, 1),
+        implied: bool = False,
     ) -> None:
         """Return once the batch (RECORD_SCHEMA) is durable in the log; at once for no rows.
 
-        `route_name`: batches of the same one, each submitted when the one before is durable, keep their order.
-        `claim`: the caller's, on whatever the batch was made of; it goes over to the batch as soon as that waits. A
-        batch that fits one record is appended whole or not at all. Raises Unavailable (nothing may be acknowledged;
-        with a key or ids, sending it again is exact; also when the gate is full), BadRequest (the key). A cancelled
-        caller leaves the others alone; its batch may or may not be appended.
+        `route_name`: batches of the same one, each submitted when the one before is durable, keep their order. `part`:
+        which one, of how many, the batch is of its request. `implied`: the key is one that we made up, so that events
+        with ids go where their ids go all the same. `claim`: the caller's, on whatever the batch was made of; it goes
+        over to the batch as soon as that waits. A batch that fits one record is appended whole or not at all. Raises
+        Unavailable (nothing may be acknowledged; with a key or ids, sending it again is exact; also when the gate is
+        full), BadRequest (the key). A cancelled caller leaves the others alone; its batch may or may not be appended.
         """
         if not len(batch):
             return
-        vnode = await self._vnode_of(tenant, batch, idempotency_key, route_name)
-        request = RequestKey(tenant, idempotency_key, body_hash, 0, 1) if idempotency_key is not None else None
+        vnode = await self._vnode_of(tenant, batch, idempotency_key, route_name, implied)
+        request = RequestKey(tenant, idempotency_key, body_hash, *part) if idempotency_key is not None else None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(tenant, batch, batch.nbytes, vnode, request, done, self._claimed(tenant, batch, claim))
         self._queue.append(waiting)
@@ -171,15 +186,16 @@ class Gatherer:
         return mine
 
     async def _vnode_of(
-        self, tenant: str, batch: pa.RecordBatch, idempotency_key: str | None, route_name: str | None
+        self, tenant: str, batch: pa.RecordBatch, key: str | None, route_name: str | None, implied: bool
     ) -> int | None:
-        if idempotency_key is not None:
-            return await self.vnode_of_key(tenant, idempotency_key, route_name)
+        ids = batch.column("event_id")
+        has_ids = ids.null_count < len(ids)
+        if key is not None and (route_name is not None or not (implied and has_ids)):
+            return await self.vnode_of_key(tenant, key, route_name)
         if route_name is not None:
             return await self._vnode_of_route(tenant, route_name)
         vnode_count = await self._vnode_count()
-        ids = batch.column("event_id")
-        if ids.null_count == len(ids):
+        if not has_ids:
             return None
         return route(tenant, ids.drop_null().to_pylist(), vnode_count)
 

@@ -15,17 +15,15 @@ MAX_KEY_BYTES: Final = 100
 """An Idempotency-Key: long enough for a UUID or a hash with a prefix, short enough to remember by the million."""
 MAX_ROUTE_BYTES: Final = 100
 """A route's name, as long as a key: it is hashed, not remembered."""
-MAX_EVENTS: Final = 10_000
-"""Events in a request: they become Python objects at the front door, about 2 KB each."""
 
 
 @dataclass(frozen=True)
 class IntakeLimits:
     """What one request may hold."""
 
-    max_batch_bytes: int = 10 * 1024 * 1024
-    """A body after decompression: bounds the memory of a request to about ten times that."""
-    max_events: int = MAX_EVENTS
+    max_batch_bytes: int = 64 * 1024 * 1024
+    """A body after decompression, of any number of events: agents that catch up send tens of megabytes, and take a
+    refusal for final. It is read a piece at a time (`framing`)."""
     max_event_age_us: int = 3_653 * 86_400 * 1_000_000
     """Ten years and their leap days: older is a clock or a unit gone wrong."""
     max_clock_skew_us: int = 600 * 1_000_000

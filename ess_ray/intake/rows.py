@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from stringzilla import sha256
 
 from ess_ray.core.errors import TooLarge
 from ess_ray.core.event import (
@@ -41,18 +41,17 @@ from ess_ray.core.query import OWN_PREFIX
 from ess_ray.intake.body import Broken
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found, find
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.record import ORIGINAL_TIMESTAMP
 
 STRING_FIELDS: Final = ("service", "host", "trace_id", "span_id")
 FIELDS: Final = frozenset({"timestamp", "message", "level", "severity_number", "id", "attributes", *STRING_FIELDS})
 """The names that an event's JSON has for its fields."""
 EXACT_BELOW: Final = 2.0**63
 """A float this large may have been an integer whose digits a fast parser dropped."""
-ORIGINAL_TIMESTAMP: Final = "original_timestamp"
-"""The attribute that keeps a time which could not be the event's."""
 TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
 """The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
-"""Characters of all attributes of a request: dotted keys repeat their prefix, so 10 MiB could become gigabytes."""
+"""Characters of all attributes read together: dotted keys repeat their prefix: a small body could become gigabytes."""
 _HEX: Final = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _DIGITS: Final = re.compile(r"\d{1,2}", re.ASCII)
 _INT32: Final = range(-(2**31), 2**31)
@@ -83,7 +82,6 @@ class Reading:
             raise TooLarge("the attributes of this request are too large once flattened: send smaller batches")
 
 
-@dataclass(slots=True)
 class Attributes:
     """Attributes, flat: their texts by name, and their JSON types, a letter each.
 
@@ -91,9 +89,12 @@ class Attributes:
     client's own `name#2` keeps its name.
     """
 
-    texts: dict[str, str] = field(default_factory=dict)
-    letters: list[str] = field(default_factory=list)
-    _later: list[tuple[str, str, str]] = field(default_factory=list)
+    __slots__ = ("_later", "letters", "texts")
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.letters: list[str] = []
+        self._later: list[tuple[str, str, str]] = []
 
     def add(self, name: str, text: str, letter: str) -> None:
         """Add one."""
@@ -105,6 +106,8 @@ class Attributes:
 
     def settle(self) -> None:
         """Add what has waited for a free name."""
+        if not self._later:
+            return
         for name, text, letter in self._later:
             number = 2
             while (free := f"{name}#{number}") in self.texts:
@@ -161,12 +164,16 @@ def read_row(value: Any, reading: Reading) -> Row:
 
 
 def hash_event(event: dict[str, Any]) -> bytes:
-    """Hash what a client sent, whatever the order of its keys: the same in every way of parsing it."""
+    """Hash what a client sent, whatever the order of its keys: the same in every way of parsing it.
+
+    SHA-256, cut: twice as fast as any of the standard library's, which count at hundreds of thousands a second.
+    """
     try:
         text = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits
         text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return blake2b(text, digest_size=EVENT_HASH_BYTES).digest()
+    digest: bytes = sha256(text)
+    return digest[:EVENT_HASH_BYTES]
 
 
 def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
@@ -195,7 +202,8 @@ class _Event:
         for found in self._candidates("message"):
             if found.name == "message" or isinstance(found.value, str):
                 self._take(found)
-                return _text(found.value, self._reading.exact)
+                text = _text(found.value, self._reading.exact)
+                return text if found.name == "message" else without_line_end(text)
         return _text(self._event, self._reading.exact)
 
     def level(self) -> tuple[str | None, int | None]:
@@ -281,6 +289,14 @@ def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
     return normalize_level(_text(value, exact)) if own else None
 
 
+def without_line_end(message: str) -> str:
+    """Take the end of the line off that Docker, Fluentd and other readers of lines leave at a message.
+
+    A `message` of that very name is its sender's own, and stays as it is.
+    """
+    return message.removesuffix("\n").removesuffix("\r") if message.endswith("\n") else message
+
+
 def journal_priority(name: str, value: Any) -> Any:
     """Read the level that journald writes as text, as the number that it is; any other is given as it is."""
     is_number = name == "PRIORITY" and isinstance(value, str) and _DIGITS.fullmatch(value)
@@ -315,6 +331,7 @@ def _flatten(
 ) -> None:
     """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
     spent = 0
+    texts, letters = flat.texts, flat.letters
     # A stack of iterators, not recursion: the depth is the client's choice.
     stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
     while stack:
@@ -322,14 +339,19 @@ def _flatten(
         for key, value in items:
             if value is None or (taken and (holder, key) in taken):
                 continue
-            name = f"{prefix}.{key}" if len(stack) > 1 else key
-            if isinstance(value, dict):
+            name = prefix + key
+            kind = type(value)
+            if kind is dict:
                 if len(stack) >= MAX_ATTRIBUTE_DEPTH:
                     raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
-                stack.append((name, id(value), iter(value.items())))
+                stack.append((name + ".", id(value), iter(value.items())))
                 break
-            text = value if type(value) is str else attribute_text(value, reading.exact, len(stack))
-            flat.add(name, text, TYPE_LETTERS[type(value)])
+            text = value if kind is str else attribute_text(value, reading.exact, len(stack))
+            if name in texts or name.startswith(OWN_PREFIX):
+                flat.add(name, text, TYPE_LETTERS[kind])
+            else:  # what `add` would do, for a tenth of its time
+                texts[name] = text
+                letters.append(TYPE_LETTERS[kind])
             # Dotted keys repeat their prefix: count while flattening, before a small body has become a large event.
             spent += len(name) + len(text)
             if spent > MAX_EVENT_BYTES:
@@ -341,13 +363,13 @@ def _flatten(
 
 def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
     """Write a number, true, false, a list or an object as its JSON text. Raises Rejected, Inexact."""
+    if type(value) is int:
+        return str(value)
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, float):
         _check_number(value, exact)
         return repr(value)
-    if isinstance(value, int):
-        return str(value)
     _check_depth(value, exact, level + 1)
     try:
         return orjson.dumps(value).decode()

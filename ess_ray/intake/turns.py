@@ -13,8 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ess_ray.core.errors import TooLarge
-from ess_ray.intake.body import Grown, decompress
-from ess_ray.intake.decode import Body, Decoded, decode_events, decode_together
+from ess_ray.intake.columns import Columns
+from ess_ray.intake.compression import Content, Grown, decompress
+from ess_ray.intake.decode import Body, Decoded, decode_events, decode_piece, decode_together
+from ess_ray.intake.fields import FieldTable
+from ess_ray.intake.framing import Pieces, cut
 from ess_ray.intake.limits import IntakeLimits
 
 IN_LOOP_BYTES: Final = 128 * 1024
@@ -32,18 +35,28 @@ class TurnDecoder:
         self._queue: deque[tuple[Body, asyncio.Future[Decoded]]] = deque()
         self._large = asyncio.Semaphore(MAX_LARGE_DECODES)
 
-    async def decompress(self, body: bytes, encoding: str | None, grown: Grown = lambda _: None) -> bytes:
-        """Undo `Content-Encoding`; raises as `body.decompress` does. `grown` may be called in another thread."""
+    async def decompress(self, body: Content, encoding: str | None, grown: Grown = lambda _: None) -> Content:
+        """Undo `Content-Encoding`; raises as `compression.decompress` does. `grown` may be called in another thread."""
         if encoding is None:
             return body
         limit = self._limits.max_batch_bytes
         if len(body) <= IN_LOOP_BYTES:
             try:
-                return decompress(body, encoding, min(limit, IN_LOOP_BYTES))
+                return decompress(bytes(body), encoding, min(limit, IN_LOOP_BYTES))
             except TooLarge:
                 pass  # larger than the loop should wait for: all of it in a thread
         async with self._large:
             return await asyncio.to_thread(decompress, body, encoding, limit, grown)
+
+    async def cut(self, body: Content, content_type: str | None) -> Pieces:
+        """Cut a large body into pieces; raises as `framing.cut` does."""
+        async with self._large:
+            return await asyncio.to_thread(cut, body, content_type)
+
+    async def decode_piece(self, pieces: Pieces, number: int, table: FieldTable) -> Columns:
+        """Decode a piece of a large body (see `decode.decode_piece`)."""
+        async with self._large:
+            return await asyncio.to_thread(decode_piece, pieces, number, table, self._clock_us(), self._limits)
 
     async def decode(self, body: Body) -> Decoded:
         """Decode a decompressed body; raises as `decode_events` does. A cancelled caller leaves the others alone."""

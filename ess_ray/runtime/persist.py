@@ -28,7 +28,7 @@ from ess_ray.ingest.buffer import count_frozen, filter_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.intake.foreign import decode_any
 from ess_ray.ports import EventLog, StoredRecord, View
-from ess_ray.record import DecodedRecord
+from ess_ray.record import DecodedRecord, KnownRequest
 from ess_ray.runtime.wiring import System
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ of storing, and a flood is read in few large pieces."""
 MAX_POLL_INTERVAL_S: Final = 0.5
 """After each look that found nothing the next one waits twice as long, up to this: looking ten times a second took a
 sixth of all the CPU time that an idle system takes."""
-KNOWN_BODY_TIMEOUT_S: Final = 2.0
+KNOWN_REQUEST_TIMEOUT_S: Final = 2.0
 """How long a keyed push waits for its owner to have read the log, when buffers are full: then it is taken unasked."""
 RETRY_S: Final = 0.5
 """Pause after a failed poll or flush: long enough not to spin, short beside the 5 s of a take-over."""
@@ -287,18 +287,18 @@ class PersistActor:
             at < min_ends.get(vnode, 0) for vnode, (_, at) in self._writer.positions.items() if vnode not in stopped
         )
 
-    async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
-        """Give the hash of the body that this key came with, having read all that the log holds by now.
+    async def known_request(self, vnode: int, tenant: str, key: str) -> KnownRequest | None:
+        """Give what this key came with, having read all that the log holds by now.
 
         Another push replica may have taken the key a moment ago. Raises Unavailable when the log does not answer, or
         the virtual node is not this actor's (any more): it cannot know, and must not say that nobody does.
         """
-        if self._writer.known_body(vnode, tenant, key) is None:
+        if self._writer.known_request(vnode, tenant, key) is None:
             ends = await self._log.end_offsets()
-            await self._reach({vnode: ends[vnode]}, KNOWN_BODY_TIMEOUT_S)
+            await self._reach({vnode: ends[vnode]}, KNOWN_REQUEST_TIMEOUT_S)
         if vnode not in self._writer.positions:
             raise Unavailable(f"{self._name} does not own virtual node {vnode}; ask its owner")
-        return self._writer.known_body(vnode, tenant, key)
+        return self._writer.known_request(vnode, tenant, key)
 
     async def ping(self) -> dict[str, Any]:
         """Tell how this actor is: `failure` (a loop died), `trouble` (being retried), positions and counts.

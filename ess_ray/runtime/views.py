@@ -19,6 +19,7 @@ from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import View
+from ess_ray.record import KnownRequest
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, RemoteActor, System, call
 
@@ -104,8 +105,8 @@ class PoolViews:
             handle = self._handles[actor] = await off_loop(self._system.actor, actor, what=actor)
         return handle
 
-    async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
-        """Ask the owner which body an Idempotency-Key came with; None when unknown, or nobody can tell just now.
+    async def known_request(self, vnode: int, tenant: str, key: str) -> KnownRequest | None:
+        """Ask the owner what an Idempotency-Key came with; None when unknown, or nobody can tell just now.
 
         An owner that is gone, or gave the virtual node away, is remembered from before: then the new one is asked.
         """
@@ -117,7 +118,7 @@ class PoolViews:
                 if actor is None:
                     return None
                 handle = await self._handle(actor)
-                return await call(handle.known_body.remote(vnode, tenant, key), actor)
+                return await call(handle.known_request.remote(vnode, tenant, key), actor)
             except Unavailable:
                 self._owners = {}
         return None

@@ -211,28 +211,30 @@ class Results(_Section):
 
 
 class Push(_Section):
-    """What the front door takes: decompressed bytes and events of one request, ages against the time of receipt.
+    """What the front door takes: decompressed bytes of one request, ages against the time of receipt.
 
     `replicas`: Python decodes on one core each; two keep both cores of the smallest machine at work. Under load they
     become up to `max_replicas` (absent: the same).
 
     `fields`: per tenant, names of its own for fields, which are looked at before the usual ones (`intake.fields`):
     `{shop: {message: [what], level: [grade]}}`.
+
+    `keys_in_addresses`: take a key as `?dd-api-key=` or `?token=`, too, for agents that know no other place. Addresses
+    end up in logs of proxies; ours leave them out.
     """
 
     replicas: Replicas = 2
     max_replicas: Replicas | None = None
-    max_batch_bytes: Bytes = 10 * _MIB
-    max_events: Count = 10_000
+    max_batch_bytes: Bytes = 64 * _MIB
     max_event_age_s: Seconds = 10 * _YEAR_S
     max_clock_skew_s: Seconds = 600.0
+    keys_in_addresses: bool = False
     fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
     def as_limits(self) -> dict[str, Any]:
         """Give the arguments of `intake.limits.IntakeLimits`."""
         return {
             "max_batch_bytes": self.max_batch_bytes,
-            "max_events": self.max_events,
             "max_event_age_us": round(self.max_event_age_s * 1_000_000),
             "max_clock_skew_us": round(self.max_clock_skew_s * 1_000_000),
         }

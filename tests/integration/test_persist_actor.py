@@ -16,7 +16,7 @@ from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.ports import LogRead, Record, VnodeRange
-from ess_ray.record import FORMAT, RequestKey, encode_records
+from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System
@@ -143,7 +143,10 @@ class Pool:
     def find(self, name: str) -> Any:
         part = self._parts[name]
         return SimpleNamespace(
-            **{asked: SimpleNamespace(remote=getattr(part, asked, None)) for asked in ("owners", "known_body", "view")}
+            **{
+                asked: SimpleNamespace(remote=getattr(part, asked, None))
+                for asked in ("owners", "known_request", "view")
+            }
         )
 
 
@@ -179,13 +182,13 @@ async def test_who_knows_a_key_is_asked_anew_when_the_virtual_node_went_elsewher
     pool.owned = {0: "old"}
     batch = batch_of(["a"], [None], 0, time.time_ns() // 1000)
     await log.append(encode_records(batch, 0, "default", RequestKey("default", "key", "body", 0, 1)))
-    assert await views.known_body(0, "default", "key") == "body"
-    assert await views.known_body(0, "default", "another") is None
+    assert await views.known_request(0, "default", "key") == KnownRequest("body", frozenset({(0, 1)}), whole=True)
+    assert await views.known_request(0, "default", "another") is None
     await new.assign([0])
     pool.owned = {0: "new"}
     await old.assign([])
-    assert await views.known_body(0, "default", "key") == "body"
+    assert await views.known_request(0, "default", "key") == KnownRequest("body", frozenset({(0, 1)}), whole=True)
     await new.assign([])
-    assert await views.known_body(0, "default", "key") is None, "nobody can tell just now"
+    assert await views.known_request(0, "default", "key") is None, "nobody can tell just now"
     for actor in (old, new):
         await actor.close()

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.core.event import format_timestamp
-from ess_ray.intake.body import decompress, read_values
+from ess_ray.intake.body import read_values
 from ess_ray.intake.columns import NOT_PLAIN, Columns, odd_columns, plain_columns, to_columns
+from ess_ray.intake.compression import decompress
 from ess_ray.intake.decode import Body, Decoded, decode_events, decode_together
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.limits import IntakeLimits
@@ -155,7 +156,7 @@ def test_any_compressed_bytes_give_bytes_or_a_refusal(body: bytes, encoding: str
 @given(batches)
 def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
     body = json.dumps(events).encode()
-    read = read_values(body, None, LIMITS)
+    read = read_values(body, None)
     try:
         fast = plain_columns(read.values, NOW_US, LIMITS, FIELD_TABLE)
     except NOT_PLAIN:
@@ -169,8 +170,8 @@ def test_the_fast_path_means_what_the_rules_say(events: list[Any]) -> None:
 @given(batches)
 def test_both_readers_of_json_give_the_same_events(events: list[Any]) -> None:
     body = json.dumps(events).encode()
-    exact = slow(read_values(body, None, LIMITS, exact=True).values, exact=True)
-    read = read_values(body, None, LIMITS)
+    exact = slow(read_values(body, None, exact=True).values, exact=True)
+    read = read_values(body, None)
     try:
         found = to_columns(read.values, len(body), Reading(NOW_US, LIMITS, read.exact))
     except Inexact:

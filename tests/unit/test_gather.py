@@ -19,7 +19,7 @@ from ess_ray.intake.gather import PROBE_INTERVAL_S, SLOW_APPEND_S, Gatherer, rou
 from ess_ray.intake.keys import WINDOW_US, KeyGuard
 from ess_ray.intake.limits import GatherLimits
 from ess_ray.ports import MAX_RECORD_BYTES, Record
-from ess_ray.record import DecodedRecord, decode_record
+from ess_ray.record import DecodedRecord, KnownRequest, decode_record
 
 T0_US = 1_790_000_000_000_000
 VNODES = 8
@@ -340,10 +340,10 @@ class Owner:
     """Knows what a writer would, or is not there."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, str], str] = {}
+        self.known: dict[tuple[str, str], KnownRequest] = {}
         self.there = True
 
-    async def known_body(self, vnode: int, tenant: str, key: str) -> str | None:
+    async def known_request(self, vnode: int, tenant: str, key: str) -> KnownRequest | None:
         if not self.there:
             raise Unavailable("no owner just now")
         return self.known.get((tenant, key))
@@ -351,7 +351,7 @@ class Owner:
 
 async def test_a_key_with_another_body_is_refused() -> None:
     owner, now = Owner(), [T0_US]
-    guard = KeyGuard(owner.known_body, lambda: now[0])
+    guard = KeyGuard(owner.known_request, lambda: now[0])
     await guard.check(0, "default", "k", "one")
     await guard.check(0, "default", "k", "one")
     await guard.check(0, "other", "k", "two")
@@ -368,12 +368,14 @@ async def test_a_key_with_another_body_is_refused() -> None:
 
 async def test_the_owner_is_asked_and_its_absence_refuses_nothing() -> None:
     owner = Owner()
-    guard = KeyGuard(owner.known_body, lambda: T0_US, max_recent=2)
-    owner.known[("default", "k")] = "one"
+    guard = KeyGuard(owner.known_request, lambda: T0_US, max_recent=2)
+    owner.known[("default", "k")] = KnownRequest("one", frozenset({(0, 2)}))
     for _ in range(2):
         with pytest.raises(KeyConflict):
             await guard.check(0, "default", "k", "two")
-    await guard.check(0, "default", "k", "one")
+    assert await guard.check(0, "default", "k", "one") == owner.known[("default", "k")]
+    guard.done("default", "k", "one")
+    assert await guard.check(0, "default", "k", "one") == KnownRequest("one", whole=True), "the owner may be behind"
     owner.there = False
     await guard.check(0, "default", "new", "x")
     await guard.check(0, "default", "newer", "x")

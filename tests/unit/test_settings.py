@@ -29,7 +29,7 @@ def test_the_defaults_are_the_embedded_profile() -> None:
         8,
         2,
     )
-    assert settings.push.max_batch_bytes == 10 * 1024 * 1024
+    assert settings.push.max_batch_bytes == 64 * 1024 * 1024
 
 
 def test_arguments_come_before_variables_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.ingest.writer import VnodeWriter, WriterLimits
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Record, StoredRecord
-from ess_ray.record import FORMAT, RequestKey, encode_records
+from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
 from tests.formats import encode_record_1, with_header
 from tests.worlds import HOUR_US, VNODES, World, batch_of
 
@@ -365,8 +365,8 @@ async def test_the_same_key_with_another_body_is_kept_and_counted() -> None:
     await store_all(writer)
     assert world.stored() == Counter(["a", "b"])
     assert writer.counts["key_conflicts"] == 1
-    assert writer.known_body(0, "default", "key") == "one"
-    assert writer.known_body(0, "another", "key") is None
+    assert writer.known_request(0, "default", "key") == KnownRequest("one", frozenset({(0, 1)}), whole=True)
+    assert writer.known_request(0, "another", "key") is None
 
 
 async def test_a_repeat_by_id_is_dropped_within_the_hour_and_stored_after_it() -> None:

@@ -1,0 +1,141 @@
+"""Requests that become several records: stored a few pieces at a time, acknowledged once, exact when sent again.
+
+Each piece is one record of the request, numbered, under the request's Idempotency-Key or, without one, under a hash of
+its body: the writer drops the pieces that it has. So a request that failed half-way stores the other half when it is
+repeated. May live here: the order of these steps, and what is said of all pieces together. May not: the cut
+(`framing`), HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+
+from ess_ray.core.errors import EssError
+from ess_ray.intake.columns import Columns, Named
+from ess_ray.intake.compression import Content
+from ess_ray.intake.decode import MAX_NAMED, Body, Decoded, none_valid
+from ess_ray.intake.framing import Pieces, groups
+from ess_ray.intake.gather import Destination, Gatherer
+from ess_ray.intake.keys import KeyGuard
+from ess_ray.intake.turns import TurnDecoder
+from ess_ray.record import is_one_record
+
+GROUP_BYTES: Final = 4 * 1024 * 1024
+"""Pieces decoded and appended at a time: what one append takes."""
+
+Patience = Callable[[], AbstractAsyncContextManager[None]]
+"""Bounds what is awaited of others; raises Unavailable at its end."""
+ToldRejected = Callable[[Sequence[Named]], None]
+
+
+def implied_key(body_hash: str) -> str:
+    """Give the Idempotency-Key of a request of several records that has none."""
+    return f"sha256:{body_hash}"
+
+
+def is_several_records(decoded: Decoded) -> bool:
+    """Tell whether a body of one piece became several records all the same."""
+    return not is_one_record(decoded.batch)
+
+
+def hash_of(body: Content) -> str:
+    """Hash a body for its implied key."""
+    return sha256(body).hexdigest()
+
+
+@dataclass
+class Stored:
+    """What became of a request's events; the first MAX_NAMED of those that something is said of, by their index."""
+
+    accepted: int = 0
+    rejected_total: int = 0
+    adjusted_total: int = 0
+    rejected: list[Named] = field(default_factory=list)
+    adjusted: list[Named] = field(default_factory=list)
+    repeats: int | None = None
+    """Events that are known by now to be repeats; None where nobody was asked."""
+    _values: int = 0
+
+    def add(self, columns: Columns, is_repeat: bool) -> None:
+        """Add the next piece's."""
+        self.accepted += len(columns.batch)
+        if is_repeat and self.repeats is not None:
+            self.repeats += len(columns.batch)
+        self.rejected_total += len(columns.rejected)
+        self.adjusted_total += len(columns.adjusted)
+        for all_named, named in ((self.rejected, columns.rejected), (self.adjusted, columns.adjusted)):
+            all_named += [(self._values + index, why) for index, why in named[: MAX_NAMED - len(all_named)]]
+        self._values += len(columns.batch) + len(columns.rejected)
+
+    def answer(self) -> dict[str, Any]:
+        """Give the contract's answer to an accepted request."""
+        told: dict[str, Any] = {"accepted": self.accepted}
+        for name, named, total in (
+            ("rejected", self.rejected, self.rejected_total),
+            ("adjusted", self.adjusted, self.adjusted_total),
+        ):
+            told[name] = [{"index": index, "reason": reason} for index, reason in named]
+            if total > len(named):
+                told[f"{name}_total"] = total
+        return told if self.repeats is None else {**told, "repeats": self.repeats}
+
+
+class LargeRequests:
+    """Stores requests of several pieces. One per event loop."""
+
+    def __init__(self, gatherer: Gatherer, keys: KeyGuard, decoder: TurnDecoder, told: ToldRejected) -> None:
+        self._gatherer, self._keys, self._decoder, self._told = gatherer, keys, decoder, told
+
+    async def store(self, to: Destination, body: Body, patience: Patience) -> Stored:
+        """Return once all pieces are durable.
+
+        Raises as `Gatherer.submit` and `KeyGuard.check` do, and BadRequest for a body that is malformed as a whole
+        (then nothing is stored) or none of whose events is valid. After Unavailable perhaps some pieces are stored:
+        sending the same again stores the others.
+        """
+        pieces = await self._decoder.cut(body.data, body.content_type)
+        known, stored = None, Stored()
+        if to.key is not None and to.vnode is not None:
+            stored.repeats = 0
+            async with patience():
+                known = await self._keys.check(to.vnode, to.tenant, to.key, pieces.body_hash)
+        try:
+            for numbers in groups(pieces, GROUP_BYTES):
+                decoded = [await self._decoder.decode_piece(pieces, number, body.table) for number in numbers]
+                async with patience():
+                    await self._submit(to, pieces, numbers, decoded)
+                for number, columns in zip(numbers, decoded, strict=True):
+                    self._told(columns.rejected)
+                    stored.add(columns, known is not None and (known.whole or (number, len(pieces)) in known.parts))
+        except (EssError, asyncio.CancelledError):
+            if to.key is not None:
+                self._keys.forget(to.tenant, to.key, pieces.body_hash)
+            raise
+        if to.key is not None:
+            self._keys.done(to.tenant, to.key, pieces.body_hash)
+        if stored.rejected and not stored.accepted:
+            raise none_valid(stored.rejected, stored.rejected_total)
+        return stored
+
+    async def _submit(self, to: Destination, pieces: Pieces, numbers: range, decoded: Sequence[Columns]) -> None:
+        """Make some pieces durable; all have ended when this ends, however it does but by a cancel."""
+        submitted = [
+            self._gatherer.submit(
+                to.tenant,
+                columns.batch,
+                to.key if to.key is not None else implied_key(pieces.body_hash),
+                pieces.body_hash,
+                route_name=to.route_name,
+                part=(number, len(pieces)),
+                implied=to.key is None,
+            )
+            for number, columns in zip(numbers, decoded, strict=True)
+        ]
+        for failure in await asyncio.gather(*submitted, return_exceptions=True):
+            if failure is not None:
+                raise failure
