@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
@@ -268,6 +269,15 @@ def _told(state: AnswerState) -> dict[str, Any]:
     }
 
 
+class _AnyText(StringConvertor):
+    """A part of an address that may hold slashes and, unlike Starlette's own `path`, line breaks: a field's name."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any", _AnyText())
+
+
 def _now_us() -> int:
     return time.time_ns() // 1000
 
@@ -281,4 +291,4 @@ def route_aggregations(app: FastAPI, api: AggregationApi, search: SearchApi) -> 
     app.get("/v1/aggregations/{query_id}/stream", response_class=Response, responses=answers)(search.stream)
     app.delete("/v1/aggregations/{query_id}")(search.cancel)
     app.get("/v1/fields", response_model=Fields)(api.fields)
-    app.get("/v1/fields/{name:path}/values", response_model=Values)(api.values)
+    app.get("/v1/fields/{name:any}/values", response_model=Values)(api.values)

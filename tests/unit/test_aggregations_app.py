@@ -327,6 +327,7 @@ async def test_a_fields_values_are_counted(shop: Rig) -> None:
     found = await get(shop, "/v1/fields/attributes.region/values", query="level:INFO")
     assert found["values"] == [{"value": "eu", "count": 2}]
     assert (await get(shop, "/v1/fields/no/such/field/values"))["values"] == []
+    assert (await get(shop, "/v1/fields/two%0Alines/values"))["values"] == []
 
 
 @pytest.mark.parametrize(
