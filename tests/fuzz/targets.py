@@ -27,7 +27,7 @@ from ess_ray.core.aggregate import FieldNames, Grouping
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.chunk.page import NotInPlace, text_blocks
-from ess_ray.core.errors import BadRequest, CorruptData, NotFound, QueryError
+from ess_ray.core.errors import BadRequest, CorruptData, NewerFormat, NotFound, QueryError
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
 from ess_ray.core.index import Index, build
 from ess_ray.core.literals import needs
@@ -84,7 +84,7 @@ def _run_record(data: bytes) -> None:
     try:
         headers = decode_headers(data[2 : 2 + size])
         decoded = decode_record(StoredRecord(7, data[2 + size :], headers), "log", 3)
-    except CorruptData:
+    except (CorruptData, NewerFormat):
         return
     decoded.batch.validate(full=True)
     rows = decoded.batch.select(RECORD_SCHEMA.names)

@@ -103,3 +103,10 @@ def test_a_page_header_that_points_beyond_all_memory_or_nests_for_ever_is_not_re
     for header in (b"\x18" + varint(2**63 + 5) + bytes(8), b"\x1c" * 5000):
         with pytest.raises(NotInPlace):
             text_blocks(pa.py_buffer(header), "UNCOMPRESSED", 1)
+
+
+def test_a_page_header_with_a_struct_where_a_number_belongs_is_not_in_place() -> None:
+    # Fields 1 (kind), 2 (bytes), 3 (compressed) and 5 (a data page, whose number of values is a struct).
+    header = bytes([0x15, 0x00, 0x15, 0x20, 0x15, 0x24, 0x2C, 0x1C, 0x00, 0x15, 0x0C, 0x00, 0x00])
+    with pytest.raises(NotInPlace):
+        text_blocks(pa.py_buffer(header + bytes(40)), "UNCOMPRESSED", 1)

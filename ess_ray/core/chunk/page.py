@@ -125,9 +125,10 @@ def text_blocks(chunk: pa.Buffer, codec_name: str, rows: int) -> list[TextBlock]
             values, encoding = page[1], page[4] if version2 else page[2]
             plain = codec_name == "UNCOMPRESSED" or (version2 and page.get(7) is False)
             levels = page[5] + page[6] if version2 else 0
+            fits = 0 < values <= left and at + compressed <= len(chunk)
         except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise NotInPlace(f"a page header that cannot be read: {error!r}") from error
-        if encoding != _DELTA_LENGTH_BYTE_ARRAY or levels or not 0 < values <= left or at + compressed > len(chunk):
+        if encoding != _DELTA_LENGTH_BYTE_ARRAY or levels or not fits:
             raise NotInPlace("a page in another encoding, or cut off")
         body = chunk.slice(at, compressed)
         blocks.append(TextBlock(body if plain else _decompress(body, codec_name, size), values))
