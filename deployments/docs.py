@@ -29,7 +29,9 @@ body { margin: 0 auto; max-width: 60rem; padding: 1rem; }
 code, pre { font: 13px/1.5 ui-monospace, monospace; }
 pre { overflow-x: auto; padding: .6rem .8rem; border: 1px solid #8884; border-radius: 4px; }
 article { border-top: 1px solid #8886; margin-top: 1.5rem; padding-top: .5rem; }
-h2 { font-size: 1.1rem; overflow-wrap: anywhere; } h3 { font-size: .95rem; margin-bottom: .2rem; }
+h2, h2 code { font-size: 1.05rem; overflow-wrap: anywhere; }
+h2 code { font-weight: 600; }
+h3 { font-size: .95rem; margin-bottom: .2rem; }
 dl, ul { margin: .2rem 0; padding-left: 1.2rem; } dd { margin-left: 1.2rem; }
 .type { opacity: .75; } .method { text-transform: uppercase; }
 """

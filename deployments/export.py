@@ -20,7 +20,7 @@ from deployments.access import Tenant
 from deployments.departure import Departure
 from ess_ray.core.errors import Unavailable
 from ess_ray.search.export import Export, Exporter
-from ess_ray.search.formats import FORMATS
+from ess_ray.search.formats import FORMATS, Encoder, encoder_of
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
         request: Request,
         query_id: str,
         file_format: Annotated[FormatName, Query(alias="format", description="Of the file.")] = "ndjson",
+        column: Annotated[list[str] | None, Query(description="Of CSV: these fields, in this order.")] = None,
     ) -> Response:
         """Give all rows of a query as one file, in its order and without a cap on rows.
 
@@ -51,11 +52,13 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
         by now; it may be running, done, cancelled or truncated. An export is whole or broken off: without objects that
         cannot be read it is broken off at its end, and the query's own page names them in `incomplete`.
 
-        NDJSON: one event a line, as in answers. CSV: a header, the same fields, `attributes` as JSON text; values are
-        what was stored, also where a spreadsheet would take them for formulas. Parquet: the table's own columns. 429: a
-        replica runs four at a time, three of one tenant.
+        NDJSON: one event a line, as in answers. CSV: a header, the same fields with `attributes` as JSON text, or those
+        that `column` names; values are what was stored, also where a spreadsheet would take them for formulas. Parquet:
+        the table's own columns. 429: a replica runs four at a time, three of one tenant.
         """
-        return _ExportResponse(await exporter.open(await tenant(request), query_id), file_format, departure)
+        whose = await tenant(request)
+        encoder = encoder_of(file_format, column or ())
+        return _ExportResponse(await exporter.open(whose, query_id), file_format, encoder, departure)
 
     app.get("/v1/queries/{query_id}/export", response_class=Response, responses=_DESCRIBED)(export)
 
@@ -68,14 +71,14 @@ class _ExportResponse(StreamingResponse):
     replica, though, so that searches beside it have to be ended by whoever watches.
     """
 
-    def __init__(self, export: Export, file_format: str, departure: Departure) -> None:
+    def __init__(self, export: Export, file_format: str, encoder: Encoder, departure: Departure) -> None:
         kind = FORMATS[file_format]
         headers = {
             "Content-Disposition": f'attachment; filename="ess-{export.query_id}.{file_format}"',
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
         }
-        self._export, self._body, self._departure = export, _encoded(export, file_format), departure
+        self._export, self._body, self._departure = export, _encoded(export, encoder), departure
         super().__init__(self._body, media_type=kind.media_type, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,8 +104,8 @@ class _ExportResponse(StreamingResponse):
         _log.info("the export of query %s was left after %d rows", self._export.query_id, self._export.rows)
 
 
-async def _encoded(export: Export, file_format: str) -> AsyncGenerator[bytes, None]:
-    encoder, left_out = FORMATS[file_format].make(), None
+async def _encoded(export: Export, encoder: Encoder) -> AsyncGenerator[bytes, None]:
+    left_out = None
     try:
         async with contextlib.aclosing(export.tables()) as tables:
             async for rows in tables:

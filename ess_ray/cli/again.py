@@ -16,10 +16,10 @@ NAME: Final = "ess"
 
 def program() -> list[str]:
     """Give the words that run this very program in the same shell."""
-    called = Path(sys.argv[0])
+    called, found = Path(sys.argv[0]), shutil.which(NAME)
     if called.name == "__main__.py":
-        return [sys.executable, "-m", "ess_ray.cli"]
-    found = shutil.which(NAME)
+        same = found is not None and Path(found).parent == Path(sys.executable).parent
+        return [NAME] if same else [sys.executable, "-m", "ess_ray.cli"]
     if called.name != NAME or (found is not None and called.exists() and Path(found).samefile(called)):
         return [NAME]
     return [str(called)]  # an environment that is not activated, or another one's is found first

@@ -37,18 +37,22 @@ PART: Final = ".part"
     metavar="FILE",
     help="Where to; - is standard output.  [default: -]",
 )
+@click.option("--column", "columns", multiple=True, metavar="FIELD", help="Of CSV: only these; may be given again.")
 @with_target
-def export(target: Target, asked: Asked, /, *, file_format: str | None, output: str) -> None:
+def export(target: Target, asked: Asked, /, *, file_format: str | None, output: str, columns: tuple[str, ...]) -> None:
     """Write all events that QUERY matches to a file, however many they are, in the order asked for.
 
     \b
     ess export level:ERROR --since 7d --output errors.parquet
     ess export '*' --since all --order oldest | gzip > all.ndjson.gz
+    ess export timeout --output t.csv --column timestamp --column user_id
 
     The file is called FILE.part until it is whole. Exit codes: 0 all is there, 1 failed or broken off, 2 the query is
     wrong. CSV holds what was stored, also where a spreadsheet would take it for a formula.
     """
     chosen = file_format or _format_of(output)
+    if columns and chosen != "csv":
+        raise click.UsageError(f"--column is for CSV: {chosen} has all fields")
     with Client(target) as client:
         with pointed_out(asked.query):
             created = client.call("POST", "/search/v1/queries", json=asked.body(limit=1))
@@ -57,7 +61,7 @@ def export(target: Target, asked: Asked, /, *, file_format: str | None, output: 
         with (
             _with_reasons(client, path),
             progress("exporting", None, enabled=not (output == STDOUT and sys.stdout.isatty())) as bar,
-            client.download(f"{path}/export", params={"format": chosen}) as body,
+            client.download(f"{path}/export", params={"format": chosen, "column": columns}) as body,
         ):
             size = rows = 0
             with _written_to(output) as put:

@@ -135,9 +135,14 @@ def _wait_until_ready(child: subprocess.Popen[bytes], data_dir: Path, log_file: 
     )
 
 
+def _get(url: str) -> httpx.Response:
+    """Ask this machine, whatever proxy the environment names for the outer world."""
+    return httpx.get(url, timeout=5.0, trust_env=False)
+
+
 def _healthy(url: str) -> bool:
     try:
-        return all(httpx.get(f"{url}/{part}/healthz", timeout=5.0).status_code == 200 for part in ("push", "search"))
+        return all(_get(f"{url}/{part}/healthz").status_code == 200 for part in ("push", "search"))
     except httpx.TransportError:
         return False
 
@@ -181,7 +186,7 @@ def _closed(settings: Settings) -> bool:
 
 def _has_page(url: str) -> bool:
     try:
-        return "/assets/" in httpx.get(url, timeout=5.0).text
+        return "/assets/" in _get(url).text
     except httpx.TransportError:
         return False
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -19,7 +19,9 @@ from pyarrow import csv
 
 from ess_ray import exact_json
 from ess_ray.core import attribute
+from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import EVENT_SCHEMA, SHOWN_COLUMNS, to_json_rows
+from ess_ray.language.names import field_named
 
 GROUP_ROWS: Final = 65_536
 """Rows gathered for a row group of Parquet: enough that its columns compress well."""
@@ -52,21 +54,29 @@ class NdjsonEncoder:
 
 
 class CsvEncoder:
-    """A header, then one event a record, with the fields that answers show, `attributes` as JSON text.
+    """A header, then one event a record: chosen fields, or those that answers show, `attributes` as JSON text.
 
     Text stands in quotes, quotes in it are doubled; what is absent is empty without quotes. Values are what was stored:
     one that a spreadsheet would take for a formula is not changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Sequence[str] = ()) -> None:
+        """`columns`: names of fields, columns and attributes alike; the header has them as they are given.
+
+        Raises BadRequest for a name that no field can have, and for too many.
+        """
+        if len(columns) > MAX_CSV_COLUMNS:
+            raise BadRequest(f"a CSV file has at most {MAX_CSV_COLUMNS} chosen columns")
+        chosen = {name: _csv_column(name) for name in columns}
+        self._columns = chosen or {name: _shown_column(name) for name in _CSV_FIELDS}
         self._begun = False
 
     def add(self, rows: pa.Table) -> bytes:
         """See the protocol."""
         events = to_json_rows(rows)
-        columns = {name: _cells(name, [event[name] for event in events]) for name in _CSV_FIELDS}
+        table = pa.table({name: cells(events) for name, cells in self._columns.items()})
         sink = pa.BufferOutputStream()
-        csv.write_csv(pa.table(columns), sink, csv.WriteOptions(include_header=not self._begun))
+        csv.write_csv(table, sink, csv.WriteOptions(include_header=not self._begun))
         self._begun = True
         data: bytes = sink.getvalue().to_pybytes()
         return data
@@ -76,14 +86,37 @@ class CsvEncoder:
         return b"" if self._begun else self.add(EVENT_SCHEMA.empty_table())
 
 
+MAX_CSV_COLUMNS: Final = 200
+"""As many as a spreadsheet's reader can still find: each is looked up in every event."""
 _CSV_FIELDS: Final = [*(name for name in SHOWN_COLUMNS if name != "event_id"), "id"]
 _NUMBERS: Final = {field.name: field.type for field in EVENT_SCHEMA if pa.types.is_integer(field.type)}
+_Events = Sequence[Mapping[str, Any]]
 
 
-def _cells(name: str, values: list[Any]) -> pa.Array:
+def _shown_column(name: str) -> Callable[[_Events], pa.Array]:
+    """Give what takes a column, by the name that answers show, out of events as they show them."""
     if name == "attributes":
-        return pa.array([exact_json.dumps(value).decode() for value in values], pa.string())
-    return pa.array(values, _NUMBERS.get(name, pa.string()))
+        return lambda events: pa.array([exact_json.dumps(event[name]).decode() for event in events], pa.string())
+    kind = _NUMBERS.get(name, pa.string())
+    return lambda events: pa.array([event[name] for event in events], kind)
+
+
+def _csv_column(name: str) -> Callable[[_Events], pa.Array]:
+    """Give what takes a field, named as in queries, out of events as answers show them. Raises BadRequest."""
+    if name == "attributes":
+        return _shown_column(name)
+    field = field_named(name)
+    if field.attribute:
+        key = field.name
+        return lambda events: pa.array([_cell(event["attributes"].get(key)) for event in events], pa.string())
+    shown = "id" if field.name == "event_id" else field.name
+    if shown not in _CSV_FIELDS:
+        raise BadRequest(f"{name} is not shown in answers, and cannot be a column")
+    return _shown_column(shown)
+
+
+def _cell(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else exact_json.dumps(value).decode()
 
 
 _TYPED_MAPS: Final = {
@@ -190,3 +223,10 @@ FORMATS: Final[Mapping[str, Format]] = {
     "parquet": Format(ParquetEncoder, "application/vnd.apache.parquet"),
 }
 """By name, which is also a file's suffix."""
+
+
+def encoder_of(name: str, columns: Sequence[str] = ()) -> Encoder:
+    """Make the encoder of a format; `columns` are for CSV alone, the others have types for all. Raises BadRequest."""
+    if columns and name != "csv":
+        raise BadRequest(f"columns are chosen for CSV: {name} has all fields")
+    return CsvEncoder(columns) if columns else FORMATS[name].make()

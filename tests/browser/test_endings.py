@@ -98,7 +98,20 @@ def test_a_key_is_asked_for_kept_for_the_tab_and_never_in_an_address(
     assert keys["searcher"] not in " ".join([*asked, person.page.url])
     other = person.page.context.new_page()
     other.goto(person.page.url)
-    expect(other.get_by_role("dialog", name="API key")).to_be_visible()
+    dialog = other.get_by_role("dialog", name="API key")
+    expect(dialog).to_be_visible()
+    # On purpose it is kept for all tabs, until it is forgotten.
+    dialog.get_by_label("Keep it in this browser").check()
+    dialog.get_by_label("Key", exact=True).fill(keys["searcher"])
+    dialog.get_by_role("button", name="Use this key").click()
+    another = person.page.context.new_page()
+    another.goto(person.page.url)
+    button = another.get_by_role("button", name="API key: set, tenant default")
+    button.click()
+    expect(another.get_by_role("dialog", name="API key")).to_contain_text("is for the tenant default: search")
+    another.get_by_role("button", name="Forget the key").click()
+    another.reload()
+    expect(another.get_by_role("dialog", name="API key")).to_be_visible()
 
 
 def test_the_status_wants_a_key_of_the_admin(

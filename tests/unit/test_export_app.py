@@ -134,6 +134,14 @@ async def test_ndjson_is_what_comes_when_no_format_is_asked_for(http: httpx.Asyn
     assert answer.headers["content-type"] == "application/x-ndjson"
 
 
+async def test_csv_has_the_columns_that_are_asked_for(http: httpx.AsyncClient) -> None:
+    path = f"/v1/queries/{await asked(http)}/export"
+    answer = await http.get(path, params={"format": "csv", "column": ["message", "timestamp"]})
+    lines = answer.text.splitlines()
+    assert lines[0] == '"message","timestamp"'
+    assert len(lines) == 8_011
+
+
 async def test_order_and_times_are_those_of_the_query(http: httpx.AsyncClient, t0_us: int) -> None:
     query_id = await asked(http, order="oldest", start=t0_us + 500, end=t0_us + 4_500)
     answer = await http.get(f"/v1/queries/{query_id}/export")
@@ -159,6 +167,8 @@ async def test_a_cancelled_query_is_exported_all_the_same(http: httpx.AsyncClien
 async def test_what_cannot_be_exported_is_refused(http: httpx.AsyncClient, world: World) -> None:
     path = f"/v1/queries/{await asked(http)}/export"
     assert (await http.get(path, params={"format": "xlsx"})).status_code == 400
+    assert (await http.get(path, params={"format": "ndjson", "column": "message"})).status_code == 400
+    assert (await http.get(path, params={"format": "csv", "column": ""})).status_code == 400
     for headers, where in (({"x-test-tenant": "other"}, path), ({}, "/v1/queries/unknown/export")):
         answer = await http.get(where, headers=headers)
         assert answer.status_code == 404
@@ -180,7 +190,7 @@ async def test_the_description_tells_of_it(http: httpx.AsyncClient) -> None:
         "text/csv",
         "application/vnd.apache.parquet",
     }
-    assert {parameter["name"] for parameter in export["parameters"]} == {"query_id", "format"}
+    assert {parameter["name"] for parameter in export["parameters"]} == {"query_id", "format", "column"}
     explained = paths["/v1/explain"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert explained["$ref"].endswith("/Explained")
 

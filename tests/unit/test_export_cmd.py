@@ -68,6 +68,15 @@ def test_standard_output_gets_ndjson_or_what_is_asked_for(ess: Ess) -> None:
     assert ess("export", "--since", "all", "--format", "csv").stdout.startswith('"timestamp","observed_timestamp"')
 
 
+def test_csv_has_the_columns_that_are_named(ess: Ess, tmp_path: Path) -> None:
+    columns = ("--column", "message", "--column", "level")
+    done = ess("export", "--since", "all", "--format", "csv", *columns)
+    assert done.stdout.splitlines()[0] == '"message","level"'
+    refused = ess("export", "--since", "all", *columns)
+    assert refused.exit_code == 2
+    assert "--column is for CSV" in refused.stderr
+
+
 def test_the_given_format_comes_before_the_suffix_and_one_is_needed(ess: Ess, tmp_path: Path) -> None:
     assert ess("export", "--since", "all", "--format", "csv", "--output", "all.txt").exit_code == 0
     assert (tmp_path / "all.txt").read_text().startswith('"timestamp"')

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
+from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import EVENT_SCHEMA, SHOWN_COLUMNS, to_json_rows
 from ess_ray.search import formats
-from ess_ray.search.formats import FORMATS
+from ess_ray.search.formats import FORMATS, MAX_CSV_COLUMNS, encoder_of
 
 NASTY = ["", " ", '"', '""', "a,b;c\td", "two\nlines", "two\r\nlines\r", "=1+2", "@x", "\x00nul", "\u2028\u0085", "ä€𝄞"]
 Tables = Callable[..., pa.Table]
@@ -143,6 +144,53 @@ def test_parquet_has_numbers_and_booleans_beside_the_texts(make_events: Tables) 
     for name, wanted in (("attribute_numbers", {**numbers, "nor this": None}), ("attribute_booleans", booleans)):
         found = [dict(pairs) for pairs in read.column(name).to_pylist()]
         assert found == [{}, wanted, {}, {}, wanted, {}], name
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_csv_file_has_the_columns_that_are_chosen(make_events: Tables, size: int) -> None:
+    rows = table(make_events, NASTY)
+    columns = [
+        "timestamp",
+        "message",
+        "n",
+        "attributes.k=1+2",
+        "k=1+2",
+        "severity_number",
+        "id",
+        "nowhere",
+        "attributes",
+    ]
+    encoder = encoder_of("csv", columns)
+    data = b"".join([*map(encoder.add, cut(rows, size)), encoder.finish()])
+    header, *records = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
+    assert header == columns
+    for event, record in zip(to_json_rows(rows), records, strict=True):
+        of = dict(zip(columns, record, strict=True))
+        assert (of["timestamp"], of["message"]) == (event["timestamp"], event["message"])
+        assert of["n"] == event["attributes"].get("n", "")
+        assert of["k=1+2"] == of["attributes.k=1+2"] == event["attributes"].get("k=1+2", "")
+        assert (of["severity_number"], of["id"]) == (_text(event["severity_number"]), _text(event["id"]))
+        assert of["nowhere"] == ""
+        assert json.loads(of["attributes"]) == event["attributes"]
+
+
+def test_a_chosen_column_of_an_answer_without_events_is_in_the_header() -> None:
+    assert encoder_of("csv", ["user agent", "ünï"]).finish().decode() == '"user agent","ünï"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("csv", [""]),
+        ("csv", ["attributes."]),
+        ("csv", ["x"] * (MAX_CSV_COLUMNS + 1)),
+        ("ndjson", ["x"]),
+        ("parquet", ["x"]),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(name: str, columns: list[str]) -> None:
+    with pytest.raises(BadRequest):
+        encoder_of(name, columns)
 
 
 def test_values_that_look_like_formulas_are_what_was_stored(make_events: Tables) -> None:

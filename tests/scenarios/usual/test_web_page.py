@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -28,6 +29,17 @@ def test_longer_prefixes_keep_their_paths(system: System, path: str) -> None:
     answer = system.http.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("prefix", ["push", "search"])
+def test_the_interface_is_described_without_anything_from_elsewhere(system: System, prefix: str) -> None:
+    answer = system.http.get(f"/{prefix}/docs")
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "<script" not in answer.text
+    for path in system.http.get(f"/{prefix}/openapi.json").json()["paths"]:
+        assert f"{system.url}/{prefix}{path}" in html.unescape(answer.text)
+    assert system.http.get(f"/{prefix}/redoc").status_code == 404
 
 
 def test_it_is_an_application_like_the_others(system: System) -> None:

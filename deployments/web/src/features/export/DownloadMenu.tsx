@@ -1,5 +1,5 @@
-// The whole answer as a file, in one of three formats.
-import { exportPath, FORMATS, type Format } from '../../api/exports'
+// The whole answer as a file: as it is shown, or with all fields in one of three formats.
+import { exportPath, type Format } from '../../api/exports'
 import { useKey } from '../../api/key'
 import { Button } from '../../ui/Button'
 import { formatBytes } from '../../ui/format'
@@ -8,15 +8,30 @@ import { Menu, MenuItem, MenuLabel, MenuLink } from '../../ui/Menu'
 import { downloads } from './downloads'
 import { canWriteFiles, MAX_MEMORY_BYTES } from './sink'
 
-const NAMES: Record<Format, string> = {
-  ndjson: 'NDJSON: one JSON object a line',
-  csv: 'CSV: for spreadsheets',
-  parquet: 'Parquet: for analysis',
+interface Choice {
+  name: string
+  format: Format
+  /** As they are shown; else all fields. */
+  shown?: boolean
 }
 
-/** `queryId`: of the search whose answer it is; null while there is none. */
-export function DownloadMenu({ queryId }: { queryId: string | null }) {
+const CHOICES: readonly Choice[] = [
+  { name: 'CSV: the columns shown', format: 'csv', shown: true },
+  { name: 'CSV: all fields', format: 'csv' },
+  { name: 'NDJSON: one JSON object a line', format: 'ndjson' },
+  { name: 'Parquet: for analysis', format: 'parquet' },
+]
+
+interface DownloadMenuProps {
+  /** Of the search whose answer it is; null while there is none. */
+  queryId: string | null
+  /** Between level and message. */
+  columns: readonly string[]
+}
+
+export function DownloadMenu({ queryId, columns }: DownloadMenuProps) {
   const { key } = useKey()
+  const shownColumns = [...new Set(['timestamp', 'level', ...columns, 'message'])]
   return (
     <Menu
       trigger={
@@ -27,17 +42,18 @@ export function DownloadMenu({ queryId }: { queryId: string | null }) {
     >
       <MenuLabel>All rows that match, searched afresh</MenuLabel>
       {queryId !== null &&
-        FORMATS.map((format) =>
-          key === null ? (
-            <MenuLink key={format} href={exportPath(queryId, format)} download>
-              {NAMES[format]}
+        CHOICES.map(({ name, format, shown }) => {
+          const chosen = shown ? shownColumns : []
+          return key === null ? (
+            <MenuLink key={name} href={exportPath(queryId, format, chosen)} download>
+              {name}
             </MenuLink>
           ) : (
-            <MenuItem key={format} onSelect={() => void downloads.start(queryId, format)}>
-              {NAMES[format]}
+            <MenuItem key={name} onSelect={() => void downloads.start(queryId, format, chosen)}>
+              {name}
             </MenuItem>
-          ),
-        )}
+          )
+        })}
       {key !== null && !canWriteFiles() && (
         <MenuLabel>
           This browser keeps a download in memory until it is whole: up to {formatBytes(MAX_MEMORY_BYTES)}

@@ -31,7 +31,7 @@ export class Downloads {
   readonly read = (): readonly Download[] => this.list
 
   /** Download an answer. To be called while a click is handled. Ends when the download does, and never raises. */
-  async start(queryId: string, format: Format): Promise<void> {
+  async start(queryId: string, format: Format, columns: readonly string[] = []): Promise<void> {
     const name = fileName(queryId, format)
     let sink: Sink
     try {
@@ -45,7 +45,7 @@ export class Downloads {
     this.running.set(id, ending)
     if (this.running.size === 1) window.addEventListener('beforeunload', warn)
     try {
-      await this.transfer(id, exportPath(queryId, format), sink, ending.signal)
+      await this.transfer(id, exportPath(queryId, format, columns), sink, ending.signal)
       this.change(id, { state: 'done' })
     } catch (error) {
       await sink.abort().catch(() => undefined) // what is to be told is why it was aborted

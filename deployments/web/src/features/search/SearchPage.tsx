@@ -61,7 +61,7 @@ export function SearchPage() {
                     <Icon name="list" size={14} /> Fields
                   </Button>
                 )}
-                <DownloadMenu queryId={run.firstId} />
+                <DownloadMenu queryId={run.firstId} columns={view.columns} />
               </ResultBar>
               <AnswerNotices run={run} onAgain={again} />
               <ResultList

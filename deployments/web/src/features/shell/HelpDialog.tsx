@@ -45,6 +45,9 @@ export function HelpDialog({ onClose }: { onClose: () => void }) {
           </div>
         ))}
       </dl>
+      <p>
+        For programs: <a href="/push/docs">pushing</a> and <a href="/search/docs">searching</a> over HTTP.
+      </p>
       <h3>Query language</h3>
       <dl className={styles.list}>
         {LANGUAGE.map(([form, what]) => (
