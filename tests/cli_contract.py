@@ -23,6 +23,18 @@ class Contract:
     def __init__(self) -> None:
         self.pushed: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.routes: list[str | None] = []
+        self.tenant = "default"
+        self.log_id: str | None = "log-1"
+        """None: as a system that does not tell."""
+        self.taken: set[str] = set()
+        """Keys whose events are stored: as a system does, it stores them once."""
+        self.well: tuple[int, bool] | None = None
+        """How many pushes go well before all fail, and whether those that fail are stored all the same."""
+        self.on_push: Callable[[], object] = lambda: None
+        self.on_lost: Callable[[], object] = lambda: None
+        self.repeats: int | None = None
+        self.most_at_a_time = self._under_way = 0
         self.queries: list[dict[str, Any]] = []
         self.cancelled = threading.Event()
         self.polled = threading.Event()
@@ -35,6 +47,7 @@ class Contract:
         self.app = Starlette(
             routes=[
                 Route("/push/v1/events", self.push, methods=["POST"]),
+                Route("/push/v1/whoami", self.whoami),
                 Route("/{part}/healthz", self.health),
                 Route("/search/v1/queries", self.query, methods=["POST"]),
                 Route("/search/v1/queries/q1", self.poll, methods=["GET"]),
@@ -51,17 +64,43 @@ class Contract:
         )
 
     async def push(self, request: Request) -> Response:
-        body = await request.body()
-        self.keys.append(request.headers["idempotency-key"])
+        self._under_way += 1
+        self.most_at_a_time = max(self.most_at_a_time, self._under_way)
+        try:
+            return self._pushed(request, await request.body())
+        finally:
+            self._under_way -= 1
+
+    def _pushed(self, request: Request, body: bytes) -> Response:
+        key = request.headers["idempotency-key"]
+        self.keys.append(key)
+        self.routes.append(request.headers.get("ess-route"))
         if self.refusals:
             return self.refusals.pop(0)
+        well, is_stored = (1, True) if self.well is None else self.well
+        if not (well or is_stored):
+            return problem(503, "down")
         events = [orjson.loads(line) for line in body.splitlines()]
         bad = [i for i, event in enumerate(events) if event["message"] == "bad"]
         if len(bad) == len(events):
             return problem(400, "every event is invalid")
-        self.pushed += [event for event in events if event["message"] != "bad"]
+        if key not in self.taken:
+            self.pushed += [event for event in events if event["message"] != "bad"]
+        self.taken.add(key)
+        if not well:
+            self.on_lost()
+            return problem(503, "the answer was lost")
+        if self.well is not None:
+            self.well = (well - 1, is_stored)
+        self.on_push()
         rejected = [{"index": i, "reason": "it is bad"} for i in bad]
-        return JSONResponse({"accepted": len(events) - len(bad), "rejected": rejected}, 202)
+        told = {} if self.repeats is None else {"repeats": self.repeats}
+        return JSONResponse({"accepted": len(events) - len(bad), "rejected": rejected, **told}, 202)
+
+    async def whoami(self, _: Request) -> Response:
+        if self.log_id is None:
+            return problem(404, "nothing is there")
+        return JSONResponse({"tenant": self.tenant, "log_id": self.log_id})
 
     async def health(self, request: Request) -> Response:
         return (

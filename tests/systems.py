@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import psutil
@@ -31,11 +31,19 @@ class System:
     """One `ess up` in a folder of its own."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
-        self.environment = {**os.environ, **settings}
+        # What `ess push` remembers of files is this system's as well: it is not to be found in the home of who tests.
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(data_dir.parent / "state"), **settings}
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def begin(self, *arguments: str, stdin: IO[bytes] | None = None) -> subprocess.Popen[str]:
+        """Begin a command against this system, and leave it running."""
+        command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]
+        return subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
+        )
 
     def ess(
         self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)

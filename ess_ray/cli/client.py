@@ -6,7 +6,7 @@ May live here: addresses, requests, retries, problem documents as errors. May no
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,11 +125,19 @@ class Client:
             yield answer.iter_bytes()
 
     def call_patiently(
-        self, method: str, path: str, *, stop: threading.Event, for_s: float = RETRY_FOR_S, **arguments: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        stop: threading.Event,
+        for_s: float = RETRY_FOR_S,
+        on_retry: Callable[[], None] = lambda: None,
+        **arguments: Any,
     ) -> Any:
         """Send again on 429, 5xx and lost connections, as Retry-After says or backing off, up to `for_s` seconds.
 
-        Only for requests that may be repeated. `stop` ends the trying early when it is set.
+        Only for requests that may be repeated. `stop` ends the trying early when it is set; `on_retry` is called before
+        each other attempt than the first.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda answer: answer.status_code in _RETRIED)
@@ -137,6 +145,7 @@ class Client:
             wait=_wait,
             stop=tenacity.stop_after_delay(for_s) | tenacity.stop_when_event_set(stop),
             sleep=tenacity.sleep_using_event(stop),
+            before_sleep=lambda _: on_retry(),
             retry_error_callback=_last,
         )
         return _json(retrying(self._send, method, path, **arguments))

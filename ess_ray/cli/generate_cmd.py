@@ -18,7 +18,7 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.inputs import Item
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
-from ess_ray.cli.upload import BATCH_EVENTS, Summary, cut, send
+from ess_ray.cli.upload import BATCH_EVENTS, Keys, Summary, cut, send
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import parse_timestamp_us
 from ess_ray.generate import SECOND_US, Event, events
@@ -78,10 +78,10 @@ def generate(
 def push_events(target: Target, made: Iterator[Event], count: int, batch: int = BATCH_EVENTS) -> Summary:
     """Push `count` events with a progress bar. Raises EssError."""
     summary = Summary()
-    # A fresh key each time: generating the same events twice is meant twice.
-    key_of = uuid.uuid4().hex
+    keys = Keys(uuid.uuid4().hex)  # fresh each time: generating the same events twice is meant twice
     with Client(target) as client, progress("pushing", count) as bar:
-        send(client, cut(_items(made), summary, key_of, batch), summary, lambda now: bar(now.accepted + now.rejected))
+        batches = map(keys.batch, cut(_items(made), summary, batch))
+        send(client, batches, summary, lambda now: bar(now.accepted + now.rejected))
     return summary
 
 

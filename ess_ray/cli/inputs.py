@@ -1,26 +1,28 @@
-"""What `ess push` reads: NDJSON, JSON and plain lines, from files, gzip and standard input, as events ready to send.
+"""What `ess push` reads: NDJSON, JSON and plain lines, as events ready to send.
 
-May live here: telling the forms apart and turning each into items. May not: recognising times (`lines`), sending.
+May live here: telling the forms apart and turning each into items. May not: encodings (`content`), recognising times
+(`lines`), sending.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Literal, cast
+from hashlib import sha256
+from typing import Any, Final, Literal
 
 import orjson
 
+from ess_ray.cli.content import is_utf8
+from ess_ray.cli.documents import spans_of
 from ess_ray.cli.lines import LineReader
+from ess_ray.cli.position import PROOF_BYTES, Position
 from ess_ray.core.event import MAX_EVENT_BYTES, format_timestamp, parse_timestamp_us
 
 Form = Literal["auto", "ndjson", "json", "lines"]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024
 """A JSON array is parsed whole, at about ten times its size in memory: larger ones must come as NDJSON."""
-SNIFF_BYTES: Final = 64 * 1024
-"""How much of the input decides its form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,63 +50,17 @@ class Defaults:
     host: str | None = None
     level: str | None = None
 
-    def fill(self, event: dict[str, Any]) -> bool:
-        """Add what is missing; tells whether anything was added."""
-        missing = {
+    def missing_in(self, event: dict[str, Any]) -> dict[str, str]:
+        """Give what an event lacks of them."""
+        return {
             name: value
             for name, value in (("service", self.service), ("host", self.host), ("level", self.level))
             if value is not None and event.get(name) is None
         }
-        event.update(missing)
-        return bool(missing)
 
 
-def open_input(raw: BinaryIO, name: str) -> BinaryIO:
-    """Give the readable bytes of a file: a name that ends in .gz is decompressed."""
-    return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb")) if name.endswith(".gz") else raw
-
-
-def read_items(stream: BinaryIO, form: Form, defaults: Defaults, reader: LineReader) -> Iterator[Item | Bad]:
-    """Read a stream as events. `auto` looks at its start: an object or array of JSON, else plain lines.
-
-    Raises ValueError when the form that was asked for is not what is there.
-    """
-    stream = cast(BinaryIO, _Peekable(stream))
-    head = stream.peek()  # type: ignore[attr-defined]
-    if form == "auto":
-        form = _form_of(head)
-    if form == "lines":
-        return _plain(stream, defaults, reader)
-    if form == "ndjson":
-        return _ndjson(stream, defaults)
-    return _document(stream, defaults)
-
-
-class _Peekable:
-    """A stream whose start can be looked at: gzip and pipes cannot seek."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._head = stream, b""
-
-    def peek(self) -> bytes:
-        self._head = self._stream.read(SNIFF_BYTES) or b""
-        return self._head
-
-    def readline(self, limit: int) -> bytes:
-        if not self._head:
-            return self._stream.readline(limit)
-        end = self._head.find(b"\n") + 1 or len(self._head)
-        line, self._head = self._head[: min(end, limit)], self._head[min(end, limit) :]
-        if line.endswith(b"\n") or len(line) == limit:
-            return line
-        return line + self._stream.readline(limit - len(line))
-
-    def read(self, size: int) -> bytes:
-        head, self._head = self._head[:size], self._head[size:]
-        return head + self._stream.read(size - len(head))
-
-
-def _form_of(head: bytes) -> Form:
+def form_of(head: bytes) -> Form:
+    """Tell a form by the start of a text: an object or array of JSON, else plain lines."""
     text = head.lstrip()
     if text[:1] == b"{":
         line, newline, _ = text.partition(b"\n")
@@ -120,13 +76,35 @@ def _form_of(head: bytes) -> Form:
     return "lines"
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a text is read. `form` is never `auto`; `crlf`: a CR before a newline is no part of a line."""
+
+    form: Form
+    defaults: Defaults
+    reader: LineReader
+    crlf: bool = False
+
+
+def read_items(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
+    """Read a text as events from `position` on, which moves along: at each event it is behind that.
+
+    Raises ValueError when the form is not what is there, and at a line whose time nobody can tell.
+    """
+    if reading.form == "lines":
+        return _plain(pieces, reading, position)
+    if reading.form == "ndjson":
+        return _ndjson(pieces, reading.defaults, position)
+    return _document(pieces, reading.defaults, position)
+
+
 def loads(text: bytes) -> Any:
     """Parse JSON. Raises ValueError. What orjson refuses (lone surrogates, NaN) the standard library may still take."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(text)
+            return json.loads(text.decode("utf-8", "replace"))
         except RecursionError as error:
             raise ValueError("nested too deep") from error
 
@@ -139,86 +117,119 @@ def dumps(event: dict[str, Any]) -> bytes:
         return json.dumps(event).encode("ascii")
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """Give (line number, line without its newline), None for one that is longer than an event may be."""
-    number = 0
-    while line := stream.readline(MAX_EVENT_BYTES + 2):
-        number += 1
-        too_long = not line.endswith(b"\n") and len(line) > MAX_EVENT_BYTES
-        while too_long and line and not line.endswith(b"\n"):
-            line = stream.readline(MAX_EVENT_BYTES)
-        yield number, None if too_long else line.removesuffix(b"\n")
+def _lines(pieces: Iterator[bytes], position: Position) -> Iterator[bytes | None]:
+    """Give each line without its newline, None for one that is longer than an event may be."""
+    parts: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        first, *others = piece.split(b"\n")
+        parts.append(first)
+        size += len(first)
+        for other in others:
+            line = parts[0] if len(parts) == 1 else b"".join(parts)
+            position.take(line, size, ended=True)
+            yield line if size <= MAX_EVENT_BYTES else None
+            parts, size = [other], len(other)
+        if size > MAX_EVENT_BYTES:  # its start and end alone are still wanted, for the file to be known again
+            whole = b"".join(parts)
+            parts = [whole[:PROOF_BYTES], whole[-PROOF_BYTES:]]
+    if size:
+        line = b"".join(parts)
+        position.take(line, size, ended=False)
+        yield line if size <= MAX_EVENT_BYTES else None
 
 
 _TOO_LONG: Final = f"the line is longer than {MAX_EVENT_BYTES // 1024} KiB, the most that an event may have"
 
 
-def _plain(stream: BinaryIO, defaults: Defaults, reader: LineReader) -> Iterator[Item | Bad]:
-    before_us = reader.now_us
-    for number, raw in _lines(stream):
+def _plain(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
+    reader, defaults = reading.reader, reading.defaults
+    for raw in _lines(pieces, position):
         if raw is None:
-            yield Bad(number, _TOO_LONG)
+            yield Bad(position.lines, _TOO_LONG)
             continue
-        if not raw:
+        line = raw.removesuffix(b"\r") if reading.crlf else raw
+        if not line:
             continue
-        message = raw.decode("utf-8", "replace")
-        facts = reader.read(message)
-        before_us = facts.timestamp_us if facts.timestamp_us is not None else before_us
+        try:
+            message = line.decode()
+        except UnicodeDecodeError:
+            message = line.decode("utf-8", "replace")
+            position.count_broken()
+        try:
+            facts = reader.read(message)
+        except ValueError as error:
+            raise ValueError(f"line {position.lines:,}: {error}") from error
+        if facts.timestamp_us is not None:
+            position.before_us = facts.timestamp_us
+        elif position.before_us is None:
+            position.before_us = reader.now_us
         event = {
-            "timestamp": format_timestamp(before_us),
+            "timestamp": format_timestamp(position.before_us),
             "message": message,
             "level": defaults.level or facts.level,
             "service": defaults.service or facts.service,
             "host": defaults.host or facts.host,
         }
-        body = orjson.dumps({name: value for name, value in event.items() if value is not None})
-        yield Item(number, body, before_us)
+        body = dumps({name: value for name, value in event.items() if value is not None})
+        yield Item(position.lines, body, position.before_us)
 
 
-def _ndjson(stream: BinaryIO, defaults: Defaults) -> Iterator[Item | Bad]:
-    for number, raw in _lines(stream):
+def _ndjson(pieces: Iterator[bytes], defaults: Defaults, position: Position) -> Iterator[Item | Bad]:
+    for raw in _lines(pieces, position):
         if raw is None:
-            yield Bad(number, _TOO_LONG)
-        elif raw.strip():
+            yield Bad(position.lines, _TOO_LONG)
+        elif line := raw.strip():
             try:
-                event = loads(raw)
+                event = loads(line)
             except ValueError as error:
-                yield Bad(number, f"not JSON: {error}")
+                yield Bad(position.lines, f"not JSON: {error}")
                 continue
-            yield _item(number, event, defaults, raw.strip())
+            if not is_utf8(line):
+                position.count_broken()
+            yield _item(position.lines, event, defaults, line)
 
 
-def _document(stream: BinaryIO, defaults: Defaults) -> Iterator[Item | Bad]:
-    text = stream.read(MAX_DOCUMENT_BYTES + 1)
-    if len(text) > MAX_DOCUMENT_BYTES:
-        raise ValueError(
-            f"a JSON document over {MAX_DOCUMENT_BYTES // 1024**2} MiB is not read whole: send it as NDJSON "
-            "(one object a line; `jq -c '.[]'` makes it so)"
-        )
-    try:
-        found = loads(text)
-    except ValueError as error:
-        raise ValueError(
-            f"not JSON: {error}; if it is one object a line or a plain log, say --format ndjson or lines"
-        ) from error
-    if isinstance(found, dict):
-        inner = found.get("events")
-        found = inner if isinstance(inner, list) and "message" not in found else [found]
-    if not isinstance(found, list):
-        raise ValueError('the JSON is neither an array of events, nor {"events": [...]}, nor one event')
-    for position, event in enumerate(found, 1):
-        yield _item(position, event, defaults, None)
+def _document(pieces: Iterator[bytes], defaults: Defaults, position: Position) -> Iterator[Item | Bad]:
+    """Read one JSON value. Its position counts items: it is the same document when all of it is."""
+    parts: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size > MAX_DOCUMENT_BYTES:
+            raise ValueError(
+                f"a JSON document over {MAX_DOCUMENT_BYTES // 1024**2} MiB is not read whole: send it as NDJSON "
+                "(one object a line; `jq -c '.[]'` makes it so)"
+            )
+    text = b"".join(parts)
+    parts.clear()
+    document = sha256(text).hexdigest()
+    if position.document not in (None, document):
+        position.items = 0
+    position.document = document
+    decoded = text.decode("utf-8", "replace")
+    if not is_utf8(text):
+        position.count_broken()
+    del text
+    for start, end in spans_of(decoded)[position.items :]:
+        raw = decoded[start:end].encode("utf-8")
+        position.items += 1
+        # A newline in valid JSON is white space: as NDJSON it would end the event.
+        yield _item(position.items, loads(raw), defaults, raw.replace(b"\n", b" ").replace(b"\r", b" "))
 
 
-def _item(position: int, event: Any, defaults: Defaults, raw: bytes | None) -> Item | Bad:
+def _item(position: int, event: Any, defaults: Defaults, raw: bytes) -> Item | Bad:
     if not isinstance(event, dict):
         return Bad(position, "not a JSON object")
-    filled = defaults.fill(event)
     timestamp_us = None
     if event.get("timestamp") is not None:
         try:
             timestamp_us = parse_timestamp_us(event["timestamp"])
         except (ValueError, OverflowError):
             timestamp_us = None  # the server says what is wrong with it, beside its other rules
-    body = raw if raw is not None and not filled else dumps(event)
-    return Item(position, body, timestamp_us)
+    missing = defaults.missing_in(event)
+    if missing:
+        # Written behind what is there, which stays as it stands: numbers of any size, and NaN. Of two, the last counts.
+        raw = raw.rstrip()[:-1] + (b"," if event else b"") + dumps(missing)[1:]
+    return Item(position, raw, timestamp_us)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 
 from dateutil import parser as dateutil_parser
 
 from ess_ray.core.event import number_to_us
+from ess_ray.language import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, zone_behind
 
 LOOK_AT_CHARS: Final = 256
 """A line's time and level stand near its start; what comes later is its content."""
@@ -31,17 +33,45 @@ _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _CLOCK = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
 # An offset is hours and whole quarters: `10:00:00 -1234 bytes` has none.
-_OFFSET = r"(?:\s?(?:Z|UTC|GMT)\b|\s?[+-](?:0\d|1[0-4]):?(?:00|15|30|45)\b)"
-_ISO = re.compile(rf"(?<![\d/-])(\d{{4}}[-/]\d\d[-/]\d\d)(?:T| {{1,2}}|_)({_CLOCK})({_OFFSET})?", re.ASCII)
-_ACCESS = re.compile(rf"\[(\d\d/{_MONTH}/\d{{4}}):({_CLOCK})({_OFFSET})?\]", re.ASCII)
+_OFFSET = (
+    r"(?:\s?(?:UTC|GMT)?[+-](?:0\d|1[0-4]):?(?:00|15|30|45)\b|[+-]\d\d:?[0-5]\d\b|"
+    r"\s?(?:UTC|GMT)[+-]\d{1,2}\b|\s?[+-](?:0\d|1[0-4])\b(?![-:./]\w))"
+)
+_AREA = r"(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe|Indian|Pacific)"
+# A word behind a time may be a zone, a level or anything: `_zone_of` decides.
+_WORD = rf"(?:\s?[\[(]?(?:{_AREA}(?:/[A-Za-z_+\d-]+)+|[A-Z][A-Za-z]{{0,4}}(?![\w./=-])))"
+_ZONE = rf"({_OFFSET}|{_WORD})"
+_ISO = re.compile(rf"(?<![\d/-])(\d{{4}}[-/]\d\d[-/]\d\d(?:T| {{1,2}}|_){_CLOCK}){_ZONE}?", re.ASCII)
+_ACCESS = re.compile(rf"\[(\d\d/{_MONTH}/\d{{4}}:{_CLOCK}){_ZONE}?\]", re.ASCII)
 _SYSLOG = re.compile(
-    rf"(?:<\d{{1,3}}>)?({_MONTH} [ \d]\d) (\d\d:\d\d:\d\d)(?: (\S+) ([^\s:\[]+)(?:\[\d+\])?:)?", re.ASCII
+    rf"(?:<\d{{1,3}}>)?({_MONTH} [ \d]\d) (\d\d:\d\d:\d\d)"
+    # Cisco's devices name their zone before a colon, others their host and program.
+    r"(?:(?:[.,]\d{1,9})? ([A-Z][A-Za-z]{1,4}):(?= %)|(?: (\S+) ([^\s:\[]+)(?:\[\d+\])?:)?)",
+    re.ASCII,
 )
 _WORDED = re.compile(
     rf"\W{{0,2}}((?:{_DAY},? )?(?:\d{{1,2}}[ -]{_MONTH}[ -]\d{{4}}|{_MONTH} {{1,2}}\d{{1,2}},? \d{{4}}),?[ :]"
-    rf"\d?\d:\d\d:\d\d(?:[.,]\d{{1,6}})?(?: ?[AP]M\b)?{_OFFSET}?|{_DAY} {_MONTH} [ \d]\d {_CLOCK} \d{{4}})",
+    rf"\d?\d:\d\d:\d\d(?:[.,]\d{{1,6}})?(?: ?[AP]M\b)?){_ZONE}?",
     re.ASCII,
 )
+_DATE = re.compile(  # as `date` and C's ctime write it
+    rf"\W{{0,2}}({_DAY} {_MONTH} {{1,2}}\d{{1,2}} {_CLOCK}(?: [AP]M)?)(?: ([A-Z][A-Za-z]{{1,4}}|[+-]\d\d(?:\d\d)?))?"
+    r" (\d{4})\b",
+    re.ASCII,
+)
+_NO_ZONE = re.compile(
+    r"ABORT|ABOUT|ACCEPT|ACT|AGENT|ALERT|ART|ASSET|AUDIT|BAT|BEST|BIT|BLAST|BOOT|BOT|BUILT|CAST|CERT|CHAT"
+    r"|CHEST|COST|COT|COUNT|CUT|DAT|DEBIT|DEBUT|DIGIT|DIRT|DRAFT|EDIT|EVENT|EXACT|EXIST|EXIT|FACT|FAST|FAULT"
+    r"|FIAT|FIRST|FIT|FLAT|FLOAT|FONT|FRONT|GET|GIT|GOT|GRANT|GUEST|HALT|HAT|HINT|HIT|HOST|INIT|INPUT|INT"
+    r"|JOINT|JWT|LAST|LEFT|LET|LIMIT|LIST|LOST|LOT|MET|MOST|MOUNT|MQTT|NAT|NET|NEXT|NOT|OUT|PART|PAST|PET|PLOT"
+    r"|POINT|PORT|POST|PRINT|PUT|QUIT|RESET|REST|RIGHT|ROOT|RST|SAT|SENT|SET|SHORT|SHUT|SLOT|SMART|SORT|SPLIT"
+    r"|START|STAT|TEST|TEXT|TRUST|TXT|UART|UINT|UNIT|VET|VISIT|WAIT|WANT|FIZZ|JAZZ|QUIZ",
+    re.ASCII,
+)
+"""Words in capitals that look like zones, and are none behind a time."""
+_KNOWN: Final = frozenset((*ABBREVIATIONS, *AMBIGUOUS, "ChST"))
+_ACCESS_DAY = re.compile(rf"(\d\d)/({_MONTH})/(\d{{4}}):", re.ASCII)
+_LIKE_A_ZONE = re.compile(r"[A-Z]{2,4}[TZ]", re.ASCII)
 _NUMBER = re.compile(r"\[?(\d{10}\.\d{1,9}|\d{10}|\d{13}|\d{16}|\d{19})(?=[\s\],:;|]|$)", re.ASCII)
 _LEVEL = re.compile(r"(?<![\w/.=-])(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)(?![\w/.=-])", re.ASCII)
 
@@ -58,14 +88,18 @@ class LineFacts:
 
 @dataclass
 class LineReader:
-    """Reads lines of one file. `zone` is of times without an offset (None: the system's); `now_us` bounds guesses."""
+    """Reads lines of one file. `zone` is of times without an offset (None: the system's); `now_us` bounds guesses.
+
+    `decided`: it was said on purpose, so that it is also the zone of times with one that nobody can tell.
+    """
 
     now_us: int
     zone: tzinfo | None = None
-    _known: dict[str, int | None] = field(default_factory=dict)
+    decided: bool = False
+    _known: dict[tuple[str, str | None], int | None] = field(default_factory=dict)
 
     def read(self, line: str) -> LineFacts:
-        """Recognise what is there. Never raises: what is not understood is None."""
+        """Recognise what is there; what is not understood is None. Raises NoZone where a time's zone is unclear."""
         head = line[:LOOK_AT_CHARS]
         level = _LEVEL.search(head)
         timestamp_us, host, service = self._time(head)
@@ -74,48 +108,54 @@ class LineReader:
     def _time(self, head: str) -> tuple[int | None, str | None, str | None]:
         match = _SYSLOG.match(head)
         if match is not None:
-            day, clock, host, service = match.groups()
-            return self._cached(f"{day} {clock}", self._without_year), host, service
+            day, clock, zone, host, service = match.groups()
+            return self._cached(f"{day} {clock}", zone, self._without_year, must=True), host, service
         iso, access = _ISO.search(head, 0, ISO_WITHIN_CHARS), _ACCESS.search(head)
         if iso is not None and access is not None and access.start() < iso.start():
             iso = None  # the ISO time is in the request
-        for match, read in ((iso, self._iso), (access, self._worded), (_WORDED.match(head), self._worded)):
+        for match, read in ((iso, _iso), (access, _worded), (_WORDED.match(head), _worded)):
             if match is not None:
-                timestamp_us = self._cached(" ".join(part for part in match.groups() if part), read)
+                timestamp_us = self._cached(match[1], match[2], read)
                 if timestamp_us is not None:
                     return timestamp_us, None, None
+        match = _DATE.match(head)
+        if match is not None:
+            return self._cached(f"{match[1]} {match[3]}", match[2], _worded, must=True), None, None
         match = _NUMBER.match(head)
         return (None if match is None else self._number(match[1])), None, None
 
-    def _cached(self, text: str, read: Callable[[str], datetime]) -> int | None:
-        if text not in self._known:
+    def _cached(
+        self, text: str, zone: str | None, read: Callable[[str], datetime], *, must: bool = False
+    ) -> int | None:
+        """Read a time and the zone behind it, if that is one (`must`: nothing else can stand there)."""
+        key = (text, zone)
+        if key not in self._known:
             if len(self._known) >= _CACHE_ENTRIES:
                 self._known.clear()
             try:
-                found = (self._in_zone(read(text)) - _EPOCH) // _MICROSECOND
+                found = (self._in_zone(read(text), zone, must) - _EPOCH) // _MICROSECOND
                 # Before 1970 is a zero value that is printed (0001-01-01), not when something was logged.
-                self._known[text] = found if found > 0 else None
+                self._known[key] = found if found > 0 else None
+            except NoZone:
+                raise
             except (ValueError, OverflowError):  # a date such as 2026-13-40: looks like one, is none
-                self._known[text] = None
-        return self._known[text]
+                self._known[key] = None
+        return self._known[key]
 
-    def _in_zone(self, moment: datetime) -> datetime:
-        if moment.tzinfo is not None:
-            return moment
-        return moment.astimezone() if self.zone is None else moment.replace(tzinfo=self.zone)
-
-    @staticmethod
-    def _iso(text: str) -> datetime:
-        day, clock, *offset = text.replace("/", "-").split(None, 2)
-        whole, _, fraction = clock.replace(",", ".").partition(".")
-        moment = datetime.fromisoformat(f"{day}T{whole}").replace(microsecond=int(fraction[:6].ljust(6, "0") or 0))
-        return moment.replace(tzinfo=_offset(offset[0].strip())) if offset else moment
-
-    @staticmethod
-    def _worded(text: str) -> datetime:
-        # `24/Nov/2026`, `24-Nov-2026`, `Nov 24, 2026 1:00:00 PM`, `Tue Nov 24 10:00:00 2026`
-        found: datetime = dateutil_parser.parse(text.replace("/", " "))
-        return found
+    def _in_zone(self, moment: datetime, text: str | None, must: bool) -> datetime:
+        """Give a time the zone behind it, else the reader's. Raises NoZone where there is one that nobody can tell."""
+        called = _name_of(text, must)
+        if called is None:
+            return in_zone(moment, self.zone)
+        try:
+            return moment.replace(tzinfo=zone_behind(called))
+        except NoZone as error:
+            if self.decided:
+                return in_zone(moment, self.zone, called)
+            raise NoZone(
+                f"{error}, behind {moment:%Y-%m-%d %H:%M:%S}: say of which zone such times are, with --tz "
+                "Europe/Berlin, --tz +02:00 or --tz local"
+            ) from error
 
     def _without_year(self, text: str) -> datetime:
         latest = _EPOCH + timedelta(microseconds=self.now_us + DAY_US)
@@ -124,7 +164,7 @@ class LineReader:
                 moment = datetime.strptime(f"{year} {text}", "%Y %b %d %H:%M:%S")
             except ValueError:  # Feb 29 of another year
                 continue
-            if self._in_zone(moment) <= latest:
+            if in_zone(moment, self.zone) <= latest:
                 return moment
         raise ValueError("no year makes this a date in the past")
 
@@ -133,9 +173,24 @@ class LineReader:
         return found if _OLDEST_US <= found <= self.now_us + DAY_US else None
 
 
-def _offset(text: str) -> tzinfo:
-    if text in ("Z", "UTC", "GMT"):
-        return UTC
-    digits = text[1:].replace(":", "")
-    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-    return timezone(-ahead if text[0] == "-" else ahead)
+def _iso(text: str) -> datetime:
+    day, clock = text[:10].replace("/", "-"), text[11:].lstrip()
+    whole, _, fraction = clock.replace(",", ".").partition(".")
+    return datetime.fromisoformat(f"{day}T{whole}").replace(microsecond=int(fraction[:6].ljust(6, "0") or 0))
+
+
+def _worded(text: str) -> datetime:
+    # `24/Nov/2026:10:00:00`, `24-Nov-2026`, `Nov 24, 2026 1:00:00 PM`, `Tue Nov 24 10:00:00 2026`
+    found: datetime = dateutil_parser.parse(_ACCESS_DAY.sub(r"\1 \2 \3 ", text))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _name_of(text: str | None, must: bool) -> str | None:
+    """Tell whether what stands behind a time is a zone, or meant to be one; gives its name then."""
+    if text is None:
+        return None
+    name = text.strip().lstrip("[(")
+    if must or name[0] in "+-" or any(mark in name for mark in "/+-") or name in _KNOWN:
+        return name
+    return name if _LIKE_A_ZONE.fullmatch(name) and not _NO_ZONE.fullmatch(name) else None

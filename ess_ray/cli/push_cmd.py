@@ -1,35 +1,49 @@
 """`ess push`: a file or standard input into the system.
 
-May live here: the command. May not: forms of input (`inputs`), sending (`upload`).
+May live here: the command, what it prints. May not: forms of input (`inputs`), what is pushed of a file (`file_push`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
+import stat
 import sys
+import threading
 import time
-import uuid
-import zlib
-from dataclasses import dataclass
-from typing import IO, Final
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from io import BufferedReader
+from typing import BinaryIO, Final, cast
 
 import click
 
 from ess_ray.cli.client import Client, Target
-from ess_ray.cli.inputs import Defaults, Form, open_input, read_items
-from ess_ray.cli.lines import LineReader
+from ess_ray.cli.content import known_encoding, too_broken
+from ess_ray.cli.file_push import Asked, Known, push_file, push_stream
+from ess_ray.cli.inputs import Defaults
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, progress, tell
-from ess_ray.cli.upload import Summary, cut, send
+from ess_ray.cli.position import Position
+from ess_ray.cli.registry import Entry, Registry, name_of
+from ess_ray.cli.upload import Sender, Summary
 from ess_ray.cli.when import Zone, tz_option
-from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Field
 from ess_ray.language import field_term
 
 SHOWN_REJECTIONS: Final = 5
 """Reasons that fit above a prompt; --json gives more."""
+
+
+def _read_encoding(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else known_encoding(value)
+    except LookupError as error:
+        raise click.BadParameter(f"{value!r} is no encoding of text: utf-8, utf-16, latin-1, ...") from error
 
 
 @click.command()
@@ -45,6 +59,13 @@ SHOWN_REJECTIONS: Final = 5
     show_default=True,
     help="What FILE holds. auto looks at its start.",
 )
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    callback=_read_encoding,
+    help="Of FILE's text.  [default: UTF-8 or UTF-16, as it looks]",
+)
+@click.option("--again", is_flag=True, help="Push all of FILE, also what was pushed of it before.")
 @tz_option
 @json_option
 @with_target
@@ -56,66 +77,145 @@ def push(
     service: str | None,
     host: str | None,
     level: str | None,
-    form: Form,
+    form: str,
+    encoding: str | None,
+    again: bool,
     zone: Zone,
     as_json: bool,
 ) -> None:
-    """Push FILE (- is standard input; *.gz is decompressed) into the system.
+    """Push FILE (- is standard input) into the system: what was not pushed of it before.
 
-    FILE holds NDJSON, a JSON array, {"events": [...]}, one JSON object, or plain log lines. A plain line becomes one
-    event whose message is the line, unchanged (invalid UTF-8 bytes are replaced, empty lines are left out). Its time is
-    recognised (ISO 8601, syslog, nginx and Apache, epoch numbers, written months); one without an offset is of --tz,
-    and a line without a time takes that of the line before, at the start of FILE the current time. A level is taken
-    from a word such as ERROR, host and service from a syslog line, unless options name them.
+    FILE holds NDJSON, a JSON array, {"events": [...]}, one JSON object, or plain log lines; UTF-8 or UTF-16, plain or
+    compressed with gzip, bzip2, xz or zstd, whatever its name. What is no text is refused. A plain line becomes one
+    event whose message is the line, unchanged (empty lines are left out; bytes that are no UTF-8 are replaced, and
+    told). Its time is recognised (ISO 8601, syslog, nginx and Apache, epoch numbers, written months); one without a
+    zone is of --tz, one with a zone of that (+03, CEST, Europe/Berlin), and the push stops at one whose zone may be
+    several (IST, CST) or is unknown, unless --tz is given. A line without a time takes that of the line before, at the
+    start of FILE the current time. A level is taken from a word such as ERROR, host and service from a syslog line,
+    unless options name them. In JSON a time without a zone is UTC.
 
-    A batch that is not acknowledged is sent again under its Idempotency-Key, for up to a minute: nothing is doubled.
-    Pushing the same file again within an hour stores nothing twice.
+    How far each file was pushed is kept in ~/.local/state/ess_ray (XDG_STATE_HOME), for each system and tenant. A file
+    is the same as long as its device and inode, its start and what stands before that place are: so a renamed file is
+    known, and one that was truncated or replaced is pushed as a new one. Two files with equal lines are two. A push
+    that is broken off, in whatever way, is carried on by the same command: nothing is lost, and within an hour nothing
+    is doubled. A compressed file is known by what is in it, a JSON document by all of it: once it has changed it is
+    pushed whole. Standard input and pipes are not remembered. Events of equal time keep FILE's order.
 
-    Exit codes: 0 all events are stored, 1 some were rejected or the system did not take them, 2 usage.
+    Exit codes: 0 all events are stored, 1 some were rejected, FILE could not be read to its end or the system did not
+    take them, 2 usage, or FILE is not what can be pushed.
     """
     started_s = time.monotonic()
-    summary = Summary()
+    told = _Told(target, service, started_s, as_json)
+    asked = Asked(form, encoding, Defaults(service, host, level), zone, again)
     try:
-        _push(target, file, form, zone, Defaults(service, host, level), summary)
+        _push(target, file, asked, told)
     except ValueError as error:
         raise BadRequest(f"{file}: {error}") from error
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError) as error:
         raise EssError(f"{file} cannot be read to its end: {error}") from error
     finally:
         # Whatever ended it, Ctrl-C too: what was acknowledged by then is stored, and is told.
-        _print(target, summary, service, started_s, as_json)
-    if summary.rejected:
+        told.print()
+    if told.summary.rejected or told.garbled:
         sys.exit(1)
 
 
-@dataclass
 class _Counting:
     """Counts what was read, for the bar: a compressed file by its own bytes."""
 
-    raw: IO[bytes]
-    done: int = 0
+    def __init__(self, raw: BufferedReader) -> None:
+        self._raw, self.done = raw, 0
 
     def read(self, size: int = -1) -> bytes:
-        part = self.raw.read(size)
+        # What a pipe has by now, rather than all that was asked for: it may be a log that is followed.
+        part = self._raw.read1(size)
         self.done += len(part)
         return part
 
-    def readline(self, limit: int = -1) -> bytes:
-        part = self.raw.readline(limit)
-        self.done += len(part)
-        return part
+    def seek(self, offset: int) -> int:
+        self.done = self._raw.seek(offset)
+        return self.done
 
 
-def _push(target: Target, file: str, form: Form, zone: Zone, defaults: Defaults, summary: Summary) -> None:
-    standard = file == "-"
-    # Standard input has no identity: `echo x | ess push -` twice is meant twice.
-    key_of = uuid.uuid4().hex if standard else "file"
-    total = None if standard else os.stat(file).st_size or None
-    with click.open_file(file, "rb") as raw, Client(target) as client, progress("pushing", total) as bar:
-        counting = _Counting(raw)
-        reader = LineReader(time.time_ns() // 1000, zone.zone)
-        items = read_items(open_input(counting, file), form, defaults, reader)  # type: ignore[arg-type]
-        send(client, cut(items, summary, key_of), summary, lambda so_far: bar(counting.done, f"{so_far.accepted:,}"))
+def _push(target: Target, file: str, asked: Asked, told: _Told) -> None:
+    with ExitStack() as stack:
+        raw = stack.enter_context(click.open_file(file, "rb"))
+        found = None if file == "-" else os.fstat(raw.fileno())
+        regular = found is not None and stat.S_ISREG(found.st_mode)
+        total = found.st_size if found is not None and regular else None
+        client, bar = stack.enter_context(Client(target)), stack.enter_context(progress("pushing", total or None))
+        counting = _Counting(cast(BufferedReader, raw))
+
+        def show(so_far: Summary) -> None:
+            bar(counting.done, f"{so_far.accepted:,}")
+
+        sender = stack.enter_context(Sender(client, told.summary, show))
+        stream = cast(BinaryIO, counting)
+        if found is None or not regular:
+            position = push_stream(sender, told.summary, stream, asked, tell)
+        else:
+            name = name_of(*_whereto(client, target), found.st_dev, found.st_ino)
+            registry = stack.enter_context(_held(name, file))
+            known = Known(name, registry, os.path.abspath(file))
+            told.before, position = push_file(sender, told.summary, stream, asked, known, tell)
+        told.end(position, asked.encoding)
+
+
+def _whereto(client: Client, target: Target) -> tuple[str, str]:
+    """Name the system and the tenant that this pushes to: by what lasts, where the system tells it."""
+    try:
+        found = client.call_patiently("GET", "/push/v1/whoami", stop=threading.Event())
+    except NotFound:  # an older system
+        key = target.settings.key
+        return target.url, "" if key is None else hashlib.sha256(key.get_secret_value().encode()).hexdigest()
+    return str(found["log_id"]), str(found["tenant"])
+
+
+@contextmanager
+def _held(name: str, file: str) -> Iterator[Registry | None]:
+    """Hold a file's entry; None, and told, where this user can keep none."""
+    registry = Registry.of_user()
+    with ExitStack() as stack:
+        waits = f"another ess push is at {file}: waiting for it"
+        try:
+            stack.enter_context(registry.held(name, lambda: tell(waits)))
+        except OSError as error:
+            tell(
+                f"how far {file} is pushed cannot be kept in {registry.folder} ({error.strerror}), so that pushing it "
+                "again stores it again: name a folder of yours in XDG_STATE_HOME"
+            )
+            registry = None  # type: ignore[assignment]
+        yield registry
+
+
+@dataclass
+class _Told:
+    """What is told of a push at its end."""
+
+    target: Target
+    service: str | None
+    started_s: float
+    as_json: bool
+    summary: Summary = field(default_factory=Summary)
+    before: Entry | None = None
+    broken: int = 0
+    garbled: bool = False
+    """So many lines were not UTF-8 that the file must be in another encoding."""
+
+    def end(self, position: Position, encoding: str | None) -> None:
+        """Take down what was wrong with the bytes."""
+        self.broken = position.broken
+        self.garbled = encoding is None and too_broken(position.broken, position.lines_read)
+        if self.broken:
+            tell(
+                f"{self.broken:,} lines are not UTF-8 (the first is line {position.broken_first:,}) and have U+FFFD in "
+                "place of what is not: if they are in another encoding, push again with --again and --encoding "
+                "windows-1252, latin-1, ..."
+            )
+
+    def print(self) -> None:
+        """Print what became of the input."""
+        _print(self)
 
 
 def _search_command(target: Target, summary: Summary, service: str | None) -> str | None:
@@ -126,25 +226,34 @@ def _search_command(target: Target, summary: Summary, service: str | None) -> st
     return shlex.join(["ess", "search", query, "--since", since, "--until", until, *target.arguments])
 
 
-def _print(target: Target, summary: Summary, service: str | None, started_s: float, as_json: bool) -> None:
+def _print(told: _Told) -> None:
+    summary, before = told.summary, told.before
     first, last = (None if us is None else format_timestamp(us) for us in (summary.min_us, summary.max_us))
-    command = _search_command(target, summary, service)
-    if as_json:
+    command = _search_command(told.target, summary, told.service)
+    if told.as_json:
         rejections = [{"position": position, "reason": reason} for position, reason in summary.rejections]
         print_json(
             {
                 "accepted": summary.accepted,
                 "rejected": summary.rejected,
+                "repeats": summary.repeats,
+                "pushed_before": 0 if before is None else before.events,
+                "replaced": told.broken,
                 "rejections": rejections,
                 "start": first,
                 "end": last,
                 "search": command,
                 "requests": summary.requests,
-                "elapsed_s": round(time.monotonic() - started_s, 3),
+                "elapsed_s": round(time.monotonic() - told.started_s, 3),
             }
         )
         return
-    click.echo(f"{summary.accepted:,} accepted, {summary.rejected:,} rejected")
+    repeats = f", {summary.repeats:,} of them repeats" if summary.repeats else ""
+    click.echo(f"{summary.accepted:,} accepted{repeats}, {summary.rejected:,} rejected")
+    if before is not None:
+        nothing = "" if summary.accepted or summary.rejected else "nothing is new: "
+        at = format_timestamp(before.pushed_us)
+        click.echo(f"{nothing}{before.events:,} events of it were pushed before, at {at} (--again pushes them again)")
     for position, reason in summary.rejections[:SHOWN_REJECTIONS]:
         tell(f"  rejected {position}: {reason}")
     if summary.rejected > SHOWN_REJECTIONS:

@@ -5,26 +5,25 @@ May live here: --since, --until, --tz, and how times are shown for them. May not
 
 from __future__ import annotations
 
-import difflib
 import functools
-import re
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Concatenate, Final, ParamSpec
-from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
+from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import format_timestamp, parse_timestamp_us
-from ess_ray.language import parse_length_us, parse_time_us
+from ess_ray.language import parse_length_us, parse_time_us, zone_named
 
 P = ParamSpec("P")
 
 ALL: Final = "all"
 """--since from the beginning."""
-_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?([0-5]\d))?", re.ASCII)
 _SECOND_US: Final = 1_000_000
 
 
@@ -42,6 +41,11 @@ class Zone:
             return self.given
         offset = f"{datetime.now().astimezone():%z}"
         return "UTC" if offset == "+0000" else f"local time, UTC{offset[:3]}:{offset[3:]}"
+
+    @property
+    def told(self) -> str | None:
+        """Name it for the system, which knows no zone of this machine; None: not given. Raises BadRequest."""
+        return local_name() if self.given == "local" else self.given
 
     def shown(self, us: int) -> str:
         """Write a time as people read it, in this zone."""
@@ -82,26 +86,23 @@ class Zone:
 LOCAL: Final = Zone()
 
 
+def local_name() -> str:
+    """Name this machine's zone as the IANA database does. Raises BadRequest where nothing tells it."""
+    linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    for name in (os.environ.get("TZ", "").lstrip(":"), linked):
+        with suppress(BadRequest):
+            return zone_named(name)[0]
+    raise BadRequest("what this machine's time zone is called is not known: name it, such as --tz Europe/Berlin")
+
+
 def read_zone(text: str) -> Zone:
-    """Read --tz: an IANA name, an offset (+03:00), or `local`. Raises click.BadParameter."""
+    """Read --tz: a zone's name, an offset (+03:00), or `local`. Raises click.BadParameter."""
     if text == "local":
-        return LOCAL
-    if text.upper() in ("Z", "UTC", "GMT"):
-        return Zone("UTC", UTC)
-    offset = _OFFSET.fullmatch(text)
-    if offset is not None:
-        sign, hours, minutes = offset.groups()
-        ahead = timedelta(hours=int(hours), minutes=int(minutes or 0))
-        if ahead < timedelta(hours=24):
-            zone = timezone(-ahead if sign == "-" else ahead)
-            return Zone(str(zone), zone)
-    names = {name.casefold(): name for name in available_timezones()}
-    found = names.get(text.casefold())
-    if found is None:
-        near = difflib.get_close_matches(text.casefold(), names, n=1)
-        meant = f"; did you mean {names[near[0]]}?" if near else ""
-        raise click.BadParameter(f"{text!r} is neither an IANA name (Europe/Berlin) nor an offset (+03:00){meant}")
-    return Zone(found, ZoneInfo(found))
+        return Zone("local")
+    try:
+        return Zone(*zone_named(text))
+    except BadRequest as error:
+        raise click.BadParameter(error.message) from error
 
 
 def _read_option(_: click.Context, __: click.Parameter, value: str | None) -> Zone:

@@ -41,17 +41,24 @@ from ess_ray.language.scanner import MAX_NESTING
 from ess_ray.language.terms import MAX_PATTERN_CHARS
 from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
 from ess_ray.language.writing import field_term, quoted
+from ess_ray.language.zones import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, zone_behind, zone_named
 
 __all__ = [
+    "ABBREVIATIONS",
+    "AMBIGUOUS",
     "MAX_NESTING",
     "MAX_PATTERN_CHARS",
     "MAX_QUERY_BYTES",
     "UNIT_US",
+    "NoZone",
     "field_named",
     "field_term",
+    "in_zone",
     "parse",
     "parse_length_us",
     "parse_time_us",
     "quoted",
     "without_surrogates",
+    "zone_behind",
+    "zone_named",
 ]

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from fractions import Fraction
 from typing import Final
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import epoch_unit
+from ess_ray.language.zones import zone_behind
 
 UNIT_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}
 _LENGTH_US: Final = {"ms": 10**3, **UNIT_US}
@@ -26,7 +27,7 @@ _PARTS = re.compile(_PART, re.ASCII)
 _RELATIVE = re.compile(r"(?:now\s*([+-])\s*|([+-]))(\d.*)", re.ASCII)
 _DAYS: Final = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,30}))?)?\s?([Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?",
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,30}))?)?\s?([A-Za-z+-]\S*)?)?",
     re.ASCII,
 )
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
@@ -88,21 +89,13 @@ def _moment_us(match: re.Match[str], zone: tzinfo | None) -> Fraction:
     day, clock, second, fraction, offset = match.groups()
     leap = second == "60"  # RFC 3339 allows the leap second, datetime does not
     moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}:{'59' if leap else second or '00'}")
-    seconds = _epoch_s(moment, zone if offset is None else _offset(offset)) + leap
+    seconds = _epoch_s(moment, zone if offset is None else zone_behind(offset)) + leap
     return (seconds + Fraction(f"0.{fraction or 0}")) * 10**6
 
 
 def _epoch_s(moment: datetime, zone: tzinfo | None) -> int:
     since = (moment.astimezone() if zone is None else moment.replace(tzinfo=zone)) - _EPOCH
     return since.days * 86_400 + since.seconds
-
-
-def _offset(text: str) -> tzinfo:
-    if text[0] not in "+-":
-        return UTC
-    digits = text[1:].replace(":", "").ljust(4, "0")
-    ahead = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-    return timezone(-ahead if text[0] == "-" else ahead)
 
 
 def _relative_us(text: str, now_us: int, zone: tzinfo | None) -> Fraction | None:

@@ -5,14 +5,12 @@ May live here: names, and when a zone's clock is put forward or back. May not: c
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from ess_ray.core.aggregate import LocalClock
-from ess_ray.core.errors import BadRequest
+from ess_ray.language import zone_named
 
 FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -20,13 +18,12 @@ LAST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _STEP: Final = timedelta(days=7)
 """No zone changes its clock twice within a week, and so comes back unseen."""
 _MICROSECOND: Final = timedelta(microseconds=1)
-_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?", re.ASCII)
 
 
 @lru_cache(maxsize=64)
 def clock_named(name: str) -> LocalClock:
-    """Give the clock of `Europe/Berlin`, `UTC` or `+02:00`. Raises BadRequest."""
-    zone = zone_named(name)
+    """Give the clock of a zone, named as `language.zone_named` reads it. Raises BadRequest."""
+    _, zone = zone_named(name)
     since, ahead = [FIRST], [_ahead(zone, FIRST)]
     at = FIRST
     while at < LAST:
@@ -38,21 +35,6 @@ def clock_named(name: str) -> LocalClock:
     return LocalClock(
         tuple((one - FIRST) // _MICROSECOND for one in since), tuple(one // _MICROSECOND for one in ahead)
     )
-
-
-def zone_named(name: str) -> tzinfo:
-    """Give the zone of a name of the IANA database, or of an offset from UTC. Raises BadRequest."""
-    offset = _OFFSET.fullmatch(name)
-    try:
-        if offset is None:
-            return UTC if name.upper() in ("UTC", "Z") else ZoneInfo(name)
-        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
-        return timezone(-ahead if offset[1] == "-" else ahead)
-    except (ValueError, OSError, LookupError) as error:  # a folder's name gives IsADirectoryError
-        raise BadRequest(
-            f'"{name[:40]}" is no time zone: use a name such as Europe/Berlin or America/New_York, UTC, or an offset '
-            "such as +02:00"
-        ) from error
 
 
 def _ahead(zone: tzinfo, at: datetime) -> timedelta:
