@@ -17,6 +17,7 @@ LineEnd = Literal["lf", "crlf", "cr"]
 SNIFF_BYTES: Final = 64 * 1024
 """How much of the text decides its form."""
 _PIECE_BYTES: Final = 256 * 1024
+"""Read at a time."""
 _MAX_LAYERS: Final = 4
 """Compressions around each other: two happen (what was compressed is uploaded compressed), more are an attack."""
 _MAX_CONTROL_SHARE: Final = 0.05

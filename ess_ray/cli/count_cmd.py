@@ -48,9 +48,12 @@ def count(
     ess count --by service --by level --top 20
     ess count timeout --interval auto --by attributes.region
 
-    Buckets begin at multiples of their width, in UTC; those without events are left out. Exit codes as for search.
+    Buckets begin at multiples of their width, days and weeks at the midnights of --tz (else of UTC), and are shown in
+    its time; those without events are left out. Exit codes as for search.
     """
     body: dict[str, Any] = {"query": query, **range_.bounds(), "interval": interval, "by": list(by), "top": top}
+    if range_.zone.given is not None:
+        body["time_zone"] = range_.zone.told
     if executor is not None:
         body["executor"] = executor
     with Client(target) as client:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import IO, BinaryIO, Final, cast
+from io import BufferedReader
+from typing import BinaryIO, Final, cast
 
 import click
 
@@ -122,11 +123,12 @@ def push(
 class _Counting:
     """Counts what was read, for the bar: a compressed file by its own bytes."""
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: BufferedReader) -> None:
         self._raw, self.done = raw, 0
 
     def read(self, size: int = -1) -> bytes:
-        part = self._raw.read(size)
+        # What a pipe has by now, rather than all that was asked for: it may be a log that is followed.
+        part = self._raw.read1(size)
         self.done += len(part)
         return part
 
@@ -142,7 +144,7 @@ def _push(target: Target, file: str, asked: Asked, told: _Told) -> None:
         regular = found is not None and stat.S_ISREG(found.st_mode)
         total = found.st_size if found is not None and regular else None
         client, bar = stack.enter_context(Client(target)), stack.enter_context(progress("pushing", total or None))
-        counting = _Counting(raw)
+        counting = _Counting(cast(BufferedReader, raw))
 
         def show(so_far: Summary) -> None:
             bar(counting.done, f"{so_far.accepted:,}")

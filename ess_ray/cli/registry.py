@@ -119,7 +119,7 @@ class Registry:
             return None
         try:
             return _entry(json.loads(content))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Broken(
                 f"{path}, which tells how far this file was pushed, cannot be read ({error}): with --again all of the "
                 "file is pushed, also what is stored already"

@@ -6,8 +6,10 @@ May live here: --since, --until, --tz, and how times are shown for them. May not
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Concatenate, Final, ParamSpec
@@ -39,6 +41,11 @@ class Zone:
             return self.given
         offset = f"{datetime.now().astimezone():%z}"
         return "UTC" if offset == "+0000" else f"local time, UTC{offset[:3]}:{offset[3:]}"
+
+    @property
+    def told(self) -> str | None:
+        """Name it for the system, which knows no zone of this machine; None: not given. Raises BadRequest."""
+        return local_name() if self.given == "local" else self.given
 
     def shown(self, us: int) -> str:
         """Write a time as people read it, in this zone."""
@@ -77,6 +84,15 @@ class Zone:
 
 
 LOCAL: Final = Zone()
+
+
+def local_name() -> str:
+    """Name this machine's zone as the IANA database does. Raises BadRequest where nothing tells it."""
+    linked = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    for name in (os.environ.get("TZ", "").lstrip(":"), linked):
+        with suppress(BadRequest):
+            return zone_named(name)[0]
+    raise BadRequest("what this machine's time zone is called is not known: name it, such as --tz Europe/Berlin")
 
 
 def read_zone(text: str) -> Zone:

@@ -24,6 +24,11 @@ from tests.cli_contract import Contract, Ess, problem
 ELEVEN = [f"line {number}" for number in range(10)]
 
 
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_push, "BATCH_EVENTS", 1_000)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "app.log"
@@ -334,7 +339,7 @@ def test_a_broken_entry_is_named_and_nothing_pushed_twice(
     append(file, "a")
     push()
     (entry,) = (tmp_path / "state").rglob("*.json")
-    for broken in ("", "{", "[]", '{"version": 9}', entry.read_text()[:-5]):
+    for broken in ("", "{", "[]", "1", '{"version": 9}', entry.read_text()[:-5]):
         entry.write_text(broken)
         done = ess("push", str(file))
         assert done.exit_code == 1
@@ -380,24 +385,27 @@ sys.stdin.read()
 """
 
 
-def test_another_push_of_the_same_file_waits(ess: Ess, server: Contract, file: Path) -> None:
-    append(file, *LINES)
-    results: list[Result] = []
-    folder = Registry.of_user().folder
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-c", HOLD, str(folder / "lock")]
+def test_an_entry_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    registry, name, other = Registry(tmp_path / "pushed"), "12" * 20, "34" * 20
+    waits, got = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with registry.held(name, waits.set):
+            got.set()
+
+    with registry.held(other, waits.set):
+        pass
+    command = [sys.executable, "-c", HOLD, str(registry.folder / "lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        thread = threading.Thread(target=lambda: results.append(ess("push", str(file))))
+        thread = threading.Thread(target=take)
         thread.start()
-        thread.join(0.3)  # it would be done by then
-        assert not server.pushed
-        holder.communicate("")
-    thread.join(30)
-    assert results[0].exit_code == 0
-    assert "waiting for it" in results[0].stderr
-    assert messages(server) == LINES
+        assert waits.wait(30)
+        assert not got.is_set()
+        holder.kill()
+    assert got.wait(30)
+    thread.join()
 
 
 def test_entries_that_nobody_used_for_long_are_let_go(push: Push, file: Path, tmp_path: Path) -> None:

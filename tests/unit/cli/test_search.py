@@ -274,3 +274,29 @@ def test_a_terminal_gets_a_table_that_values_cannot_drive(
     assert "a\\x1b[31m[red]" in shown
     assert "1,200" in shown
     assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "zone", "shown"),
+    [
+        ([], None, "2026-10-24T22:00:00.000000Z"),
+        (["--tz", "europe/berlin"], "Europe/Berlin", "2026-10-25T00:00:00.000000+02:00"),
+        (["--tz", "+05:30"], "UTC+05:30", "2026-10-25T03:30:00.000000+05:30"),
+        (["--tz", "local"], "Asia/Tokyo", "2026-10-25T07:00:00.000000+09:00"),
+    ],
+)
+def test_days_are_counted_and_shown_in_the_zone_that_was_asked_for(
+    ess: Ess, server: Contract, monkeypatch: pytest.MonkeyPatch, options: list[str], zone: str | None, shown: str
+) -> None:
+    bucket = {"start": "2026-10-24T22:00:00.000000Z", "by": {}, "count": 3}
+    server.pages = [{**page("done"), "buckets": [bucket], "interval_s": 86_400}]
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        done = ess("count", "--interval", "1d", *options)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert done.exit_code == 0
+    assert server.queries[0].get("time_zone") == zone
+    assert done.stdout == f"{shown}\t3\n"
