@@ -52,7 +52,8 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
         cannot be read it is broken off at its end, and the query's own page names them in `incomplete`.
 
         NDJSON: one event a line, as in answers. CSV: a header, the same fields, `attributes` as JSON text; values are
-        what was stored, also where a spreadsheet would take them for formulas. Parquet: the table's own columns. 429: a
+        what was stored, also where a spreadsheet would take them for formulas. Parquet: the table's own columns, and
+        `attribute_numbers` and `attribute_booleans` beside the texts of `attributes`. 429: a
         replica runs four at a time, three of one tenant.
         """
         return _ExportResponse(await exporter.open(await tenant(request), query_id), file_format, departure)

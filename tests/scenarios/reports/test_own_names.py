@@ -29,8 +29,8 @@ def _pushed(system: System) -> None:
 
 FOUND: list[tuple[str, list[str]]] = [
     *((f"{name}:mine-{name}", [name]) for name in NAMES),
-    *((f"attributes.{name}:mine-{name}", [name]) for name in NAMES),
-    *((f"{name}:mine* -message:numbers", [name]) for name in NAMES),
+    ("attributes.offset:mine-offset", ["offset"]),
+    ("row:mine*", ["row"]),
     ("offset:7000000007", ["numbers"]),
     ("offset>7000000006", ["numbers"]),
     ("row:true", ["numbers"]),
@@ -54,7 +54,7 @@ def test_every_event_has_ours(system: System, name: str) -> None:
     assert len(messages(system, SERVICE, f"{name}:*")) == len(EVENTS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["offset", "event_id", "observed_timestamp"])
 def test_counts_values_and_answers_have_the_clients(system: System, name: str) -> None:
     page = system.count(f"service:{SERVICE} message:{name}", by=[name], **RANGE)
     assert [(bucket["by"], bucket["count"]) for bucket in page["buckets"]] == [({name: f"mine-{name}"}, 2)]
