@@ -201,7 +201,7 @@ class AggregationApi:
         found = [
             {"value": bucket["by"]["value"], "count": bucket["count"]}
             for bucket in state.buckets or ()
-            if "other" not in bucket
+            if "other" not in bucket and _starts_with(bucket["by"]["value"], prefix, field)
         ]
         distinct = state.progress.get("groups")
         return json_answer({"field": without_surrogates(name), "values": found, "distinct": distinct, **_told(state)})
@@ -253,6 +253,14 @@ def _with_value(root: q.Node, field: q.Field, prefix: str) -> q.Node:
     if reason is not None:
         raise BadRequest(f"this prefix is too much for RE2 ({reason}): shorten it")
     return q.And((root, test))
+
+
+def _starts_with(value: str | None, prefix: str, field: q.Field) -> bool:
+    """Tell whether a group's value is one of those asked for: a row may have matched by a value in an array, or by that
+    of a `name#2`."""
+    if value is None:
+        return False
+    return value.startswith(prefix) or (field == q.Field("level") and value.lower().startswith(prefix.lower()))
 
 
 def _field_count(bucket: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
 
         NDJSON: one event a line, as in answers. CSV: a header, the same fields with `attributes` as JSON text, or those
         that `column` names; values are what was stored, also where a spreadsheet would take them for formulas. Parquet:
-        the table's own columns. 429: a replica runs four at a time, three of one tenant.
+        the table's own columns, and `attribute_numbers` and `attribute_booleans` beside the texts of `attributes`. 429:
+        a replica runs four at a time, three of one tenant.
         """
         whose = await tenant(request)
         encoder = encoder_of(file_format, column or ())

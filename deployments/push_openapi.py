@@ -30,7 +30,10 @@ _EVENT: Final[dict[str, Any]] = {
             "maxLength": 128,
             "description": "The same id with the same content, sent again within an hour, is one event.",
         },
-        "attributes": {"type": "object", "description": "Nested keys are flattened with dots, values kept as text."},
+        "attributes": {
+            "type": "object",
+            "description": "Nested keys are flattened with dots. Arrays come back as text.",
+        },
     },
 }
 _NAMED: Final[dict[str, Any]] = {

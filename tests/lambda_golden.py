@@ -16,11 +16,17 @@ from tests.lambda_rigs import Rig, results
 
 OBJECTS, ROWS = 8, 300
 QUERIES = ("", "row", '"Row 7"', r"/row \d*5\b/i", "level:ERROR -row", "user:u3 OR row*9", "duration:[10 TO 20]")
+QUERIES += (
+    "duration:10.0 tags:prod -tags:eu",
+    "duration:>9007199254740992 OR tags:3",
+    'user:u9 "user#2":u9 -_ess.row:<5',
+)
 
 COUNTINGS: Final[tuple[Counting, ...]] = (
     Grouping(),
     Grouping(1_000, (Field("level"),)),
     Grouping(None, (Field("user", True), Field("message"))),
+    Grouping(None, (Field("duration", True), Field("tags", True))),
     FieldNames(),
 )
 
@@ -32,12 +38,21 @@ def store_objects(rig: Rig, make_events: Callable[..., pa.Table], t0_us: int) ->
     for number in range(OBJECTS):
         times = sorted(t0_us + chance.randrange(10_000) for _ in range(ROWS))
         messages = [chance.choice([f"row {row}", f"Row {row % 9}", f"straße {row}", ""]) for row in range(ROWS)]
-        attributes = [[("user", f"u{row % 5}"), ("duration", str(row % 40))] for row in range(ROWS)]
+        attributes = [_attributes(row) for row in range(ROWS)]
+        types = ["snjs" if row % 3 else None for row in range(ROWS)]
         ids = [f"id-{row}" if row % 50 == 0 else None for row in range(ROWS)]  # the same in every object: repeats
         levels = [chance.choice(["INFO", "ERROR"]) for _ in range(ROWS)]
-        rows = make_events(times, messages, 0, number * ROWS, attributes=attributes, event_id=ids, level=levels)
+        rows = make_events(
+            times, messages, 0, number * ROWS, attributes=attributes, attribute_types=types, event_id=ids, level=levels
+        )
         made.append(rig.put(rows, t0_us))
     return made
+
+
+def _attributes(row: int) -> list[tuple[str, str]]:
+    duration = ["10", "10.0", "1e1", "9007199254740993", "9007199254740992", str(row % 40)][row % 6]
+    tags = ['["prod","eu"]', '["prod",[3.0]]', "prod"][row % 3]
+    return [("user", f"u{row % 5}"), ("duration", duration), ("tags", tags), ("user#2", f"u{row % 11}")]
 
 
 async def answer(executor: ScanExecutor, query: Query, entries: list[ObjectEntry]) -> pa.Table:

@@ -12,9 +12,10 @@ over Arrow arrays. May not: I/O, parsing, order, limits.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -53,6 +54,8 @@ MIN_ALTERNATIVES: Final = 3
 """Literals joined into one alternation: fewer are sought faster one by one, by RE2's search for their first bytes."""
 MAX_ALTERNATION_CHARS: Final = 4_000
 """Of the literals in one alternation: RE2 takes patterns four times as long, whatever the letters fold to."""
+MAX_ARRAYS_BYTES: Final = 256 * 1024
+"""Of arrays whose values are tested at once: they are Python's texts for a moment, up to 40 bytes for each byte."""
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 # What a test of one row costs, in tenths of nanoseconds per row, measured on 110-byte messages. Only the order counts.
@@ -295,8 +298,17 @@ def _by_type(
         passed[is_number] = pc.equal(written, number).to_numpy(zero_copy_only=False)
     if (is_array := letters == attribute.ARRAY).any():
         coded = texts.filter(pa.array(is_array)).dictionary_encode()
-        passed[is_array] = _any_element(node, coded.dictionary.to_pylist(), number)[coded.indices.to_numpy()]
+        parts = [_any_element(node, part, number) for part in _in_parts(coded.dictionary)]
+        passed[is_array] = np.concatenate(parts)[coded.indices.to_numpy()]
     return pa.array(passed)
+
+
+def _in_parts(texts: pa.StringArray) -> Iterator[list[str]]:
+    """Cut texts into parts of about MAX_ARRAYS_BYTES."""
+    ends = np.cumsum(pc.binary_length(texts).to_numpy())
+    cuts = np.flatnonzero(np.diff(ends // MAX_ARRAYS_BYTES)) + 1
+    for start, end in itertools.pairwise([0, *cuts.tolist(), len(texts)]):
+        yield texts.slice(start, end - start).to_pylist()
 
 
 def _any_element(

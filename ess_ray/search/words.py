@@ -10,7 +10,7 @@ from ess_ray.core.index import can_tell
 from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text, needs
 from ess_ray.core.prefilter import CASE_BIT, Condition, Literal
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
-from ess_ray.language import quoted
+from ess_ray.language import name_of, quoted
 
 
 def query_in_words(node: Node) -> str:  # noqa: PLR0911 (one for each kind)
@@ -56,7 +56,7 @@ def _nested(node: Node) -> str:
 
 
 def _name(field: Field) -> str:
-    return f"attributes.{field.name}" if field.attribute else field.name
+    return f"attributes.{field.name}" if field.attribute else name_of(field)
 
 
 def _case(ignore_case: bool) -> str:

@@ -67,7 +67,7 @@ def test_an_opened_row_shows_every_field_and_is_copied(page: Page, search: Searc
     search.open({"q": "service:nginx"})
     row = search.expand(0)
     message = row.locator("pre").inner_text()
-    for name in ("timestamp", "service", "host", "trace_id", "log_id", "offset"):
+    for name in ("timestamp", "service", "host", "trace_id", "_ess.log_id", "_ess.offset"):
         expect(row.get_by_role("term").get_by_text(name, exact=True)).to_be_visible()
     row.get_by_role("button", name="Copy message").click()
     expect(row.get_by_role("button", name="message copied")).to_be_visible()

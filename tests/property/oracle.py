@@ -78,12 +78,16 @@ def holds(node: Node, row: dict[str, Any]) -> bool:
 
 def entries(row: dict[str, Any], name: str) -> list[tuple[str | None, str]]:
     """Give what a row has under a name: value and letter of its JSON type."""
+    held = entries_by_key(row)
+    keys = [name, *(f"{name}#{number}" for number in range(2, 10))]
+    return [held[key] for key in keys if key in held]
+
+
+def entries_by_key(row: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
     pairs = row["attributes"] or []
     types = row.get("attribute_types") or ""
     letters = types if len(types) == len(pairs) else "s" * len(pairs)
-    held = {key: (value, letter) for (key, value), letter in zip(pairs, letters, strict=True)}
-    keys = [name, *(f"{name}#{number}" for number in range(2, 10))]
-    return [held[key] for key in keys if key in held]
+    return {key: (value, letter) for (key, value), letter in zip(pairs, letters, strict=True)}
 
 
 def entry_holds(node: Contains | Equals | Exists | Compare | Regex, value: str | None, letter: str) -> bool:

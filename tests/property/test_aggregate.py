@@ -31,6 +31,7 @@ from ess_ray.core.aggregate import (
     rows_of,
     top_groups,
 )
+from ess_ray.core.attribute import canonical_number
 from ess_ray.core.chunk import encode_object, write
 from ess_ray.core.event import parse_timestamp_us
 from ess_ray.core.query import All, Field, Query
@@ -44,7 +45,7 @@ from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.examples import examples
-from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, table_of, wanted
+from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, entries_by_key, table_of, wanted
 from tests.property.test_search import Shuffled
 
 MANY = settings(max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -74,8 +75,10 @@ def _small_groups() -> Iterator[None]:
 
 # ---------------------------------------------------------------------------------------------------------- oracle
 def text_of(field: Field, row: Row) -> str | None:
-    value = dict(row["attributes"] or ()).get(field.name) if field.attribute else row[field.name]
-    return None if value is None else str(value)
+    if not field.attribute:
+        return None if row[field.name] is None else str(row[field.name])
+    value, letter = entries_by_key(row).get(field.name, (None, "s"))
+    return value if value is None or letter != "n" else canonical_number(value) or value
 
 
 def naive(rows: list[Row], query: Query, counting: Counting) -> Cells:

@@ -341,6 +341,23 @@ async def test_values_may_be_asked_for_by_their_beginning(shop: Rig, field: str,
     assert found["rows"] == sum(value["count"] for value in found["values"])
 
 
+async def test_values_are_those_of_the_field_itself_an_array_being_one(rig: Rig) -> None:
+    await push(rig, {"attributes": [("tags", '["prod","eu"]')], "attribute_types": "j"})
+    await push(rig, {"attributes": [("tags", "eu"), ("tags#2", "us")]}, {"attributes": [("tags#2", "asia")]})
+    for prefix, values in (("", ['["prod","eu"]', "eu"]), ("eu", ["eu"]), ("us", [])):
+        found = await get(rig, "/v1/fields/tags/values", prefix=prefix)
+        assert sorted(value["value"] for value in found["values"]) == values
+
+
+async def test_what_clients_call_as_we_do_is_theirs(rig: Rig) -> None:
+    await push(
+        rig, {"attributes": [("offset", "theirs")]}, {"attributes": [("offset", "100.0")], "attribute_types": "n"}
+    )
+    page = await aggregate(rig, by=["offset"])
+    assert buckets(page) == [(None, "100", 1), (None, "theirs", 1)]
+    assert buckets(await aggregate(rig, "offset:1e2", by=["_ess.row"])) == [(None, "1", 1)]
+
+
 async def test_more_fields_than_are_told_are_told_of(rig: Rig) -> None:
     await push(rig, {"attributes": [(f"a{n:04}", "") for n in range(aggregations.MAX_TOP)]}, {})
     found = await get(rig, "/v1/fields")

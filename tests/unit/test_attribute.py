@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ess_ray.core import filter as filter_module
 from ess_ray.core.attribute import canonical_number, elements, keys_of, namesake_of
 from ess_ray.core.chunk import open_object, scan_object
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.index import Index, build
+from ess_ray.core.index import Index, build, values
 from ess_ray.core.literals import needs
 from ess_ray.core.query import Query
 from ess_ray.language import parse, quoted
@@ -136,6 +137,23 @@ def test_objects_with_older_indexes_hide_nothing(query: str, without_types: list
         found = scan_object(reader, Query(parse(query), order="oldest")).rows.column("offset").to_pylist()
         assert found == (with_types if reader.has_types else without_types)
     assert formats == {1, 2}
+
+
+def test_arrays_of_any_size_are_searched_in_parts_and_not_indexed_when_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [
+        {**row, "attributes": [("k", f'["a{at}","b",{at}]')], "attribute_types": "j"} for at, row in enumerate(ROWS)
+    ]
+    table = table_of(rows)
+    monkeypatch.setattr(values, "MAX_ARRAYS_BYTES", 1_000)
+    index = Index(build([table.slice(0, 10), table]), 2)
+    for limit in (1, 20, 10**6):
+        monkeypatch.setattr(filter_module, "MAX_ARRAYS_BYTES", limit)
+        for text, found in (("k:a17", [17]), ("k:17.0", [17]), ("k:b", list(range(len(rows)))), ("k:c", [])):
+            query = Query(parse(text))
+            assert filter_batch(table, query).to_pylist() == found
+            assert index.keep(needs(query)) == ([0, 1] if text == "k:b" else [1])
 
 
 class _Held:

@@ -144,16 +144,18 @@ def _text(messages: pa.StringArray) -> Bytes:
 
 
 def _hashes(group: pa.Table | pa.RecordBatch, kind: Kind) -> Hashes | None:
-    """Hash a kind's values in a row group; None where that cannot be told (no such column, or no UTF-8)."""
+    """Hash a kind's values in a row group; None where that cannot be told (no such column, no UTF-8, too much)."""
     if not set(kind.columns) <= set(group.schema.names):
         return None
     try:
-        return np.concatenate([_hashes_of(group, name) for name in kind.columns])
+        hashes = [_hashes_of(group, name) for name in kind.columns]
     except UnicodeDecodeError:
         return None
+    known = [one for one in hashes if one is not None]
+    return np.concatenate(known) if len(known) == len(hashes) else None
 
 
-def _hashes_of(group: pa.Table | pa.RecordBatch, name: str) -> Hashes:
+def _hashes_of(group: pa.Table | pa.RecordBatch, name: str) -> Hashes | None:
     column = _column(group, name)
     if name != "attributes":
         return values.of_column(name, column)

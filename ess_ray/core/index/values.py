@@ -46,6 +46,8 @@ KIND_OF: Final = {column: kind for kind in KINDS for column in kind.columns}
 MIN_POSITIONS: Final = 64
 MAX_WORD_VALUE_BYTES: Final = 128
 """Longer values are hashed one by one: hashing word by word over all values pays for short ones only."""
+MAX_ARRAYS_BYTES: Final = 4 * 1024 * 1024
+"""Of a row group's different arrays: their values are Python's texts for a moment, up to 40 bytes for each byte."""
 MAX_FLAGS: Final = 1 << 22
 """Bytes of flags for the pairs of distinct keys and values; more are told apart by sorting them."""
 CACHED_ATOMS: Final = 1024
@@ -126,11 +128,11 @@ def of_column(name: str, column: pa.Array) -> Hashes:
     return np.concatenate([_mixed(tag ^ _PRESENT), _mixed(tag ^ _mixed(hash_texts(values) + _PRESENT))])
 
 
-def of_attributes(column: pa.MapArray, types: pa.StringArray) -> Hashes:
+def of_attributes(column: pa.MapArray, types: pa.StringArray) -> Hashes | None:
     """Hash the distinct pairs of names and values of attributes, and the names that are present.
 
     A value counts under each name that stands for its key; with a number its canonical form, with an array the values
-    in it (`core.attribute`).
+    in it (`core.attribute`). None: arrays are too large for their values to be hashed.
     """
     there = column.is_valid()
     flat, types = column.filter(there), types.filter(there)
@@ -149,6 +151,8 @@ def of_attributes(column: pa.MapArray, types: pa.StringArray) -> Hashes:
     key, item = np.divmod(pairs, max(1, count))
     if types.null_count < len(types):
         letters = attribute.entry_letters(flat, types)[given.to_numpy(zero_copy_only=False)]
+        if _array_bytes(texts, codes, letters) > MAX_ARRAYS_BYTES:
+            return None
         owners, others = _other_values(texts, codes, letters)
         if len(owners):
             key, item = _with_other_values(key, item, owners, count)
@@ -162,6 +166,11 @@ def of_attributes(column: pa.MapArray, types: pa.StringArray) -> Hashes:
         other_tags[list(namesakes)] = of_others
         found += [_mixed(of_others ^ _PRESENT), _mixed(other_tags[key] ^ item_hashes[item])]
     return np.concatenate(found)
+
+
+def _array_bytes(texts: pa.StringArray, codes: Ints, letters: attribute.Letters) -> int:
+    arrays = pa.array(np.unique(codes[letters == attribute.ARRAY]), pa.int64())
+    return pc.sum(pc.binary_length(texts.take(arrays))).as_py() or 0
 
 
 def _other_values(texts: pa.StringArray, codes: Ints, letters: attribute.Letters) -> tuple[Ints, pa.StringArray]:
