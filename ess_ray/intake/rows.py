@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -174,6 +175,14 @@ def hash_event(event: dict[str, Any]) -> bytes:
         text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     digest: bytes = sha256(text)
     return digest[:EVENT_HASH_BYTES]
+
+
+def hash_events(events: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Hash many, each as `hash_event` does."""
+    try:  # what calling it for each would do, for four fifths of its time
+        return [sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS))[:EVENT_HASH_BYTES] for event in events]
+    except TypeError:
+        return [hash_event(event) for event in events]
 
 
 def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
@@ -331,7 +340,7 @@ def _flatten(
 ) -> None:
     """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
     spent = 0
-    texts, letters = flat.texts, flat.letters
+    texts, letters, exact = flat.texts, flat.letters, reading.exact
     # A stack of iterators, not recursion: the depth is the client's choice.
     stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
     while stack:
@@ -346,8 +355,13 @@ def _flatten(
                     raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
                 stack.append((name + ".", id(value), iter(value.items())))
                 break
-            text = value if kind is str else attribute_text(value, reading.exact, len(stack))
-            if name in texts or name.startswith(OWN_PREFIX):
+            if kind is str:
+                text = value
+            elif kind is int:
+                text = str(value)
+            else:
+                text = attribute_text(value, exact, len(stack))
+            if name in texts or name[: len(OWN_PREFIX)] == OWN_PREFIX:
                 flat.add(name, text, TYPE_LETTERS[kind])
             else:  # what `add` would do, for a tenth of its time
                 texts[name] = text
