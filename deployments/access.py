@@ -1,7 +1,8 @@
 """Who may do what: the key of a request, and the tenant that it is bound to, asked for again while the request lasts.
 
-Keys are required as soon as the book holds one. May live here: reading the header, scopes of endpoints, the cache of
-the book, whom it no longer lets in. May not: what a key is (`ess_ray.keys`), or how a request is ended (`lasting`).
+Keys are required as soon as the book holds one. May live here: scopes of endpoints, the cache of the book, whom it no
+longer lets in. May not: where a request has its key (`envelopes`), what a key is (`ess_ray.keys`), or how a request is
+ended (`lasting`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 from fastapi import Request
 
+from deployments.envelopes import key_of
 from deployments.lasting import Lasting, lasting
 from ess_ray.core.errors import EssError, Forbidden, Unauthenticated, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
@@ -63,9 +65,14 @@ class Access:
     """
 
     def __init__(
-        self, book: KeyBook, clock_s: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep
+        self,
+        book: KeyBook,
+        clock_s: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        *,
+        in_addresses: bool = False,
     ) -> None:
-        self._book, self._clock_s, self._sleep = book, clock_s, sleep
+        self._book, self._clock_s, self._sleep, self._in_addresses = book, clock_s, sleep, in_addresses
         self._keys: dict[str, ApiKey] = {}
         self._damaged: tuple[str, ...] = ()
         self._read_s: float | None = None
@@ -78,8 +85,7 @@ class Access:
         """Give the door of endpoints that need `scope`."""
 
         async def tenant(request: Request) -> str:
-            kind, _, text = request.headers.get("authorization", "").partition(" ")
-            text = text.strip() if kind.lower() == "bearer" else ""
+            text = key_of(request, self._in_addresses)
             await self._refresh(REFRESH_S)
             key_id = id_of(text)
             if key_id is not None and key_id not in self._keys:

@@ -90,6 +90,7 @@ def system_of(settings: Settings) -> System:
         max_cost_usd=settings.lambda_.max_cost_usd,
         executor=_usual_executor(settings),
         intake=IntakeLimits(**settings.push.as_limits(), tables=_field_tables(settings)),
+        keys_in_addresses=settings.push.keys_in_addresses,
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
         disk=DiskLimits(**settings.disk.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
@@ -203,7 +204,7 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
         return create_push_app(
             PushApi(
                 gatherer,
-                Access(system.keys()).tenant_for("push"),
+                Access(system.keys(), in_addresses=system.keys_in_addresses).tenant_for("push"),
                 health.problems,
                 PoolViews(system).known_request,
                 limits=system.intake,

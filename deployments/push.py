@@ -37,6 +37,7 @@ from ess_ray.metrics import (
     PUSH_ACCEPTED,
     PUSH_ADJUSTED,
     PUSH_BYTES,
+    PUSH_OTHER_TENANT,
     PUSH_REJECTED,
     PUSH_REQUESTS,
     PUSH_SECONDS,
@@ -113,6 +114,8 @@ class PushApi:
         async with patience.spent():
             tenant = await self._tenant(request)
             vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key)
+        if request.headers.get("x-scope-orgid", tenant) != tenant:
+            self._tally.count(PUSH_OTHER_TENANT)
         claim = self._gatherer.gate.claim(tenant)
         try:
             body = Body(

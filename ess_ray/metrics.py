@@ -67,6 +67,9 @@ PUSH_REJECTED: Final = _counter(
 PUSH_ADJUSTED: Final = _counter(
     "ess_push_events_adjusted", "Events stored at the time of receipt, since the one they had cannot be theirs"
 )
+PUSH_OTHER_TENANT: Final = _counter(
+    "ess_push_other_tenant", "Requests whose X-Scope-OrgID named another tenant than their key, which decides"
+)
 PUSH_BYTES: Final = _counter("ess_push_body_bytes", "Decompressed bytes of requests that were decoded")
 PUSH_RECORDS: Final = _counter(
     "ess_push_records", "Log records appended: accepted events over these is events a record"

@@ -43,7 +43,13 @@ def encode_record_1(
     with ipc.new_stream(sink, RECORD_SCHEMA_1, options=ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_batch(batch.select(RECORD_SCHEMA_1.names))
     ours = (("content-type", b"application/vnd.apache.arrow.stream"), ("tenant", tenant.encode()))
-    return Record(vnode, sink.getvalue().to_pybytes(), ours)
+    return Record(vnode, sink.getvalue().to_pybytes(), (*ours, *headers))
+
+
+def keyed_headers_1(key: str, body_hash: str, part: int, parts: int) -> tuple[tuple[str, bytes], ...]:
+    """Write the headers of a record of format 1 that belongs to a request with an Idempotency-Key."""
+    numbers = (("part", b"%d" % part), ("parts", b"%d" % parts))
+    return (("idempotency-key", key.encode()), ("body-sha256", body_hash.encode()), *numbers)
 
 
 def with_header(record: Record, name: str, content: bytes | None) -> Record:

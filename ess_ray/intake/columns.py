@@ -45,6 +45,7 @@ from ess_ray.intake.rows import (
     journal_priority,
     read_row,
     trace_text,
+    without_line_end,
 )
 from ess_ray.record import row_bytes
 
@@ -228,7 +229,7 @@ def _with_own_names(event: dict[str, Any], wanted: list[tuple[str, list[tuple[st
                 del named[name]
             else:
                 named[head] = {key: one for key, one in named[head].items() if key != rest}
-            named[field] = journal_priority(name, value)
+            named[field] = without_line_end(value) if field == "message" else journal_priority(name, value)
             break
     return named
 

@@ -29,7 +29,7 @@ def decode_any(
     where = f"the record at offset {record.offset} of virtual node {vnode}, which another program wrote,"
     received_us = now_us if record.received_us is None else record.received_us
     try:
-        decoded = decode_events(Body(record.value), received_us, limits)
+        decoded = decode_events(Body(record.value, table=limits.table_of(tenant)), received_us, limits)
     except EssError as error:
         raise CorruptData(f"{where} is not one valid JSON event: {error.message}") from error
     if decoded.rejected or len(decoded.batch) != 1:

@@ -203,7 +203,8 @@ class _Event:
         for found in self._candidates("message"):
             if found.name == "message" or isinstance(found.value, str):
                 self._take(found)
-                return _text(found.value, self._reading.exact)
+                text = _text(found.value, self._reading.exact)
+                return text if found.name == "message" else without_line_end(text)
         return _text(self._event, self._reading.exact)
 
     def level(self) -> tuple[str | None, int | None]:
@@ -287,6 +288,14 @@ def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
         return normalize_level(value)
     own = found.name == "level" and not isinstance(value, dict)
     return normalize_level(_text(value, exact)) if own else None
+
+
+def without_line_end(message: str) -> str:
+    """Take the end of the line off that Docker, Fluentd and other readers of lines leave at a message.
+
+    A `message` of that very name is its sender's own, and stays as it is.
+    """
+    return message.removesuffix("\n").removesuffix("\r") if message.endswith("\n") else message
 
 
 def journal_priority(name: str, value: Any) -> Any:

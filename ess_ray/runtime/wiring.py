@@ -77,6 +77,8 @@ class System:
     """Where answers are kept; None: in the memory of the one search replica."""
     foreign_tenant: str = DEFAULT_TENANT
     """Whose the records are that other programs write to the log."""
+    keys_in_addresses: bool = False
+    """Whether a push may have its key in its address."""
     function: FunctionLocation | None = None
     """The Lambda function that scans; None: there is none."""
     invoke: InvokeLimits = field(default_factory=InvokeLimits)

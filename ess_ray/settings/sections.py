@@ -218,6 +218,9 @@ class Push(_Section):
 
     `fields`: per tenant, names of its own for fields, which are looked at before the usual ones (`intake.fields`):
     `{shop: {message: [what], level: [grade]}}`.
+
+    `keys_in_addresses`: take a key as `?dd-api-key=` or `?token=`, too, for agents that know no other place. Addresses
+    end up in logs of proxies; ours leave them out.
     """
 
     replicas: Replicas = 2
@@ -225,6 +228,7 @@ class Push(_Section):
     max_batch_bytes: Bytes = 64 * _MIB
     max_event_age_s: Seconds = 10 * _YEAR_S
     max_clock_skew_s: Seconds = 600.0
+    keys_in_addresses: bool = False
     fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
     def as_limits(self) -> dict[str, Any]:

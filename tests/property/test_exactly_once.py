@@ -1,7 +1,8 @@
 """Section 4, proved: writers, zombies, crashes, faults, take-overs, searches in random interleavings against a model.
 
 The model is one line long: every appended event (a repeated key once) is found exactly once, by every search that calls
-itself complete, and in the table at the end.
+itself complete, and in the table at the end. Clients repeat events with ids, requests with keys, and requests of
+several parts of which some were stored; some of it was appended by an ess_ray of before, in format 1, and cut otherwise.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ess_ray.record import RequestKey, encode_records
 from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from tests.formats import encode_record_1, keyed_headers_1
 from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
 
 WRITERS = 3
@@ -66,8 +68,15 @@ Payload = tuple[int, str, bool, int, bool]
 """(virtual node, name, by key rather than by id, hour, with a hash) of what may be sent again."""
 
 
+Large = tuple[int, str, int, int, bool]
+"""(virtual node, name, events, hour, by an ess_ray of before) of a request of several parts."""
+OLD_PARTS, PARTS = 2, 3
+"""How requests were cut, and are: what was stored whole is known in any cut, what was not, in the same one."""
+
+
 class ExactlyOnce(RuleBasedStateMachine):
     payloads = Bundle("payloads")
+    larges = Bundle("larges")
 
     @initialize()
     def begin(self) -> None:
@@ -77,6 +86,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.writers = [self.world.writer() for _ in range(WRITERS)]
         self.owner: dict[int, VnodeWriter] = {}
         self.expected: set[str] = set()
+        self.whole: set[str] = set()
         self.serial = 0
         for vnode in range(VNODES):
             self.take_over(vnode % WRITERS, vnode)
@@ -109,7 +119,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         hashed=st.booleans(),
     )
     def append_repeatable(self, vnode: int, keyed: bool, hour: int, hashed: bool):  # type: ignore[no-untyped-def]
-        """`hashed` false: by an ess_ray that had no hashes yet; its repeats come after an upgrade."""
+        """`hashed` false: by an ess_ray of format 1, which had no hashes; its repeats come after an upgrade."""
         name = f"e{self.serial}"
         self.serial += 1
         payload = (vnode, name, keyed, hour, hashed)
@@ -134,8 +144,49 @@ class ExactlyOnce(RuleBasedStateMachine):
     def _send(self, payload: Payload, message: str, hashed: bool) -> None:
         vnode, name, keyed, hour, _ = payload
         batch = batch_of([message], [None if keyed else name], hour, self.world.now_us, hashed)
-        request = RequestKey("default", name, "hash", 0, 1) if keyed else None
-        self._append(vnode, encode_records(batch, vnode, "default", request))
+        if hashed:
+            request = RequestKey("default", name, "hash", 0, 1) if keyed else None
+            self._append(vnode, encode_records(batch, vnode, "default", request))
+        else:
+            headers = keyed_headers_1(name, "hash", 0, 1) if keyed else ()
+            self._append(vnode, [encode_record_1(batch, vnode, "default", headers)])
+
+    @rule(
+        target=larges,
+        vnode=st.integers(0, VNODES - 1),
+        count=st.integers(PARTS, 6),
+        hour=st.integers(0, 2),
+        old=st.booleans(),
+        sent=st.integers(1, PARTS),
+    )
+    def append_large(self, vnode: int, count: int, hour: int, old: bool, sent: int):  # type: ignore[no-untyped-def]
+        """The log may fail after some of the parts."""
+        large = (vnode, f"e{self.serial}", count, hour, old)
+        self.serial += 1
+        self._send_parts(large, OLD_PARTS if old else PARTS, sent)
+        return large
+
+    @rule(large=larges, sent=st.integers(1, PARTS))
+    def repeat_large(self, large: Large, sent: int) -> None:
+        """A request that failed is repeated before an upgrade too, one that was acknowledged also after it."""
+        by_old = large[-1] and large[1] not in self.whole
+        self._send_parts(large, OLD_PARTS if by_old else PARTS, sent)
+
+    def _send_parts(self, large: Large, parts: int, sent: int) -> None:
+        vnode, name, count, hour, _ = large
+        names = [f"{name}/{number}" for number in range(count)]
+        borders = [part * count // parts for part in range(parts + 1)]
+        for part in range(min(sent, parts)):
+            mine = names[borders[part] : borders[part + 1]]
+            batch = batch_of(mine, [None] * len(mine), hour, self.world.now_us)
+            if parts == OLD_PARTS:
+                records = [encode_record_1(batch, vnode, "default", keyed_headers_1(name, "hash", part, parts))]
+            else:
+                records = encode_records(batch, vnode, "default", RequestKey("default", name, "hash", part, parts))
+            self._append(vnode, records)
+            self.expected |= set(mine)
+        if sent >= parts:
+            self.whole.add(name)
 
     def _append(self, vnode: int, records: list[Record]) -> None:
         self.run(self.world.log.append(records))

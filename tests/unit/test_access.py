@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import httpx
@@ -154,3 +155,60 @@ def test_an_address_that_others_reach_needs_a_key(rig: Rig) -> None:
             check_listener(host, rig.book)
     rig.book.create("acme", ["push"])
     check_listener("0.0.0.0", rig.book)
+
+
+# ------------------------------------------------------------------------------------------------------- the envelopes
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+HEADERS = {
+    "bearer": lambda key: {"Authorization": f"bEARER  {key} "},
+    "basic": lambda key: {"Authorization": f"Basic {base64_of('anything:' + key)}"},
+    "basic, the key as the user": lambda key: {"Authorization": f"basic {base64_of(key + ':')}"},
+    "basic without padding": lambda key: {"Authorization": f"Basic {base64_of('u:' + key).rstrip('=')}"},
+    "apikey as written": lambda key: {"Authorization": f"ApiKey {key}"},
+    "apikey of id and key": lambda key: {"Authorization": f"APIKEY {base64_of('id:' + key)}"},
+    "splunk": lambda key: {"Authorization": f"Splunk {key}"},
+    "datadog": lambda key: {"DD-API-KEY": key},
+    "datadog beside what is no key": lambda key: {"Authorization": "Bearer x", "DD-API-KEY": key},
+}
+
+
+@pytest.mark.parametrize("envelope", HEADERS)
+async def test_one_key_whichever_envelope(rig: Rig, envelope: str) -> None:
+    _, key = rig.book.create("acme", ["push"])
+    answer = await rig.http.get("/push", headers=HEADERS[envelope](key))
+    assert (answer.status_code, answer.json()) == (200, "acme")
+    wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+    assert (await rig.http.get("/push", headers=HEADERS[envelope](wrong))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Basic !!!"},
+        {"Authorization": "Basic " + "A" * 100_000},
+        {"Authorization": "Basic"},
+        {"Authorization": "Negotiate x"},
+        {"Authorization": base64_of("\xff\xfe")},
+        {"X-Scope-OrgID": "acme", "AccountID": "acme"},
+    ],
+)
+async def test_what_is_no_key_opens_nothing(rig: Rig, headers: dict[str, str]) -> None:
+    rig.book.create("acme", ["push"])
+    assert (await rig.http.get("/push", headers=headers)).status_code == 401
+
+
+async def test_authorization_comes_before_the_vendors_header(rig: Rig) -> None:
+    (_, acme), (_, other) = (rig.book.create(tenant, ["push"]) for tenant in ("acme", "other"))
+    answer = await rig.http.get("/push", headers={"Authorization": f"Splunk {acme}", "DD-API-KEY": other})
+    assert answer.json() == "acme"
+
+
+@pytest.mark.parametrize("name", ["dd-api-key", "token"])
+async def test_a_key_in_an_address_counts_only_where_that_is_switched_on(rig: Rig, name: str) -> None:
+    _, key = rig.book.create("acme", ["push"])
+    assert (await rig.http.get("/push", params={name: key})).status_code == 401
+    rig.access._in_addresses = True
+    assert (await rig.http.get("/push", params={name: key})).json() == "acme"

@@ -8,6 +8,7 @@ import pytest
 
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
+from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.foreign import decode_any
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import StoredRecord
@@ -79,3 +80,11 @@ def test_a_record_of_ours_is_read_as_such_and_never_as_json() -> None:
     broken = StoredRecord(9, b'{"message": "x"}', record.headers)
     with pytest.raises(CorruptData, match="checksum"):
         decode_any(broken, "log", 3, tenant="ops", now_us=NOW_US, limits=limits)
+
+
+def test_a_tenants_own_names_of_fields_count_here_too() -> None:
+    limits = IntakeLimits(tables={"ops": FIELD_TABLE.with_names({"message": ["what"]})})
+    record = StoredRecord(7, b'{"what": "hello", "msg": "other"}', ())
+    for tenant, message in (("ops", "hello"), ("another", "other")):
+        found = row(decode_any(record, "log", 3, tenant=tenant, now_us=NOW_US, limits=limits))
+        assert found["message"] == message

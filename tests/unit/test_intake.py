@@ -220,6 +220,13 @@ def test_a_message_may_be_any_text(text: str) -> None:
     assert rows(json.dumps({"message": text}, ensure_ascii=False).encode())[0]["message"] == text
 
 
+def test_only_the_end_of_a_line_is_taken_off_and_only_where_readers_of_lines_leave_it() -> None:
+    for sent, stored in (("a\n\n", "a\n"), (" a \r", " a \r"), ("\n", ""), ("a\0\n", "a\0")):
+        assert rows([{"log": sent}])[0]["message"] == stored
+        assert rows([{"log": sent}, {"message": 5}])[0]["message"] == stored
+    assert row(message="a\n")["message"] == "a\n"
+
+
 @pytest.mark.parametrize(
     ("message", "text"),
     [(True, "true"), (5, "5"), (1.5, "1.5"), ({}, "{}"), ({"a": 1}, '{"a":1}'), ([], "[]"), (["m"], '["m"]')],
@@ -560,6 +567,8 @@ def test_a_body_hash_counts_what_was_rejected() -> None:
          {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "span_id": "00f0"}),
         ({"message": "hello", "trace_id": "0" * 32, "span_id": ""},
          {"trace_id": None, "span_id": None, "attributes": {}}),
+        ({"log": "hello\n", "stream": "stderr"}, {"attributes": {"stream": "stderr"}}),
+        ({"msg": "hello\r\n"}, {"attributes": {}}),
         ({"message": "hello", "trace_id": "Not-Hex"}, {"trace_id": "Not-Hex"}),
         ({"message": "hello", "trace_id": "AB", "dd": {"trace_id": "123"}},
          {"trace_id": "ab", "attributes": {"dd.trace_id": "123"}}),

@@ -1,0 +1,55 @@
+"""Where a request carries its key: agents have one place for it each, and it is the same key in all of them.
+
+May live here: headers and parameters that hold a key. May not: whether the key is good (`access`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Final
+
+from starlette.requests import Request
+
+from ess_ray.keys import id_of
+
+_IN_ADDRESS: Final = ("dd-api-key", "token")
+"""Parameters in which Datadog's and Splunk's clients may send it."""
+_MAX_BASE64_CHARS: Final = 1_000
+"""A key with a user's name: more is somebody else's ticket, and not ours to decode."""
+
+
+def key_of(request: Request, in_addresses: bool = False) -> str:
+    """Give the text of a request's key: the first that looks like one of ours, else an empty text.
+
+    Looked at are `Authorization` (`Bearer K`, `Basic` of `anything:K` or `K:`, `ApiKey K` or of `id:K`, `Splunk K`; the
+    scheme's case does not matter), then `DD-API-KEY`; and `?dd-api-key=` and `?token=` where the settings allow it,
+    since addresses end up in other programs' logs.
+    """
+    return next((text for text in _candidates(request, in_addresses) if id_of(text) is not None), "")
+
+
+def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    scheme, text = scheme.lower(), text.strip()
+    if scheme in ("bearer", "splunk", "apikey"):
+        yield text
+    if scheme in ("basic", "apikey"):
+        user, _, password = _decoded(text).partition(":")
+        yield password
+        yield user
+    yield request.headers.get("dd-api-key", "").strip()
+    if in_addresses:
+        for name in _IN_ADDRESS:
+            yield request.query_params.get(name, "")
+
+
+def _decoded(text: str) -> str:
+    """Decode base64, with or without its padding; nothing for what is none."""
+    if len(text) > _MAX_BASE64_CHARS:
+        return ""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ""
