@@ -23,6 +23,7 @@ from ess_ray.record import DecodedRecord, encode_records
 from ess_ray.search.plan import Tasks, make_plan
 from ess_ray.search.scan import run_task
 from infra.kafka.cluster import KafkaCluster
+from tests.formats import encode_record_1
 from tests.kafka_server import new_topic, opened
 from tests.worlds import T0_US, batch_of
 
@@ -129,3 +130,25 @@ async def test_what_retention_took_before_it_was_stored_is_a_named_gap(log: Kafk
     await store_all(heir)
     assert heir.gaps == [(0, 1, 3)]
     assert table.stored() == Counter("ad")
+
+
+async def test_over_an_upgrade_old_and_new_records_are_stored_once_and_a_version_of_before_waits(
+    log: KafkaLog, settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(log)
+    for name in ("old", "older"):
+        await log.append([encode_record_1(batch_of([name], [None], 0, T0_US), 0, "default")])
+    await push(log, 0, "new")
+    with monkeypatch.context() as before:
+        before.setattr("ess_ray.record.FORMAT_VERSION", 1)
+        writer = table.writer()
+        await writer.assign(range(VNODES))
+        await store_all(writer)
+        assert "upgrade it" in writer.stopped[0].message
+        assert not writer.counts["dead_letters"]
+    assert table.stored() == Counter(["old", "older"])
+    heir = table.writer()
+    await heir.assign(range(VNODES))
+    await store_all(heir)
+    assert table.stored() == Counter(["old", "older", "new"])
+    assert not heir.counts["dead_letters"]

@@ -2,7 +2,7 @@
 
 The model is one line long: every appended event (a repeated key once) is found exactly once, by every search that calls
 itself complete, and in the table at the end. Clients repeat events with ids, requests with keys, and requests of
-several parts of which some were stored; some of it was appended by an ess_ray of before, in format 1, and cut otherwise.
+several parts of which some were stored; some of it was appended by an ess_ray of before, in format 1, cut otherwise.
 """
 
 from __future__ import annotations

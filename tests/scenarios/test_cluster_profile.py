@@ -15,9 +15,12 @@ from aiokafka import AIOKafkaProducer
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
 from infra.kafka.cluster import KafkaCluster
+from tests.formats import encode_record_1
+from tests.kafka_server import new_topic, opened
 from tests.redis_server import RedisServer, redis_server
 from tests.servers import ADMIN, S3Server
 from tests.systems import Reader, System, Watcher, persist_actors, running, wait_until
+from tests.worlds import T0_US, batch_of
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +39,29 @@ def bucket(s3: S3Server) -> S3Location:
 
 
 @pytest.fixture(scope="module")
+def topic(kafka: KafkaCluster) -> str:
+    """Give a topic that holds what an ess_ray of before wrote, in format 1."""
+    settings = new_topic(kafka.bootstrap, 16)
+
+    async def leave() -> None:
+        async with opened(settings) as log:
+            for vnode in range(16):
+                batch = batch_of([f"before-the-upgrade {vnode}"], [None], 0, T0_US)
+                await log.append([encode_record_1(batch, vnode, "default")])
+
+    asyncio.run(leave())
+    return settings.topic
+
+
+@pytest.fixture(scope="module")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, kafka: KafkaCluster, bucket: S3Location, redis: RedisServer
+    tmp_path_factory: pytest.TempPathFactory, kafka: KafkaCluster, bucket: S3Location, redis: RedisServer, topic: str
 ) -> Iterator[System]:
     assert bucket.endpoint is not None
     with running(
         tmp_path_factory.mktemp("ess") / "data",
         ESS_LOG__BROKERS=kafka.bootstrap,
-        ESS_LOG__TOPIC=f"events-{uuid.uuid4().hex[:8]}",
+        ESS_LOG__TOPIC=topic,
         ESS_LOG__VNODES="16",
         ESS_LOG__REPLICATION="1",
         ESS_LOG__MIN_INSYNC_REPLICAS="1",
@@ -55,6 +73,15 @@ def system(
         ESS_RESULTS__REDIS_URL=redis.url,
     ) as made:
         yield made
+
+
+def test_what_was_in_the_topic_before_an_upgrade_is_there_once(system: System) -> None:
+    for _ in ("in flight", "stored"):
+        found = system.search("before-the-upgrade")
+        assert sorted(event["vnode"] for event in found) == list(range(16))
+        assert len({event["message"] for event in found}) == 16
+        system.ess("flush")
+    assert system.http.get("/search/healthz").status_code == 200, "nothing of it is a dead letter"
 
 
 def test_in_flight_stored_and_after_kill_9_each_event_is_there_once(system: System, bucket: S3Location) -> None:

@@ -490,3 +490,21 @@ async def test_records_of_format_1_are_stored_beside_those_of_today() -> None:
     await store_all(writer)
     assert world.stored() == Counter(["old", "new"])
     assert writer.counts["repeats_dropped"] == 1
+
+
+async def test_a_version_of_before_stops_at_records_of_today_and_moves_nothing_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    await world.log.append([encode_record_1(batch_of(["old"], [None], 0, world.now_us), 0, "default")])
+    await append(world, "new")
+    await append(world, "behind")
+    with monkeypatch.context() as before:
+        before.setattr("ess_ray.record.FORMAT_VERSION", 1)
+        writer = await owner(world)  # whose dead letters fail the test
+        await store_all(writer)
+        assert "is of format 2, this ess_ray reads up to 1: upgrade it" in writer.stopped[0].message
+        assert writer.positions == {0: (1, 1)}
+    assert world.stored() == Counter(["old"])
+    await store_all(await owner(world))
+    assert world.stored() == Counter(["old", "new", "behind"])
