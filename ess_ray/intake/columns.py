@@ -42,6 +42,7 @@ from ess_ray.intake.rows import (
     attribute_text,
     flatten,
     hash_event,
+    hash_events,
     journal_priority,
     read_row,
     trace_text,
@@ -364,7 +365,7 @@ def _ids(given: pa.StringArray, events: Sequence[dict[str, Any]]) -> tuple[pa.Ar
     if bytes_of["max"] > MAX_ID_BYTES:
         raise _Odd
     if given.null_count == 0 and bytes_of["min"]:
-        return given, pa.array(map(hash_event, events), _HASH)
+        return given, pa.array(hash_events(events), _HASH)
     ids = pc.if_else(pc.equal(given, ""), None, given)
     there = zip(ids.is_valid().to_pylist(), events, strict=True)
     return ids, pa.array([hash_event(event) if has_id else None for has_id, event in there], _HASH)
