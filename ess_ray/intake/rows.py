@@ -341,7 +341,7 @@ def _flatten(
 ) -> None:
     """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
     spent = 0
-    texts, letters = flat.texts, flat.letters
+    texts, letters, exact = flat.texts, flat.letters, reading.exact
     # A stack of iterators, not recursion: the depth is the client's choice.
     stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
     while stack:
@@ -356,8 +356,13 @@ def _flatten(
                     raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
                 stack.append((name + ".", id(value), iter(value.items())))
                 break
-            text = value if kind is str else attribute_text(value, reading.exact, len(stack))
-            if name in texts or name.startswith(OWN_PREFIX):
+            if kind is str:
+                text = value
+            elif kind is int:
+                text = str(value)
+            else:
+                text = attribute_text(value, exact, len(stack))
+            if name in texts or name[: len(OWN_PREFIX)] == OWN_PREFIX:
                 flat.add(name, text, TYPE_LETTERS[kind])
             else:  # what `add` would do, for a tenth of its time
                 texts[name] = text
