@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import ray
@@ -122,29 +121,20 @@ class Running:
             _log.warning("not everything could be stored, the rest stays in the log: %s", error)
 
 
-def start(system: System, start_serve: Callable[[], None], told: Callable[[str], None]) -> Running:
-    """Start the pool beside Serve and all applications; returns once they answer.
-
-    Replicas do without a pool, as they must when it is replaced: what is pushed meanwhile is in the log. Each of the
-    dozen processes needs a core for seconds, so that one after the other most of the machine would wait.
-    `start_serve` starts Serve, `told` hears what is being done. Raises what either raises.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="start pool") as beside:
-        told("starting the event log, the pool that stores events, and the HTTP proxy")
-        supervisor = beside.submit(start_pool, system)
-        start_serve()
-        told("starting push, search and the web page")
-        serve.run_many(
-            [
-                serve.RunTarget(push_application(system), name="push", route_prefix="/push"),
-                serve.RunTarget(search_application(system), name="search", route_prefix="/search"),
-                # Last: the prefix of everything, of which the longer ones above take their own.
-                serve.RunTarget(ui_application(), name="ui", route_prefix="/"),
-            ]
-        )
-        if not supervisor.done():
-            told("waiting for the pool")
-        return Running(supervisor.result())
+def start(system: System, told: Callable[[str], None]) -> Running:
+    """Start the pool and all applications; returns once they answer. `told` hears what is being done."""
+    told("starting the event log, and the pool that stores events")
+    supervisor = start_pool(system)
+    told("starting push, search and the web page")
+    serve.run_many(
+        [
+            serve.RunTarget(push_application(system), name="push", route_prefix="/push"),
+            serve.RunTarget(search_application(system), name="search", route_prefix="/search"),
+            # Last: the prefix of everything, of which the longer ones above take their own.
+            serve.RunTarget(ui_application(), name="ui", route_prefix="/"),
+        ]
+    )
+    return Running(supervisor)
 
 
 def push_application(system: System) -> Any:

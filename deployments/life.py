@@ -37,7 +37,8 @@ LOST: Final = 3
 
 def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) -> str | None:
     """Run until `stop`, having stored what is buffered then; or until something is lost, whose name is given."""
-    _tell(tell, step="starting Ray")
+    told = partial(_tell_step, tell)
+    told("starting Ray")
     # Only now: ray reads the environment when it is imported, and it takes a second.
     from deployments import app
     from ess_ray.runtime import node
@@ -45,8 +46,9 @@ def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) 
     system = replace(app.system_of(settings), session_id=os.getsid(0))
     dashboard_url = node.start_ray(temp_dir, system.namespace)
     on_signals(stop)  # again: Ray has set its own handlers
-    start_serve = partial(node.start_serve, settings.http.host, settings.http.port)
-    running = app.start(system, start_serve, lambda step: _tell(tell, step=step))
+    told("starting Serve and its HTTP proxy")
+    node.start_serve(settings.http.host, settings.http.port)
+    running = app.start(system, told)
     _tell(tell, ready=dashboard_url)
     processes = node.Processes()
     while not stop.wait(WATCH_INTERVAL_S):
@@ -57,6 +59,11 @@ def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) 
     running.flush()
     node.stop_node()
     return None
+
+
+def _tell_step(descriptor: int, step: str) -> None:
+    """Say what is being done next."""
+    _tell(descriptor, step=step)
 
 
 def _tell(descriptor: int, **said: Any) -> None:
