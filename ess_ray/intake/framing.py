@@ -169,6 +169,8 @@ class _Cutter:
         for at, block in blocks(self._text, self._start):
             commas, end = scanner.scan(block)
             self._add(commas + at)
+            if end is not None and block[end] != ord("]"):
+                raise BadRequest("this is not JSON: a brace ends the array")
             if end is not None:
                 return self._ended(at + end), at + end + 1
         raise BadRequest("this is not JSON: the array does not end")

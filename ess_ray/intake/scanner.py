@@ -82,7 +82,7 @@ def values_of_array(text: bytes) -> list[bytes] | None:
     if not start or text[: start - 1].strip():
         return None
     commas, end = ArrayScanner().scan(np.frombuffer(text, np.uint8)[start:])
-    if end is None or text[start + end + 1 :].strip():
+    if end is None or text[start + end] != ord("]") or text[start + end + 1 :].strip():
         return None
     borders = [start - 1, *(commas + start).tolist(), start + end]
     return [text[one + 1 : other] for one, other in pairwise(borders)]

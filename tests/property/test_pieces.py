@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest
@@ -70,6 +70,7 @@ def test_pieces_of_documents_are_the_whole(
 
 
 @settings(max_examples=100)
+@example("[}", None, 1)
 @given(st.text(alphabet='"\\[]{},:1 \na\ufeffé', max_size=60), KINDS, st.integers(1, 300))
 def test_pieces_of_any_text_are_the_whole(text: str, kind: str | None, piece_bytes: int) -> None:
     body = text.encode()
