@@ -77,7 +77,7 @@ def test_a_file_s_times_are_those_of_a_range(system: System, tmp_path: Path) -> 
     file = tmp_path / "app.log"
     file.write_text("2026-11-21 10:00:00 pod started\n")
     for zone, service in (([], "local"), (["--tz", "UTC"], "utc"), (["--tz", "+05:30"], "kolkata")):
-        system.ess("push", str(file), "--service", f"{SERVICE}-{service}", *zone)
+        system.ess("push", "--again", str(file), "--service", f"{SERVICE}-{service}", *zone)
         range_ = ["--since", "2026-11-21 10:00", "--until", "2026-11-21 10:00:01"]
         done = system.ess("search", f"service:{SERVICE}-*", *range_, *zone, "--json")
         assert [json.loads(line)["service"] for line in done.stdout.splitlines()] == [f"{SERVICE}-{service}"]
