@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,14 @@ from tests.systems import System, running
 
 @pytest.fixture
 def new_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., System]]:
-    """Give a maker of systems; all are taken down at the end of the test, since each takes a gigabyte of memory."""
+    """Give a maker of systems, (data_dir=a new one, **settings): all are taken down at the end of the test, since each
+    takes a gigabyte of memory."""
+
+    def make(data_dir: Path | None = None, **settings: str) -> System:
+        return made.enter_context(running(data_dir or tmp_path_factory.mktemp("ess") / "data", **settings))
+
     with ExitStack() as made:
-        yield lambda **settings: made.enter_context(running(tmp_path_factory.mktemp("ess") / "data", **settings))
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,54 @@
-"""From a data directory to a cluster: embedded, down, `ess copy`, up on Kafka, S3 and Redis: every event once."""
+"""From what an older ess_ray left in its log to an embedded system, and on to a cluster: down, `ess copy`, up on Kafka,
+S3 and Redis: every event once."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from ess_ray.adapters.places import LOG
 from ess_ray.adapters.s3_location import S3Location
+from ess_ray.adapters.sqlite_log import SqliteLog
 from infra.kafka.cluster import KafkaCluster
+from tests.formats import encode_record_1
 from tests.redis_server import redis_server
 from tests.systems import System
+from tests.worlds import T0_US, batch_of
+
+VNODES = 8
+
+
+def left_by_an_older_one(data_dir: Path) -> list[str]:
+    """Leave a log with records of format 1; gives their messages."""
+    names = [f"older {number}" for number in range(100)]
+
+    async def leave() -> None:
+        log = SqliteLog(data_dir / LOG, VNODES)
+        for vnode in range(VNODES):
+            mine = names[vnode::VNODES]
+            await log.append([encode_record_1(batch_of(mine, [None] * len(mine), 0, T0_US), vnode, "default")])
+        log.close()
+
+    data_dir.mkdir(mode=0o700)
+    asyncio.run(leave())
+    return names
 
 
 def test_old_and_new_events_are_there_once(
     new_system: Callable[..., System], kafka: KafkaCluster, s3_location: S3Location, tmp_path: Path
 ) -> None:
-    embedded = new_system()
-    old = [f"old {number}" for number in range(300)]
-    embedded.push([{"message": name} for name in old])
+    older = left_by_an_older_one(tmp_path / "data")
+    embedded = new_system(tmp_path / "data")
+    old = [*older, *(f"old {number}" for number in range(200))]
+    embedded.push([{"message": name} for name in old[len(older) :]])
+    for _ in ("in flight", "stored"):
+        assert sorted(event["message"] for event in embedded.search("*")) == sorted(old)
+        embedded.ess("flush")
+    assert embedded.http.get("/search/healthz").status_code == 200
+    assert not list(embedded.data_dir.glob("dead-letters/*"))
     at = s3_location
     assert at.endpoint is not None
     assert at.access_key is not None
@@ -42,7 +72,8 @@ def test_old_and_new_events_are_there_once(
     assert json.loads(embedded.ess("copy", "--json").stdout)["objects"] == 0
     assert json.loads(embedded.ess("verify", "--deep", "--json").stdout)["right"]
     embedded.environment = alone
-    with redis_server(tmp_path) as redis:
+    (tmp_path / "redis").mkdir()
+    with redis_server(tmp_path / "redis") as redis:
         cluster = new_system(
             **store,
             ESS_LOG__BROKERS=kafka.bootstrap,
