@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.servers import or_skip
 
 SLACK_BYTES = 64 * 1024
 """What others may free between filling and looking."""
+AGAIN_S = 0.01
+"""Until space that others have freed is taken too: a log frees some all the time."""
 FILL_TRIES = 1000
 """A system that runs on the disk writes and frees all the time."""
 
@@ -49,16 +52,41 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def fill(folder: Path, leave_bytes: int) -> Path:
-    """Fill the disk with a file until so much is left; gives the file, whose removal makes the room again."""
+def take_all(folder: Path, leave_bytes: int) -> Path:
+    """Take what is free now, but `leave_bytes`, as far as nobody is faster; gives the file that takes it."""
     ballast = folder / "ballast"
     with ballast.open("ab") as file:
-        for _ in range(FILL_TRIES):
-            more = free_bytes(folder) - leave_bytes
-            if more <= 0:
-                break
-            with contextlib.suppress(OSError):  # somebody was faster; or has freed something since: looked at again
+        more = free_bytes(folder) - leave_bytes
+        if more > 0:
+            with contextlib.suppress(OSError):
                 os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
-    left = free_bytes(folder) - leave_bytes
-    assert left <= SLACK_BYTES, f"the disk cannot be filled: {left} bytes are left"
     return ballast
+
+
+def fill(folder: Path, leave_bytes: int) -> Path:
+    """Fill the disk with a file until so much is left; gives the file, whose removal makes the room again."""
+    for _ in range(FILL_TRIES):
+        ballast = take_all(folder, leave_bytes)
+        if free_bytes(folder) - leave_bytes <= SLACK_BYTES:
+            return ballast
+    raise AssertionError(f"the disk cannot be filled: {free_bytes(folder) - leave_bytes} bytes are left")
+
+
+@contextmanager
+def kept_full(folder: Path, leave_bytes: int = 0) -> Iterator[None]:
+    """Have no more than `leave_bytes` free until the context ends, whatever a system frees meanwhile."""
+    over = threading.Event()
+
+    def keep_full() -> None:
+        while not over.wait(AGAIN_S):
+            take_all(folder, leave_bytes)
+
+    ballast = fill(folder, leave_bytes)
+    thread = threading.Thread(target=keep_full, name="disk filler")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        ballast.unlink()
