@@ -57,9 +57,10 @@ def take_all(folder: Path, leave_bytes: int) -> Path:
     ballast = folder / "ballast"
     with ballast.open("ab") as file:
         more = free_bytes(folder) - leave_bytes
-        if more > 0:
-            with contextlib.suppress(OSError):
+        while more > 0:
+            with contextlib.suppress(OSError):  # somebody was faster: all or nothing is taken, so less is tried
                 os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
+            more //= 2
     return ballast
 
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -46,6 +46,9 @@ class _Questions:
         self._batches = [self._push() for _ in range(REQUESTS)]
         flush(world)
 
+    def close(self) -> None:
+        self._http.close()
+
     def _push(self) -> Batch:
         batch = self._ledger.begin(EVENTS)
         body = self._ledger.bodies.make(batch.number, batch.first, batch.count)
@@ -59,7 +62,7 @@ class _Questions:
     def objects(self) -> list[Path]:
         """Give the live objects."""
         table = DeltaTable(str(self._world.system.data_dir / "events"))
-        return sorted(Path(uri) for uri in table.file_uris([("tenant", "=", self.tenant)]))
+        return sorted(Path(uri) for uri in table.file_uris(file_pruning_predicate=[("tenant", "=", self.tenant)]))
 
     def judge(self, damaged: Path, random: Random) -> Iterator[str]:
         """Ask in every way, and tell what was neither right nor named."""
@@ -136,15 +139,16 @@ def flipped(path: Path, bit: int) -> Iterator[None]:
 
 def flip_bits(run: Run) -> list[str]:
     """Flip one bit after the other, each for as long as questions are asked; gives what was wrong."""
-    random, questions = Random(SEED), _Questions(run.world)
-    wrong: list[str] = []
-    for _ in range(FLIPS):
-        path = random.choice(questions.objects())
-        size = path.stat().st_size
-        bit = random.randrange(8 * size)
-        with flipped(path, bit):
-            wrong += [f"bit {bit % 8} of byte {bit // 8} of {size}: {told}" for told in questions.judge(path, random)]
-    return wrong + [f"with nothing damaged: {told}" for told in questions.whole()]
+    random, wrong = Random(SEED), list[str]()
+    with closing(_Questions(run.world)) as questions:
+        for _ in range(FLIPS):
+            path = random.choice(questions.objects())
+            size = path.stat().st_size
+            bit = random.randrange(8 * size)
+            where = f"bit {bit % 8} of byte {bit // 8} of {size}"
+            with flipped(path, bit):
+                wrong += [f"{where}: {told}" for told in questions.judge(path, random)]
+        return wrong + [f"with nothing damaged: {told}" for told in questions.whole()]
 
 
 def told_the_truth(run: Run) -> None:
