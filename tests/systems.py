@@ -46,12 +46,12 @@ class System:
         )
 
     def ess(
-        self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)
+        self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,), timeout_s: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Run a command against this system; fails the test unless it ends with one of the codes in `ok`."""
         command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=180, check=False, env=self.environment
+            command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False, env=self.environment
         )
         assert done.returncode in ok, f"ess {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

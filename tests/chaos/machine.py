@@ -17,6 +17,8 @@ AWAY_S: Final = 10.0
 """How long a clock stays where it jumped to."""
 COMPACTION_LEAVES_BYTES: Final = 1024 * 1024
 """Of free space: the next small object fits, what compaction makes of all does not."""
+COMPACTION_TIMEOUT_S: Final = 400.0
+"""Under full load it gets a part of the machine, and merges some million events."""
 HOUR_S: Final = 3600
 DAY_S: Final = 24 * HOUR_S
 
@@ -56,7 +58,7 @@ def compaction_failed_aloud(run: Run) -> None:
     refused_in_order(run)
     if run.token.returncode:
         assert run.token.stderr.strip(), "`ess compact` failed without a word"
-    run.world.system.ess("compact")
+    run.world.system.ess("compact", timeout_s=COMPACTION_TIMEOUT_S)
 
 
 def _jump(name: str, ahead_s: int) -> Fault:

@@ -10,7 +10,7 @@ from tests.chaos.run import Run, carry_out, problems
 from tests.chaos.world import Worlds
 
 
-@pytest.mark.timeout(600)  # with the start of a system, and of its servers, on a machine that does other things
+@pytest.mark.timeout(900)  # with the start of a system, and of its servers, on a machine that does other things
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.label)
 def test_every_acknowledged_event_is_found_once(fault: Fault, worlds: Worlds, outcomes: list[Outcome]) -> None:
     runs: list[Run] = []
