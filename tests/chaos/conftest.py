@@ -42,10 +42,11 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
         made.close()
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     outcomes = session.config.stash[OUTCOMES]
     path: Path | None = session.config.getoption("--chaos-results")
-    if outcomes and path is not None:
+    whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)  # not interrupted
+    if outcomes and whole and path is not None:
         write(outcomes, path)
 
 
