@@ -36,9 +36,6 @@ class Mark:
     document: str | None = None
     items: int = 0
 
-    def is_start(self) -> bool:
-        return self.offset == 0 and self.items == 0
-
 
 @dataclass
 class Position:

@@ -42,19 +42,11 @@ class Decoded:
     rejected: list[Named] = field(default_factory=list)
     adjusted: list[Named] = field(default_factory=list)
 
-    def answer(self) -> dict[str, Any]:
-        """Give the contract's answer to an accepted request."""
-        return {
-            "accepted": len(self.batch),
-            **named_json("rejected", self.rejected),
-            **named_json("adjusted", self.adjusted),
-        }
 
-
-def named_json(what: str, named: Sequence[Named]) -> dict[str, Any]:
-    """Name events as `{"index", "reason"}`, the first MAX_NAMED of them; `WHAT_total` tells how many there are more."""
+def named_json(what: str, named: Sequence[Named], total: int) -> dict[str, Any]:
+    """Name events as `{"index", "reason"}`, the first MAX_NAMED of them; `WHAT_total` is there where there are more."""
     told: dict[str, Any] = {what: [{"index": index, "reason": reason} for index, reason in named[:MAX_NAMED]]}
-    return {**told, f"{what}_total": len(named)} if len(named) > MAX_NAMED else told
+    return {**told, f"{what}_total": total} if total > MAX_NAMED else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +73,7 @@ def decode_events(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
 def none_valid(rejected: Sequence[Named], count: int) -> BadRequest:
     """Make the error of a request whose events are all invalid, `count` of them."""
     index, reason = rejected[0]
-    told = {**named_json("rejected", rejected), "rejected_total": count}
-    if count <= MAX_NAMED:
-        del told["rejected_total"]
+    told = named_json("rejected", rejected, count)
     return BadRequest(f"none of the {count} events is valid; the one at index {index}: {reason}", **told)
 
 

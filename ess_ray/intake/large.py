@@ -18,7 +18,7 @@ from typing import Any, Final
 from ess_ray.core.errors import EssError
 from ess_ray.intake.columns import Columns, Named
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decode import MAX_NAMED, Body, Decoded, none_valid
+from ess_ray.intake.decode import MAX_NAMED, Body, Decoded, named_json, none_valid
 from ess_ray.intake.framing import Pieces, groups
 from ess_ray.intake.gather import Destination, Gatherer
 from ess_ray.intake.keys import KeyGuard
@@ -74,14 +74,11 @@ class Stored:
 
     def answer(self) -> dict[str, Any]:
         """Give the contract's answer to an accepted request."""
-        told: dict[str, Any] = {"accepted": self.accepted}
-        for name, named, total in (
-            ("rejected", self.rejected, self.rejected_total),
-            ("adjusted", self.adjusted, self.adjusted_total),
-        ):
-            told[name] = [{"index": index, "reason": reason} for index, reason in named]
-            if total > len(named):
-                told[f"{name}_total"] = total
+        told: dict[str, Any] = {
+            "accepted": self.accepted,
+            **named_json("rejected", self.rejected, self.rejected_total),
+            **named_json("adjusted", self.adjusted, self.adjusted_total),
+        }
         return told if self.repeats is None else {**told, "repeats": self.repeats}
 
 
