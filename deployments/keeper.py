@@ -40,6 +40,11 @@ class Life(Protocol):
         """The dashboard's address once the system has been ready; None before."""
         ...
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether what it was lost for may be otherwise the next time: Ray gives up on a machine that is too busy."""
+        ...
+
     def lost(self) -> str | None:
         """Tell why it ended; None while it runs."""
         ...
@@ -92,7 +97,8 @@ def keep_alive(
     """Run lives until `stop`, which gives None, or until one is lost that must not be followed, whose reason is given.
 
     `clean_up` ends every process of a life, and is called after each. `on_ready` is told the dashboard's address when
-    a life is ready, `on_lost` why there will be another one. The first life is not followed unless it was ready.
+    a life is ready, `on_lost` why there will be another one. The first life is not followed unless it was ready, or was
+    lost by chance.
     """
     followed = False
     while True:
@@ -106,7 +112,7 @@ def keep_alive(
             life.close()
         if lost is None:
             return None
-        if life.ready is None and not followed:
+        if life.ready is None and not followed and not life.by_chance:
             return lost
         if not restarts.another():
             return f"{lost}. It was started again {restarts.told}, and is not once more"
@@ -135,7 +141,8 @@ class LifeProcess:
     def __init__(
         self, command: Sequence[str], on_step: Callable[[str], None], stop_timeout_s: float = STOP_TIMEOUT_S
     ) -> None:
-        """`command` is given `--tell` and a descriptor, to which it writes JSON lines: `step`, `ready`, `lost`.
+        """`command` is given `--tell` and a descriptor, to which it writes JSON lines: `step`, `ready`, or `lost` and
+        `by_chance`.
 
         `on_step` is told what is being done, from another thread, and never after `ready` has been seen.
         """
@@ -153,6 +160,7 @@ class LifeProcess:
         finally:
             os.close(tell)
         self.ready: str | None = None
+        self.by_chance = False
         self._reason: str | None = None
         self._born_s = time.monotonic()
         self._listener = threading.Thread(target=self._listen, args=(heard,), name="life", daemon=True)
@@ -166,6 +174,7 @@ class LifeProcess:
                     self._on_step(said["step"])
                 self.ready = said.get("ready", self.ready)
                 self._reason = said.get("lost", self._reason)
+                self.by_chance = said.get("by_chance", self.by_chance)
 
     def lost(self) -> str | None:
         """See `Life`."""

@@ -106,6 +106,7 @@ def main(data_dir: Path, port: int, temp_dir: Path, tell: int) -> None:
     on_signals(stop)
     stop_at_end_of_input(stop)
     lost: str | None
+    by_chance = False
     try:
         settings = load(data_dir=data_dir, http={"port": port})
         telemetry.setup(
@@ -117,8 +118,9 @@ def main(data_dir: Path, port: int, temp_dir: Path, tell: int) -> None:
     except Exception as error:  # noqa: BLE001 (whatever Ray raises: the driver decides what comes of it)
         _log.exception("the system cannot run")
         lost = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        by_chance = True
     if lost is not None:
-        _tell(tell, lost=lost)
+        _tell(tell, lost=lost, by_chance=by_chance)
         sys.stdout.flush()
         sys.stderr.flush()
         # No good order: Ray's would wait for processes that are gone.

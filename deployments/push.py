@@ -24,9 +24,9 @@ from deployments.lasting import Endable
 from deployments.problem import REFUSALS, error_response, install_problem_handlers, unexpected_response
 from deployments.push_openapi import ANSWERS, WHOAMI, push_openapi
 from ess_ray.core.errors import EssError, Unavailable
-from ess_ray.intake.columns import Columns, Named
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decode import Body, Decoded, body_hash
+from ess_ray.intake.decode import Body, body_hash
+from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.framing import may_be_several
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
@@ -152,7 +152,7 @@ class PushApi:
             await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
         self._count_rejected(decoded.rejected)
         stored = Stored(repeats=None if to.key is None else 0)
-        stored.add(Columns(batch, decoded.rejected, decoded.adjusted), known is not None and known.whole)
+        stored.add(Decoded(batch, decoded.rejected, decoded.adjusted), known is not None and known.whole)
         return stored
 
     def told(self, status: int, seconds: float, error: EssError | None = None) -> None:

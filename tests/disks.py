@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import or_skip
+from tests.waiting import again_and_again
 
 SLACK_BYTES = 64 * 1024
 """What others may free between filling and looking."""
@@ -76,18 +76,9 @@ def fill(folder: Path, leave_bytes: int) -> Path:
 @contextmanager
 def kept_full(folder: Path, leave_bytes: int = 0) -> Iterator[None]:
     """Have no more than `leave_bytes` free until the context ends, whatever a system frees meanwhile."""
-    over = threading.Event()
-
-    def keep_full() -> None:
-        while not over.wait(AGAIN_S):
-            take_all(folder, leave_bytes)
-
     ballast = fill(folder, leave_bytes)
-    thread = threading.Thread(target=keep_full, name="disk filler")
-    thread.start()
     try:
-        yield
+        with again_and_again(lambda: take_all(folder, leave_bytes), AGAIN_S):
+            yield
     finally:
-        over.set()
-        thread.join()
         ballast.unlink()

@@ -1,11 +1,16 @@
-"""Waiting on an event loop for what others do, with a deadline. Without a loop: `tests.systems.wait_until`."""
+"""Waiting on an event loop for what others do, with a deadline, and doing something again and again meanwhile.
+
+Waiting without a loop: `tests.systems.wait_until`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 DEADLINE_S = 30.0
@@ -25,3 +30,21 @@ async def until(condition: Callable[[], Any], what: str, deadline_s: float = DEA
             return found
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.01)
+
+
+@contextmanager
+def again_and_again(act: Callable[[], object], interval_s: float = 0.1) -> Iterator[None]:
+    """Call `act` every `interval_s` from a thread of its own, until the context ends."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(interval_s):
+            act()
+
+    thread = threading.Thread(target=go_on, name="again and again")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

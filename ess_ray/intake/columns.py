@@ -8,7 +8,6 @@ columns. May not: rules (they are in `rows`), JSON syntax.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any, Final
@@ -28,6 +27,7 @@ from ess_ray.core.event import (
     parse_timestamp_us,
 )
 from ess_ray.core.query import OWN_PREFIX
+from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import (
@@ -73,21 +73,8 @@ class _Odd(Exception):
 NOT_PLAIN: Final = (_Odd, Rejected, Inexact, TypeError, ValueError, pa.ArrowException)
 """What the fast path raises for events that are not plain (Arrow's errors are ValueErrors and TypeErrors, too)."""
 
-Named = tuple[int, str]
-"""An event's index, and what is said of it."""
 
-
-@dataclass(frozen=True)
-class Columns:
-    """The valid events as rows of RECORD_SCHEMA, in their order; (index, reason) of each invalid one, and of each whose
-    time is that of its receipt, though it had another."""
-
-    batch: pa.RecordBatch
-    rejected: list[Named]
-    adjusted: list[Named]
-
-
-def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Columns:
+def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
     """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits."""
     try:
         batch = plain_columns(values, reading.now_us, reading.limits, reading.table)
@@ -96,7 +83,7 @@ def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Colu
     # All rows together are the most that one of them can be: it has its share of each buffer that `row_bytes` counts.
     if may_be_large(body_bytes) and batch.nbytes > MAX_EVENT_BYTES:
         return _without_large(batch, list(range(len(values))), [], [])
-    return Columns(batch, [], [])
+    return Decoded(batch, [], [])
 
 
 def may_be_large(body_bytes: int) -> bool:
@@ -104,7 +91,7 @@ def may_be_large(body_bytes: int) -> bool:
     return body_bytes * _NUMBER_GROWTH > MAX_EVENT_BYTES
 
 
-def odd_columns(values: Sequence[Any], reading: Reading) -> Columns:
+def odd_columns(values: Sequence[Any], reading: Reading) -> Decoded:
     """The slow path: each event by the rules of `rows`."""
     rows: list[Row] = []
     indices: list[int] = []
@@ -123,14 +110,14 @@ def odd_columns(values: Sequence[Any], reading: Reading) -> Columns:
     return _without_large(_batch_of(rows, reading.now_us), indices, rejected, adjusted)
 
 
-def _without_large(batch: pa.RecordBatch, indices: list[int], rejected: list[Named], adjusted: list[Named]) -> Columns:
+def _without_large(batch: pa.RecordBatch, indices: list[int], rejected: list[Named], adjusted: list[Named]) -> Decoded:
     """Take out the events over the size limit; `indices` says which value each row was."""
     small = pc.less_equal(row_bytes(batch), MAX_EVENT_BYTES)
     if pc.all(small).as_py() is not False:
-        return Columns(batch, rejected, adjusted)
+        return Decoded(batch, rejected, adjusted)
     large = {indices[row] for row, fits in enumerate(small.to_pylist()) if not fits}
     named = sorted([*rejected, *((index, _TOO_LARGE) for index in large)])
-    return Columns(batch.filter(small), named, [each for each in adjusted if each[0] not in large])
+    return Decoded(batch.filter(small), named, [each for each in adjusted if each[0] not in large])
 
 
 def _batch_of(rows: Sequence[Row], now_us: int) -> pa.RecordBatch:

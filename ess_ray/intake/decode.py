@@ -6,7 +6,7 @@ May live here: the order of these steps. May not: their rules (`body`, `rows`, `
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -16,14 +16,13 @@ from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.intake.body import Values, read_values
 from ess_ray.intake.columns import (
     NOT_PLAIN,
-    Columns,
-    Named,
     may_be_large,
     odd_columns,
     plain_columns,
     to_columns,
 )
 from ess_ray.intake.compression import Content
+from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.framing import Pieces
 from ess_ray.intake.limits import IntakeLimits
@@ -31,16 +30,6 @@ from ess_ray.intake.rows import Inexact, Reading
 
 MAX_NAMED: Final = 1_000
 """Events that an answer names: an agent reads none of them, a person a few. Their number is told besides."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A request's valid events as rows of RECORD_SCHEMA; (index, reason) of each invalid one, and of each that
-    had a time and is stored at that of its receipt."""
-
-    batch: pa.RecordBatch
-    rejected: list[Named] = field(default_factory=list)
-    adjusted: list[Named] = field(default_factory=list)
 
 
 def named_json(what: str, named: Sequence[Named], total: int) -> dict[str, Any]:
@@ -64,10 +53,10 @@ def decode_events(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
     An index counts events from 0; in NDJSON, the lines that are not blank. Raises BadRequest (no JSON, no events, or
     none of them valid: `rejected` in its details), TooLarge (once flattened), Unsupported (content type).
     """
-    columns = _columns(body, now_us, limits)
-    if columns.rejected and not len(columns.batch):
-        raise none_valid(columns.rejected, len(columns.rejected))
-    return Decoded(columns.batch, columns.rejected, columns.adjusted)
+    decoded = _decode(body, now_us, limits)
+    if decoded.rejected and not len(decoded.batch):
+        raise none_valid(decoded.rejected, len(decoded.rejected))
+    return decoded
 
 
 def none_valid(rejected: Sequence[Named], count: int) -> BadRequest:
@@ -118,7 +107,7 @@ def _decoded(body: Body, now_us: int, limits: IntakeLimits) -> Decoded | EssErro
         return error
 
 
-def decode_piece(pieces: Pieces, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Columns:
+def decode_piece(pieces: Pieces, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
     """Read one piece of a large body as events received at `now_us`; an index counts the piece's own values from 0."""
     exact = False
     while True:
@@ -129,10 +118,10 @@ def decode_piece(pieces: Pieces, number: int, table: FieldTable, now_us: int, li
             exact = True
         except TooLarge as error:  # other pieces are stored already, and this one never can be
             nothing = odd_columns([], Reading(now_us, limits, exact)).batch
-            return Columns(nothing, [(index, error.message) for index in range(len(read.values))], [])
+            return Decoded(nothing, [(index, error.message) for index in range(len(read.values))], [])
 
 
-def _columns(body: Body, now_us: int, limits: IntakeLimits) -> Columns:
+def _decode(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
     read = read_values(body.data, body.content_type)
     try:
         return to_columns(read.values, len(body.data), Reading(now_us, limits, read.exact, body.table))

@@ -16,9 +16,9 @@ from hashlib import sha256
 from typing import Any, Final
 
 from ess_ray.core.errors import EssError
-from ess_ray.intake.columns import Columns, Named
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decode import MAX_NAMED, Body, Decoded, named_json, none_valid
+from ess_ray.intake.decode import MAX_NAMED, Body, named_json, none_valid
+from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.framing import Pieces, groups
 from ess_ray.intake.gather import Destination, Gatherer
 from ess_ray.intake.keys import KeyGuard
@@ -61,7 +61,7 @@ class Stored:
     """Events that are known by now to be repeats; None where nobody was asked."""
     _values: int = 0
 
-    def add(self, columns: Columns, is_repeat: bool) -> None:
+    def add(self, columns: Decoded, is_repeat: bool) -> None:
         """Add the next piece's."""
         self.accepted += len(columns.batch)
         if is_repeat and self.repeats is not None:
@@ -119,7 +119,7 @@ class LargeRequests:
             raise none_valid(stored.rejected, stored.rejected_total)
         return stored
 
-    async def _submit(self, to: Destination, pieces: Pieces, numbers: range, decoded: Sequence[Columns]) -> None:
+    async def _submit(self, to: Destination, pieces: Pieces, numbers: range, decoded: Sequence[Decoded]) -> None:
         """Make some pieces durable; all have ended when this ends, however it does but by a cancel."""
         submitted = [
             self._gatherer.submit(

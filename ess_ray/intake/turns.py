@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ess_ray.core.errors import TooLarge
-from ess_ray.intake.columns import Columns
 from ess_ray.intake.compression import Content, Grown, decompress
-from ess_ray.intake.decode import Body, Decoded, decode_events, decode_piece, decode_together
+from ess_ray.intake.decode import Body, decode_events, decode_piece, decode_together
+from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.framing import Pieces, cut
 from ess_ray.intake.limits import IntakeLimits
@@ -53,7 +53,7 @@ class TurnDecoder:
         async with self._large:
             return await asyncio.to_thread(cut, body, content_type)
 
-    async def decode_piece(self, pieces: Pieces, number: int, table: FieldTable) -> Columns:
+    async def decode_piece(self, pieces: Pieces, number: int, table: FieldTable) -> Decoded:
         """Decode a piece of a large body (see `decode.decode_piece`)."""
         async with self._large:
             return await asyncio.to_thread(decode_piece, pieces, number, table, self._clock_us(), self._limits)

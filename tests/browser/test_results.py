@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.browser.frames import frames_of_scrolling
 from tests.browser.pages import Search
 from tests.proxy import Proxy, http_proxy
 from tests.systems import System, persist_actors
+from tests.waiting import again_and_again
 
 HELD_AFTER_BYTES = 250_000
 """More than the counts over time take, less than the thousand rows of a first answer."""
@@ -37,7 +37,6 @@ def slow(world: World) -> Iterator[Proxy]:
 def stalled_actors(system: System) -> Iterator[None]:
     """Stop who holds the rows that are not stored yet, and who replaces them: searches wait, and cannot end."""
     stopped: set[psutil.Process] = set()
-    over = threading.Event()
 
     def stop_all() -> None:
         for actor in set(persist_actors(system)) - stopped:
@@ -45,18 +44,11 @@ def stalled_actors(system: System) -> Iterator[None]:
                 actor.send_signal(signal.SIGSTOP)
                 stopped.add(actor)
 
-    def keep_stopping() -> None:
-        while not over.wait(0.1):
-            stop_all()
-
     stop_all()
-    thread = threading.Thread(target=keep_stopping)
-    thread.start()
     try:
-        yield
+        with again_and_again(stop_all):
+            yield
     finally:
-        over.set()
-        thread.join()
         for actor in stopped:
             with suppress(psutil.NoSuchProcess):  # the system does not wait for ever either
                 actor.send_signal(signal.SIGCONT)

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.core.event import format_timestamp
 from ess_ray.intake.body import read_values
-from ess_ray.intake.columns import NOT_PLAIN, Columns, odd_columns, plain_columns, to_columns
+from ess_ray.intake.columns import NOT_PLAIN, odd_columns, plain_columns, to_columns
 from ess_ray.intake.compression import decompress
-from ess_ray.intake.decode import Body, Decoded, decode_events, decode_together
+from ess_ray.intake.decode import Body, decode_events, decode_together
+from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Inexact, Reading
@@ -101,7 +102,7 @@ batches = st.lists(mostly_events, min_size=1, max_size=5) | st.lists(
 )
 
 
-def slow(values: list[Any], exact: bool) -> Columns:
+def slow(values: list[Any], exact: bool) -> Decoded:
     return odd_columns(values, Reading(NOW_US, LIMITS, exact))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Final
 
 import httpx
@@ -16,7 +15,7 @@ import psutil
 import pytest
 
 from tests.systems import System, wait_until
-from tests.waiting import until
+from tests.waiting import again_and_again, until
 
 CLIENTS: Final = 300
 BODY_BYTES: Final = 10_000_000
@@ -49,21 +48,9 @@ class Memory:
         self.most_grown = max(self.most_grown, now)
         return now
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(0.1):
-                self.grown()
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def watched(self) -> AbstractContextManager[None]:
+        """Look all the time."""
+        return again_and_again(self.grown)
 
 
 class Stalled(asyncio.Protocol):

@@ -9,7 +9,8 @@ import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
-from ess_ray.intake.decode import Body, Decoded, body_hash, decode_events
+from ess_ray.intake.decode import Body, body_hash, decode_events
+from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.limits import IntakeLimits
 

@@ -24,9 +24,10 @@ from tests.systems import wait_until
 
 @dataclass
 class Script:
-    """Lives as they are to go: (ready, lost after so many seconds of the clock, or never)."""
+    """Lives as they are to go: (ready, lost after so many seconds of the clock, or never). `by_chance`: all of them."""
 
     lives: list[tuple[bool, float | None]]
+    by_chance: bool = False
     now_s: float = 0.0
     told: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -50,6 +51,7 @@ class ScriptedLife:
     def __init__(self, script: Script, ready: bool, lost_after_s: float | None) -> None:
         self._script, self._lost_after_s = script, lost_after_s
         self.ready = "url" if ready else None
+        self.by_chance = script.by_chance
 
     def lost(self) -> str | None:
         if self._lost_after_s is None:
@@ -99,6 +101,12 @@ def test_a_first_life_that_does_not_become_ready_is_told_at_once() -> None:
     script = Script([(False, 1.0)])
     assert script.run() == "lost"
     assert script.told == ["start", "clean up", "closed"]
+
+
+def test_a_first_life_that_was_lost_by_chance_is_followed() -> None:
+    script = Script([(False, 40.0), (True, None)], by_chance=True)
+    assert script.run() is None
+    assert script.told.count("start") == 2
 
 
 def test_one_that_is_not_ready_has_nothing_to_store() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge
 from ess_ray.intake import turns
-from ess_ray.intake.decode import Body, Decoded, decode_together
+from ess_ray.intake.decode import Body, decode_together
+from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import IN_LOOP_BYTES, TurnDecoder
 
