@@ -90,10 +90,10 @@ IN_PAIRS := $(LONG) $(filter-out $(ALONE) $(APART) $(LONG) tests/__pycache__,$(p
 test: lint servers chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
-	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest $(IN_PAIRS) -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/browser
 
-# Every fault under load, 40 minutes. Only a run of all rows writes the results. What is random comes from CHAOS_SEED, which
+# Every fault under load, and the slow scenarios: 60 minutes. Only a run of all rows writes the results. What is random comes from CHAOS_SEED, which
 # is printed; CHAOS_EVENTS is how many a row wants. `processes` kills each process of a system and stops it for two minutes,
 # two hours. `soak` leaves tables and a picture in build/soak.
 chaos: setup servers
@@ -102,6 +102,7 @@ ifeq ($(CHAOS),soak)
 else ifeq ($(CHAOS),processes)
 	$(BIN)/python -m pytest tests/chaos/test_processes.py --chaos-results tests/chaos/PROCESSES.md
 else
+	$(if $(CHAOS),,$(BIN)/python -m pytest $(LONG) -m slow)
 	$(BIN)/python -m pytest tests/chaos --ignore tests/chaos/test_processes.py $(or $(CHAOS),--chaos-results tests/chaos/RESULTS.md)
 endif
 
@@ -111,7 +112,7 @@ $(FUZZ_STAMP): $(STAMP) requirements.fuzz.lock
 	@touch $@
 
 # Requests, records, objects and queries that were made up, at random: seeds are printed. What it finds becomes a test.
-# The property tests of `make test` look at ten times as much here.
+# The property tests of `make test` look at sixteen times as much here.
 fuzz: $(FUZZ_STAMP)
 	$(BIN)/python -m pytest tests/fuzz $(FUZZ)
 ifndef FUZZ

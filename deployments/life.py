@@ -23,7 +23,7 @@ import click
 import orjson
 
 from ess_ray import telemetry
-from ess_ray.core.errors import EssError
+from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.settings import Settings, load
 
 _log = logging.getLogger("deployments.life")  # not its __name__, which is __main__
@@ -35,6 +35,10 @@ LOST: Final = 3
 """The exit code of a life that cannot go on: neither 0, as asked, nor Python's own 1 and 2."""
 
 
+class RayNotReady(Unavailable):
+    """Ray's processes were not there in the 30 s that Ray gives them: on a busy machine by chance."""
+
+
 def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) -> str | None:
     """Run until `stop`, having stored what is buffered then; or until something is lost, whose name is given."""
     told = partial(_tell_step, tell)
@@ -44,7 +48,10 @@ def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) 
     from ess_ray.runtime import node
 
     system = replace(app.system_of(settings), session_id=os.getsid(0))
-    dashboard_url = node.start_ray(temp_dir, system.namespace)
+    try:
+        dashboard_url = node.start_ray(temp_dir, system.namespace)
+    except Exception as error:  # Ray's own is of no class of its own
+        raise RayNotReady(f"Ray did not start: {' '.join(str(error).split())}") from error
     on_signals(stop)  # again: Ray has set its own handlers
     told("starting Serve and its HTTP proxy")
     node.start_serve(settings.http.host, settings.http.port)
@@ -114,11 +121,10 @@ def main(data_dir: Path, port: int, temp_dir: Path, tell: int) -> None:
         )
         lost = _live(settings, temp_dir, stop, tell)
     except EssError as error:
-        lost = error.message
+        lost, by_chance = error.message, isinstance(error, RayNotReady)
     except Exception as error:  # noqa: BLE001 (whatever Ray raises: the driver decides what comes of it)
         _log.exception("the system cannot run")
         lost = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        by_chance = True
     if lost is not None:
         _tell(tell, lost=lost, by_chance=by_chance)
         sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-SHARE: Final = float(os.environ.get("PROPERTY_SHARE", "0.4"))
+SHARE: Final = float(os.environ.get("PROPERTY_SHARE", "0.25"))
 """Of what each test names as its whole: enough to find within some runs what the whole finds in one."""
 LEAST: Final = 10
 

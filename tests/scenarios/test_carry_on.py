@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ess_ray.adapters.places import LOG
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.adapters.sqlite_log import SqliteLog
@@ -37,6 +39,7 @@ def left_by_an_older_one(data_dir: Path) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_old_and_new_events_are_there_once(
     new_system: Callable[..., System], kafka: KafkaCluster, s3_location: S3Location, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.damages import DAMAGES, OBJECT_DAMAGES
 from tests.systems import System, persist_actors, wait_until
@@ -63,6 +64,7 @@ def messages(events: list[dict[str, Any]]) -> set[str]:
     return {event["message"] for event in events}
 
 
+@pytest.mark.slow
 def test_one_damaged_object_stops_nobody_and_is_named_until_it_is_restored(new_system: Make) -> None:
     system = new_system()
     red, blue = Tenant(system, "red"), Tenant(system, "blue")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from ess_ray.adapters.private import is_private
 from tests.systems import DEADLINE_S, System, persist_actors, titled, wait_until
@@ -32,6 +33,7 @@ def listeners(system: System) -> list[tuple[str, int, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_systems_run_side_by_side_and_one_ends_without_a_trace(own_system: System, new_system: Make) -> None:
     one, other = new_system(), own_system
     one.push([{"message": "only in the first"}])
@@ -97,6 +99,7 @@ def healthy(system: System) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_after_kill_9_of_up_it_starts_again_and_ctrl_c_stops_clean(tmp_path: Path) -> None:
     system = System(tmp_path / "data")
     with closing(system.http), in_the_foreground(system) as child:
@@ -135,6 +138,7 @@ def test_a_killed_persist_actor_shows_in_health_and_is_replaced_without_loss(own
     assert sorted(e["message"] for e in system.search("before")) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_a_persist_loop_that_dies_shows_in_health(new_system: Make) -> None:
     """Its process would live on: the log has lost an acknowledged record, which no retry brings back."""
     system = new_system()

@@ -88,6 +88,7 @@ def test_stored_a_search_finds_what_grep_finds(pushed: System, files: list[Path]
     check_against_grep(pushed, files)
 
 
+@pytest.mark.slow
 def test_after_kill_9_and_restart_a_search_finds_all_once(pushed: System, files: list[Path]) -> None:
     """What grep finds, which is stored, and what was acknowledged right before the kill, which is not."""
     late = [f"survivor {i}" for i in range(100)]

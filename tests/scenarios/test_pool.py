@@ -13,6 +13,8 @@ import pytest
 
 from tests.systems import Reader, System, persist_actors, running, titled, wait_until
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 48
 """Requests under way: twice what one replica is to have."""
 EVENTS = 1_000

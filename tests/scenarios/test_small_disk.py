@@ -15,6 +15,8 @@ import pytest
 from tests.disks import fill, free_bytes, kept_full, small_disk
 from tests.systems import System, running, wait_until
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 DISK = 512 * MIB
 RESERVE = 128 * MIB

@@ -102,6 +102,7 @@ async def stall(system: System, meanwhile: Callable[[], None]) -> Counter[bytes]
     return Counter(client.answer.partition(b"\r\n")[0] for client in clients)
 
 
+@pytest.mark.slow
 def test_bodies_that_stop_half_way_hold_bounded_memory_and_stop_nobody(own_system: System) -> None:
     events = [{"message": f"normal {number} " + "x" * 200} for number in range(100)]
     for _ in range(20):
