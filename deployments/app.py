@@ -29,7 +29,7 @@ from deployments.search import SearchApi, create_search_app
 from deployments.tail import TailApi, route_tail
 from deployments.ui import create_ui_app
 from deployments.whose import route_whose
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation
 from ess_ray.adapters.places import places_of
 from ess_ray.compaction import CompactionPolicy

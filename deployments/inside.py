@@ -17,7 +17,6 @@ import ray
 from ray import serve
 
 from deployments.health import Health, Look, StoppedProcesses
-from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.intake.gather import Gatherer
@@ -136,7 +135,7 @@ class Inside:
         dashboard, nodes, replicas = await asyncio.gather(
             _told_by_ray(_dashboard), _told_by_ray(_nodes), _told_by_ray(_replica_states)
         )
-        weaknesses = await self._log.weaknesses() if isinstance(self._log, KafkaLog) else []
+        weaknesses = await self._log.weaknesses()
         room = await self._log.room() if isinstance(self._log, RemoteLog) else None
         return {
             "log": {

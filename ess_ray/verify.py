@@ -21,6 +21,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from ess_ray.adapters.dead_letters import REASON_SUFFIX
 from ess_ray.core.chunk import (
     Fault,
     FooterCache,
@@ -165,7 +166,7 @@ def verify(
     _count_unreferenced(report, catalog, store, listed.values())
     _check_log(report, catalog, snapshot, read_log)
     if dead_letters is not None:
-        report.dead_letters = sum(not info.key.endswith(".json") for info in dead_letters.list(""))
+        report.dead_letters = sum(not info.key.endswith(REASON_SUFFIX) for info in dead_letters.list(""))
     report.problems = _still_there(report.problems, catalog, {entry.key for entry in entries})
     return report
 

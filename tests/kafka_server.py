@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.ports import StoredRecord
 from infra.kafka.cluster import Broker, KafkaCluster, KafkaMissing
 from tests.servers import or_skip

@@ -27,8 +27,9 @@ from ess_ray.adapters.kafka_requests import (
     check_code,
     fetched,
 )
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.kafka_topic import END, START, Topic, TopicPlan
-from ess_ray.adapters.kafka_wire import Brokers, KafkaSettings
+from ess_ray.adapters.kafka_wire import Brokers
 from ess_ray.adapters.log_rules import check_committed, check_records, check_vnode, check_vnode_count
 from ess_ray.core.errors import CorruptData, Unavailable
 from ess_ray.ports import LogRead, Record, StoredRecord
@@ -129,11 +130,10 @@ class KafkaLog:
                 self._settings.read_timeout_s,
             )
 
-    # -------------------------------------------------------------------------------------------------- beyond the port
-    async def dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
-        """Write a record that cannot be decoded to the dead-letter topic: durable when this returns. May be repeated.
+    async def keep(self, vnode: int, record: StoredRecord, reason: str) -> str:
+        """Keep a record in the dead-letter topic (see `DeadLetters`); again and it is there once more.
 
-        Its headers stay, with ours in front: where it came from and why it is here. Raises Unavailable.
+        Its headers stay, with ours in front: where it came from and why it is here.
         """
         opened = await self._dead_topic.opened()
         ours = (
@@ -144,9 +144,10 @@ class KafkaLog:
         )
         partition = vnode % len(opened.leaders)
         await self._dead_appender.append(partition, [Record(partition, record.value, ours + record.headers)])
+        return f"in the dead-letter topic {self._dead_topic.name}"
 
     async def weaknesses(self) -> list[str]:
-        """Tell where the topic keeps less than it should, for people (see `Topic.weaknesses`). Raises Unavailable."""
+        """See `EventLog` and `Topic.weaknesses`."""
         self._check_open()
         return await self._topic.weaknesses()
 

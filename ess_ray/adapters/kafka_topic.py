@@ -27,7 +27,8 @@ from ess_ray.adapters.kafka_requests import (
     Refused,
     check_code,
 )
-from ess_ray.adapters.kafka_wire import REACHING_ERRORS, Brokers, KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
+from ess_ray.adapters.kafka_wire import REACHING_ERRORS, Brokers
 from ess_ray.core.errors import Conflict, DataLoss, Unavailable
 
 _log = logging.getLogger(__name__)

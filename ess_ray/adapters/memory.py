@@ -90,6 +90,10 @@ class MemoryLog:
                     del self._records[vnode][:gone]
                     self._starts[vnode] = next_offset
 
+    async def weaknesses(self) -> list[str]:
+        """See `EventLog`: it is asked to keep nothing."""
+        return []
+
     def backlog_bytes(self) -> int:
         """Bytes of values that are not trimmed yet."""
         with self._lock:

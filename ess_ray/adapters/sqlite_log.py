@@ -168,6 +168,10 @@ class SqliteLog:
         if starts:
             await self._change((), (), starts, 0)
 
+    async def weaknesses(self) -> list[str]:
+        """See `EventLog`: it is one file on one disk, as it was asked to be."""
+        return []
+
     def backlog_bytes(self) -> int:
         """Bytes of values and headers that have not been removed from the file yet."""
         with self._lock:

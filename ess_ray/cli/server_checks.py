@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.places import places_of
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import EssError

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, LOG, places_of
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings

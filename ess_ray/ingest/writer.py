@@ -26,7 +26,7 @@ from ess_ray.record import DecodedRecord, KnownRequest
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
 """(record, log_id, vnode) -> its rows with their identity. Raises CorruptData, NewerFormat."""
-DeadLetter = Callable[[int, StoredRecord, str], Awaitable[None]]
+DeadLetter = Callable[[int, StoredRecord, str], Awaitable[object]]
 """(vnode, record, reason): keeps a record that cannot be decoded, durably when awaited; may be told of one again."""
 Clock = Callable[[], int]
 """Microseconds of wall time."""

@@ -4,7 +4,7 @@ Every adapter of a port passes the same suite in tests/conformance. `tenant` is 
 results are async (they wait for a network or an owner); stores and catalogs are blocking (the libraries are),
 and async callers run them in threads. Who needs a port imports it from here, whatever room it stands in:
 
-- `log`: EventLog.
+- `log`: EventLog, DeadLetters.
 - `objects`: ObjectStore.
 - `catalog`: Catalog, its snapshots and its writers.
 - `views`: InFlight, the owners of what is not stored yet.
@@ -28,7 +28,16 @@ from ess_ray.ports.catalog import (
 )
 from ess_ray.ports.executor import ScanExecutor, ScanResult, ScanTask
 from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
-from ess_ray.ports.log import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, EventLog, LogRead, Record, StoredRecord
+from ess_ray.ports.log import (
+    ARROW_STREAM,
+    CONTENT_TYPE,
+    MAX_RECORD_BYTES,
+    DeadLetters,
+    EventLog,
+    LogRead,
+    Record,
+    StoredRecord,
+)
 from ess_ray.ports.objects import ObjectInfo, ObjectStore
 from ess_ray.ports.results import AnswerState, ResultStore
 from ess_ray.ports.views import InFlight, View, VnodeRange
@@ -41,6 +50,7 @@ __all__ = [
     "AnswerState",
     "Catalog",
     "CatalogWriter",
+    "DeadLetters",
     "EventLog",
     "InFlight",
     "Ints",

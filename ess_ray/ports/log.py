@@ -74,3 +74,15 @@ class EventLog(Protocol):
     async def committed(self, next_offsets: Mapping[int, int]) -> None:
         """Tell that all below is durable elsewhere: SQLite trims, Kafka commits for lag tools. Idempotent."""
         ...
+
+    async def weaknesses(self) -> list[str]:
+        """Tell where it keeps less than it was asked to, for people; empty where all is well. Raises Unavailable."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Keeps records that cannot be decoded for a person to look at."""
+
+    async def keep(self, vnode: int, record: StoredRecord, reason: str) -> str:
+        """Keep one durably, beside why; gives where, for people. May be repeated. Raises Unavailable."""
+        ...

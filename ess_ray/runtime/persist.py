@@ -15,11 +15,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from ess_ray import metrics as m
 from ess_ray import telemetry
-from ess_ray.adapters.kafka_log import KafkaLog
 from ess_ray.core.aggregate import Counting
 from ess_ray.core.errors import BadRequest, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.query import Query
@@ -29,6 +26,7 @@ from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.intake.foreign import decode_any
 from ess_ray.ports import EventLog, StoredRecord, View
 from ess_ray.record import DecodedRecord, KnownRequest
+from ess_ray.runtime.log import open_dead_letters
 from ess_ray.runtime.wiring import System
 
 _log = logging.getLogger(__name__)
@@ -98,7 +96,7 @@ class PersistActor:
             limits=system.writer,
             tally=self._tally,
         )
-        self._dead_letters = system.dead_letters()
+        self._dead_letters = open_dead_letters(system)
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._failure: str | None = None
@@ -336,17 +334,8 @@ class PersistActor:
         )
 
     async def _dead_letter(self, vnode: int, record: StoredRecord, reason: str) -> None:
-        """Keep a record that cannot be decoded for a person to look at: its value, and beside it why."""
-        if isinstance(self._log, KafkaLog):
-            await self._log.dead_letter(vnode, record, reason)
-            where = "in the dead-letter topic"
-        else:
-            name = f"{vnode}-{record.offset}.record"
-            headers = [(key, value.decode("utf-8", "replace")) for key, value in record.headers]
-            why = orjson.dumps({"reason": reason, "headers": headers})
-            await asyncio.to_thread(self._dead_letters.put, f"{name}.json", why)
-            await asyncio.to_thread(self._dead_letters.put, name, record.value)
-            where = f"as dead-letters/{name}"
+        """Keep a record that cannot be decoded, and have health say so."""
+        where = await self._dead_letters.keep(vnode, record, reason)
         self._trouble[f"dead letter {vnode}"] = (
             f"{self._name}: the record at offset {record.offset} of virtual node {vnode} cannot be decoded ({reason}); "
             f"it is kept {where}"

@@ -16,12 +16,10 @@ import ray
 from ray import exceptions as ray_errors
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
 from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
-from ess_ray.adapters.redis_results import RedisResultStore
-from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.compaction import TARGET_BYTES, CompactionPolicy
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
@@ -129,6 +127,9 @@ class System:
     def result_store(self) -> ResultStore:
         if self.redis_url is None:
             return MemoryResultStore(lambda: time.time_ns() // 1000, **self.results)
+        # Only here: Redis's client takes a fifth of a second to import, in each process of a system without one.
+        from ess_ray.adapters.redis_results import RedisResultStore
+
         return RedisResultStore(self.redis_url, **self.results)
 
     def lanes(self, local: ScanExecutor) -> dict[str, Lane]:
@@ -140,6 +141,8 @@ class System:
         scans = LambdaFunction(self.function, self.places.store(LAMBDA_ANSWERS), cap)
         slots: InvocationSlots = LocalSlots(cap)
         if self.redis_url is not None:
+            from ess_ray.adapters.redis_slots import RedisSlots
+
             lease_s = self.function.timeout_s + SLOT_MARGIN_S
             slots = RedisSlots(self.redis_url, self.function.name, cap, lease_s)
         remote = InvokingExecutor(scans, slots, self.invoke)

@@ -18,7 +18,7 @@ import psutil
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
 from infra.kafka.cluster import KafkaCluster

@@ -42,6 +42,10 @@ async def test_an_empty_log_gives_nothing_and_does_not_wait(log: EventLog) -> No
     assert read.next_offset == start
 
 
+async def test_where_a_log_is_weak_is_told_in_sentences(log: EventLog) -> None:
+    assert all(" " in sentence for sentence in await log.weaknesses())
+
+
 async def test_records_come_back_as_they_were(log: EventLog) -> None:
     records = [Record(1, b"one", HEADERS), Record(1, b"", ()), Record(1, os.urandom(100_000), HEADERS[:1])]
     offsets = await log.append(records)

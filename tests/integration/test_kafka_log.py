@@ -21,7 +21,8 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.produce import ProduceRequest
 
 from ess_ray.adapters.kafka_log import DEAD_LETTERS, KafkaLog
-from ess_ray.adapters.kafka_wire import Brokers, KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
+from ess_ray.adapters.kafka_wire import Brokers
 from ess_ray.core.errors import BadRequest, Conflict, DataLoss, EssError, Unavailable
 from ess_ray.ports import MAX_RECORD_BYTES, LogRead, Record
 from infra.kafka.cluster import KafkaCluster, free_ports
@@ -374,7 +375,7 @@ async def test_committed_offsets_are_there_for_lag_tools_and_never_go_back(
 async def test_a_dead_letter_is_kept_with_its_reason(log: KafkaLog, settings: KafkaSettings) -> None:
     await log.append([Record(1, b"first"), Record(1, b"{broken", (("from", b"rsyslog"),))])
     bad = (await read_all(log, 1))[1]
-    await log.dead_letter(1, bad, "it is no JSON \u2026")
+    await log.keep(1, bad, "it is no JSON \u2026")
     async with opened(replace(settings, topic=settings.topic + DEAD_LETTERS)) as letters:
         (letter,) = await read_all(letters)
     assert letter.value == b"{broken"

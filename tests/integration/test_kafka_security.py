@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.core.errors import Unavailable
 from ess_ray.ports import Record
 from infra.kafka.cluster import free_ports

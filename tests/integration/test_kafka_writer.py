@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from ess_ray.adapters.kafka_log import DEAD_LETTERS, KafkaLog
-from ess_ray.adapters.kafka_wire import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.query import All, Query
@@ -58,7 +58,7 @@ class Table:
             self._catalog,
             self._store,
             decode=decode,
-            dead_letter=self._log.dead_letter,
+            dead_letter=self._log.keep,
             clock_us=lambda: T0_US,
             limits=WriterLimits(),
         )
