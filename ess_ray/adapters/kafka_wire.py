@@ -39,7 +39,7 @@ class KafkaSettings:
     replication: int = 3
     min_insync_replicas: int = 2
     retention_s: int = 7 * 86_400
-    """How long a stopped pool may be repaired before records that were not stored are lost (section 4.10)."""
+    """How long a stopped pool may be repaired before records that were not stored are lost."""
     group: str = "ess-ray"
     """The consumer group whose committed offsets tell lag tools how far the catalog is."""
     append_timeout_s: float = 10.0
