@@ -94,7 +94,7 @@ def partition(entry: ObjectEntry) -> Partition:
 
 
 def bucket_of(where: Partition) -> int:
-    """Give the maintenance transaction of a partition (section 4.9): the same in every process and version."""
+    """Give the maintenance transaction that removals of a partition count up: the same in every process and version."""
     tenant, date, hour = where
     return crc32(f"{tenant}/{date}/{hour:02d}".encode()) % MAINTENANCE_BUCKETS
 
@@ -220,7 +220,7 @@ def _united(ranges: Iterator[OffsetRange]) -> list[OffsetRange]:
 
 
 def _carried(inputs: Sequence[ObjectEntry], readers: Sequence[ObjectReader], now_us: int) -> list[StoredRequest]:
-    """Give the request keys that a take-over may still ask for (section 4.7), oldest first.
+    """Give the request keys that a take-over may still ask for, oldest first.
 
     Those observed within the hour, and all of an object put within the hour: a writer that caught up late stored keys
     that were old already, and repeats of them may be the next records that its successor reads.

@@ -93,8 +93,9 @@ class LogState:
 class Report:
     """What was looked at and found. Sizes in bytes; `uncovered` are offsets that no live object's ranges name.
 
-    Uncovered offsets are no fault: ranges that held nothing to store, events that retention took, and losses that were
-    noted in their time (section 4.10) leave them. `orphans` are unreferenced for over a day, `unreferenced` for less.
+    Uncovered offsets are no fault: ranges that held nothing to store, events that retention took, and losses of the log
+    that a take-over noted (docs/exactly-once.md, step 10) leave them. `orphans` are unreferenced for over a day,
+    `unreferenced` for less.
     """
 
     version: int

@@ -1,4 +1,4 @@
-"""Everything that outlives a writer, in memory, with faults at the commit: for tests of section 4."""
+"""Everything that outlives a writer, in memory, with faults at the commit: for tests of docs/exactly-once.md."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class Topic:
             check_code(code)
 
     async def weaknesses(self) -> list[str]:
-        """Tell where the topic keeps less than the design asks for (section 5): for `ess doctor` and the status.
+        """Tell where the topic keeps less than a log must (docs/virtual-nodes.md): for `ess doctor` and the status.
 
         Raises Unavailable.
         """

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ess_ray.core.errors import BadRequest, Conflict, NotFound
 
 MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
-"""Arrow bytes of one stored answer, beside its MAX_LIMIT rows: beyond, the answer is truncated (section 7)."""
+"""Arrow bytes of one stored answer, beside its MAX_LIMIT rows: beyond, the answer is `truncated`."""
 
 
 def check_page(start: int, limit: int) -> None:

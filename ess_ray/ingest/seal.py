@@ -35,7 +35,7 @@ def seal(log_id: str, segments: Mapping[int, Sequence[Segment]], advances: Mappi
             by_tenant[segment.tenant].append(segment)
     for tenant, parts in by_tenant.items():
         # Batches stand in (vnode, offset, row) order and the sort is stable, so sorting by time alone gives the
-        # total order of section 6.
+        # total order (`core.event.ORDER`).
         # One chunk before it is sorted: gathering rows from thousands of small ones costs three times as much.
         rows = pa.Table.from_batches([part.batch for part in parts]).combine_chunks()
         rows = rows.take(pc.sort_indices(rows.column("timestamp").combine_chunks())).combine_chunks()

@@ -1,7 +1,7 @@
 """Gathering: many small batches into few large appends to the log, and which virtual node each goes to.
 
 While nothing is under way a batch goes at once; while an append is, what arrives waits and goes with the next. So one
-event alone waits for one append, and a flood makes large records without any timer. Routing (the design's section 5):
+event alone waits for one append, and a flood makes large records without any timer. Routing (docs/virtual-nodes.md):
 
 - a request with a route (a file's, a connection's) goes whole to the virtual node of (tenant, route): requests of one
   route that are sent one after the other keep their order where times are equal;

@@ -1,6 +1,6 @@
 """The front door's part in Idempotency-Keys: refuse a key that is known with another body, tell what is a repeat.
 
-Whether a repeat is stored is the writer's decision alone (section 4.7). A key that is known with the same body is still
+Whether a repeat is stored is the writer's decision alone (`ingest`). A key that is known with the same body is still
 appended: the first attempt may have ended with some of its parts in the log and others not, and only the writer, which
 drops exactly the parts that it has, can tell. May live here: the memory of recent keys and the question to the owner.
 May not: routing (`gather`), dropping (`ingest`).

@@ -102,7 +102,7 @@ class Snapshot(Protocol):
 class CatalogWriter(Protocol):
     """A private table object for one writer: one commit at a time, never shared with readers.
 
-    `commit` and `commit_removal` are the fence of the design's section 4.4 and 4.9.
+    `commit` and `commit_removal` are the fence (docs/exactly-once.md, steps 4 and 9).
     """
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:

@@ -1,7 +1,8 @@
 """Count a query's rows over the ports: views and tasks count where rows lie, and here it is added up.
 
-Repeats by `id` are counted as often as they are stored (section 4.7). May live here: the course of an aggregation, and
-how its buckets are shown. May not: how a row is counted (`core.aggregate`), the book of running searches (`run`).
+Repeats by `id` are counted as often as they are stored: only answers of rows merge them. May live here: the course of
+an aggregation, and how its buckets are shown. May not: how a row is counted (`core.aggregate`), the book of running
+searches (`run`).
 """
 
 from __future__ import annotations

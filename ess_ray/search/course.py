@@ -1,4 +1,5 @@
-"""What every search does, whatever it is for: section 4.8's cut, the plan, tasks where they are cheapest, retries.
+"""What every search does, whatever it is for: the cut between buffers and table, the plan, tasks where they are
+cheapest, retries.
 
 May live here: these steps, what bounds them, and where a running search stands. May not: what is made of rows or counts
 (`run`, `count`), or the book of running searches.
@@ -130,7 +131,8 @@ class Search:
 
 @dataclass(frozen=True)
 class Cut:
-    """Section 4.8 done once: rows (or counts) of the views that the snapshot does not hold, and the snapshot."""
+    """Buffers and table at one moment (docs/exactly-once.md, step 8): rows (or counts) of the views that the snapshot
+    does not hold, and the snapshot."""
 
     rows: list[pa.Table]
     snapshot: Snapshot
@@ -156,7 +158,7 @@ class Course:
         self._limits, self._meter = limits, meter
 
     async def cut(self, tenant: str, query: Query, grouping: Counting | None = None) -> Cut:
-        """Do section 4.8: the log's ends first, then the views, then a snapshot that is at least as new.
+        """Cut: the log's ends first, then the views, then a snapshot that is at least as new.
 
         With `grouping`, the views' rows are counted. Where the log does not answer it is named as missing, and what is
         stored is found all the same. Raises Unavailable when the table does not answer.

@@ -1,8 +1,9 @@
 """Export: the whole answer of a query, done afresh, without a cap on rows, in memory that is bounded whatever its size.
 
-The cut of section 4.8 is made once. Then the answer is cut in time into slices (`slices`), each scanned by the query's
-executor and merged as a search's answer is; the next one is prepared while the client reads, and nothing beyond it. A
-slice that has more rows than it may hold is given up to the last timestamp that is whole: the next one begins there.
+The cut between buffers and table (`course`) is made once. Then the answer is cut in time into slices (`slices`), each
+scanned by the query's executor and merged as a search's answer is; the next one is prepared while the client reads, and
+nothing beyond it. A slice that has more rows than it may hold is given up to the last timestamp that is whole: the next
+one begins there.
 
 Memory of one export: two or three slices of 64 MiB; what matches of the owners' buffers (at most what they may hold,
 twice for a moment); and about 100 bytes for each `id` in the answer, since repeats are merged over all of it: 10

@@ -1,4 +1,4 @@
-"""Decide what a query must read: section 4.8's cut between buffers and table, and tasks cut by bytes.
+"""Decide what a query must read: the cut between buffers and table, and tasks cut by bytes.
 
 May live here: pure decisions over views and snapshots. May not: waiting, I/O.
 """

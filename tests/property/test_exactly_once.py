@@ -1,4 +1,4 @@
-"""Section 4, proved: writers, zombies, crashes, faults, take-overs, searches in random interleavings against a model.
+"""Exactly once, proved: writers, zombies, crashes, faults, take-overs and searches, at random, against a model.
 
 The model is one line long: every appended event (a repeated key once) is found exactly once, by every search that calls
 itself complete, and in the table at the end. Clients repeat events with ids, requests with keys, and requests of

@@ -1,4 +1,4 @@
-"""The object: written as section 3 says, read back the same, pruned and scanned in order."""
+"""The object: written as docs/formats.md says, read back the same, pruned and scanned in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The push application over HTTP, with a log in memory: section 7's contract."""
+"""The push application over HTTP, with a log in memory: what docs/http.md says of it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class OffsetRange:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """A keyed request's part that this object holds, so that a repeat is known after a restart (section 4.7)."""
+    """A keyed request's part that this object holds, so that a repeat is known after a restart."""
 
     log_id: str
     vnode: int

@@ -1,4 +1,4 @@
-"""What the design wants to reach (its section 10), beside what was measured, as far as the comparison tells it.
+"""What is to be reached, beside what was measured, as far as the comparison tells it.
 
 May live here: the targets and the arithmetic. May not: measuring.
 """
