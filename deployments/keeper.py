@@ -27,7 +27,7 @@ RESTARTS_WITHIN_S: Final = 600.0
 STOP_TIMEOUT_S: Final = 68.0
 """Storing what is buffered may take 60 s, and Ray's end a few; `ess down` waits 80 s for all that ends then."""
 START_TIMEOUT_S: Final = 300.0
-"""Ready takes ten seconds, on a busy machine a minute; `ess up` waits two."""
+"""Ready takes ten seconds, on a busy machine a minute or two; `ess up` waits a little longer."""
 POLL_S: Final = 0.1
 """How often a life is looked at: once it has ended nothing answers, so at once."""
 

@@ -46,7 +46,7 @@ class System:
         )
 
     def ess(
-        self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,), timeout_s: float = 180
+        self, *arguments: str, stdin: str | None = None, ok: tuple[int, ...] = (0,), timeout_s: float = 330
     ) -> subprocess.CompletedProcess[str]:
         """Run a command against this system; fails the test unless it ends with one of the codes in `ok`."""
         command = [sys.executable, "-m", "ess_ray.cli", *arguments, "--data-dir", str(self.data_dir)]

@@ -32,8 +32,9 @@ from ess_ray.runtime.processes import LOG_FILE, RUN_FILE, RunFile, driver, end_a
 from ess_ray.settings import CONFIG_VARIABLE, Settings, settings_file
 
 DRIVER: Final = "deployments.main"
-READY_TIMEOUT_S: Final = 170.0
-"""Ready takes about 10 s on two idle cores; a machine that builds or tests beside it takes several times that."""
+READY_TIMEOUT_S: Final = 310.0
+"""Ready takes about 10 s on two idle cores; a machine that builds or tests beside it takes several times that. More
+than the driver gives its system (`keeper.START_TIMEOUT_S`), so that the driver tells why."""
 STOP_TIMEOUT_S: Final = 80.0
 """The contract allows 90 s for `ess down`: what has not ended by then is killed, and its events stay in the log."""
 POLL_S: Final = 0.1
