@@ -160,7 +160,8 @@ def regex_needs(pattern: str) -> Formula:
         return ANYTHING
 
 
-_REPEAT: Final = re.compile(r"\{(\d{1,4})(,(\d{1,4})?)?\}", re.ASCII)
+_REPEAT: Final = re.compile(r"\{(0|[1-9]\d{0,8})(,(0|[1-9]\d{0,8})?)?\}", re.ASCII)
+"""RE2 reads braces around anything else, such as a leading zero, as text."""
 _FLAGS: Final = re.compile(r"\?(?:P?<[A-Za-z0-9_]+>|[imsU]*(?:-[imsU]+)?([:)]))", re.ASCII)
 _CLASS_NAME: Final = re.compile(r"\[:\^?[a-z]+:\]", re.ASCII)
 _PROPERTY: Final = re.compile(r"[pP](?:\{\^?[A-Za-z_]+\}|[A-Z])", re.ASCII)

@@ -16,7 +16,8 @@ _MAX_DEPTH: Final = 100
 _ESCAPED: Final = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _FLAGS = re.compile(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
 _NAMED = re.compile(r"\(\?P?<\w+>")
-_COUNT = re.compile(r"\{(\d+)(?:(,)(\d*))?\}", re.ASCII)
+_COUNT = re.compile(r"\{(0|[1-9]\d{0,8})(?:(,)(0|[1-9]\d{0,8})?)?\}", re.ASCII)
+"""RE2 reads braces around anything else, such as a leading zero, as text."""
 _HEX = re.compile(r"x(?:\{([0-9A-Fa-f]{1,8})\}|([0-9A-Fa-f]{2}))")
 _PROPERTY = re.compile(r"[pP](?:\{\^?\w+\}|[A-Za-z])")
 _POSIX_CLASS = re.compile(r"\[:(\^?)(\w+):\]")
