@@ -24,8 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import stringzilla
 
-from ess_ray.core import pattern
-from ess_ray.core.pattern import Alt, Bytes, OneOf, Repeat, Seq, Tree
+from ess_ray.core.pattern import Alt, Chars, Repeat, Seq, Tree, ascii_only, literal, parse
 from ess_ray.core.query import And, Contains, Equals, Node, Or, Regex
 
 Rows = npt.NDArray[np.int64]
@@ -37,6 +36,8 @@ MIN_LITERAL_BYTES: Final = 2
 """Of a literal to search for: a single byte is in every row."""
 MAX_LITERAL_BYTES: Final = 64
 """Of a long literal, this much is sought: what holds it holds the rest nearly always."""
+MAX_REPEATS: Final = 64
+"""Copies of a repeated part that are written out; beyond, any number may follow."""
 MAX_CHOICES: Final = 16
 """Literals sought for one condition: more cost as much as testing all rows."""
 MAX_CONDITIONS: Final = 8
@@ -51,7 +52,10 @@ BLOCKS_SKIPPED: Final = 15
 """After too many hits in a block, a condition is not tried in this many: what is common stays common."""
 
 _REMEMBERED: Final = 1_024
-"""Tests whose conditions are kept a process: a scan of many objects asks for the same ones again and again."""
+"""Tests whose conditions, and characters whose bytes are kept a process: each scan of many asks for the same ones."""
+
+_Byte = tuple[int, bool]
+"""A byte of a literal, and whether CASE_BIT is set in it, as it may be of any case."""
 
 
 class Block(Protocol):
@@ -172,24 +176,25 @@ def necessary(node: Node) -> tuple[Condition, ...]:
         case Or(children):
             return tuple(_any_of([necessary(child) for child in children]))
         case Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
-            tree: Tree | None = pattern.literal(text, ignore_case)
+            tree: Tree | None = literal(text, ignore_case)
         case Regex(field, text, ignore_case):
-            tree = pattern.superset(text, ignore_case)
+            tree = parse(text, ignore_case)
         case _:
             return ()
     if field.attribute or field.name != "message" or tree is None:
         return ()
-    return (*_conditions(tree), *_in_ascii(tree))
+    found = _conditions(tree)
+    return (*found, *_in_ascii(tree, found))
 
 
-def _in_ascii(tree: Tree) -> list[Condition]:
+def _in_ascii(tree: Tree, found: Sequence[Condition]) -> list[Condition]:
     """Give what rows of ASCII alone must hold, where that is more: 's' is no long s there, and \\w is a letter."""
-    narrowed = pattern.ascii_only(tree)
+    narrowed = ascii_only(tree)
     if narrowed is None:
         return [Condition((), or_beyond_ascii=True)]
-    if narrowed == tree:
-        return []
-    return [Condition(condition.choices, or_beyond_ascii=True) for condition in _conditions(narrowed)]
+    known = {condition.choices for condition in found}
+    sought = [condition.choices for condition in _conditions(narrowed) if condition.choices not in known]
+    return [Condition(choices, or_beyond_ascii=True) for choices in sought]
 
 
 def _any_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
@@ -205,7 +210,7 @@ def _any_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
 def _conditions(tree: Tree) -> list[Condition]:
     """Give the literals of a tree that each of its texts holds, and one of which for each alternation."""
     found: list[Condition] = []
-    run: list[tuple[int, bool]] = []
+    run: list[_Byte] = []
     for piece in _pieces(tree):
         if isinstance(piece, Alt) or piece is None:
             found.extend(_literal(run))
@@ -217,31 +222,41 @@ def _conditions(tree: Tree) -> list[Condition]:
     return [*found, *_literal(run)]
 
 
-def _pieces(tree: Tree) -> Iterator[tuple[int, bool] | Alt | None]:
-    """Give a tree's bytes in order, (code, whether of any case); an alternation; or None: anything may stand here."""
+def _pieces(tree: Tree) -> Iterator[_Byte | Alt | None]:
+    """Give a tree's bytes in order; an alternation; or None: anything may stand here."""
     match tree:
-        case Bytes(text):
-            yield from ((code, False) for code in text)
-        case OneOf(codes, False) if len(codes) == 1:
-            yield min(codes), False
-        case OneOf(codes, False) if len({code | CASE_BIT for code in codes}) == 1:
-            yield min(codes) | CASE_BIT, True
+        case Chars():
+            yield from _bytes(tree)
         case Seq(parts):
             for part in parts:
                 yield from _pieces(part)
         case Alt():
             yield tree
         case Repeat(part, least, most) if least:
-            for _ in range(least):
+            for _ in range(min(least, MAX_REPEATS)):
                 yield from _pieces(part)
-            if most != least:
+            if most != least or least > MAX_REPEATS:
                 yield None
                 yield from _pieces(part)  # the last copy, before what follows
         case _:
             yield None
 
 
-def _literal(run: list[tuple[int, bool]]) -> list[Condition]:
+@lru_cache(_REMEMBERED)
+def _bytes(chars: Chars) -> Sequence[_Byte | None]:
+    """Give the bytes of a character, if they are the same ones (but for their case), whichever it is."""
+    if not chars.reaches_beyond_ascii:
+        codes = chars.ascii_codes()
+        if len(codes) == 1:
+            return [(min(codes), False)]
+        if len({code | CASE_BIT for code in codes}) == 1:
+            return [(min(codes) | CASE_BIT, True)]
+    elif chars.only is not None and not chars.any_case:
+        return [(byte, False) for byte in chr(chars.only).encode("utf-8", "surrogatepass")]
+    return [None]
+
+
+def _literal(run: list[_Byte]) -> list[Condition]:
     if len(run) < MIN_LITERAL_BYTES:
         return []
     run = run[:MAX_LITERAL_BYTES]
