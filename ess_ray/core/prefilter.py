@@ -229,7 +229,7 @@ def _pieces(tree: Tree) -> Iterator[_Byte | Alt | None]:
             yield from _bytes(tree)
         case Seq(parts):
             for part in parts:
-                yield from _pieces(part)
+                yield from _bytes(part) if isinstance(part, Chars) else _pieces(part)
         case Alt():
             yield tree
         case Repeat(part, least, most) if least:

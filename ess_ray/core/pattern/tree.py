@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 Ranges = tuple[tuple[int, int], ...]
@@ -15,6 +16,8 @@ Ranges = tuple[tuple[int, int], ...]
 LAST_ASCII: Final = 0x7F
 LAST_CODE: Final = 0x10FFFF
 EVERY: Final[Ranges] = ((0, LAST_CODE),)
+_REMEMBERED: Final = 1_024
+"""Characters and classes, of which texts and patterns have few different ones."""
 FOLDS_BEYOND_ASCII: Final = {"s": "\u017f", "k": "\u212a"}
 """The only two ASCII letters with a fold orbit beyond ASCII (a test asks RE2 about every code point)."""
 
@@ -117,11 +120,7 @@ def ascii_only(tree: Tree) -> Tree | None:
     """Give the tree that accepts the ASCII texts among those that this one does; None if there are none."""
     match tree:
         case Chars():
-            if not tree.any_case and tree.ranges and tree.ranges[-1][1] <= LAST_ASCII:
-                return tree
-            codes = tree.ascii_codes()
-            ranges = united((code, code) for code in codes)
-            return replace(tree, ranges=ranges, any_case=False) if codes else None
+            return _ascii_chars(tree)
         case Seq(parts):
             kept = [ascii_only(part) for part in parts]
             return None if None in kept else sequence(part for part in kept if part is not None)
@@ -131,3 +130,9 @@ def ascii_only(tree: Tree) -> Tree | None:
         case Repeat(part, least, most):
             inner = ascii_only(part)
             return repeat(inner, least, most) if inner is not None else None if least else EMPTY
+
+
+@lru_cache(_REMEMBERED)
+def _ascii_chars(chars: Chars) -> Chars | None:
+    codes = chars.ascii_codes()
+    return replace(chars, ranges=united((code, code) for code in codes), any_case=False) if codes else None
