@@ -1,10 +1,11 @@
 """What a block of rows must hold for a query to find anything in it: a monotone formula over atoms.
 
-`needs` turns a query's tree into AllOf/AnyOf over two kinds of atoms: a piece of folded text that some message holds,
-and a value (or just presence) of a field. It is a superset, never another opinion on what matches: where nothing is
-known it says ANYTHING, and so under NOT. What a regular expression requires is told by its tree (`pattern`), as far
-as that is understood for certain; for the rest, ANYTHING. May live here: queries and trees -> formulas. May not: bytes,
-indexes, RE2's syntax.
+AllOf and AnyOf over two kinds of atoms: a piece of folded text that some message holds, and a value (or just presence)
+of a field. Each operator gives its own (`operators`), `needs` a query's. It is a superset, never another opinion on
+what matches: where nothing is known it says ANYTHING, and so under NOT. What a regular expression requires is told by
+its tree (`pattern`), as far as that is understood for certain; for the rest, ANYTHING.
+
+May live here: formulas, and those of patterns. May not: which operator requires what, bytes, indexes, RE2's syntax.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ess_ray.core.attribute import canonical_number
+from ess_ray.core.field import Field
 from ess_ray.core.fold import fold_text
 from ess_ray.core.pattern import Alt, Chars, Repeat, Seq, Tree, parse
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+
+if TYPE_CHECKING:
+    from ess_ray.core.query import Query
 
 VALUE_COLUMNS: Final = ("trace_id", "span_id", "event_id", "service", "host", "level")
 """The columns whose values (and presence) are atoms, as are all attributes. `message` is text; numbers are not."""
@@ -67,38 +70,7 @@ NOTHING: Final = AnyOf(())
 
 def needs(query: Query) -> Formula:
     """Tell what a block must hold to have a row that the query's tree matches (its time range aside)."""
-    return _needs(query.root, 0)
-
-
-def _needs(node: Node, depth: int) -> Formula:
-    match node:
-        case And(children) if depth < MAX_DEPTH:
-            return all_of(_needs(child, depth + 1) for child in children)
-        case Or(children) if depth < MAX_DEPTH:
-            return any_of(_needs(child, depth + 1) for child in children)
-        case All() | Not() | And() | Or():
-            return ANYTHING
-        case _:
-            return _leaf_needs(node)
-
-
-def _leaf_needs(node: Contains | Regex | Equals | Compare | Exists) -> Formula:
-    match node:
-        case Contains(Field("message", False), text, _) | Equals(Field("message", False), text, _):
-            return text_of(fold_text(text))
-        case Regex(Field("message", False), pattern, ignore_case):
-            return regex_needs(pattern, ignore_case)
-        case Equals(field, text, _) if _is_indexed(field):
-            ways = {text, canonical_number(text) or text} if field.attribute else {text}
-            return any_of(Holds(field, _utf8(fold_text(way))) for way in sorted(ways))
-        case Contains(field) | Regex(field) | Compare(field) | Exists(field) if _is_indexed(field):
-            return Holds(field, None)
-        case _:
-            return ANYTHING
-
-
-def _is_indexed(field: Field) -> bool:
-    return field.attribute or field.name in VALUE_COLUMNS
+    return query.root.needs()
 
 
 def _utf8(text: str) -> bytes:
@@ -108,6 +80,20 @@ def _utf8(text: str) -> bytes:
 def text_of(folded: str) -> Formula:
     """Give the atom of a folded text; every message contains the empty one."""
     return Text(_utf8(folded)) if folded else ANYTHING
+
+
+def value_of(field: Field, folded: str) -> Formula:
+    """Give the atom of a field's value; ANYTHING for a field whose values are not known."""
+    return Holds(field, _utf8(folded)) if _is_indexed(field) else ANYTHING
+
+
+def presence_of(field: Field) -> Formula:
+    """Give the atom of a field that is there; ANYTHING for a field of which that is not known."""
+    return Holds(field, None) if _is_indexed(field) else ANYTHING
+
+
+def _is_indexed(field: Field) -> bool:
+    return field.attribute or field.name in VALUE_COLUMNS
 
 
 def all_of(parts: Iterable[Formula]) -> Formula:

@@ -9,7 +9,7 @@ Hyperscan would search for whole patterns about as fast, but what it finds is no
 does not see `(?:[0-9][\\x00-\\x7f]|[\\x00-\\x7f][\\x00-\\x7f][a-f])[aA]` in the middle of a long ASCII text that holds
 "bsba", and misses more at the text's end or with bytes from 128 on in a pattern (found by fuzzing: not all is known).
 
-May live here: queries to searches, hits to rows. May not: pages, fetching, deciding a match.
+May live here: trees of patterns to searches, hits to rows. May not: pages, fetching, deciding a match.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import stringzilla
 
-from ess_ray.core.pattern import Alt, Chars, Repeat, Seq, Tree, ascii_only, literal, parse
-from ess_ray.core.query import And, Contains, Equals, Node, Or, Regex
+from ess_ray.core.pattern import Alt, Chars, Repeat, Seq, Tree, ascii_only
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of a block, ascending, each once."""
@@ -170,19 +172,11 @@ def _rows_at(block: Block, positions: Rows) -> Rows:
 @lru_cache(_REMEMBERED)
 def necessary(node: Node) -> tuple[Condition, ...]:
     """Give conditions each of which the message of every row that matches `node` fulfils."""
-    match node:
-        case And(children):
-            return tuple(condition for child in children for condition in necessary(child))
-        case Or(children):
-            return tuple(_any_of([necessary(child) for child in children]))
-        case Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
-            tree: Tree | None = literal(text, ignore_case)
-        case Regex(field, text, ignore_case):
-            tree = parse(text, ignore_case)
-        case _:
-            return ()
-    if field.attribute or field.name != "message" or tree is None:
-        return ()
+    return node.conditions()
+
+
+def conditions_of(tree: Tree) -> tuple[Condition, ...]:
+    """Give conditions each of which every text that a pattern's tree accepts fulfils."""
     found = _conditions(tree)
     return (*found, *_in_ascii(tree, found))
 
@@ -197,7 +191,7 @@ def _in_ascii(tree: Tree, found: Sequence[Condition]) -> list[Condition]:
     return [Condition(choices, or_beyond_ascii=True) for choices in sought]
 
 
-def _any_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
+def one_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
     """Give the condition that one of the alternatives' conditions holds: of each the rarest-looking one."""
     if not alternatives or not all(alternatives):
         return []
@@ -216,7 +210,7 @@ def _conditions(tree: Tree) -> list[Condition]:
             found.extend(_literal(run))
             run = []
             if piece is not None:
-                found.extend(_any_of([_conditions(choice) for choice in piece.choices]))
+                found.extend(one_of([_conditions(choice) for choice in piece.choices]))
         else:
             run.append(piece)
     return [*found, *_literal(run)]

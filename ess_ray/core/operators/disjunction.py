@@ -1,0 +1,45 @@
+"""One of several: `a OR b`. The cheapest first, each only on the rows that none before has matched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray.core.literals import ANYTHING, MAX_DEPTH, Formula, any_of
+from ess_ray.core.operators.block import Block
+from ess_ray.core.operators.contains import joined
+from ess_ray.core.operators.operator import FieldOperator, Operator
+from ess_ray.core.prefilter import Condition, one_of
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Or(Operator):
+    """Matches what a child matches; without children, nothing."""
+
+    children: tuple[Node, ...]
+
+    def match(self, block: Block) -> pa.BooleanArray:
+        mask = block.all(False)
+        for child in sorted(joined(self.children), key=lambda child: child.cost()):
+            mask = pc.or_(mask, child.among(block, pc.invert(mask)))
+        return mask
+
+    def cost(self) -> int:
+        return sum(child.cost() for child in self.children)
+
+    def tested(self) -> Iterator[FieldOperator]:
+        for child in self.children:
+            yield from child.tested()
+
+    def needs(self, depth: int = 0) -> Formula:
+        return any_of(child.needs(depth + 1) for child in self.children) if depth < MAX_DEPTH else ANYTHING
+
+    def conditions(self) -> tuple[Condition, ...]:
+        return tuple(one_of([child.conditions() for child in self.children]))

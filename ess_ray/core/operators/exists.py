@@ -1,0 +1,33 @@
+"""A field that is there: `trace_id:*`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray.core.operators.block import Block
+from ess_ray.core.operators.operator import FieldOperator
+
+_COST: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exists(FieldOperator):
+    """The field is not null (an attribute: the key is there)."""
+
+    def test_column(self, block: Block) -> pa.BooleanArray:
+        return block.column(self.field.name).is_valid()
+
+    def test_key(self, key: str, held: pa.MapArray, block: Block) -> pa.BooleanArray:
+        # A key may be there with a null value: look it up in a map from each key to itself, which has none.
+        keys = pa.MapArray.from_arrays(held.offsets, held.keys, held.keys)
+        return pc.and_(held.is_valid(), pc.map_lookup(keys, key, "last").is_valid())
+
+    def test_cost(self) -> int:
+        return _COST
+
+    def columns(self) -> frozenset[str]:
+        return frozenset({"attributes" if self.field.attribute else self.field.name})

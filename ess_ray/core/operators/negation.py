@@ -1,0 +1,35 @@
+"""What does not match: `NOT a`, `-a`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray.core.operators.block import Block
+from ess_ray.core.operators.operator import FieldOperator, Operator
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Operator):
+    """Plain two-valued negation: a row either matches the child or it does not (a null field: it does not).
+
+    Of a block, and of bytes, it requires nothing: they tell what is there, never what is not.
+    """
+
+    child: Node
+
+    def match(self, block: Block) -> pa.BooleanArray:
+        return pc.invert(self.child.match(block))
+
+    def cost(self) -> int:
+        return self.child.cost()
+
+    def tested(self) -> Iterator[FieldOperator]:
+        yield from self.child.tested()

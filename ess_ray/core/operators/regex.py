@@ -1,0 +1,35 @@
+"""A regular expression in a field: `/user=\\d+7/`, `host:/web-\\d+/`, and wildcards (`service:api*`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ess_ray.core import regex
+from ess_ray.core.field import MESSAGE
+from ess_ray.core.literals import Formula, presence_of, regex_needs
+from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, TextOperator
+from ess_ray.core.pattern import parse
+from ess_ray.core.prefilter import Condition, conditions_of
+
+
+@dataclass(frozen=True, slots=True)
+class Regex(TextOperator):
+    """RE2 finds `pattern` anywhere in the field's text. `.` does not match newline unless the pattern says (?s)."""
+
+    pattern: str
+    ignore_case: bool
+
+    def test(self, texts: pa.StringArray) -> pa.BooleanArray:
+        return regex.find(texts, self.pattern, self.ignore_case)
+
+    def test_cost(self) -> int:
+        return COST_FIND_IGNORING_CASE if self.ignore_case else COST_FIND
+
+    def needs(self, depth: int = 0) -> Formula:
+        return regex_needs(self.pattern, self.ignore_case) if self.field == MESSAGE else presence_of(self.field)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        tree = parse(self.pattern, self.ignore_case) if self.field == MESSAGE else None
+        return () if tree is None else conditions_of(tree)
