@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ess_ray.core.operators.block import Block
-from ess_ray.core.operators.operator import FieldOperator, Operator
+from ess_ray.core.operators.operator import FieldOperator, Operator, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class All(Operator):
 
     def cost(self) -> int:
         return 0
+
+    def in_words(self, writing: Writing) -> str:
+        return "everything"
 
     def tested(self) -> Iterator[FieldOperator]:
         yield from ()

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ess_ray.core import regex
 from ess_ray.core.field import NUMBER_COLUMNS, TIME_COLUMNS
 from ess_ray.core.operators.block import Block
-from ess_ray.core.operators.operator import TextOperator
+from ess_ray.core.operators.operator import TextOperator, Writing
 
 Comparison = Literal["<", "<=", ">", ">="]
 Number = int | float | Decimal
@@ -53,6 +53,9 @@ class Compare(TextOperator):
 
     def test_cost(self) -> int:
         return _COST
+
+    def in_words(self, writing: Writing) -> str:
+        return f"{writing.name(self.field)} {self.op} {self.number}"
 
 
 _COMPARISONS: Final[dict[Comparison, Callable[[pa.Array, pa.Scalar], pa.BooleanArray]]] = {

@@ -13,7 +13,7 @@ from ess_ray.core.operators.block import Block
 from ess_ray.core.operators.contains import Contains
 from ess_ray.core.operators.disjunction import Or
 from ess_ray.core.operators.negation import Not
-from ess_ray.core.operators.operator import FieldOperator, Operator
+from ess_ray.core.operators.operator import FieldOperator, Operator, Writing
 from ess_ray.core.prefilter import Condition
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ class And(Operator):
 
     def cost(self) -> int:
         return sum(child.cost() for child in self.children)
+
+    def in_words(self, writing: Writing) -> str:
+        return " AND ".join(child.nested(writing) for child in self.children)
+
+    def nested(self, writing: Writing) -> str:
+        words = self.in_words(writing)
+        return f"({words})" if len(self.children) > 1 else words
 
     def tested(self) -> Iterator[FieldOperator]:
         for child in self.children:

@@ -17,7 +17,7 @@ from ess_ray.core import pattern, regex
 from ess_ray.core.field import MESSAGE, Field
 from ess_ray.core.fold import fold_text
 from ess_ray.core.literals import Formula, presence_of, text_of
-from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, Operator, TextOperator
+from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, Operator, TextOperator, Writing
 from ess_ray.core.operators.regex import Regex
 from ess_ray.core.prefilter import Condition, conditions_of
 
@@ -43,6 +43,9 @@ class Contains(TextOperator):
 
     def test_cost(self) -> int:
         return COST_FIND_IGNORING_CASE if self.ignore_case else COST_FIND
+
+    def in_words(self, writing: Writing) -> str:
+        return f"{writing.name(self.field)} contains {writing.text(self.text, self.ignore_case)}"
 
     def needs(self, depth: int = 0) -> Formula:
         return text_of(fold_text(self.text)) if self.field == MESSAGE else presence_of(self.field)

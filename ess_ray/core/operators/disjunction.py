@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ess_ray.core.literals import ANYTHING, MAX_DEPTH, Formula, any_of
 from ess_ray.core.operators.block import Block
 from ess_ray.core.operators.contains import joined
-from ess_ray.core.operators.operator import FieldOperator, Operator
+from ess_ray.core.operators.operator import FieldOperator, Operator, Writing
 from ess_ray.core.prefilter import Condition, one_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ class Or(Operator):
 
     def cost(self) -> int:
         return sum(child.cost() for child in self.children)
+
+    def in_words(self, writing: Writing) -> str:
+        return " OR ".join(child.nested(writing) for child in self.children)
+
+    def nested(self, writing: Writing) -> str:
+        words = self.in_words(writing)
+        return f"({words})" if len(self.children) > 1 else words
 
     def tested(self) -> Iterator[FieldOperator]:
         for child in self.children:

@@ -13,7 +13,7 @@ from ess_ray.core.attribute import canonical_number
 from ess_ray.core.field import MESSAGE
 from ess_ray.core.fold import fold_text
 from ess_ray.core.literals import Formula, any_of, text_of, value_of
-from ess_ray.core.operators.operator import COST_FIND_IGNORING_CASE, TextOperator
+from ess_ray.core.operators.operator import COST_FIND_IGNORING_CASE, TextOperator, Writing
 from ess_ray.core.prefilter import Condition, conditions_of
 
 _COST: Final = 80
@@ -40,6 +40,9 @@ class Equals(TextOperator):
 
     def test_cost(self) -> int:
         return COST_FIND_IGNORING_CASE if self.ignore_case else _COST
+
+    def in_words(self, writing: Writing) -> str:
+        return f"{writing.name(self.field)} is {writing.text(self.text, self.ignore_case)}"
 
     def needs(self, depth: int = 0) -> Formula:
         if self.field == MESSAGE:

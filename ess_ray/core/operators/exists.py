@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.operators.block import Block
-from ess_ray.core.operators.operator import FieldOperator
+from ess_ray.core.operators.operator import FieldOperator, Writing
 
 _COST: Final = 1
 
@@ -28,6 +28,9 @@ class Exists(FieldOperator):
 
     def test_cost(self) -> int:
         return _COST
+
+    def in_words(self, writing: Writing) -> str:
+        return f"{writing.name(self.field)} is there"
 
     def columns(self) -> frozenset[str]:
         return frozenset({"attributes" if self.field.attribute else self.field.name})

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.operators.block import Block
-from ess_ray.core.operators.operator import FieldOperator, Operator
+from ess_ray.core.operators.operator import FieldOperator, Operator, Writing
 
 if TYPE_CHECKING:
     from ess_ray.core.operators import Node
@@ -30,6 +30,9 @@ class Not(Operator):
 
     def cost(self) -> int:
         return self.child.cost()
+
+    def in_words(self, writing: Writing) -> str:
+        return f"NOT {self.child.nested(writing)}"
 
     def tested(self) -> Iterator[FieldOperator]:
         yield from self.child.tested()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,23 @@ COST_LONG_TEXT: Final = 10
 """Times dearer: text in `message`, against the short fields."""
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How fields' names and texts are written for people: as in the query language, which `core` does not know."""
+
+    name: Callable[[Field], str]
+    quoted: Callable[[str], str]
+
+    def text(self, text: str, ignore_case: bool) -> str:
+        """Write a text that is sought."""
+        return self.quoted(text) + self.case(ignore_case)
+
+    @staticmethod
+    def case(ignore_case: bool) -> str:
+        """Write whether case is ignored, behind what is sought."""
+        return " (any case)" if ignore_case else ""
+
+
 class Operator(ABC):
     """A part of a query's tree. Frozen and hashable; pickles."""
 
@@ -54,6 +71,14 @@ class Operator(ABC):
     @abstractmethod
     def tested(self) -> Iterator[FieldOperator]:
         """Give every operator in this one that tests a field."""
+
+    @abstractmethod
+    def in_words(self, writing: Writing) -> str:
+        """Tell people what is asked of a row, as a sentence."""
+
+    def nested(self, writing: Writing) -> str:
+        """Tell so as a part of a sentence: in brackets where others join in it."""
+        return self.in_words(writing)
 
     def columns(self) -> frozenset[str]:
         """Name the stored columns that `match` asks for (for an attribute: all attributes, and their types)."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from ess_ray.core import regex
 from ess_ray.core.field import MESSAGE
 from ess_ray.core.literals import Formula, presence_of, regex_needs
-from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, TextOperator
+from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, TextOperator, Writing
 from ess_ray.core.pattern import parse
 from ess_ray.core.prefilter import Condition, conditions_of
 
@@ -26,6 +26,9 @@ class Regex(TextOperator):
 
     def test_cost(self) -> int:
         return COST_FIND_IGNORING_CASE if self.ignore_case else COST_FIND
+
+    def in_words(self, writing: Writing) -> str:
+        return f"{writing.name(self.field)} matches /{self.pattern}/{writing.case(self.ignore_case)}"
 
     def needs(self, depth: int = 0) -> Formula:
         return regex_needs(self.pattern, self.ignore_case) if self.field == MESSAGE else presence_of(self.field)

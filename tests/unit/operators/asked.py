@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
+from ess_ray.core.operators.operator import Writing
 from ess_ray.core.query import Node, Query
 
 ROWS = [
@@ -49,3 +50,8 @@ def rows_of(node: Node) -> list[int]:
 def sought(node: Node) -> list[tuple[list[bytes], bool]]:
     """Give what is sought for a node: literals, one of which a row holds, and whether any non-ASCII text does."""
     return [([choice.text for choice in one.choices], one.or_beyond_ascii) for one in node.conditions()]
+
+
+def words(node: Node) -> str:
+    """Give what people are told of a node."""
+    return node.in_words(Writing(lambda field: field.name, lambda text: f"<{text}>"))

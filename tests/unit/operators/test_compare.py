@@ -12,7 +12,7 @@ from ess_ray.core.literals import ANYTHING, Holds
 from ess_ray.core.operators import Compare, Equals
 from ess_ray.core.operators.compare import Comparison, Number, compare_integers
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought
+from tests.unit.operators.asked import rows_of, sought, words
 
 NUMBER, N = Field("severity_number"), Field("n", attribute=True)
 
@@ -56,3 +56,7 @@ def test_a_block_must_have_the_field_and_no_bytes_are_sought() -> None:
 
 def test_it_costs_less_than_a_comparison_of_texts() -> None:
     assert Compare(N, ">", 1).cost() < Equals(N, "1", False).cost()
+
+
+def test_in_words() -> None:
+    assert words(Compare(NUMBER, ">=", Decimal("17.50"))) == "severity_number >= 17.50"

@@ -8,7 +8,7 @@ from ess_ray.core.literals import ANYTHING, Holds, Text
 from ess_ray.core.operators import Contains, Not, Or, Regex
 from ess_ray.core.operators.contains import MAX_ALTERNATION_CHARS, joined
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought
+from tests.unit.operators.asked import rows_of, sought, words
 
 MESSAGE, SERVICE, N = Field("message"), Field("service"), Field("n", attribute=True)
 
@@ -58,3 +58,8 @@ def test_alternatives_of_one_field_become_one_pattern() -> None:
     long = Contains(MESSAGE, "x" * (MAX_ALTERNATION_CHARS + 1), True)
     assert joined([long, *leaves])[0] == long
     assert rows_of(Or((Contains(MESSAGE, "17", False), Contains(MESSAGE, "out", False)))) == [0, 1]
+
+
+def test_in_words() -> None:
+    assert words(Contains(SERVICE, "a b", False)) == "service contains <a b>"
+    assert words(Contains(SERVICE, "a b", True)) == "service contains <a b> (any case)"

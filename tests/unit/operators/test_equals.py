@@ -7,7 +7,7 @@ import pytest
 from ess_ray.core.literals import ANYTHING, AnyOf, Holds, Text
 from ess_ray.core.operators import Contains, Equals
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought
+from tests.unit.operators.asked import rows_of, sought, words
 
 MESSAGE, LEVEL, N = Field("message"), Field("level"), Field("n", attribute=True)
 
@@ -46,3 +46,8 @@ def test_its_bytes_are_sought_in_messages_alone() -> None:
 def test_it_costs_less_than_to_seek_a_text() -> None:
     assert Equals(LEVEL, "a", False).cost() < Contains(LEVEL, "a", False).cost()
     assert Equals(LEVEL, "a", True).cost() == Contains(LEVEL, "a", True).cost()
+
+
+def test_in_words() -> None:
+    assert words(Equals(LEVEL, "INFO", False)) == "level is <INFO>"
+    assert words(Equals(LEVEL, "INFO", True)) == "level is <INFO> (any case)"

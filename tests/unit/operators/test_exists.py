@@ -7,7 +7,7 @@ import pytest
 from ess_ray.core.literals import ANYTHING, Holds
 from ess_ray.core.operators import Compare, Exists, Not
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought
+from tests.unit.operators.asked import rows_of, sought, words
 
 TRACE, K = Field("trace_id"), Field("k", attribute=True)
 
@@ -39,3 +39,7 @@ def test_a_block_must_have_the_field_and_no_bytes_are_sought() -> None:
 
 def test_nothing_costs_less() -> None:
     assert Exists(TRACE).cost() < Compare(TRACE, ">", 1).cost()
+
+
+def test_in_words() -> None:
+    assert words(Exists(TRACE)) == "trace_id is there"

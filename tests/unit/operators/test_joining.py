@@ -7,7 +7,7 @@ import pytest
 from ess_ray.core.literals import ANYTHING, MAX_DEPTH, NOTHING, AllOf, AnyOf, Text
 from ess_ray.core.operators import All, And, Contains, Equals, Exists, Node, Not, Or
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought
+from tests.unit.operators.asked import rows_of, sought, words
 
 MESSAGE, LEVEL = Field("message"), Field("level")
 GET, ORDERS, OUT = (Contains(MESSAGE, text, False) for text in ("GET", "rders", "timed out"))
@@ -58,3 +58,12 @@ def test_what_is_tested_and_read() -> None:
 def test_costs_add_up() -> None:
     assert And((GET, ERROR)).cost() == Or((ERROR, GET)).cost() == GET.cost() + Not(ERROR).cost()
     assert All().cost() == 0
+
+
+def test_in_words() -> None:
+    get, error = words(GET), words(ERROR)
+    assert words(All()) == "everything"
+    assert words(And((GET, Not(ERROR)))) == f"{get} AND NOT {error}"
+    assert words(Not(Or((GET, ERROR)))) == f"NOT ({get} OR {error})"
+    assert words(Or((GET, And((GET, ERROR))))) == f"{get} OR ({get} AND {error})"
+    assert words(Not(And((GET,)))) == f"NOT {get}"

@@ -8,7 +8,7 @@ from ess_ray.core.errors import BadRequest
 from ess_ray.core.literals import ANYTHING, AllOf, Holds, Text
 from ess_ray.core.operators import Contains, Regex
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought
+from tests.unit.operators.asked import rows_of, sought, words
 
 MESSAGE, SERVICE = Field("message"), Field("service")
 
@@ -49,3 +49,8 @@ def test_the_bytes_of_every_match_are_sought_in_messages_alone() -> None:
 def test_it_costs_as_much_as_a_text_that_is_sought() -> None:
     for ignore_case in (False, True):
         assert Regex(MESSAGE, "a", ignore_case).cost() == Contains(MESSAGE, "a", ignore_case).cost()
+
+
+def test_in_words() -> None:
+    assert words(Regex(SERVICE, r"\d+", False)) == r"service matches /\d+/"
+    assert words(Regex(SERVICE, "a", True)) == "service matches /a/ (any case)"
