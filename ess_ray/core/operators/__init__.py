@@ -1,13 +1,13 @@
 """What a query can ask: one operator a file, with all that is known about it.
 
 Each says which rows match (on Arrow), what a block must hold for it (the skip index), which bytes every match holds
-(the prefilter), and what it costs. A new operator is its file, a line here, the grammar that reads it, and the page's
-tokens; its test stands in `tests/unit/operators`.
+(the prefilter), what it costs, how it reads in `explain`, and how it travels. A new operator is its file, a line here
+and in `wire`, the grammar that reads it, and the page's tokens; its test stands in `tests/unit/operators`.
 
 - `contains`, `regex`, `equals`, `compare`, `exists`: of one field.
 - `all`, `conjunction`, `disjunction`, `negation`: of all rows, and how others join.
 - `operator`: the questions, and what operators on fields have in common; `attributes`: how an attribute is tested;
-  `block`: the rows in question.
+  `block`: the rows in question; `wire`: a tree as JSON, `told`: the values in it.
 """
 
 from ess_ray.core.operators.all import All
@@ -21,6 +21,7 @@ from ess_ray.core.operators.exists import Exists
 from ess_ray.core.operators.negation import Not
 from ess_ray.core.operators.operator import Operator
 from ess_ray.core.operators.regex import Regex
+from ess_ray.core.operators.wire import decode_node
 
 Leaf = All | Contains | Regex | Equals | Compare | Exists
 Node = Leaf | And | Or | Not
@@ -39,4 +40,5 @@ __all__ = [
     "Operator",
     "Or",
     "Regex",
+    "decode_node",
 ]

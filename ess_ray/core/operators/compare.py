@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +20,10 @@ from ess_ray.core import regex
 from ess_ray.core.field import NUMBER_COLUMNS, TIME_COLUMNS
 from ess_ray.core.operators.block import Block
 from ess_ray.core.operators.operator import TextOperator, Writing
+from ess_ray.core.operators.told import field_values, read_field
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
 
 Comparison = Literal["<", "<=", ">", ">="]
 Number = int | float | Decimal
@@ -38,6 +42,8 @@ class Compare(TextOperator):
     Numbers are compared as what their digits say: integers of any size and decimals lose nothing to binary fractions.
     """
 
+    NAME: ClassVar[str] = "compare"
+
     op: Comparison
     number: Number
 
@@ -53,6 +59,17 @@ class Compare(TextOperator):
 
     def test_cost(self) -> int:
         return _COST
+
+    def values(self) -> list[Any]:
+        # The number as text: JSON has no infinity, and its readers round.
+        return [*field_values(self.field), self.op, str(Decimal(self.number))]
+
+    @classmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        match values:
+            case [name, attribute, "<" | "<=" | ">" | ">=" as op, str(number)]:
+                return cls(read_field([name, attribute]), op, _number(number))
+        raise ValueError(f"no comparison: {str(values)[:80]}")
 
     def in_words(self, writing: Writing) -> str:
         return f"{writing.name(self.field)} {self.op} {self.number}"
@@ -86,6 +103,13 @@ def _compare_texts(numbers: pa.StringArray, op: Comparison, number: Number) -> p
     texts = numbers.filter(equal).dictionary_encode()
     exactly = [_EXACTLY[op](_decimal(text), number) for text in texts.dictionary.to_pylist()]
     return pc.replace_with_mask(matches, equal, pa.array(exactly, pa.bool_()).take(texts.indices))
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"{text[:80]!r} is no number") from error
 
 
 def _decimal(text: str) -> Decimal:

@@ -6,9 +6,9 @@ side are one alternation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,11 @@ from ess_ray.core.fold import fold_text
 from ess_ray.core.literals import Formula, presence_of, text_of
 from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, Operator, TextOperator, Writing
 from ess_ray.core.operators.regex import Regex
+from ess_ray.core.operators.told import field_values, read_sought
 from ess_ray.core.prefilter import Condition, conditions_of
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
 
 MAX_QUOTED_CHARS: Final = 1_000
 """Of a literal given to RE2, four times as fast as Arrow's own search (KMP); beyond, its DFA outgrows its memory."""
@@ -32,6 +36,8 @@ MAX_ALTERNATION_CHARS: Final = 4_000
 @dataclass(frozen=True, slots=True)
 class Contains(TextOperator):
     """The field's text contains `text`; `ignore_case` as RE2's (?i). Empty `text` matches every present value."""
+
+    NAME: ClassVar[str] = "contains"
 
     text: str
     ignore_case: bool
@@ -46,6 +52,13 @@ class Contains(TextOperator):
 
     def in_words(self, writing: Writing) -> str:
         return f"{writing.name(self.field)} contains {writing.text(self.text, self.ignore_case)}"
+
+    def values(self) -> list[Any]:
+        return [*field_values(self.field), self.text, self.ignore_case]
+
+    @classmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        return cls(*read_sought(values))
 
     def needs(self, depth: int = 0) -> Formula:
         return text_of(fold_text(self.text)) if self.field == MESSAGE else presence_of(self.field)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Or(Operator):
     """Matches what a child matches; without children, nothing."""
 
+    NAME: ClassVar[str] = "or"
+
     children: tuple[Node, ...]
 
     def match(self, block: Block) -> pa.BooleanArray:
@@ -33,6 +35,13 @@ class Or(Operator):
 
     def cost(self) -> int:
         return sum(child.cost() for child in self.children)
+
+    def values(self) -> list[Any]:
+        return [child.encoded() for child in self.children]
+
+    @classmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        return cls(tuple(map(decode, values)))
 
     def in_words(self, writing: Writing) -> str:
         return " OR ".join(child.nested(writing) for child in self.children)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,11 @@ from ess_ray.core.field import MESSAGE
 from ess_ray.core.fold import fold_text
 from ess_ray.core.literals import Formula, any_of, text_of, value_of
 from ess_ray.core.operators.operator import COST_FIND_IGNORING_CASE, TextOperator, Writing
+from ess_ray.core.operators.told import field_values, read_sought
 from ess_ray.core.prefilter import Condition, conditions_of
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
 
 _COST: Final = 80
 
@@ -25,6 +30,8 @@ class Equals(TextOperator):
 
     Of attributes, what was a number when it was pushed equals `text` as a number, too (1.50, 1.5).
     """
+
+    NAME: ClassVar[str] = "equals"
 
     text: str
     ignore_case: bool
@@ -43,6 +50,13 @@ class Equals(TextOperator):
 
     def in_words(self, writing: Writing) -> str:
         return f"{writing.name(self.field)} is {writing.text(self.text, self.ignore_case)}"
+
+    def values(self) -> list[Any]:
+        return [*field_values(self.field), self.text, self.ignore_case]
+
+    @classmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        return cls(*read_sought(values))
 
     def needs(self, depth: int = 0) -> Formula:
         if self.field == MESSAGE:

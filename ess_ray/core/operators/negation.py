@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,8 @@ class Not(Operator):
     Of a block, and of bytes, it requires nothing: they tell what is there, never what is not.
     """
 
+    NAME: ClassVar[str] = "not"
+
     child: Node
 
     def match(self, block: Block) -> pa.BooleanArray:
@@ -30,6 +32,14 @@ class Not(Operator):
 
     def cost(self) -> int:
         return self.child.cost()
+
+    def values(self) -> list[Any]:
+        return [self.child.encoded()]
+
+    @classmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        (child,) = values
+        return cls(decode(child))
 
     def in_words(self, writing: Writing) -> str:
         return f"NOT {self.child.nested(writing)}"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,9 @@ from ess_ray.core.literals import ANYTHING, Formula, presence_of
 from ess_ray.core.operators import attributes
 from ess_ray.core.operators.block import Block
 from ess_ray.core.prefilter import Condition
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
 
 MAX_NARROWED_SHARE: Final = 0.5
 """Of a block's rows: fewer are copied together before the next test. A copy costs a tenth of testing the same bytes."""
@@ -57,6 +60,9 @@ class Operator(ABC):
 
     __slots__ = ()
 
+    NAME: ClassVar[str]
+    """What it is called in JSON, for ever: queries are kept beside their answers."""
+
     @abstractmethod
     def match(self, block: Block) -> pa.BooleanArray:
         """Tell for every row of the block whether it matches; never null.
@@ -79,6 +85,19 @@ class Operator(ABC):
     def nested(self, writing: Writing) -> str:
         """Tell so as a part of a sentence: in brackets where others join in it."""
         return self.in_words(writing)
+
+    @abstractmethod
+    def values(self) -> list[Any]:
+        """Give what it consists of as JSON values."""
+
+    def encoded(self) -> list[Any]:
+        """Give it as JSON values: its name, then what it consists of."""
+        return [self.NAME, *self.values()]
+
+    @classmethod
+    @abstractmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        """Read what `values` gave, the operators in it by `decode`. Raises ValueError for anything else."""
 
     def columns(self) -> frozenset[str]:
         """Name the stored columns that `match` asks for (for an attribute: all attributes, and their types)."""

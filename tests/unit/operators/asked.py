@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pyarrow as pa
 
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
+from ess_ray.core.operators import decode_node
 from ess_ray.core.operators.operator import Writing
 from ess_ray.core.query import Node, Query
 
@@ -55,3 +59,8 @@ def sought(node: Node) -> list[tuple[list[bytes], bool]]:
 def words(node: Node) -> str:
     """Give what people are told of a node."""
     return node.in_words(Writing(lambda field: field.name, lambda text: f"<{text}>"))
+
+
+def travels_as(node: Node, values: list[Any]) -> bool:
+    """Tell whether a node is these JSON values, and they the node."""
+    return node.encoded() == values and decode_node(json.loads(json.dumps(values, allow_nan=False))) == node

@@ -12,7 +12,7 @@ from ess_ray.core.literals import ANYTHING, Holds
 from ess_ray.core.operators import Compare, Equals
 from ess_ray.core.operators.compare import Comparison, Number, compare_integers
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought, words
+from tests.unit.operators.asked import rows_of, sought, travels_as, words
 
 NUMBER, N = Field("severity_number"), Field("n", attribute=True)
 
@@ -60,3 +60,8 @@ def test_it_costs_less_than_a_comparison_of_texts() -> None:
 
 def test_in_words() -> None:
     assert words(Compare(NUMBER, ">=", Decimal("17.50"))) == "severity_number >= 17.50"
+
+
+def test_its_json_is_for_ever() -> None:
+    assert travels_as(Compare(N, ">=", Decimal("17.50")), ["compare", "n", True, ">=", "17.50"])
+    assert travels_as(Compare(NUMBER, "<", math.inf), ["compare", "severity_number", False, "<", "Infinity"])

@@ -8,7 +8,7 @@ from ess_ray.core.literals import ANYTHING, Holds, Text
 from ess_ray.core.operators import Contains, Not, Or, Regex
 from ess_ray.core.operators.contains import MAX_ALTERNATION_CHARS, joined
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought, words
+from tests.unit.operators.asked import rows_of, sought, travels_as, words
 
 MESSAGE, SERVICE, N = Field("message"), Field("service"), Field("n", attribute=True)
 
@@ -63,3 +63,7 @@ def test_alternatives_of_one_field_become_one_pattern() -> None:
 def test_in_words() -> None:
     assert words(Contains(SERVICE, "a b", False)) == "service contains <a b>"
     assert words(Contains(SERVICE, "a b", True)) == "service contains <a b> (any case)"
+
+
+def test_its_json_is_for_ever() -> None:
+    assert travels_as(Contains(N, "a", True), ["contains", "n", True, "a", True])

@@ -7,7 +7,7 @@ import pytest
 from ess_ray.core.literals import ANYTHING, AnyOf, Holds, Text
 from ess_ray.core.operators import Contains, Equals
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought, words
+from tests.unit.operators.asked import rows_of, sought, travels_as, words
 
 MESSAGE, LEVEL, N = Field("message"), Field("level"), Field("n", attribute=True)
 
@@ -51,3 +51,7 @@ def test_it_costs_less_than_to_seek_a_text() -> None:
 def test_in_words() -> None:
     assert words(Equals(LEVEL, "INFO", False)) == "level is <INFO>"
     assert words(Equals(LEVEL, "INFO", True)) == "level is <INFO> (any case)"
+
+
+def test_its_json_is_for_ever() -> None:
+    assert travels_as(Equals(LEVEL, "INFO", True), ["equals", "level", False, "INFO", True])

@@ -7,7 +7,7 @@ import pytest
 from ess_ray.core.literals import ANYTHING, Holds
 from ess_ray.core.operators import Compare, Exists, Not
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought, words
+from tests.unit.operators.asked import rows_of, sought, travels_as, words
 
 TRACE, K = Field("trace_id"), Field("k", attribute=True)
 
@@ -43,3 +43,7 @@ def test_nothing_costs_less() -> None:
 
 def test_in_words() -> None:
     assert words(Exists(TRACE)) == "trace_id is there"
+
+
+def test_its_json_is_for_ever() -> None:
+    assert travels_as(Exists(K), ["exists", "k", True])

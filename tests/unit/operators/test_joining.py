@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ess_ray.core.literals import ANYTHING, MAX_DEPTH, NOTHING, AllOf, AnyOf, Text
-from ess_ray.core.operators import All, And, Contains, Equals, Exists, Node, Not, Or
+from ess_ray.core.operators import All, And, Contains, Equals, Exists, Node, Not, Or, decode_node
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought, words
+from tests.unit.operators.asked import rows_of, sought, travels_as, words
 
 MESSAGE, LEVEL = Field("message"), Field("level")
 GET, ORDERS, OUT = (Contains(MESSAGE, text, False) for text in ("GET", "rders", "timed out"))
@@ -67,3 +67,23 @@ def test_in_words() -> None:
     assert words(Not(Or((GET, ERROR)))) == f"NOT ({get} OR {error})"
     assert words(Or((GET, And((GET, ERROR))))) == f"{get} OR ({get} AND {error})"
     assert words(Not(And((GET,)))) == f"NOT {get}"
+
+
+def test_its_json_is_for_ever() -> None:
+    level = ["exists", "level", False]
+    node = And((All(), Or((Exists(LEVEL), Not(Exists(LEVEL)))), And(())))
+    assert travels_as(node, ["and", ["all"], ["or", level, ["not", level]], ["and"]])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "and", [], {}, ["all", 1], ["not"], ["not", ["all"], ["all"]], ["and", "all"], ["other"], [["all"]]),
+        *(["exists", "k"], ["exists", 1, True], ["exists", "k", 1], ["contains", "k", True, "a"]),
+        *(["equals", "k", True, "a", None], ["compare", "k", True, "=", "1"], ["compare", "k", True, "<", "one"]),
+        ["compare", "k", True, "<", 1],
+    ],
+)
+def test_what_is_no_node_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_node(value)

@@ -8,7 +8,7 @@ from ess_ray.core.errors import BadRequest
 from ess_ray.core.literals import ANYTHING, AllOf, Holds, Text
 from ess_ray.core.operators import Contains, Regex
 from ess_ray.core.query import Field
-from tests.unit.operators.asked import rows_of, sought, words
+from tests.unit.operators.asked import rows_of, sought, travels_as, words
 
 MESSAGE, SERVICE = Field("message"), Field("service")
 
@@ -54,3 +54,7 @@ def test_it_costs_as_much_as_a_text_that_is_sought() -> None:
 def test_in_words() -> None:
     assert words(Regex(SERVICE, r"\d+", False)) == r"service matches /\d+/"
     assert words(Regex(SERVICE, "a", True)) == "service matches /a/ (any case)"
+
+
+def test_its_json_is_for_ever() -> None:
+    assert travels_as(Regex(SERVICE, r"\d", False), ["regex", "service", False, r"\d", False])
