@@ -186,6 +186,8 @@ def _in_ascii(tree: Tree, found: Sequence[Condition]) -> list[Condition]:
     narrowed = ascii_only(tree)
     if narrowed is None:
         return [Condition((), or_beyond_ascii=True)]
+    if narrowed is tree:
+        return []
     known = {condition.choices for condition in found}
     sought = [condition.choices for condition in _conditions(narrowed) if condition.choices not in known]
     return [Condition(choices, or_beyond_ascii=True) for choices in sought]

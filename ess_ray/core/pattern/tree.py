@@ -5,6 +5,7 @@ May live here: what a node stands for, in any encoding. May not: RE2's syntax, b
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -117,12 +118,14 @@ def complement(ranges: Ranges) -> Ranges:
 
 
 def ascii_only(tree: Tree) -> Tree | None:
-    """Give the tree that accepts the ASCII texts among those that this one does; None if there are none."""
+    """Give the tree that accepts the ASCII texts of this one, itself if it has no others; None if there are none."""
     match tree:
         case Chars():
             return _ascii_chars(tree)
         case Seq(parts):
             kept = [ascii_only(part) for part in parts]
+            if all(map(operator.is_, kept, parts)):
+                return tree
             return None if None in kept else sequence(part for part in kept if part is not None)
         case Alt(choices):
             possible = tuple(part for choice in choices if (part := ascii_only(choice)) is not None)
@@ -134,5 +137,7 @@ def ascii_only(tree: Tree) -> Tree | None:
 
 @lru_cache(_REMEMBERED)
 def _ascii_chars(chars: Chars) -> Chars | None:
+    if chars.ranges and not chars.reaches_beyond_ascii:
+        return chars
     codes = chars.ascii_codes()
     return replace(chars, ranges=united((code, code) for code in codes), any_case=False) if codes else None
