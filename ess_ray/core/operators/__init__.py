@@ -1,13 +1,13 @@
 """What a query can ask: one operator a file, with all that is known about it.
 
 Each says which rows match (on Arrow), what a block must hold for it (the skip index), which bytes every match holds
-(the prefilter), what it costs, how it reads in `explain`, and how it travels. A new operator is its file, a line here
-and in `wire`, the grammar that reads it, and the page's tokens; its test stands in `tests/unit/operators`.
+(the prefilter), what it costs, how it reads in `explain`, and how it travels. A new operator is its file, its name in
+`node` and here, the grammar that reads it, and the page's tokens; its test stands in `tests/unit/operators`.
 
 - `contains`, `regex`, `equals`, `compare`, `exists`: of one field.
 - `all`, `conjunction`, `disjunction`, `negation`: of all rows, and how others join.
 - `operator`: the questions, and what operators on fields have in common; `attributes`: how an attribute is tested;
-  `block`: the rows in question; `wire`: a tree as JSON, `told`: the values in it.
+  `block`: the rows in question; `node`: all that there are; `told`: what they share in JSON.
 """
 
 from ess_ray.core.operators.all import All
@@ -19,12 +19,9 @@ from ess_ray.core.operators.disjunction import Or
 from ess_ray.core.operators.equals import Equals
 from ess_ray.core.operators.exists import Exists
 from ess_ray.core.operators.negation import Not
+from ess_ray.core.operators.node import Leaf, Node, decode_node
 from ess_ray.core.operators.operator import Operator
 from ess_ray.core.operators.regex import Regex
-from ess_ray.core.operators.wire import decode_node
-
-Leaf = All | Contains | Regex | Equals | Compare | Exists
-Node = Leaf | And | Or | Not
 
 __all__ = [
     "All",

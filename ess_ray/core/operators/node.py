@@ -1,11 +1,11 @@
-"""A query's tree, read from JSON values: what a task carries, and what is kept beside an answer: its form is for ever.
+"""The operators that there are, and a tree of them read from JSON: what a task carries, what is kept beside an answer.
 
-May live here: which operator a name means. May not: what an operator's values are.
+May live here: which operator a name means. May not: what an operator consists of.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, get_args
 
 from ess_ray.core.operators.all import All
 from ess_ray.core.operators.compare import Compare
@@ -17,11 +17,10 @@ from ess_ray.core.operators.exists import Exists
 from ess_ray.core.operators.negation import Not
 from ess_ray.core.operators.regex import Regex
 
-if TYPE_CHECKING:
-    from ess_ray.core.operators import Node
+Leaf = All | Contains | Regex | Equals | Compare | Exists
+Node = Leaf | And | Or | Not
 
-_OPERATORS: Final[tuple[type[Node], ...]] = (All, And, Compare, Contains, Equals, Exists, Not, Or, Regex)
-_NAMED: Final = {operator.NAME: operator for operator in _OPERATORS}
+_NAMED: Final[dict[str, type[Node]]] = {operator.NAME: operator for operator in get_args(Node)}
 
 
 def decode_node(value: Any) -> Node:
