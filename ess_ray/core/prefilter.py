@@ -9,7 +9,7 @@ Hyperscan would search for whole patterns about as fast, but what it finds is no
 does not see `(?:[0-9][\\x00-\\x7f]|[\\x00-\\x7f][\\x00-\\x7f][a-f])[aA]` in the middle of a long ASCII text that holds
 "bsba", and misses more at the text's end or with bytes from 128 on in a pattern (found by fuzzing: not all is known).
 
-May live here: queries to searches, hits to rows. May not: pages, fetching, deciding a match.
+May live here: trees of patterns to searches, hits to rows. May not: pages, fetching, deciding a match.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import stringzilla
 
-from ess_ray.core import pattern
-from ess_ray.core.pattern import Alt, Bytes, OneOf, Repeat, Seq, Tree
-from ess_ray.core.query import And, Contains, Equals, Node, Or, Regex
+from ess_ray.core.pattern import Alt, Chars, Repeat, Seq, Tree, ascii_only
+
+if TYPE_CHECKING:
+    from ess_ray.core.operators import Node
 
 Rows = npt.NDArray[np.int64]
 """Row numbers of a block, ascending, each once."""
@@ -37,6 +38,8 @@ MIN_LITERAL_BYTES: Final = 2
 """Of a literal to search for: a single byte is in every row."""
 MAX_LITERAL_BYTES: Final = 64
 """Of a long literal, this much is sought: what holds it holds the rest nearly always."""
+MAX_REPEATS: Final = 64
+"""Copies of a repeated part that are written out; beyond, any number may follow."""
 MAX_CHOICES: Final = 16
 """Literals sought for one condition: more cost as much as testing all rows."""
 MAX_CONDITIONS: Final = 8
@@ -51,7 +54,10 @@ BLOCKS_SKIPPED: Final = 15
 """After too many hits in a block, a condition is not tried in this many: what is common stays common."""
 
 _REMEMBERED: Final = 1_024
-"""Tests whose conditions are kept a process: a scan of many objects asks for the same ones again and again."""
+"""Tests whose conditions, and characters whose bytes are kept a process: each scan of many asks for the same ones."""
+
+_Byte = tuple[int, bool]
+"""A byte of a literal, and whether CASE_BIT is set in it, as it may be of any case."""
 
 
 class Block(Protocol):
@@ -166,33 +172,28 @@ def _rows_at(block: Block, positions: Rows) -> Rows:
 @lru_cache(_REMEMBERED)
 def necessary(node: Node) -> tuple[Condition, ...]:
     """Give conditions each of which the message of every row that matches `node` fulfils."""
-    match node:
-        case And(children):
-            return tuple(condition for child in children for condition in necessary(child))
-        case Or(children):
-            return tuple(_any_of([necessary(child) for child in children]))
-        case Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
-            tree: Tree | None = pattern.literal(text, ignore_case)
-        case Regex(field, text, ignore_case):
-            tree = pattern.superset(text, ignore_case)
-        case _:
-            return ()
-    if field.attribute or field.name != "message" or tree is None:
-        return ()
-    return (*_conditions(tree), *_in_ascii(tree))
+    return node.conditions()
 
 
-def _in_ascii(tree: Tree) -> list[Condition]:
+def conditions_of(tree: Tree) -> tuple[Condition, ...]:
+    """Give conditions each of which every text that a pattern's tree accepts fulfils."""
+    found = _conditions(tree)
+    return (*found, *_in_ascii(tree, found))
+
+
+def _in_ascii(tree: Tree, found: Sequence[Condition]) -> list[Condition]:
     """Give what rows of ASCII alone must hold, where that is more: 's' is no long s there, and \\w is a letter."""
-    narrowed = pattern.ascii_only(tree)
+    narrowed = ascii_only(tree)
     if narrowed is None:
         return [Condition((), or_beyond_ascii=True)]
-    if narrowed == tree:
+    if narrowed is tree:
         return []
-    return [Condition(condition.choices, or_beyond_ascii=True) for condition in _conditions(narrowed)]
+    known = {condition.choices for condition in found}
+    sought = [condition.choices for condition in _conditions(narrowed) if condition.choices not in known]
+    return [Condition(choices, or_beyond_ascii=True) for choices in sought]
 
 
-def _any_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
+def one_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
     """Give the condition that one of the alternatives' conditions holds: of each the rarest-looking one."""
     if not alternatives or not all(alternatives):
         return []
@@ -205,43 +206,53 @@ def _any_of(alternatives: Sequence[Sequence[Condition]]) -> list[Condition]:
 def _conditions(tree: Tree) -> list[Condition]:
     """Give the literals of a tree that each of its texts holds, and one of which for each alternation."""
     found: list[Condition] = []
-    run: list[tuple[int, bool]] = []
+    run: list[_Byte] = []
     for piece in _pieces(tree):
         if isinstance(piece, Alt) or piece is None:
             found.extend(_literal(run))
             run = []
             if piece is not None:
-                found.extend(_any_of([_conditions(choice) for choice in piece.choices]))
+                found.extend(one_of([_conditions(choice) for choice in piece.choices]))
         else:
             run.append(piece)
     return [*found, *_literal(run)]
 
 
-def _pieces(tree: Tree) -> Iterator[tuple[int, bool] | Alt | None]:
-    """Give a tree's bytes in order, (code, whether of any case); an alternation; or None: anything may stand here."""
+def _pieces(tree: Tree) -> Iterator[_Byte | Alt | None]:
+    """Give a tree's bytes in order; an alternation; or None: anything may stand here."""
     match tree:
-        case Bytes(text):
-            yield from ((code, False) for code in text)
-        case OneOf(codes, False) if len(codes) == 1:
-            yield min(codes), False
-        case OneOf(codes, False) if len({code | CASE_BIT for code in codes}) == 1:
-            yield min(codes) | CASE_BIT, True
+        case Chars():
+            yield from _bytes(tree)
         case Seq(parts):
             for part in parts:
-                yield from _pieces(part)
+                yield from _bytes(part) if isinstance(part, Chars) else _pieces(part)
         case Alt():
             yield tree
         case Repeat(part, least, most) if least:
-            for _ in range(least):
+            for _ in range(min(least, MAX_REPEATS)):
                 yield from _pieces(part)
-            if most != least:
+            if most != least or least > MAX_REPEATS:
                 yield None
                 yield from _pieces(part)  # the last copy, before what follows
         case _:
             yield None
 
 
-def _literal(run: list[tuple[int, bool]]) -> list[Condition]:
+@lru_cache(_REMEMBERED)
+def _bytes(chars: Chars) -> Sequence[_Byte | None]:
+    """Give the bytes of a character, if they are the same ones (but for their case), whichever it is."""
+    if not chars.reaches_beyond_ascii:
+        codes = chars.ascii_codes()
+        if len(codes) == 1:
+            return [(min(codes), False)]
+        if len({code | CASE_BIT for code in codes}) == 1:
+            return [(min(codes) | CASE_BIT, True)]
+    elif chars.only is not None and not chars.any_case:
+        return [(byte, False) for byte in chr(chars.only).encode("utf-8", "surrogatepass")]
+    return [None]
+
+
+def _literal(run: list[_Byte]) -> list[Condition]:
     if len(run) < MIN_LITERAL_BYTES:
         return []
     run = run[:MAX_LITERAL_BYTES]

@@ -17,7 +17,7 @@ from ess_ray.core import regex
 from ess_ray.core.attribute import canonical_number
 from ess_ray.core.errors import QueryError
 from ess_ray.core.event import normalize_level
-from ess_ray.core.filter import NUMBER_PATTERN
+from ess_ray.core.operators.compare import NUMBER_PATTERN
 from ess_ray.core.query import (
     NUMBER_COLUMNS,
     TIME_COLUMNS,

@@ -12,7 +12,6 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,7 +22,8 @@ from ess_ray.core.aggregate import Counting, FieldNames, Grouping, LocalClock
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.merge import EMPTY
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.operators import decode_node
+from ess_ray.core.query import Field, Query
 from ess_ray.ports import ObjectEntry, ObjectStore, ScanResult, ScanTask
 
 FORMAT: Final = 4
@@ -39,8 +39,6 @@ _ENTRY_TEXTS: Final = frozenset({"key", "tenant", "date"})
 _FLAGS: Final = tuple(field.name for field in fields(ScanTask) if field.type == "bool")
 """Of a task: those that it has are carried, without anything being added here."""
 _FIGURES: Final = ("rows_matched", "bytes_read", "gets", "duplicates_suppressed", "footer_hits", "footer_misses")
-_MATCHING: Final[dict[str, type[Contains | Regex | Equals]]] = {"contains": Contains, "regex": Regex, "equals": Equals}
-_NAMES: Final = {kind: name for name, kind in _MATCHING.items()}
 
 
 def encode_task(task: ScanTask) -> dict[str, Any]:
@@ -73,7 +71,7 @@ def decode_task(value: Any) -> ScanTask:
 def encode_query(query: Query) -> dict[str, Any]:
     """Give a query as JSON values."""
     return {
-        "root": _encode_node(query.root),
+        "root": query.root.encoded(),
         "start_us": query.start_us,
         "end_us": query.end_us,
         "limit": query.limit,
@@ -85,7 +83,7 @@ def decode_query(value: Any) -> Query:
     """Read what `encode_query` gave. Raises KeyError, TypeError, ValueError, IndexError or RecursionError."""
     if value["order"] not in ("newest", "oldest"):
         raise ValueError(f"order {value['order']!r}")
-    root = _decode_node(value["root"])
+    root = decode_node(value["root"])
     start_us, end_us = (None if value[name] is None else _integer(value[name]) for name in ("start_us", "end_us"))
     return Query(root, start_us, end_us, _integer(value["limit"]), value["order"])
 
@@ -213,54 +211,5 @@ def _decode_clock(since_us: Sequence[Any], ahead_us: Sequence[Any]) -> LocalCloc
     return LocalClock(tuple(map(_integer, since_us)), tuple(map(_integer, ahead_us)))
 
 
-def _encode_node(node: Node) -> list[Any]:  # noqa: PLR0911 (one for each kind)
-    match node:
-        case And(children):
-            return ["and", *map(_encode_node, children)]
-        case Or(children):
-            return ["or", *map(_encode_node, children)]
-        case Not(child):
-            return ["not", _encode_node(child)]
-        case All():
-            return ["all"]
-        case Exists(field):
-            return ["exists", *_of(field)]
-        case Compare(field, op, number):
-            return [
-                "compare",
-                *_of(field),
-                op,
-                str(Decimal(number)),
-            ]  # text: JSON has no infinity, and its readers round
-        case Regex(field, text, ignore_case) | Contains(field, text, ignore_case) | Equals(field, text, ignore_case):
-            return [_NAMES[type(node)], *_of(field), text, ignore_case]
-
-
 def _of(field: Field) -> tuple[str, bool]:
     return field.name, field.attribute
-
-
-def _number(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError(f"{text[:80]!r} is no number") from error
-
-
-def _decode_node(value: Sequence[Any]) -> Node:  # noqa: PLR0911 (one for each kind)
-    match value:
-        case ["and", *children]:
-            return And(tuple(map(_decode_node, children)))
-        case ["or", *children]:
-            return Or(tuple(map(_decode_node, children)))
-        case ["not", child]:
-            return Not(_decode_node(child))
-        case ["all"]:
-            return All()
-        case ["exists", str(name), bool(attribute)]:
-            return Exists(Field(name, attribute))
-        case ["compare", str(name), bool(attribute), "<" | "<=" | ">" | ">=" as op, str(number)]:
-            return Compare(Field(name, attribute), op, _number(number))
-        case [str(kind), str(name), bool(attribute), str(text), bool(ignore_case)]:
-            return _MATCHING[kind](Field(name, attribute), text, ignore_case)
-    raise ValueError(f"no test of a query: {str(value)[:80]}")

@@ -5,35 +5,20 @@ May live here: frozen values -> text. May not: reading such text again (`languag
 
 from __future__ import annotations
 
+from typing import Final
+
 from ess_ray.core.chunk import index_first, sought_first
 from ess_ray.core.index import can_tell
 from ess_ray.core.literals import AllOf, AnyOf, Formula, Holds, Text, needs
+from ess_ray.core.operators.operator import Writing
 from ess_ray.core.prefilter import CASE_BIT, Condition, Literal
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.query import Field, Node, Query
 from ess_ray.language import name_of, quoted
 
 
-def query_in_words(node: Node) -> str:  # noqa: PLR0911 (one for each kind)
+def query_in_words(node: Node) -> str:
     """Write a query's tree as a sentence."""
-    match node:
-        case And(children):
-            return " AND ".join(map(_nested, children))
-        case Or(children):
-            return " OR ".join(map(_nested, children))
-        case Not(child):
-            return f"NOT {_nested(child)}"
-        case All():
-            return "everything"
-        case Exists(field):
-            return f"{_name(field)} is there"
-        case Compare(field, op, number):
-            return f"{_name(field)} {op} {number}"
-        case Contains(field, text, ignore_case):
-            return f"{_name(field)} contains {quoted(text)}{_case(ignore_case)}"
-        case Equals(field, text, ignore_case):
-            return f"{_name(field)} is {quoted(text)}{_case(ignore_case)}"
-        case Regex(field, pattern, ignore_case):
-            return f"{_name(field)} matches /{pattern}/{_case(ignore_case)}"
+    return node.in_words(_WRITING)
 
 
 def prefilter_in_words(query: Query) -> list[str]:
@@ -50,17 +35,11 @@ def prefilter_in_words(query: Query) -> list[str]:
     return [*told, *(f"messages: rows must hold {_condition_in_words(condition)}" for condition in conditions)]
 
 
-def _nested(node: Node) -> str:
-    words = query_in_words(node)
-    return f"({words})" if isinstance(node, And | Or) and len(node.children) > 1 else words
-
-
 def _name(field: Field) -> str:
     return f"attributes.{field.name}" if field.attribute else name_of(field)
 
 
-def _case(ignore_case: bool) -> str:
-    return " (any case)" if ignore_case else ""
+_WRITING: Final = Writing(_name, quoted)
 
 
 def _tellable(formula: Formula) -> Formula | None:
@@ -98,7 +77,7 @@ def _condition_in_words(condition: Condition) -> str:
 def _literal_in_words(literal: Literal) -> str:
     # Sought with CASE_BIT set in all of it, which makes an underscore unreadable, and no other common character.
     text = literal.text.replace(bytes([ord("_") | CASE_BIT]), b"_") if literal.any_case else literal.text
-    return quoted(_shown(text)) + _case(literal.any_case)
+    return _WRITING.text(_shown(text), literal.any_case)
 
 
 def _shown(text: bytes) -> str:

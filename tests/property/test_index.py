@@ -139,7 +139,7 @@ TOKENS = re.findall(
     r"\S+",
     r"a b k K 1 2 , - ^ $ . * + ? { } {2} {1,2} {0,1} {,2} {2,} ( ) (?: (?i) (?i: (?P<x> | [ ] [^ [:alpha:] [[:digit:]]"
     r" [a-c] []a] [^]a] \ \d \w \b \B \A \z \Q \E \x61 \x{212a} \n \pL \p{Lu} \p{^L} \P{L} \C \0 \101 \- \] \[ ſ é É"
-    r" && (?# (?s) (?-i) (?U) (?i-s: (? < > : = ! P x 0 \Qa*\E",
+    r" && {01} {1,02} (?# (?s) (?-i) (?U) (?i-s: (? < > : = ! P x 0 \Qa*\E",
 )
 SHORT_TEXTS = ["".join(pair) for pair in itertools.product(["", *'abkK\u212a12,-][^{}s ſéÉ.*\n\\"|QEx0:l'], repeat=2)]
 

@@ -128,6 +128,13 @@ def test_no_row_that_re2_finds_is_left_out(re2: str, ignore_case: bool, texts: l
     assert set(found) <= kept(leaf, texts)
 
 
+@pytest.mark.parametrize("re2", ["a{01}b", "ab{1,02}cd", "ab{00}", "x{1,999999999999}yz", "x{999999999999}yz"])
+def test_braces_that_hold_no_count_of_re2_s_are_text(re2: str) -> None:
+    leaf = Regex(MESSAGE, re2, False)
+    assert filter_batch(pa.record_batch({"message": [re2, "other"]}), Query(leaf)).to_pylist() == [0]
+    assert 0 in kept(leaf, [re2, "other"])
+
+
 def test_the_two_letters_that_fold_beyond_ascii_are_the_only_ones() -> None:
     ascii_texts = [chr(code) for code in range(128)]
     folding = pc.match_substring_regex(pa.array(ascii_texts), r"[\x{80}-\x{10ffff}]", ignore_case=True)

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.core import filter as filter_module
 from ess_ray.core.attribute import canonical_number, elements, keys_of, namesake_of
 from ess_ray.core.chunk import open_object, scan_object
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.index import Index, build, values
 from ess_ray.core.literals import needs
+from ess_ray.core.operators import attributes
 from ess_ray.core.query import Query
 from ess_ray.language import parse, quoted
 from tests.property.oracle import JSON_LIKE, PYTHON, T0_US, WAYS_TO_WRITE, table_of, wanted
@@ -149,7 +149,7 @@ def test_arrays_of_any_size_are_searched_in_parts_and_not_indexed_when_too_large
     monkeypatch.setattr(values, "MAX_ARRAYS_BYTES", 1_000)
     index = Index(build([table.slice(0, 10), table]), 2)
     for limit in (1, 20, 10**6):
-        monkeypatch.setattr(filter_module, "MAX_ARRAYS_BYTES", limit)
+        monkeypatch.setattr(attributes, "MAX_ARRAYS_BYTES", limit)
         for text, found in (("k:a17", [17]), ("k:17.0", [17]), ("k:b", list(range(len(rows)))), ("k:c", [])):
             query = Query(parse(text))
             assert filter_batch(table, query).to_pylist() == found

@@ -1,29 +1,18 @@
-"""What a text must hold for an RE2 pattern to match it: a simpler pattern over bytes, a superset, as a tree.
+r"""Patterns as RE2 reads them, read once into a tree of code points, from which others tell what a match must hold.
 
-RE2's syntax is read as far as we are sure of it; everything else gives None: no prefilter. The tree accepts at least
-every text in which RE2 finds the pattern: zero-width assertions are left out, ignored case is spelled out (the long s
-and the Kelvin sign too), and whatever depends on Unicode tables becomes "any character beyond ASCII".
+RE2's syntax is read as far as we are sure of it; everything else gives None: nothing is known. The tree accepts at
+least every text in which RE2 finds the pattern: zero-width assertions are left out, and whatever depends on Unicode
+tables is any character. Two folds go over it: `literals` tells what a block must hold (for the skip index, in folded
+text), `prefilter` which bytes a row must hold. What is simple for one is simple for the other.
 
-- `tree`: the nodes, and what can be told from them.
-- `characters`: characters and classes, and what they fold to.
+- `tree`: the nodes, and how they are put together.
+- `classes`: characters, classes of them, named ones.
 - `syntax`: RE2's syntax, read.
 
-May live here: syntax to tree, and what can be told from a tree. May not: engines, rows, or deciding a match.
+May live here: syntax to tree, and what holds for a tree in any encoding. May not: engines, rows, deciding a match.
 """
 
-from ess_ray.core.pattern.syntax import literal, superset
-from ess_ray.core.pattern.tree import Alt, AnyByte, Bytes, OneOf, Repeat, Seq, Tree, ascii_only, min_bytes
+from ess_ray.core.pattern.syntax import literal, parse
+from ess_ray.core.pattern.tree import Alt, Chars, Repeat, Seq, Tree, ascii_only
 
-__all__ = [
-    "Alt",
-    "AnyByte",
-    "Bytes",
-    "OneOf",
-    "Repeat",
-    "Seq",
-    "Tree",
-    "ascii_only",
-    "literal",
-    "min_bytes",
-    "superset",
-]
+__all__ = ["Alt", "Chars", "Repeat", "Seq", "Tree", "ascii_only", "literal", "parse"]

@@ -6,19 +6,25 @@ May live here: a pattern's or a literal's text to a tree. May not: a guess.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
-from ess_ray.core.pattern.characters import PERL, POSIX, CharacterSet, character
-from ess_ray.core.pattern.tree import ALL_ASCII, EMPTY, Alt, AnyByte, OneOf, Tree, repeat, sequence
+from ess_ray.core.pattern.classes import PERL, POSIX, CharacterSet, character
+from ess_ray.core.pattern.tree import EMPTY, EVERY, LAST_CODE, Alt, Chars, Tree, complement, repeat, sequence
 
 _MAX_DEPTH: Final = 100
-"""Nested groups: deeper patterns get no prefilter rather than a deep recursion."""
+"""Nested groups: of deeper patterns nothing is known, rather than a deep recursion."""
+_REMEMBERED: Final = 256
+"""Patterns whose trees are kept a process: each is asked for twice, and by every scan of a search."""
 _ESCAPED: Final = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_COUNTS: Final[dict[str, tuple[int, int | None]]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _FLAGS = re.compile(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
 _NAMED = re.compile(r"\(\?P?<\w+>")
-_COUNT = re.compile(r"\{(\d+)(?:(,)(\d*))?\}", re.ASCII)
+_COUNT = re.compile(r"\{(0|[1-9]\d{0,8})(?:(,)(0|[1-9]\d{0,8})?)?\}", re.ASCII)
+"""RE2 reads braces around anything else, such as a leading zero, as text."""
 _HEX = re.compile(r"x(?:\{([0-9A-Fa-f]{1,8})\}|([0-9A-Fa-f]{2}))")
 _PROPERTY = re.compile(r"[pP](?:\{\^?\w+\}|[A-Za-z])")
+_NEWLINE: Final = ((10, 10),)
 _POSIX_CLASS = re.compile(r"\[:(\^?)(\w+):\]")
 
 
@@ -27,10 +33,11 @@ def literal(text: str, ignore_case: bool) -> Tree:
     return sequence([character(char, ignore_case) for char in text])
 
 
-def superset(pattern: str, ignore_case: bool) -> Tree | None:
+@lru_cache(_REMEMBERED)
+def parse(pattern: str, ignore_case: bool) -> Tree | None:
     """Give a tree that accepts all that RE2's `pattern` (valid, not multiline) does; None if that is not certain."""
     try:
-        return _Parser(pattern, ignore_case).parse()
+        return _Parser(pattern, ignore_case).whole()
     except _UnknownSyntax:
         return None
 
@@ -46,7 +53,7 @@ class _Parser:
         self.text, self.at, self.depth = pattern, 0, 0
         self.fold, self.dot_all = ignore_case, False
 
-    def parse(self) -> Tree:
+    def whole(self) -> Tree:
         tree = self._choices()
         if self.at < len(self.text):
             raise _UnknownSyntax
@@ -81,32 +88,30 @@ class _Parser:
         end = self.text.find(r"\E", self.at)
         inside = self.text[self.at + 2 : end if end >= 0 else None]
         self.at = len(self.text) if end < 0 else end + 2
-        parts = [character(char, self.fold) for char in inside]
+        parts: list[Tree] = [character(char, self.fold) for char in inside]
         if parts:  # a repetition after \E takes the last character alone
             parts[-1] = self._repeated(parts[-1])
-        elif self._peek() in "*+?{" and self._peek():
+        elif self._repetition_follows():
             raise _UnknownSyntax
         return parts
 
+    def _repetition_follows(self) -> bool:
+        return self._peek() in ("*", "+", "?") or _COUNT.match(self.text, self.at) is not None
+
     def _repeated(self, part: Tree) -> Tree:
-        least, most = 1, 1
-        head = self._peek()
-        if head and head in "*+?":
+        counts = _COUNTS.get(self._peek())
+        if counts is not None:
             self.at += 1
-            least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}[head]  # type: ignore[assignment]
-        elif head == "{":
-            found = self._take(_COUNT)
-            if found is None:
-                return part  # RE2 reads the brace as a literal: the next atom
+        elif (found := self._take(_COUNT)) is not None:
             least = int(found[1])
-            most = least if not found[2] else int(found[3]) if found[3] else None  # type: ignore[assignment]
+            counts = least, least if not found[2] else int(found[3]) if found[3] else None
         else:
-            return part
+            return part  # a brace may be text: the next atom
         if self._peek() == "?":
             self.at += 1
-        if self._peek() and (self._peek() in "*+?" or _COUNT.match(self.text, self.at)):
-            raise _UnknownSyntax
-        return repeat(part, least, most)
+        if self._repetition_follows():
+            raise _UnknownSyntax  # RE2 refuses most repetitions of repetitions
+        return repeat(part, *counts)
 
     def _atom(self) -> Tree:
         char = self._peek()
@@ -118,10 +123,10 @@ class _Parser:
             return self._escape()
         self.at += 1
         if char == ".":
-            return OneOf(ALL_ASCII if self.dot_all else ALL_ASCII - {10}, True)
+            return Chars(EVERY if self.dot_all else complement(_NEWLINE), spelt=False)
         if char in ("^", "$"):
             return EMPTY
-        if char in ("*", "+", "?") or (char == "{" and self._peek() == ","):
+        if char in _COUNTS:
             raise _UnknownSyntax
         return character(char, self.fold)
 
@@ -133,8 +138,8 @@ class _Parser:
                 self.fold = on if "i" in letters else self.fold
                 self.dot_all = on if "s" in letters else self.dot_all
             if flags[3] == ")":  # in force until the end of the group around it
-                if self._peek() and self._peek() in "*+?{":
-                    raise _UnknownSyntax  # RE2 repeats what stands before the flags
+                if self._repetition_follows():
+                    raise _UnknownSyntax  # RE2 repeats what stands before the flags: (?i)* makes it optional
                 return EMPTY
         elif self._take(_NAMED) is None:
             if self.text.startswith("(?", self.at):
@@ -157,9 +162,9 @@ class _Parser:
         if char and char in "bBAz":
             self.at += 1
             return EMPTY
-        if char == "C":
+        if char == "C":  # a byte, which may be a part of a character
             self.at += 1
-            return AnyByte()
+            return repeat(Chars(EVERY, spelt=False), 0, 1)
         members = CharacterSet()
         if self._add_class(members):
             return members.tree(False, self.fold)
@@ -170,11 +175,11 @@ class _Parser:
         char = self._peek()
         if char and char.lower() in PERL and char.isascii():
             self.at += 1
-            codes = PERL[char.lower()]
-            members.exact(codes if char.islower() else ALL_ASCII - codes, char.isupper())
+            ranges = PERL[char.lower()]
+            members.add_named(ranges if char.islower() else complement(ranges))
             return True
         if self._take(_PROPERTY) is not None:
-            members.unknown()
+            members.add_unknown()
             return True
         return False
 
@@ -183,15 +188,15 @@ class _Parser:
         found = self._take(_HEX)
         if found is not None:
             code = int(found[1] or found[2], 16)
-            if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+            if code > LAST_CODE or 0xD800 <= code < 0xE000:
                 raise _UnknownSyntax
             return code
         char = self._peek()
         self.at += 1
         if char in _ESCAPED:
             return ord(_ESCAPED[char])
-        if not char or not char.isascii() or char.isalnum() or char == "_":
-            raise _UnknownSyntax
+        if not char or not char.isascii() or char.isalnum():
+            raise _UnknownSyntax  # octal, a back reference, or an escape of another engine
         return ord(char)
 
     def _set(self) -> Tree:
@@ -206,10 +211,10 @@ class _Parser:
             first = False
             posix = self._take(_POSIX_CLASS)
             if posix is not None:
-                codes = POSIX.get(posix[2])
-                if codes is None:
+                ranges = POSIX.get(posix[2])
+                if ranges is None:
                     raise _UnknownSyntax
-                members.exact(ALL_ASCII - codes if posix[1] else codes, bool(posix[1]))
+                members.add_named(complement(ranges) if posix[1] else ranges)
                 continue
             if self._peek() == "\\":
                 self.at += 1

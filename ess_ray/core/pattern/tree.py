@@ -1,37 +1,64 @@
-"""The tree of a pattern over bytes, and what can be told from it without any text.
+"""The tree of a pattern over code points: nodes, how they are put together, what of a tree is left within ASCII.
 
-May live here: nodes, how they are put together, what holds for all texts that a tree accepts. May not: RE2's syntax.
+May live here: what a node stands for, in any encoding. May not: RE2's syntax, bytes, folded text.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
-ALL_ASCII: Final = frozenset(range(128))
-MAX_REPEATS: Final = 64
-"""Copies of a repeated part that are told apart; beyond, any number may follow. Engines unroll them."""
+Ranges = tuple[tuple[int, int], ...]
+"""Code points, (first, last) each: ascending, with others in between."""
+
+LAST_ASCII: Final = 0x7F
+LAST_CODE: Final = 0x10FFFF
+EVERY: Final[Ranges] = ((0, LAST_CODE),)
+_REMEMBERED: Final = 1_024
+"""Characters and classes, of which texts and patterns have few different ones."""
+FOLDS_BEYOND_ASCII: Final = {"s": "\u017f", "k": "\u212a"}
+"""The only two ASCII letters with a fold orbit beyond ASCII (a test asks RE2 about every code point)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bytes:
-    """Exactly these bytes."""
+class Chars:
+    """One character: a code point of the ranges, or, if `any_case`, one that RE2's (?i) takes for the same as one.
 
-    text: bytes
+    `spelt`: each stands in the pattern itself. Otherwise it is a class that names them (`\\d`), or what they are not.
+    """
 
+    ranges: Ranges
+    any_case: bool = False
+    spelt: bool = True
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
-    """One character: an ASCII byte in the set, or, if `wide`, any character beyond ASCII."""
+    @property
+    def only(self) -> int | None:
+        """The code point, where it is the only one (with others of its orbit if `any_case`)."""
+        first, last = self.ranges[0] if self.ranges else (0, -1)
+        return first if first == last and len(self.ranges) == 1 else None
 
-    ascii: frozenset[int]
-    wide: bool
+    @property
+    def reaches_beyond_ascii(self) -> bool:
+        """Whether it may be a character beyond ASCII. Which of them fold alike only RE2 knows."""
+        beyond = bool(self.ranges) and self.ranges[-1][1] > LAST_ASCII
+        return beyond or (self.any_case and not {"s", "k", "S", "K"}.isdisjoint(map(chr, self._within_ascii())))
 
+    def ascii_codes(self) -> frozenset[int]:
+        """Give the ASCII characters that it may be."""
+        codes = self._within_ascii()
+        if self.any_case:
+            codes.update(ord(letter) for letter, beyond in FOLDS_BEYOND_ASCII.items() if self._names(ord(beyond)))
+            codes.update([ord(chr(code).swapcase()) for code in codes if chr(code).isalpha()])
+        return frozenset(codes)
 
-@dataclass(frozen=True, slots=True)
-class AnyByte:
-    r"""RE2's \C."""
+    def _within_ascii(self) -> set[int]:
+        return {code for first, last in self.ranges for code in range(first, min(last, LAST_ASCII) + 1)}
+
+    def _names(self, code: int) -> bool:
+        return any(first <= code <= last for first, last in self.ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +80,52 @@ class Repeat:
     most: int | None
 
 
-Tree = Bytes | OneOf | AnyByte | Seq | Alt | Repeat
+Tree = Chars | Seq | Alt | Repeat
 EMPTY: Final = Seq(())
 
 
 def sequence(parts: Iterable[Tree]) -> Tree:
-    """Join parts, neighbouring bytes into one literal."""
+    """Join parts, those of a sequence in it among the others."""
     flat: list[Tree] = []
     for part in parts:
-        for piece in part.parts if isinstance(part, Seq) else (part,):
-            if flat and isinstance(piece, Bytes) and isinstance(flat[-1], Bytes):
-                flat[-1] = Bytes(flat[-1].text + piece.text)
-            else:
-                flat.append(piece)
+        flat.extend(part.parts if isinstance(part, Seq) else (part,))
     return flat[0] if len(flat) == 1 else Seq(tuple(flat))
 
 
-def min_bytes(tree: Tree) -> int:
-    """Tell how short an accepted text can be."""
-    match tree:
-        case Bytes(text):
-            return len(text)
-        case OneOf() | AnyByte():
-            return 1
-        case Seq(parts):
-            return sum(map(min_bytes, parts))
-        case Alt(choices):
-            return min(map(min_bytes, choices))
-        case Repeat(part, least, _):
-            return least * min_bytes(part)
+def repeat(part: Tree, least: int, most: int | None) -> Tree:
+    """Repeat a part."""
+    if part == EMPTY or most == 0:
+        return EMPTY
+    return part if (least, most) == (1, 1) else Repeat(part, least, most)
+
+
+def united(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    """Put ranges in order, and those together that meet."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(last, found[-1][1])
+        else:
+            found.append((first, last))
+    return tuple(found)
+
+
+def complement(ranges: Ranges) -> Ranges:
+    """Give all other code points."""
+    firsts = [0, *(last + 1 for _, last in ranges)]
+    lasts = [*(first - 1 for first, _ in ranges), LAST_CODE]
+    return tuple((first, last) for first, last in zip(firsts, lasts, strict=True) if first <= last)
 
 
 def ascii_only(tree: Tree) -> Tree | None:
-    """Give the tree that accepts the ASCII texts among those that this one does; None if there are none."""
+    """Give the tree that accepts the ASCII texts of this one, itself if it has no others; None if there are none."""
     match tree:
-        case Bytes(text):
-            return tree if text.isascii() else None
-        case OneOf(codes, _):
-            return OneOf(codes, False) if codes else None
-        case AnyByte():
-            return OneOf(ALL_ASCII, False)
+        case Chars():
+            return _ascii_chars(tree)
         case Seq(parts):
             kept = [ascii_only(part) for part in parts]
+            if all(map(operator.is_, kept, parts)):
+                return tree
             return None if None in kept else sequence(part for part in kept if part is not None)
         case Alt(choices):
             possible = tuple(part for choice in choices if (part := ascii_only(choice)) is not None)
@@ -104,12 +135,9 @@ def ascii_only(tree: Tree) -> Tree | None:
             return repeat(inner, least, most) if inner is not None else None if least else EMPTY
 
 
-def repeat(part: Tree, least: int, most: int | None) -> Tree:
-    """Repeat a part, its counts bounded by MAX_REPEATS (more copies may then follow)."""
-    if part == EMPTY or most == 0:
-        return EMPTY
-    if (least, most) == (1, 1):
-        return part
-    if least > MAX_REPEATS or (most or 0) > MAX_REPEATS:
-        least, most = min(least, MAX_REPEATS), None
-    return Repeat(part, least, most)
+@lru_cache(_REMEMBERED)
+def _ascii_chars(chars: Chars) -> Chars | None:
+    if chars.ranges and not chars.reaches_beyond_ascii:
+        return chars
+    codes = chars.ascii_codes()
+    return replace(chars, ranges=united((code, code) for code in codes), any_case=False) if codes else None
