@@ -26,7 +26,7 @@ from ess_ray.ports.catalog import (
     Selection,
     Snapshot,
 )
-from ess_ray.ports.executor import ScanExecutor, ScanResult, ScanTask
+from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
 from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
 from ess_ray.ports.log import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, EventLog, LogRead, Record, StoredRecord
 from ess_ray.ports.objects import ObjectInfo, ObjectStore
@@ -41,6 +41,7 @@ __all__ = [
     "AnswerState",
     "Catalog",
     "CatalogWriter",
+    "Cost",
     "EventLog",
     "InFlight",
     "Ints",

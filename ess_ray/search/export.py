@@ -215,7 +215,7 @@ class Export:
                 self.left_out |= result.failed
                 if len(self.left_out) > MAX_LEFT_OUT:
                     raise self._unreadable()
-                await asyncio.to_thread(merge.add, result.rows)
+                await asyncio.to_thread(merge.add, result.partial.table)
                 tasks.tighten(merge.bound_us)
         rows = await asyncio.to_thread(merge.release, None)
         return rows, merge.bound_us if merge.done else None
@@ -242,7 +242,7 @@ class _Sorted:
     """The rows of a cut that were in flight, in answer order."""
 
     def __init__(self, cut: Cut, order: Order) -> None:
-        rows = [rows for rows in cut.rows if len(rows)]
+        rows = [rows for rows in cut.tables if len(rows)]
         self._rows = sort_rows(pa.concat_tables(rows), order) if rows else EMPTY
         self._sign = -1 if order == "newest" else 1
         times = self._rows.column("timestamp").cast(pa.int64()).combine_chunks()

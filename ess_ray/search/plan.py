@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.query import Query
 from ess_ray.ports import Ints, ObjectColumns, ObjectEntry, ScanTask, Selection, Snapshot, VnodeRange
 
@@ -66,16 +66,16 @@ def uncovered(
     return missing
 
 
-def not_stored(rows: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
-    """Drop buffered rows (or counts of them) that the snapshot holds: below its next offset of their virtual node."""
-    if not len(rows):
-        return rows
+def not_stored(table: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
+    """Drop of a view's table what the snapshot holds: below its next offset of a virtual node."""
+    if not len(table):
+        return table
     keep = None
-    for vnode in pc.unique(rows.column("vnode")).to_pylist():
-        mine = pc.equal(rows.column("vnode"), vnode)
-        fresh = pc.and_(mine, pc.greater_equal(rows.column("offset"), stored.get(vnode) or 0))
+    for vnode in pc.unique(table.column("vnode")).to_pylist():
+        mine = pc.equal(table.column("vnode"), vnode)
+        fresh = pc.and_(mine, pc.greater_equal(table.column("offset"), stored.get(vnode) or 0))
         keep = fresh if keep is None else pc.or_(keep, fresh)
-    return rows.filter(keep)
+    return table.filter(keep)
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,8 @@ class Tasks:
     threads.
     """
 
-    def __init__(self, plan: Plan, task_bytes: int, grouping: Counting | None = None) -> None:
-        self._plan, self._task_bytes, self._grouping = plan, task_bytes, grouping
+    def __init__(self, plan: Plan, task_bytes: int, collector: Collector = ROWS) -> None:
+        self._plan, self._task_bytes, self._collector = plan, task_bytes, collector
         self._query = plan.query
         self._next = 0  # the place in scan order where the next task begins
         self._needed = len(plan)  # objects from here on cannot matter any more
@@ -212,7 +212,8 @@ class Tasks:
         if places is None:
             raise StopIteration
         entries = self._plan.entries(*places)
-        task = ScanTask(self._plan.tenant, self._query, entries, not self._made, self._grouping)
+        probe = self._collector.ordered and not self._made
+        task = ScanTask(self._plan.tenant, self._query, entries, self._collector, probe)
         self._unfinished[self._made] = (places[0], task)
         self._made += 1
         return task

@@ -24,7 +24,7 @@ async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Tab
     cut = await course.cut(search.tenant, search.query)
     plan = await course.plan(search, cut)
     merge = OrderedMerge(search.query.order, search.query.limit)
-    for rows in cut.rows:
+    for rows in cut.tables:
         search.progress.rows_matched += len(rows)
         merge.add(rows)
     tasks = Tasks(plan, search.lane.task_bytes)
@@ -33,7 +33,7 @@ async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Tab
         while tasks.unfinished and not merge.done:
             index, result = await anext(results)
             course.count(search, tasks.finish(index), result)
-            merge.add(result.rows)
+            merge.add(result.partial.table)
             yield _released(search, merge, tasks)
 
 

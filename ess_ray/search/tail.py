@@ -168,7 +168,7 @@ class _Covered:
         """Add the rows of the virtual nodes that have a step by now."""
         wanted = pa.array(sorted(self.steps), pa.int32())
         for view in views:
-            self.rows.append(view.rows.filter(pc.is_in(view.rows.column("vnode"), value_set=wanted)))
+            self.rows.append(view.table.filter(pc.is_in(view.table.column("vnode"), value_set=wanted)))
             self.matched += sum(rows for vnode, rows in view.matched.items() if vnode in self.steps)
             self.repeats += view.duplicates_suppressed
 
@@ -307,9 +307,9 @@ class Tail:
         async with contextlib.aclosing(self._parts.executor.run(tasks)) as results:
             async for _, result in results:
                 failed |= result.failed
-                rows, repeats = top(pa.concat_tables([rows, result.rows]), "oldest", LOOK_ROWS)
-                found.matched += result.rows_matched
-                found.repeats += result.duplicates_suppressed + repeats
+                rows, repeats = top(pa.concat_tables([rows, result.partial.table]), "oldest", LOOK_ROWS)
+                found.matched += result.partial.rows_matched
+                found.repeats += result.partial.duplicates_suppressed + repeats
         found.rows.append(rows)
         return None if self._waits_for(failed) else found
 
