@@ -71,7 +71,7 @@ class RayScanExecutor:
     async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """See the port. A task that Ray gives up on becomes a result that names its objects as failed."""
         room = self._system.scan_parallelism or await self._count_cpus()
-        run = _Run(self._system, room, self._remote, tasks, Hedge(time.monotonic, self._hedge), self._pulse)
+        run = _RayTasks(self._system, room, self._remote, tasks, Hedge(time.monotonic, self._hedge), self._pulse)
         try:
             while run.fill():
                 for index, result in await run.step():
@@ -142,7 +142,7 @@ class _Copy:
     future: asyncio.Future[ScanResult]
 
 
-class _Run:
+class _RayTasks:
     """The scan tasks of one search: which are running, in one copy or two, and what came of them."""
 
     def __init__(

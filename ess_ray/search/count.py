@@ -6,15 +6,17 @@ how its buckets are shown. May not: how a row is counted (`core.collect`), the b
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.aside import aside
 from ess_ray.core.collect import (
     MAX_CELLS,
     MAX_HELD_CELLS,
@@ -73,26 +75,19 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
         asked = replace(counting, interval_us=SECOND_US)
     cut = await course.cut(search.tenant, search.query, asked)
     plan = await course.plan(search, cut)
-    flying = cut.partial(asked)
+    flying = await aside(cut.partial, asked)
     if aggregation.auto and isinstance(counting, Grouping):
         counting = replace(counting, interval_us=_chosen_us(search.query, plan, flying.table))
-        flying = replace(flying, table=counting.coarser(flying.table))
-    sums = _Sums(course, search, replace(aggregation, grouping=counting), results)
-    search.progress.rows_matched += flying.rows_matched
-    sums.add(flying)
-    told, plan = await asyncio.to_thread(_tell, search, plan, counting)
-    sums.add(told)
+        flying = replace(flying, table=await aside(counting.coarser, flying.table))
+    told, plan = await aside(_tell, search, plan, counting)
+    fold = counting.fold(search.query)
+    await aside(fold.add, flying + told)
+    sums = _Sums(search, fold, replace(aggregation, grouping=counting), results)
     tasks = Tasks(plan, search.lane.task_bytes, counting)
-    found = course.results_of(plan, tasks, search.lane)
-    try:
-        await sums.publish_if_due()
-        while tasks.unfinished:
-            index, result = await anext(found)
-            course.count(search, tasks.finish(index), result)
-            sums.add(result.partial)
+    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, partial(course.count, search))) as steps:
+        async for _ in steps:
+            search.found(fold)
             await sums.publish_if_due()
-    finally:
-        await found.aclose()
     await sums.settle()
     return "done"
 
@@ -122,23 +117,17 @@ def _tell(search: Search, plan: Plan, counting: CellCollector) -> tuple[Partial,
     entries, rest = plan.split(told)
     rows = np.fromiter((entry.rows for entry in entries), np.int64, len(entries))
     search.progress.objects_done += len(entries)
-    search.progress.rows_matched += int(rows.sum())
     return Partial(counting.from_statistics(rows, first_us[told]), int(rows.sum())), rest
 
 
 class _Sums:
-    """What was counted so far, and telling it."""
+    """Telling what was counted so far."""
 
-    def __init__(self, course: Course, search: Search, aggregation: Aggregation, results: ResultStore) -> None:
-        self._search, self._aggregation, self._results = search, aggregation, results
-        self._fold = aggregation.grouping.fold(search.query)
+    def __init__(self, search: Search, fold: CellsFold, aggregation: Aggregation, results: ResultStore) -> None:
+        self._search, self._fold, self._aggregation, self._results = search, fold, aggregation, results
         self._next_s = 0.0
         interval_us = aggregation.grouping.bucket_us
         search.interval_s = None if interval_us is None else interval_us // SECOND_US
-
-    def add(self, partial: Partial) -> None:
-        """Take a partial count."""
-        self._fold.add(partial)
 
     async def publish_if_due(self) -> None:
         """Tell where the aggregation stands, unless that was done a moment ago."""
@@ -153,7 +142,7 @@ class _Sums:
 
     async def settle(self) -> None:
         """Make the buckets of what was counted so far those of the search."""
-        shown = await asyncio.to_thread(_show, self._fold, self._aggregation)
+        shown = await aside(_show, self._fold, self._aggregation)
         search = self._search
         search.buckets = shown.buckets
         search.incomplete += [reason for reason in shown.reasons if reason not in search.incomplete]

@@ -11,13 +11,15 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 
-from ess_ray.core.collect import ROWS, Collector, Partial
+from ess_ray.aside import aside
+from ess_ray.core.collect import ROWS, Collector, Fold, Partial
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import (
@@ -107,8 +109,6 @@ class Search:
     lane: Lane
     progress: Progress = field(default_factory=Progress)
     incomplete: list[str] = field(default_factory=list)
-    merged_repeats: int = 0
-    """Of the progress' repeats, those that the merge found."""
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
     """These two an aggregation has."""
@@ -118,6 +118,11 @@ class Search:
     """What a reader should know of it having no rows."""
     stopped: tuple[str, str] | None = None
     """The state and reason that it is to end with, once somebody has stopped it."""
+
+    def found(self, fold: Fold) -> None:
+        """Tell in the progress what was folded so far."""
+        self.progress.rows_matched = fold.rows_matched
+        self.progress.duplicates_suppressed = fold.duplicates_suppressed
 
     def state(self, state: str, *, finished: bool) -> AnswerState:
         """Give where it stands as an answer's state."""
@@ -189,7 +194,7 @@ class Course:
         for view in views:
             ranges.update(view.ranges)
         missing = [str(gap) for gap in uncovered(ends, starts, ranges, stored)]
-        tables = [not_stored(view.table, stored) for view in views]
+        tables = await aside(lambda: [not_stored(view.table, stored) for view in views])
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         return Cut(tables, snapshot, missing, scanned, repeats)
 
@@ -206,7 +211,6 @@ class Course:
         """Choose the objects of a search whose cut is done, and tell both in its progress."""
         search.incomplete += cut.missing
         search.progress.in_flight_rows = cut.scanned_rows
-        search.progress.duplicates_suppressed = cut.duplicates_suppressed
         plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
         search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
         search.progress.bytes_total = plan.bytes_total
@@ -214,15 +218,35 @@ class Course:
         self._meter.planned(plan.objects_pruned)
         return plan
 
-    async def results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def fold(
+        self, fold: Fold, plan: Plan, tasks: Tasks, lane: Lane, take: Callable[[ScanTask, ScanResult], None]
+    ) -> AsyncGenerator[None, None]:
+        """Run a plan's tasks, and fold what they give until nothing unfinished can change what `fold` has.
+
+        Yields before the first result and behind each: then nothing is being folded, and whoever drives this may look
+        at it. `take` is told of each result before that; what it raises ends the search. Folding is done aside:
+        it takes as long as the rows are many, and a replica's event loop is for all its requests. Closing this ends
+        what runs.
+        """
+        tasks.tighten(fold.bound)
+        async with contextlib.aclosing(self._results_of(plan, tasks, lane)) as results:
+            yield
+            while tasks.open and not fold.bound.done:
+                index, result = await anext(results)
+                take(tasks.finish(index), result)
+                await aside(fold.add, result.partial)
+                tasks.tighten(fold.bound)
+                yield
+
+    async def _results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
         here = tasks_in_place(plan, self._limits.in_place_bytes) if lane.in_place else 0
-        sources = [self._in_place(itertools.islice(tasks, here))] if here != 0 else []
-        sources += [lane.executor.run(tasks)] if here is not None else []
-        for source in sources:
+        for run in (partial(self._in_place, itertools.islice(tasks, here)), partial(lane.executor.run, tasks)):
             first = tasks.made
-            async with contextlib.aclosing(source):
-                async for index, result in source:
+            if not tasks.left:
+                return
+            async with contextlib.aclosing(run()) as results:
+                async for index, result in results:
                     yield first + index, await self._again(tasks.task(first + index), result)
 
     async def _in_place(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
@@ -240,14 +264,12 @@ class Course:
         return result
 
     def count(self, search: Search, task: ScanTask, result: ScanResult) -> None:
-        """Tell the final result of a task in its search's progress."""
+        """Tell the final result of a task in its search's progress; what it found is for whoever folds it."""
         self._meter.scanned(len(task.entries), result)
         progress = search.progress
         progress.objects_done += len(task.entries) - len(result.failed)
         progress.objects_failed += len(result.failed)
         progress.cost += result.cost
-        progress.rows_matched += result.partial.rows_matched
-        progress.duplicates_suppressed += result.partial.duplicates_suppressed
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
 
 

@@ -14,10 +14,12 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import pyarrow as pa
 
+from ess_ray.aside import aside
 from ess_ray.core.aliases import COLUMN_OF
 from ess_ray.core.collect import COLUMN, FieldNames
 from ess_ray.core.errors import EssError
@@ -152,14 +154,14 @@ class _Finding:
         cut = await self._course.cut(search.tenant, search.query, collector)
         plan = (await self._course.plan(search, cut)).beginning(NAMES_BYTES)
         fold = collector.fold(search.query)
-        fold.add(cut.partial(collector))
+        await aside(lambda: fold.add(cut.partial(collector)))
         tasks = Tasks(plan, self._lane.task_bytes, collector)
-        async with contextlib.aclosing(self._course.results_of(plan, tasks, self._lane)) as results:
-            while tasks.unfinished:
-                index, result = await anext(results)
-                self._course.count(search, tasks.finish(index), result)
-                fold.add(result.partial)
-        named = fold.partial().table.sort_by([("count", "descending")]).slice(0, MAX_NAMES)
+        steps = self._course.fold(fold, plan, tasks, self._lane, partial(self._course.count, search))
+        async with contextlib.aclosing(steps):
+            async for _ in steps:
+                pass
+        counted = await aside(fold.partial)
+        named = counted.table.sort_by([("count", "descending")]).slice(0, MAX_NAMES)
         rows = zip(named.column("by_0").to_pylist(), named.column("by_1").to_pylist(), strict=True)
         found = {name_of(field): field for field in map(Field, COLUMNS)}
         found |= {name: Field(column) for name, column in COLUMN_OF.items()}

@@ -67,7 +67,7 @@ class InvokingExecutor:
         Raises TooFast when nothing is let through for too long, and what the function refuses for good. Closing it
         leaves invocations to their end, since none can be stopped: their slots stay taken until then.
         """
-        run = _Run(self, tasks)
+        run = _Invocations(self, tasks)
         self._runs += 1
         try:
             while await run.fill():
@@ -133,7 +133,7 @@ class _Task:
     gb_seconds: float = 0.0
 
 
-class _Run:
+class _Invocations:
     """The tasks of one search: which are under way, which must be invoked again, and what came of them."""
 
     def __init__(self, executor: InvokingExecutor, tasks: Iterable[ScanTask]) -> None:

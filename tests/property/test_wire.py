@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.collect import CellCollector, FieldNames, Grouping, Partial
+from ess_ray.core.collect import COLLECTORS, CellCollector, Collector, FieldNames, Grouping, Partial, Rows, SliceRows
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
@@ -72,6 +72,15 @@ def test_a_task_that_counts_comes_as_it_was_sent(
     counting = FieldNames() if names else Grouping(interval_us, by)
     task = ScanTask("t", Query(root), (ENTRY,), collector=counting)
     assert wire.decode_task(through(wire.encode_task(task))) == task
+
+
+@pytest.mark.parametrize("collector", [Rows(), SliceRows(), FieldNames(), Grouping(5)])
+def test_a_collector_travels_by_its_name(collector: Collector) -> None:
+    task = ScanTask("t", Query(), (ENTRY,), collector)
+    value = through(wire.encode_task(task))
+    assert isinstance(value, dict)
+    assert COLLECTORS[value["collector"][0]] is type(collector)
+    assert wire.decode_task(value) == task
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -147,6 +156,10 @@ def test_another_format_says_what_to_do(wrong: object) -> None:
         {"collector": ["counts", "1m", []]},
         {"collector": ["counts", None, ["level"]]},
         {"collector": 7},
+        {"collector": []},
+        {"collector": "rows"},
+        {"collector": ["nobody knows this"]},
+        {"collector": ["rows", 1]},
     ],
 )
 def test_a_task_that_is_none_is_refused(change: dict[str, object]) -> None:

@@ -45,7 +45,7 @@ class OneWriter:
     ) -> list[View]:
         await self.hold.wait()
         frozen = self.writer.freeze(tenant, since=since)
-        return [collect_frozen(frozen, query, collector)]
+        return [await asyncio.to_thread(collect_frozen, frozen, query, collector)]  # as a persist actor does
 
 
 class Rig:
