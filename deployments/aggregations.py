@@ -21,7 +21,7 @@ from deployments.search import Created, Hint, SearchApi, read_range
 from deployments.sse import described
 from ess_ray.core import query as q
 from ess_ray.core import regex
-from ess_ray.core.aggregate import COLUMN, FieldNames, Grouping
+from ess_ray.core.collect import COLUMN, FieldNames, Grouping
 from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.language import field_named, name_of, parse, without_surrogates
 from ess_ray.ports import AnswerState, ResultStore

@@ -13,5 +13,5 @@ from ess_ray import exact_json
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
-    """Make an answer of a JSON value; keys may be numbers, as those of virtual nodes are."""
+    """Make an answer of a JSON value; keys may be numbers, as those of virtual nodes are. A large one: `aside`."""
     return Response(exact_json.dumps(content), status, media_type="application/json")

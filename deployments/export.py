@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
 from deployments.departure import Departure
+from ess_ray.aside import aside
 from ess_ray.core.errors import Unavailable
 from ess_ray.search.export import Export, Exporter
 from ess_ray.search.formats import FORMATS, Encoder, encoder_of
@@ -110,13 +111,13 @@ async def _encoded(export: Export, encoder: Encoder) -> AsyncGenerator[bytes, No
     try:
         async with contextlib.aclosing(export.tables()) as tables:
             async for rows in tables:
-                if data := await asyncio.to_thread(encoder.add, rows):
+                if data := await aside(encoder.add, rows):
                     yield data
     except Unavailable as error:
         await export.tell_left_out()
         left_out = error
     # Also without what could not be read: the others' rows are a file that can be read, though the body has no end.
-    if data := await asyncio.to_thread(encoder.finish):
+    if data := await aside(encoder.finish):
         yield data
     if left_out is not None:
         raise left_out

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import fields
 from typing import Annotated, Any, Final, Literal
 
+import pyarrow as pa
 from fastapi import FastAPI, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,7 @@ from deployments.docs import route_docs
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
+from ess_ray.aside import aside
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import MAX_LIMIT, Query
@@ -35,6 +37,8 @@ PAGE_ROWS: Final = 1_000
 """Rows in a page when the client does not say."""
 MAX_PAGE_ROWS: Final = 10_000
 """Rows in a page at the most: about 5 MB of JSON."""
+WRITTEN_ROWS: Final = 100
+"""Rows of a stream that are written at once: one by one each would wait for a thread, and they may be large."""
 STREAM_INTERVAL_S: Final = 0.05
 """How often a stream looks for new rows: below what a person notices."""
 _CURSOR = re.compile(r"r(\d{1,9})", re.ASCII)
@@ -199,16 +203,13 @@ class SearchApi:
         if not 1 <= limit <= MAX_PAGE_ROWS:
             raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
         start = read_cursor(cursor)
-        state, events = await self._read(tenant, query_id, start, limit)
-        return json_answer(_page_json(query_id, state, events, start))
+        state, rows = await self._read(tenant, query_id, start, limit)
+        return await aside(_page, query_id, state, rows, start)
 
-    async def _read(
-        self, tenant: str, query_id: str, start: int, limit: int
-    ) -> tuple[AnswerState, list[dict[str, Any]]]:
+    async def _read(self, tenant: str, query_id: str, start: int, limit: int) -> tuple[AnswerState, pa.Table]:
         # State before rows: a state that says done then has all its rows behind it.
         state = await self._results.state(tenant, query_id)
-        rows = await self._results.rows(tenant, query_id, start, limit)
-        return state, to_json_rows(rows)
+        return state, await self._results.rows(tenant, query_id, start, limit)
 
     async def stream(
         self,
@@ -236,32 +237,35 @@ class SearchApi:
                 try:
                     if idle:
                         await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S)
-                    state, events = await self._read(tenant, query_id, at, PAGE_ROWS)
+                    state, rows = await self._read(tenant, query_id, at, PAGE_ROWS)
                 except EssError as error:
                     yield _broken_off(error.message, error.retryable, at)
                     return
-                for event in events:
-                    at += 1
-                    yield server_sent("event", event, f"r{at}")
-                finished = not events and state.state != "running"
-                more = state.state == "running" or len(events) == PAGE_ROWS
+                for first in range(0, len(rows), WRITTEN_ROWS):
+                    part = rows.slice(first, WRITTEN_ROWS)
+                    yield await aside(_written, part, at)
+                    at += len(part)
+                finished = not len(rows) and state.state != "running"
+                more = state.state == "running" or len(rows) == PAGE_ROWS
                 # Where answers end with this replica nobody could go on: the search is then ended in time, and says so.
                 if more and self._departure.begun and self._answers_stay:
                     yield _broken_off(LEAVING, True, at)
                     return
-                idle = not events
-                if events:
+                idle = not len(rows)
+                if len(rows):
                     continue
-                if finished or told is None or (state.progress, state.buckets) != (told.progress, told.buckets):
+                if finished or told is None or await _differs(state, told):
                     told = state
                     kind = "done" if finished else "progress"
-                    yield server_sent(kind, {**_state_json(query_id, state), "cursor": f"r{at}"})
+                    shown = {**_state_json(query_id, state), "cursor": f"r{at}"}
+                    yield await aside(server_sent, kind, shown)
                 if finished:
                     return
 
     async def cancel(self, request: Request, query_id: str) -> Response:
         """Cancel a search; what it found stays. Idempotent."""
-        return json_answer(_state_json(query_id, await self._searcher.cancel(await self._tenant(request), query_id)))
+        state = await self._searcher.cancel(await self._tenant(request), query_id)
+        return await aside(json_answer, _state_json(query_id, state))
 
     async def close(self) -> None:
         """End what this replica still runs. Serve calls it when the replica goes, having let searches run on for the
@@ -309,8 +313,21 @@ def _broken_off(detail: str, reconnect: bool, at: int) -> bytes:
     return server_sent("error", {"detail": detail, "reconnect": reconnect, "cursor": f"r{at}"})
 
 
-def _page_json(query_id: str, state: AnswerState, events: list[dict[str, Any]], start: int) -> dict[str, Any]:
-    return {**_state_json(query_id, state), "events": events, "cursor": f"r{start + len(events)}"}
+async def _differs(state: AnswerState, told: AnswerState) -> bool:
+    """Tell whether there is something new to tell; of many buckets that takes a while."""
+    if state.progress != told.progress:
+        return True
+    return state.buckets is not told.buckets and await aside(lambda: state.buckets != told.buckets)
+
+
+def _written(rows: pa.Table, at: int) -> bytes:
+    """Write events that begin at a position of the answer; each has the cursor behind it."""
+    return b"".join(server_sent("event", event, f"r{at + n}") for n, event in enumerate(to_json_rows(rows), 1))
+
+
+def _page(query_id: str, state: AnswerState, rows: pa.Table, start: int) -> Response:
+    cursor = f"r{start + len(rows)}"
+    return json_answer({**_state_json(query_id, state), "events": to_json_rows(rows), "cursor": cursor})
 
 
 def create_search_app(api: SearchApi) -> FastAPI:

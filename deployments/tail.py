@@ -18,6 +18,7 @@ from fastapi import FastAPI, Header, Request, Response
 from deployments.access import Tenant
 from deployments.departure import LEAVING, Departure
 from deployments.sse import EventStream, described, server_sent
+from ess_ray.aside import aside
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import Query
@@ -91,7 +92,7 @@ class TailApi:
                 async for step in steps:
                     if isinstance(step, Shown):
                         for start in range(0, len(step.rows), CHUNK_ROWS):
-                            yield await asyncio.to_thread(_written, step, start)
+                            yield await aside(_written, step, start)
                         continue
                     told = asdict(step)
                     cursor = told.pop("cursor")

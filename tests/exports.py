@@ -15,8 +15,9 @@ from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import encode_object
+from ess_ray.core.collect import ROWS
 from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import Frozen, filter_frozen
+from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View, VnodeRange
 from ess_ray.search.explain import Explainer
@@ -39,7 +40,7 @@ class Counted:
         for index, task in enumerate(tasks):
             self.tasks.append(task)
             result = run_task(self._store, task)
-            self.most_rows = max(self.most_rows, len(result.rows))
+            self.most_rows = max(self.most_rows, len(result.partial.table))
             yield index, result
 
 
@@ -54,7 +55,7 @@ class Buffers:
         self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
     ) -> list[View]:
         ranges = {vnode: VnodeRange(0, end) for vnode, end in min_ends.items()} if self.covers else {}
-        return [filter_frozen(Frozen(ranges, tuple(self._rows.to_batches())), query)]
+        return [collect_frozen(Frozen(ranges, tuple(self._rows.to_batches())), query, ROWS)]
 
 
 class World:

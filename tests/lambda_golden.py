@@ -8,7 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ess_ray.core.aggregate import Counting, Counts, FieldNames, Grouping
+from ess_ray.core.collect import CellCollector, FieldNames, Grouping
 from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import Field, Query
 from ess_ray.ports import ObjectEntry, ScanExecutor, ScanTask
@@ -22,7 +22,7 @@ QUERIES += (
     'user:u9 "user#2":u9 -_ess.row:<5',
 )
 
-COUNTINGS: Final[tuple[Counting, ...]] = (
+COUNTINGS: Final[tuple[CellCollector, ...]] = (
     Grouping(),
     Grouping(1_000, (Field("level"),)),
     Grouping(None, (Field("user", True), Field("message"))),
@@ -61,17 +61,16 @@ async def answer(executor: ScanExecutor, query: Query, entries: list[ObjectEntry
     merge = OrderedMerge(query.order, query.limit)
     for _, result in sorted((await results(executor, tasks)).items()):
         assert not result.failed
-        merge.add(result.rows)
+        merge.add(result.partial.table)
     return merge.release(None)
 
 
-async def counts(executor: ScanExecutor, query: Query, counting: Counting, entries: list[ObjectEntry]) -> pa.Table:
+async def counts(executor: ScanExecutor, query: Query, counting: CellCollector, entries: list[ObjectEntry]) -> pa.Table:
     """Run tasks as `answer` does, for counts, and add them up; in an order that does not tell who ended first."""
-    tasks = [ScanTask("default", query, (entry,), grouping=counting) for entry in entries]
-    added = Counts(counting)
+    tasks = [ScanTask("default", query, (entry,), collector=counting) for entry in entries]
+    added = counting.fold(query)
     for result in (await results(executor, tasks)).values():
         assert not result.failed
-        assert result.counts is not None
-        added.add(result.counts)
-    table = added.table()
+        added.add(result.partial)
+    table = added.partial().table
     return table.sort_by([(name, "ascending") for name in table.column_names])

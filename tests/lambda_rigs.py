@@ -133,4 +133,4 @@ async def results(executor: ScanExecutor, tasks: Sequence[ScanTask]) -> dict[int
 
 
 def offsets(found: dict[int, ScanResult]) -> dict[int, list[int]]:
-    return {index: result.rows.column("offset").to_pylist() for index, result in found.items()}
+    return {index: result.partial.table.column("offset").to_pylist() for index, result in found.items()}

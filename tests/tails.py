@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.language import parse
 from ess_ray.ports import View
@@ -62,7 +63,7 @@ class Rig:
         """Be InFlight over the writer."""
         if self.log_fails:
             raise Unavailable("nobody is there")
-        return [] if self.away else [filter_frozen(self.writer.freeze(tenant, since=since), query)]
+        return [] if self.away else [collect_frozen(self.writer.freeze(tenant, since=since), query, ROWS)]
 
     async def append(self, *names: str, vnode: int = 0, tenant: str = "default", ids: bool = False) -> None:
         batch = batch_of(list(names), [n if ids else None for n in names], 0, self.world.now_us)

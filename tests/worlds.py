@@ -68,7 +68,7 @@ class World:
         entries = self.catalog.snapshot().objects("default", None, None)
         result = run_task(self.store, ScanTask("default", Query(All(), limit=10_000), tuple(entries)))
         assert not result.failed
-        found.update(result.rows.column("message").to_pylist())
+        found.update(result.partial.table.column("message").to_pylist())
         return found
 
     def writer(self, limits: WriterLimits = WriterLimits()) -> VnodeWriter:  # noqa: B008

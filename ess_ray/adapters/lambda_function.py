@@ -121,7 +121,7 @@ class LambdaFunction:
         value = _json(body)
         if "FunctionError" in answer:
             raise self._failure(value, gb_seconds)
-        return Invoked(decode_result(value, self._answers), gb_seconds)
+        return Invoked(decode_result(value, self._answers, task.collector), gb_seconds)
 
     def _request(self, payload: bytes) -> tuple[dict[str, Any], bytes]:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError

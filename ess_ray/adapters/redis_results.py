@@ -19,7 +19,6 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any, Final
 
 import orjson
@@ -31,6 +30,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from ess_ray.adapters.result_rules import MAX_ANSWER_BYTES, check_page, conflict, fitting, not_found
+from ess_ray.aside import aside
 from ess_ray.core.errors import Conflict, Unavailable
 from ess_ray.core.event import EVENT_SCHEMA, with_all_columns
 from ess_ray.core.query import MAX_LIMIT
@@ -38,6 +38,8 @@ from ess_ray.ports import AnswerState
 
 _log = logging.getLogger(__name__)
 
+MAX_READ_AT_ONCE: Final = 65_536
+"""Bytes of a state's JSON that are read on the event loop: a millisecond. Longer ones have many buckets."""
 CHUNK_ROWS: Final = 2_000
 """Rows of one chunk: what a page of 1,000 rows reads beyond itself stays small."""
 ALIVE_S: Final = 10.0
@@ -155,12 +157,8 @@ class RedisResultStore:
         if held is None:
             raise not_found(query_id)
         wanted = rows.slice(0, 0) if int(full) else rows.slice(0, self._max_rows - int(held))
-        kept = fitting(wanted, self._max_bytes - int(size))
+        kept, pairs = await aside(_packed, wanted, self._max_bytes - int(size), int(held))
         cut = bool(int(full)) or len(kept) < len(rows)
-        chunks = [kept.slice(at, CHUNK_ROWS) for at in range(0, len(kept), CHUNK_ROWS)]
-        ends = accumulate((len(chunk) for chunk in chunks), initial=int(held))
-        next(ends)
-        pairs = [part for chunk, end in zip(chunks, ends, strict=True) for part in (_to_stream(chunk), end)]
         until = int(held) + len(kept)
         arguments = [held, until, int(size) + kept.nbytes, int(cut), self._ttl_ms, self._alive_ms, *pairs]
         with _answering():
@@ -176,9 +174,11 @@ class RedisResultStore:
         running = state.state == "running"
         if not running:
             self._running.discard((tenant, query_id))
+        # An aggregation's may have 10 MB.
+        text = await aside(_to_json, state) if state.buckets else _to_json(state)
         with _answering():
             there = await self._update(
-                keys=_keys(tenant, query_id), args=[_to_json(state), self._ttl_ms, self._alive_ms, int(running)]
+                keys=_keys(tenant, query_id), args=[text, self._ttl_ms, self._alive_ms, int(running)]
             )
         if not there:
             self._running.discard((tenant, query_id))
@@ -192,7 +192,7 @@ class RedisResultStore:
                 text, lives = await together.hget(answer, "state").exists(alive).execute()
         if text is None:
             raise not_found(query_id)
-        state = _from_json(text)
+        state = _from_json(text) if len(text) <= MAX_READ_AT_ONCE else await aside(_from_json, text)
         if state.state == "running" and not lives:
             return replace(state, state="failed", complete=False, incomplete=(*state.incomplete, _LOST))
         return state
@@ -232,7 +232,7 @@ class RedisResultStore:
             found = await self._redis.lrange(chunks, first, last)
         if not found:  # expired between the two
             raise not_found(query_id)
-        whole = pa.concat_tables([_from_stream(chunk) for chunk in found])
+        whole = await aside(lambda: pa.concat_tables([_from_stream(chunk) for chunk in found]))
         return whole.slice(start - (ends[first - 1] if first else 0), limit)
 
     # ------------------------------------------------------------------------------------------------- signs of life
@@ -265,6 +265,16 @@ def _answering() -> Iterator[None]:
         ) from error
     except (redis_errors.RedisError, OSError) as error:
         raise Unavailable(f"Redis does not answer ({type(error).__name__}): try again in a few seconds") from error
+
+
+def _packed(rows: pa.Table, max_bytes: int, held: int) -> tuple[pa.Table, list[bytes | int]]:
+    """Give the rows that fit, and each chunk of them as a stream and the position where it ends."""
+    kept = fitting(rows, max_bytes)
+    pairs: list[bytes | int] = []
+    for at in range(0, len(kept), CHUNK_ROWS):
+        chunk = kept.slice(at, CHUNK_ROWS)
+        pairs += [_to_stream(chunk), held + at + len(chunk)]
+    return kept, pairs
 
 
 def _to_json(state: AnswerState) -> bytes:

@@ -6,6 +6,7 @@ May live here: segments, nodes, views. May not: I/O, or the protocol that moves 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +15,18 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.aggregate import MAX_VIEW_CELLS, Counting, Counts, count_rows
 from ess_ray.core.chunk import StoredRequest
+from ess_ray.core.collect import PLACES, Collector, Partial
 from ess_ray.core.errors import NewerFormat
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.merge import EMPTY, top
 from ess_ray.core.query import Query
 from ess_ray.ingest.repeats import RepeatMemory
 from ess_ray.ports import View, VnodeRange
 
 HOUR_US = 3_600 * 1_000_000
-COUNTED_ROWS: Final = 65_536
-"""Rows counted at a time: records hold from one row to thousands, and counting each by itself would cost as much."""
+COLLECTED_ROWS: Final = 65_536
+"""Rows collected at a time: records hold from one row to thousands, and counting each by itself would cost as much."""
 
 
 @dataclass(frozen=True)
@@ -93,42 +93,36 @@ def freeze(nodes: dict[int, Node], tenant: str, since: Mapping[int, int] | None 
     )
 
 
-def filter_frozen(frozen: Frozen, query: Query) -> View:
-    """Find a query's rows in a picture; takes as long as it takes, from any thread."""
-    batches = [batch for batch in frozen.batches if _may_match(batch, query)]
-    scanned = sum(len(batch) for batch in batches)
-    found = [batch.take(filter_batch(batch, query)) for batch in batches]
-    matched: Counter[int] = Counter()
-    for batch in found:
-        if len(batch):
-            matched[batch.column("vnode")[0].as_py()] += len(batch)  # a batch is a record's: of one virtual node
-    rows = pa.Table.from_batches([batch for batch in found if len(batch)], EVENT_SCHEMA) if found else EMPTY
-    kept, repeats = top(rows, query.order, query.limit)
-    return View(frozen.ranges, kept, scanned, repeats, matched)
-
-
-def count_frozen(frozen: Frozen, query: Query, counting: Counting) -> View:
-    """Count a query's rows in a picture, apart for each record: who searches drops those that the table holds.
-
-    Takes as long as it takes, from any thread.
+def collect_frozen(frozen: Frozen, query: Query, collector: Collector) -> View:
+    """Make a partial result of a query's rows in a picture, apart for each record: who searches drops those that the
+    table holds. Takes as long as it takes, from any thread.
     """
     batches = [batch for batch in frozen.batches if _may_match(batch, query)]
-    where = ("vnode", "offset")
-    counts = Counts(counting, where, MAX_VIEW_CELLS)
-    names = [name for name in EVENT_SCHEMA.names if name in counting.columns() | {"timestamp", *where}]
-    for rows in _gathered(batch.select(names).take(filter_batch(batch, query)) for batch in batches):
-        counts.add(count_rows(rows, counting, where=where))
-    return View(frozen.ranges, EMPTY, sum(len(batch) for batch in batches), counts=counts.table())
+    wanted = collector.columns() | {*PLACES}
+    names = [name for name in EVENT_SCHEMA.names if name in wanted]
+    matched: Counter[int] = Counter()
+    fold = collector.fold(query, PLACES)
+    # Rows in an order are sorted and cut once, over all of them.
+    for rows in _gathered(batches, query, names, sys.maxsize if collector.ordered else COLLECTED_ROWS):
+        for vnode in pc.value_counts(rows.column("vnode")).to_pylist():
+            matched[vnode["values"]] += vnode["counts"]
+        fold.add(Partial(collector.from_rows(rows, where=PLACES), len(rows)))
+    partial = fold.partial()
+    scanned = sum(len(batch) for batch in batches)
+    return View(frozen.ranges, partial.table, scanned, partial.duplicates_suppressed, matched)
 
 
-def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Put batches together until they have COUNTED_ROWS."""
+def _gathered(
+    batches: Sequence[pa.RecordBatch], query: Query, names: list[str], enough_rows: int
+) -> Iterator[pa.Table]:
+    """Give some columns of the rows that match, put together until they are enough."""
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for batch in batches:
-        waiting.append(batch)
-        rows += len(batch)
-        if rows >= COUNTED_ROWS:
+        found = batch.select(names).take(filter_batch(batch, query))
+        waiting += [found] if len(found) else []
+        rows += len(found)
+        if rows >= enough_rows:
             yield pa.Table.from_batches(waiting)
             waiting, rows = [], 0
     if rows:

@@ -276,7 +276,7 @@ class VnodeWriter:
         return {vnode: node.stopped for vnode, node in self._nodes.items() if node.stopped is not None}
 
     def freeze(self, tenant: str, *, since: Mapping[int, int] | None = None) -> Frozen:
-        """Picture what is buffered for a search (see `buffer.filter_frozen`)."""
+        """Picture what is buffered for a search (see `buffer.collect_frozen`)."""
         return freeze(self._nodes, tenant, since)
 
     @property

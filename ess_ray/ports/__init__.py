@@ -26,7 +26,7 @@ from ess_ray.ports.catalog import (
     Selection,
     Snapshot,
 )
-from ess_ray.ports.executor import ScanExecutor, ScanResult, ScanTask
+from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
 from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
 from ess_ray.ports.log import (
     ARROW_STREAM,
@@ -50,6 +50,7 @@ __all__ = [
     "AnswerState",
     "Catalog",
     "CatalogWriter",
+    "Cost",
     "DeadLetters",
     "EventLog",
     "InFlight",

@@ -6,51 +6,63 @@ May live here: what a task asks and what its result tells. May not: how a task t
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
-import pyarrow as pa
-
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Collector, Partial
 from ess_ray.core.query import Query
 from ess_ray.ports.catalog import ObjectEntry
 
 
 @dataclass(frozen=True, slots=True)
 class ScanTask:
-    """Objects to scan with one query: the unit that a Ray task or a Lambda invocation takes."""
+    """Objects to scan with one query, and what is made of its rows: the unit that a Ray task or a Lambda invocation
+    takes."""
 
     tenant: str
     query: Query
     entries: tuple[ObjectEntry, ...]
+    collector: Collector = ROWS
     probe: bool = False
     """Whether it comes first: a limit of few rows is often filled by it, so that no skip index need be read."""
-    grouping: Counting | None = None
-    """What to count all matching rows by, instead of giving the first of them."""
 
 
-@dataclass(frozen=True)
-class ScanResult:
-    """Matching rows of a task's objects (EVENT_SCHEMA, answer order, the first `limit` only), with its cost.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a part of a search took. Costs add up, and each is a sum: here is the only place that knows of all."""
 
-    Of a task that counts: no rows, and `counts` (None when there was nothing to count).
-    """
-
-    rows: pa.Table
-    rows_matched: int
-    bytes_read: int
-    gets: int
-    duplicates_suppressed: int = 0
-    failed: tuple[tuple[str, str], ...] = field(default=())
-    """(key, reason) of each object that could not be read."""
+    bytes_read: int = 0
+    gets: int = 0
     footer_hits: int = 0
     """Objects opened by a footer in memory; `footer_misses`: by a request."""
     footer_misses: int = 0
     invocations: int = 0
     """Of a Lambda function, lost ones and second copies too; with what they cost, an estimate."""
     gb_seconds: float = 0.0
-    cost_usd: float = 0.0
-    counts: pa.Table | None = None
+    usd: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What the task's collector made of its objects, and what that took."""
+
+    partial: Partial
+    cost: Cost = Cost()
+    failed: tuple[tuple[str, str], ...] = field(default=())
+    """(key, reason) of each object that could not be read."""
+
+    @classmethod
+    def of_failure(cls, task: ScanTask, reason: str) -> ScanResult:
+        """Give the result of a task none of whose objects were read."""
+        nothing = Partial(task.collector.schema().empty_table())
+        return cls(nothing, failed=tuple((entry.key, reason) for entry in task.entries))
+
+    def and_again(self, more: ScanResult) -> ScanResult:
+        """Give the result with that of the objects that failed, tried once more."""
+        return ScanResult(self.partial + more.partial, self.cost + more.cost, more.failed)
 
 
 class ScanExecutor(Protocol):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.query import Query
 
 
@@ -25,18 +25,17 @@ class VnodeRange:
 
 @dataclass(frozen=True)
 class View:
-    """An owner's frozen answer: the ranges it covers and their matching rows (EVENT_SCHEMA, in answer order).
+    """An owner's frozen answer: the ranges it covers, and what the search's collector made of their matching rows.
 
-    When it was asked to count, there are no rows but `counts`, whose cells are kept apart by `vnode` and `offset`.
+    `table` is a partial result that is kept apart by `collect.PLACES`, so that what is stored by now can be dropped.
     """
 
     ranges: dict[int, VnodeRange]
-    rows: pa.Table
+    table: pa.Table
     scanned_rows: int = 0
     duplicates_suppressed: int = 0
     matched: Mapping[int, int] = field(default_factory=dict)
     """Rows that match, by virtual node, before repeats and the limit took some out."""
-    counts: pa.Table | None = None
 
 
 class InFlight(Protocol):
@@ -50,12 +49,11 @@ class InFlight(Protocol):
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
-        grouping: Counting | None = None,
+        collector: Collector = ROWS,
     ) -> list[View]:
         """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
 
         A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.
         `since`: look only at rows of these virtual nodes, from these offsets on; the ranges are told as ever.
-        `grouping`: give counts instead of rows.
         """
         ...

@@ -102,11 +102,11 @@ class RaySearchMeter:
         self._tally.count(m.SEARCH_TASKS)
         self._tally.count(m.SEARCH_SCANNED, objects - len(result.failed))
         self._tally.count(m.SEARCH_FAILED, len(result.failed))
-        self._tally.count(m.SEARCH_BYTES, result.bytes_read)
-        self._tally.count(m.SEARCH_GETS, result.gets)
-        self._tally.count(m.SEARCH_ROWS, result.rows_matched)
-        self._tally.count(m.SEARCH_FOOTER_HITS, result.footer_hits)
-        self._tally.count(m.SEARCH_FOOTER_MISSES, result.footer_misses)
+        self._tally.count(m.SEARCH_BYTES, result.cost.bytes_read)
+        self._tally.count(m.SEARCH_GETS, result.cost.gets)
+        self._tally.count(m.SEARCH_ROWS, result.partial.rows_matched)
+        self._tally.count(m.SEARCH_FOOTER_HITS, result.cost.footer_hits)
+        self._tally.count(m.SEARCH_FOOTER_MISSES, result.cost.footer_misses)
 
     def ended(self, state: str, seconds: float) -> None:
         """See the protocol."""

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from ess_ray import metrics as m
 from ess_ray import telemetry
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.errors import BadRequest, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.query import Query
 from ess_ray.damage import MAX_NAMED
-from ess_ray.ingest.buffer import count_frozen, filter_frozen
+from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import Flushed, VnodeWriter
 from ess_ray.intake.foreign import decode_any
 from ess_ray.ports import EventLog, StoredRecord, View
@@ -258,17 +258,15 @@ class PersistActor:
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
-        grouping: Counting | None = None,
+        collector: Collector = ROWS,
     ) -> View:
         """Give one frozen view, reaching `min_ends` of the owned virtual nodes if that comes within `timeout_s`.
 
-        `since` and `grouping`: see `ports.InFlight`.
+        `since`: see `ports.InFlight`.
         """
         await self._reach(min_ends, timeout_s)
         frozen = self._writer.freeze(tenant, since=since)
-        if grouping is not None:
-            return await asyncio.to_thread(count_frozen, frozen, query, grouping)
-        return await asyncio.to_thread(filter_frozen, frozen, query)
+        return await asyncio.to_thread(collect_frozen, frozen, query, collector)
 
     async def _reach(self, min_ends: Mapping[int, int], timeout_s: float) -> None:
         """Wait until the owned virtual nodes are read up to `min_ends`, or for so long."""

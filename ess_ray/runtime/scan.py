@@ -18,7 +18,6 @@ from ray import exceptions as ray_errors
 
 from ess_ray import telemetry
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.merge import EMPTY
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.placement import cluster_cpus
@@ -50,7 +49,7 @@ CPUS_AGE_S: Final = 2.0
 def _scan(system: System, task: ScanTask, context: Mapping[str, Any]) -> ScanResult:
     with telemetry.context(**context, task=ray.get_runtime_context().get_task_id()):
         result = run_task(system.store(), task)
-        _log.debug("scanned %d objects, %d rows match", len(task.entries), result.rows_matched)
+        _log.debug("scanned %d objects, %d rows match", len(task.entries), result.partial.rows_matched)
         return result
 
 
@@ -72,7 +71,7 @@ class RayScanExecutor:
     async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """See the port. A task that Ray gives up on becomes a result that names its objects as failed."""
         room = self._system.scan_parallelism or await self._count_cpus()
-        run = _Run(self._system, room, self._remote, tasks, Hedge(time.monotonic, self._hedge), self._pulse)
+        run = _RayTasks(self._system, room, self._remote, tasks, Hedge(time.monotonic, self._hedge), self._pulse)
         try:
             while run.fill():
                 for index, result in await run.step():
@@ -143,7 +142,7 @@ class _Copy:
     future: asyncio.Future[ScanResult]
 
 
-class _Run:
+class _RayTasks:
     """The scan tasks of one search: which are running, in one copy or two, and what came of them."""
 
     def __init__(
@@ -209,7 +208,7 @@ class _Run:
     def _failed(self, index: int, reason: str) -> ScanResult:
         self._hedge.gave_up(index)
         task = self._running.pop(index)
-        return ScanResult(EMPTY, 0, 0, 0, 0, tuple((entry.key, reason) for entry in task.entries))
+        return ScanResult.of_failure(task, reason)
 
     def _start(self, index: int) -> None:
         task = self._running[index]

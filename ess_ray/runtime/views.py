@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ports import View
@@ -54,12 +54,12 @@ class PoolViews:
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
-        grouping: Counting | None = None,
+        collector: Collector = ROWS,
     ) -> list[View]:
         """See the port."""
 
         def ask(owner: Any, ends: Mapping[int, int], left_s: float) -> Any:
-            return owner.view.remote(tenant, query, ends, left_s, since=since, grouping=grouping)
+            return owner.view.remote(tenant, query, ends, left_s, since=since, collector=collector)
 
         deadline = time.monotonic() + timeout_s
         views: list[View] = []
@@ -129,10 +129,6 @@ def _only(view: View, ranges: Mapping[int, Any]) -> View:
     if len(ranges) == len(view.ranges):
         return view
     vnodes = pa.array(sorted(ranges), pa.int32())
-
-    def mine(table: pa.Table) -> pa.Table:
-        return table.filter(pc.is_in(table.column("vnode"), value_set=vnodes))
-
+    mine = view.table.filter(pc.is_in(view.table.column("vnode"), value_set=vnodes))
     matched = {vnode: rows for vnode, rows in view.matched.items() if vnode in ranges}
-    counts = None if view.counts is None else mine(view.counts)
-    return replace(view, ranges=dict(ranges), rows=mine(view.rows), matched=matched, counts=counts)
+    return replace(view, ranges=dict(ranges), table=mine, matched=matched)

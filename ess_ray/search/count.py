@@ -1,33 +1,31 @@
 """Count a query's rows over the ports: views and tasks count where rows lie, and here it is added up.
 
 Repeats by `id` are counted as often as they are stored: only answers of rows merge them. May live here: the course of
-an aggregation, and how its buckets are shown. May not: how a row is counted (`core.aggregate`), the book of running
+an aggregation, and how its buckets are shown. May not: how a row is counted (`core.collect`), the book of running
 searches (`run`).
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.aggregate import (
+from ess_ray.aside import aside
+from ess_ray.core.collect import (
     MAX_CELLS,
     MAX_HELD_CELLS,
-    Counting,
-    Counts,
+    CellCollector,
+    CellsFold,
     Grouping,
-    coarser,
-    count_told,
-    counts_schema,
+    Partial,
     group_count,
-    rows_of,
-    tellable,
     top_groups,
 )
 from ess_ray.core.event import format_timestamp
@@ -55,7 +53,7 @@ class Aggregation:
     `auto`: the interval is chosen when the extent of the data is known; until then `grouping` has none.
     """
 
-    grouping: Counting
+    grouping: CellCollector
     names: tuple[str, ...] = ()
     top: int = 10
     auto: bool = False
@@ -78,41 +76,31 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
         asked = replace(counting, interval_us=SECOND_US)
     cut = await course.cut(search.tenant, search.query, asked)
     plan = await course.plan(search, cut)
-    flying = [counts.drop_columns(["vnode", "offset"]) for counts in cut.counts]
+    flying = await aside(cut.partial, asked)
     if aggregation.auto and isinstance(counting, Grouping):
-        counting = replace(counting, interval_us=_chosen_us(search.query, plan, flying))
-        flying = [coarser(counts, counting) for counts in flying]
-    sums = _Sums(course, search, replace(aggregation, grouping=counting), results)
-    for counts in flying:
-        search.progress.rows_matched += rows_of(counts, counting)
-        sums.add(counts)
-    told, plan = await asyncio.to_thread(_tell, search, plan, counting)
-    sums.add(told)
+        counting = replace(counting, interval_us=_chosen_us(search.query, plan, flying.table))
+        flying = replace(flying, table=await aside(counting.coarser, flying.table))
+    told, plan = await aside(_tell, search, plan, counting)
+    fold = counting.fold(search.query)
+    await aside(fold.add, flying + told)
+    sums = _Sums(search, fold, replace(aggregation, grouping=counting), results)
     tasks = Tasks(plan, search.lane.task_bytes, counting)
-    found = course.results_of(plan, tasks, search.lane)
-    try:
-        await sums.publish_if_due()
-        while tasks.unfinished:
-            index, result = await anext(found)
-            course.count(search, tasks.finish(index), result)
-            if result.counts is not None:
-                sums.add(result.counts)
+    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, partial(course.count, search))) as steps:
+        async for _ in steps:
+            search.found(fold)
             await sums.publish_if_due()
-    finally:
-        await found.aclose()
     await sums.settle()
     return "done"
 
 
-def _chosen_us(query: Query, plan: Plan, flying: list[pa.Table]) -> int:
+def _chosen_us(query: Query, plan: Plan, flying: pa.Table) -> int:
     """Choose the width of buckets: by the query's range, or, where that is open, by the times that data has."""
     if query.start_us is not None and query.end_us is not None:
         return choose_interval_us(query.start_us, max(query.start_us, query.end_us - 1))
     extents = [] if plan.extent is None else [plan.extent]
-    for counts in flying:
-        if len(counts):
-            starts = pc.min_max(counts.column("start_us")).as_py()
-            extents.append((starts["min"], starts["max"] + SECOND_US - 1))
+    if len(flying):
+        starts = pc.min_max(flying.column("start_us")).as_py()
+        extents.append((starts["min"], starts["max"] + SECOND_US - 1))
     if not extents:
         return SECOND_US
     first_us, last_us = min(first for first, _ in extents), max(last for _, last in extents)
@@ -121,32 +109,26 @@ def _chosen_us(query: Query, plan: Plan, flying: list[pa.Table]) -> int:
     return choose_interval_us(first_us, max(first_us, last_us))
 
 
-def _tell(search: Search, plan: Plan, counting: Counting) -> tuple[pa.Table, Plan]:
+def _tell(search: Search, plan: Plan, counting: CellCollector) -> tuple[Partial, Plan]:
     """Count the objects of which the catalog tells enough: nothing of them is read. Gives the plan for the others."""
     first_us, last_us = plan.times
-    told = tellable(first_us, last_us, search.query, counting)
+    told = counting.tellable(search.query, first_us, last_us)
     if not told.any():
-        return counts_schema(counting).empty_table(), plan
+        return Partial(counting.schema().empty_table()), plan
     entries, rest = plan.split(told)
     rows = np.fromiter((entry.rows for entry in entries), np.int64, len(entries))
     search.progress.objects_done += len(entries)
-    search.progress.rows_matched += int(rows.sum())
-    return count_told(rows, first_us[told], counting), rest
+    return Partial(counting.from_statistics(rows, first_us[told]), int(rows.sum())), rest
 
 
 class _Sums:
-    """What was counted so far, and telling it."""
+    """Telling what was counted so far."""
 
-    def __init__(self, course: Course, search: Search, aggregation: Aggregation, results: ResultStore) -> None:
-        self._search, self._aggregation, self._results = search, aggregation, results
-        self._counts = Counts(aggregation.grouping)
+    def __init__(self, search: Search, fold: CellsFold, aggregation: Aggregation, results: ResultStore) -> None:
+        self._search, self._fold, self._aggregation, self._results = search, fold, aggregation, results
         self._next_s = 0.0
-        interval_us = aggregation.grouping.interval_us
+        interval_us = aggregation.grouping.bucket_us
         search.interval_s = None if interval_us is None else interval_us // SECOND_US
-
-    def add(self, counts: pa.Table) -> None:
-        """Take a partial count."""
-        self._counts.add(counts)
 
     async def publish_if_due(self) -> None:
         """Tell where the aggregation stands, unless that was done a moment ago."""
@@ -161,7 +143,7 @@ class _Sums:
 
     async def settle(self) -> None:
         """Make the buckets of what was counted so far those of the search."""
-        shown = await asyncio.to_thread(_show, self._counts, self._aggregation)
+        shown = await aside(_show, self._fold, self._aggregation)
         search = self._search
         search.buckets = shown.buckets
         search.incomplete += [reason for reason in shown.reasons if reason not in search.incomplete]
@@ -176,11 +158,11 @@ class _Shown:
     reasons: tuple[str, ...]
 
 
-def _show(counts: Counts, aggregation: Aggregation) -> _Shown:
+def _show(fold: CellsFold, aggregation: Aggregation) -> _Shown:
     """Make JSON values of what was counted, in ascending buckets, the largest groups first. Raises BadRequest."""
     counting = aggregation.grouping
-    cells = counts.table()
-    if counts.too_many_starts:
+    cells = fold.partial().table
+    if fold.bound.done:
         raise too_many_buckets(len(cells))
     held_all = not pc.any(cells.column("other")).as_py()
     groups = group_count(cells, counting) if held_all else None

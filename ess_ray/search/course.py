@@ -12,19 +12,21 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 
-from ess_ray.core.aggregate import Counting
+from ess_ray.aside import aside
+from ess_ray.core.collect import ROWS, Collector, Fold, Partial
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.ports import (
     AnswerState,
     Catalog,
+    Cost,
     EventLog,
     InFlight,
     ObjectStore,
@@ -78,15 +80,23 @@ class Progress:
     objects_done: int = 0
     objects_failed: int = 0
     bytes_total: int = 0
-    bytes_read: int = 0
-    gets: int = 0
     rows_matched: int = 0
     duplicates_suppressed: int = 0
     in_flight_rows: int = 0
-    invocations: int = 0
-    gb_seconds: float = 0.0
-    estimated_cost_usd: float = 0.0
     complete_from: str | None = None
+    cost: Cost = field(default_factory=Cost)
+
+    def told(self) -> dict[str, int | float | str | None]:
+        """Give it as an answer's state has it."""
+        figures = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "cost"}
+        return {
+            **figures,
+            "bytes_read": self.cost.bytes_read,
+            "gets": self.cost.gets,
+            "invocations": self.cost.invocations,
+            "gb_seconds": round(self.cost.gb_seconds, 6),
+            "estimated_cost_usd": round(self.cost.usd, 9),
+        }
 
 
 @dataclass
@@ -100,8 +110,6 @@ class Search:
     lane: Lane
     progress: Progress = field(default_factory=Progress)
     incomplete: list[str] = field(default_factory=list)
-    merged_repeats: int = 0
-    """Of the progress' repeats, those that the merge found."""
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
     """These two an aggregation has."""
@@ -112,14 +120,18 @@ class Search:
     stopped: tuple[str, str] | None = None
     """The state and reason that it is to end with, once somebody has stopped it."""
 
+    def found(self, fold: Fold) -> None:
+        """Tell in the progress what was folded so far."""
+        self.progress.rows_matched = fold.rows_matched
+        self.progress.duplicates_suppressed = fold.duplicates_suppressed
+
     def state(self, state: str, *, finished: bool) -> AnswerState:
         """Give where it stands as an answer's state."""
-        progress = {one.name: getattr(self.progress, one.name) for one in fields(self.progress)}
         elapsed_ms = round((time.monotonic() - self.started_s) * 1000)
         complete = finished and state == "done" and not self.incomplete
         return AnswerState(
             state,
-            progress,
+            self.progress.told(),
             complete,
             tuple(self.incomplete),
             elapsed_ms,
@@ -131,15 +143,21 @@ class Search:
 
 @dataclass(frozen=True)
 class Cut:
-    """Buffers and table at one moment (docs/exactly-once.md, step 8): rows (or counts) of the views that the snapshot
-    does not hold, and the snapshot."""
+    """Buffers and table at one moment (docs/exactly-once.md, step 8): what the views have that the snapshot does not
+    hold, and the snapshot."""
 
-    rows: list[pa.Table]
+    tables: Sequence[pa.Table]
+    """Partial results of the search's collector, kept apart by `collect.PLACES`."""
     snapshot: Snapshot
     missing: list[str]
     scanned_rows: int
     duplicates_suppressed: int
-    counts: list[pa.Table] = field(default_factory=list)
+
+    def partial(self, collector: Collector) -> Partial:
+        """Give what was in flight as one partial result of the search."""
+        names, empty = collector.schema().names, collector.schema().empty_table()
+        table = pa.concat_tables([empty, *(table.select(names) for table in self.tables)])
+        return Partial(table, collector.rows_of(table), self.duplicates_suppressed)
 
 
 class Course:
@@ -157,11 +175,11 @@ class Course:
         self._log, self._catalog, self._store, self._in_flight = log, catalog, store, in_flight
         self._limits, self._meter = limits, meter
 
-    async def cut(self, tenant: str, query: Query, grouping: Counting | None = None) -> Cut:
+    async def cut(self, tenant: str, query: Query, collector: Collector = ROWS) -> Cut:
         """Cut: the log's ends first, then the views, then a snapshot that is at least as new.
 
-        With `grouping`, the views' rows are counted. Where the log does not answer it is named as missing, and what is
-        stored is found all the same. Raises Unavailable when the table does not answer.
+        Where the log does not answer it is named as missing, and what is stored is found all the same. Raises
+        Unavailable when the table does not answer.
         """
         try:
             log_id = await self._log.log_id()
@@ -171,17 +189,16 @@ class Course:
             missing = [f"what is not stored yet is missing, since its log is away: {error.message}"]
             return Cut([], await self._snapshot(), missing, 0, 0)
         timeout_s = self._limits.freshness_timeout_s
-        views = await self._in_flight.views(tenant, query, ends, timeout_s, grouping=grouping)
+        views = await self._in_flight.views(tenant, query, ends, timeout_s, collector=collector)
         snapshot = await self._snapshot()
         stored = snapshot.next_offsets(log_id, sorted(ends))
         ranges: dict[int, VnodeRange] = {}
         for view in views:
             ranges.update(view.ranges)
         missing = [str(gap) for gap in uncovered(ends, starts, ranges, stored)]
-        rows = [not_stored(view.rows, stored) for view in views]
+        tables = await aside(lambda: [not_stored(view.table, stored) for view in views])
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
-        counts = [not_stored(view.counts, stored) for view in views if view.counts is not None]
-        return Cut(rows, snapshot, missing, scanned, repeats, counts)
+        return Cut(tables, snapshot, missing, scanned, repeats)
 
     async def _snapshot(self) -> Snapshot:
         try:
@@ -196,7 +213,6 @@ class Course:
         """Choose the objects of a search whose cut is done, and tell both in its progress."""
         search.incomplete += cut.missing
         search.progress.in_flight_rows = cut.scanned_rows
-        search.progress.duplicates_suppressed = cut.duplicates_suppressed
         plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
         search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
         search.progress.bytes_total = plan.bytes_total
@@ -204,15 +220,35 @@ class Course:
         self._meter.planned(plan.objects_pruned)
         return plan
 
-    async def results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
+    async def fold(
+        self, fold: Fold, plan: Plan, tasks: Tasks, lane: Lane, take: Callable[[ScanTask, ScanResult], None]
+    ) -> AsyncGenerator[None, None]:
+        """Run a plan's tasks, and fold what they give until nothing unfinished can change what `fold` has.
+
+        Yields before the first result and behind each: then nothing is being folded, and whoever drives this may look
+        at it. `take` is told of each result before that; what it raises ends the search. Folding is done aside:
+        it takes as long as the rows are many, and a replica's event loop is for all its requests. Closing this ends
+        what runs.
+        """
+        tasks.tighten(fold.bound)
+        async with contextlib.aclosing(self._results_of(plan, tasks, lane)) as results:
+            yield
+            while tasks.open and not fold.bound.done:
+                index, result = await anext(results)
+                take(tasks.finish(index), result)
+                await aside(fold.add, result.partial)
+                tasks.tighten(fold.bound)
+                yield
+
+    async def _results_of(self, plan: Plan, tasks: Tasks, lane: Lane) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """Run tasks where they are cheapest, and their failed objects again, before giving a result."""
         here = tasks_in_place(plan, self._limits.in_place_bytes) if lane.in_place else 0
-        sources = [self._in_place(itertools.islice(tasks, here))] if here != 0 else []
-        sources += [lane.executor.run(tasks)] if here is not None else []
-        for source in sources:
+        for run in (partial(self._in_place, itertools.islice(tasks, here)), partial(lane.executor.run, tasks)):
             first = tasks.made
-            async with contextlib.aclosing(source):
-                async for index, result in source:
+            if not tasks.left:
+                return
+            async with contextlib.aclosing(run()) as results:
+                async for index, result in results:
                     yield first + index, await self._again(tasks.task(first + index), result)
 
     async def _in_place(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
@@ -226,42 +262,17 @@ class Course:
                 break
             keys = {key for key, _ in result.failed}
             rest = replace(task, entries=tuple(e for e in task.entries if e.key in keys), probe=False)
-            more = await _run_here(self._store, rest)
-            result = replace(
-                result,
-                rows=pa.concat_tables([result.rows, more.rows]),
-                rows_matched=result.rows_matched + more.rows_matched,
-                bytes_read=result.bytes_read + more.bytes_read,
-                gets=result.gets + more.gets,
-                duplicates_suppressed=result.duplicates_suppressed + more.duplicates_suppressed,
-                failed=more.failed,
-                footer_hits=result.footer_hits + more.footer_hits,
-                footer_misses=result.footer_misses + more.footer_misses,
-                counts=_both(result.counts, more.counts),
-            )
+            result = result.and_again(await _run_here(self._store, rest))
         return result
 
     def count(self, search: Search, task: ScanTask, result: ScanResult) -> None:
-        """Tell the final result of a task in its search's progress."""
+        """Tell the final result of a task in its search's progress; what it found is for whoever folds it."""
         self._meter.scanned(len(task.entries), result)
         progress = search.progress
         progress.objects_done += len(task.entries) - len(result.failed)
         progress.objects_failed += len(result.failed)
-        progress.bytes_read += result.bytes_read
-        progress.gets += result.gets
-        progress.invocations += result.invocations
-        progress.gb_seconds = round(progress.gb_seconds + result.gb_seconds, 6)
-        progress.estimated_cost_usd = round(progress.estimated_cost_usd + result.cost_usd, 9)
-        progress.rows_matched += result.rows_matched
-        progress.duplicates_suppressed += result.duplicates_suppressed
+        progress.cost += result.cost
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
-
-
-def _both(first: pa.Table | None, second: pa.Table | None) -> pa.Table | None:
-    """Put the counts of different objects together."""
-    if first is None or second is None:
-        return second if first is None else first
-    return pa.concat_tables([first, second])
 
 
 async def _run_here(store: ObjectStore, task: ScanTask, timeout_s: float = HERE_TIMEOUT_S) -> ScanResult:
@@ -274,6 +285,6 @@ async def _run_here(store: ObjectStore, task: ScanTask, timeout_s: float = HERE_
         if not limit.expired():
             raise
         reason = f"it was not read within {timeout_s:g} s"
-        return ScanResult(EMPTY, 0, 0, 0, 0, tuple((entry.key, reason) for entry in task.entries))
+        return ScanResult.of_failure(task, reason)
     finally:
         stop.set()

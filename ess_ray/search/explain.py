@@ -107,7 +107,7 @@ class Explainer:
 
     def _tasks(self, plan: Plan, lane: Lane) -> int:
         here = tasks_in_place(plan, self._in_place_bytes) if lane.in_place else 0
-        return 0 if here is None else count_tasks(plan, lane.task_bytes) - here
+        return max(0, count_tasks(plan, lane.task_bytes) - here)
 
     def _invocations(self, plan: Plan, executor: str, tasks: int) -> LambdaEstimate | None:
         """Estimate what Lambda does of a search: all with executor `lambda`, what the budget is worth with `auto`."""

@@ -25,13 +25,14 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ess_ray import telemetry
+from ess_ray.aside import aside
+from ess_ray.core.collect import SLICE_ROWS, Partial
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
-from ess_ray.core.merge import EMPTY, OrderedMerge, copies_of, sort_rows
+from ess_ray.core.merge import EMPTY, copies_of, sort_rows
 from ess_ray.core.query import Order, Query
-from ess_ray.ports import Ints, ResultStore
+from ess_ray.ports import Ints, ResultStore, ScanResult, ScanTask
 from ess_ray.search.course import Cut, Lane
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.plan import Plan, Tasks, make_plan
@@ -129,7 +130,7 @@ class Export:
         self._cut = await self._searcher.course.cut(self._tenant, replace(self._rest, limit=ALL_ROWS))
         if self._cut.missing:
             raise Unavailable("; ".join(self._cut.missing), incomplete=self._cut.missing)
-        self._in_flight = await asyncio.to_thread(_Sorted, self._cut, self._order)
+        self._in_flight = await aside(_Sorted, self._cut, self._order)
 
     def close(self) -> None:
         self._ended()
@@ -189,13 +190,12 @@ class Export:
             if bound_us is None:
                 self._rest = None if end_us is None else rest_behind(self._rest, end_us)
                 break
-            rows = await asyncio.to_thread(_before, rows, bound_us, self._order)
             if len(rows):
                 self._rest = rest_from(self._rest, bound_us)
                 break
             query = replace(query, limit=2 * query.limit)  # all of one microsecond, which cannot be cut
         self._appetite.fed(rows, bound_us is not None)
-        return await asyncio.to_thread(self._first_copies, rows)
+        return await aside(self._first_copies, rows)
 
     def _plan(self, query: Query) -> tuple[Plan, pa.Table, int | None]:
         """Plan a slice; gives its rows in flight, and its last timestamp (None: it ends where the query does)."""
@@ -206,20 +206,21 @@ class Export:
         return make_plan(self._tenant, query, self._cut.snapshot), self._in_flight.of(query), end_us
 
     async def _scan(self, plan: Plan, in_flight: pa.Table) -> tuple[pa.Table, int | None]:
-        """Read and merge a slice; gives its rows, and the timestamp of the last one if there may be more behind it."""
-        merge, tasks = OrderedMerge(self._order, plan.query.limit), Tasks(plan, self._lane.task_bytes)
-        await asyncio.to_thread(merge.add, in_flight)
-        tasks.tighten(merge.bound_us)
-        async with contextlib.aclosing(self._searcher.course.results_of(plan, tasks, self._lane)) as results:
-            async for index, result in results:
-                self._meter.scanned(len(tasks.finish(index).entries), result)
-                self.left_out |= result.failed
-                if len(self.left_out) > MAX_LEFT_OUT:
-                    raise self._unreadable()
-                await asyncio.to_thread(merge.add, result.rows)
-                tasks.tighten(merge.bound_us)
-        rows = await asyncio.to_thread(merge.release, None)
-        return rows, merge.bound_us if merge.done else None
+        """Read a slice; gives its rows, and the timestamp at which the next one begins if it ends there (`whole`)."""
+        fold, tasks = SLICE_ROWS.fold(plan.query), Tasks(plan, self._lane.task_bytes, SLICE_ROWS)
+        await aside(fold.add, Partial(in_flight, len(in_flight)))
+        steps = self._searcher.course.fold(fold, plan, tasks, self._lane, self._take)
+        async with contextlib.aclosing(steps):
+            async for _ in steps:
+                pass
+        return await aside(fold.whole)
+
+    def _take(self, task: ScanTask, result: ScanResult) -> None:
+        """Take note of a result. Raises Unavailable when too many objects cannot be read."""
+        self._meter.scanned(len(task.entries), result)
+        self.left_out |= result.failed
+        if len(self.left_out) > MAX_LEFT_OUT:
+            raise self._unreadable()
 
     def _first_copies(self, rows: pa.Table) -> pa.Table:
         """Leave out copies of what an earlier slice has shown; within a slice it is done."""
@@ -243,7 +244,7 @@ class _Sorted:
     """The rows of a cut that were in flight, in answer order."""
 
     def __init__(self, cut: Cut, order: Order) -> None:
-        rows = [rows for rows in cut.rows if len(rows)]
+        rows = [rows for rows in cut.tables if len(rows)]
         self._rows = sort_rows(pa.concat_tables(rows), order) if rows else EMPTY
         self._sign = -1 if order == "newest" else 1
         times = self._rows.column("timestamp").cast(pa.int64()).combine_chunks()
@@ -271,9 +272,3 @@ class _Sorted:
         if worst is not None:
             last = int(np.searchsorted(self._ranks, self._sign * worst, side="right"))
         return first, max(first, last)
-
-
-def _before(rows: pa.Table, us: int, order: Order) -> pa.Table:
-    """Give the rows that answer order puts strictly before a timestamp."""
-    before = pc.greater if order == "newest" else pc.less
-    return rows.filter(before(rows.column("timestamp").cast(pa.int64()), us))

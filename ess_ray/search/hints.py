@@ -14,12 +14,14 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import pyarrow as pa
 
-from ess_ray.core.aggregate import COLUMN, Counts, FieldNames
+from ess_ray.aside import aside
 from ess_ray.core.aliases import COLUMN_OF
+from ess_ray.core.collect import COLUMN, FieldNames
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
 from ess_ray.core.query import COLUMNS, All, Exists, Field, Query
@@ -147,21 +149,19 @@ class _Finding:
 
     async def _known_names(self) -> dict[str, Field]:
         """Give the names of fields that may have been meant: of what is newest, and all columns."""
-        counting = FieldNames()
+        collector = FieldNames()
         search = self._small(replace(self._search.query, root=All()))
-        cut = await self._course.cut(search.tenant, search.query, counting)
+        cut = await self._course.cut(search.tenant, search.query, collector)
         plan = (await self._course.plan(search, cut)).beginning(NAMES_BYTES)
-        counts = Counts(counting)
-        for flying in cut.counts:
-            counts.add(flying.drop_columns(["vnode", "offset"]))
-        tasks = Tasks(plan, self._lane.task_bytes, counting)
-        async with contextlib.aclosing(self._course.results_of(plan, tasks, self._lane)) as results:
-            while tasks.unfinished:
-                index, result = await anext(results)
-                self._course.count(search, tasks.finish(index), result)
-                if result.counts is not None:
-                    counts.add(result.counts)
-        named = counts.table().sort_by([("count", "descending")]).slice(0, MAX_NAMES)
+        fold = collector.fold(search.query)
+        await aside(lambda: fold.add(cut.partial(collector)))
+        tasks = Tasks(plan, self._lane.task_bytes, collector)
+        steps = self._course.fold(fold, plan, tasks, self._lane, partial(self._course.count, search))
+        async with contextlib.aclosing(steps):
+            async for _ in steps:
+                pass
+        counted = await aside(fold.partial)
+        named = counted.table.sort_by([("count", "descending")]).slice(0, MAX_NAMES)
         rows = zip(named.column("by_0").to_pylist(), named.column("by_1").to_pylist(), strict=True)
         found = {name_of(field): field for field in map(Field, COLUMNS)}
         found |= {name: Field(column) for name, column in COLUMN_OF.items()}

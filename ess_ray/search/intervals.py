@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ess_ray.core.aggregate import MAX_CELLS
+from ess_ray.core.collect import MAX_CELLS
 from ess_ray.core.errors import BadRequest
 from ess_ray.language import UNIT_US
 

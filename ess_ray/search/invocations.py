@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ess_ray.core.errors import EssError, TooFast
-from ess_ray.core.merge import EMPTY
-from ess_ray.ports import InvocationSlots, Invoked, ScanFunction, ScanResult, ScanTask
+from ess_ray.ports import Cost, InvocationSlots, Invoked, ScanFunction, ScanResult, ScanTask
 from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
 from ess_ray.search.pace import Pace
 
@@ -68,7 +67,7 @@ class InvokingExecutor:
         Raises TooFast when nothing is let through for too long, and what the function refuses for good. Closing it
         leaves invocations to their end, since none can be stopped: their slots stay taken until then.
         """
-        run = _Run(self, tasks)
+        run = _Invocations(self, tasks)
         self._runs += 1
         try:
             while await run.fill():
@@ -134,7 +133,7 @@ class _Task:
     gb_seconds: float = 0.0
 
 
-class _Run:
+class _Invocations:
     """The tasks of one search: which are under way, which must be invoked again, and what came of them."""
 
     def __init__(self, executor: InvokingExecutor, tasks: Iterable[ScanTask]) -> None:
@@ -258,9 +257,7 @@ class _Run:
     def _gave_up(self, index: int, task: _Task, message: str) -> tuple[int, ScanResult]:
         self._hedge.gave_up(index)
         reason = f"its scan was lost {task.lost} times, at last: {message}"
-        return self._close(
-            index, task, ScanResult(EMPTY, 0, 0, 0, 0, tuple((e.key, reason) for e in task.task.entries))
-        )
+        return self._close(index, task, ScanResult.of_failure(task.task, reason))
 
     def _close(self, index: int, task: _Task, result: ScanResult) -> tuple[int, ScanResult]:
         """Give a task's only result, with all that it cost; a copy still under way is counted as far as it came."""
@@ -270,8 +267,9 @@ class _Run:
             del self._index_of[copy]
             _forget(copy)
         del self._open[index]
-        cost_usd = self._executor.limits.cost_usd(task.invocations, task.gb_seconds)
-        return index, replace(result, invocations=task.invocations, gb_seconds=task.gb_seconds, cost_usd=cost_usd)
+        usd = self._executor.limits.cost_usd(task.invocations, task.gb_seconds)
+        billed = Cost(invocations=task.invocations, gb_seconds=task.gb_seconds, usd=usd)
+        return index, replace(result, cost=result.cost + billed)
 
     def _ask_again(self, index: int, task: _Task) -> None:
         if not task.copies:

@@ -88,7 +88,7 @@ class _Budgeted(_Part):
     def finished(self, place: int, result: ScanResult) -> int:
         index = self._taken[place]
         self._done_bytes += cost_bytes(self.unfinished[index])
-        self._done_usd += result.cost_usd
+        self._done_usd += result.cost.usd
         return super().finished(place, result)
 
 

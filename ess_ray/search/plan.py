@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Bound, Collector
 from ess_ray.core.query import Query
 from ess_ray.ports import Ints, ObjectColumns, ObjectEntry, ScanTask, Selection, Snapshot, VnodeRange
 
@@ -66,16 +66,16 @@ def uncovered(
     return missing
 
 
-def not_stored(rows: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
-    """Drop buffered rows (or counts of them) that the snapshot holds: below its next offset of their virtual node."""
-    if not len(rows):
-        return rows
+def not_stored(table: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
+    """Drop of a view's table what the snapshot holds: below its next offset of a virtual node."""
+    if not len(table):
+        return table
     keep = None
-    for vnode in pc.unique(rows.column("vnode")).to_pylist():
-        mine = pc.equal(rows.column("vnode"), vnode)
-        fresh = pc.and_(mine, pc.greater_equal(rows.column("offset"), stored.get(vnode) or 0))
+    for vnode in pc.unique(table.column("vnode")).to_pylist():
+        mine = pc.equal(table.column("vnode"), vnode)
+        fresh = pc.and_(mine, pc.greater_equal(table.column("offset"), stored.get(vnode) or 0))
         keep = fresh if keep is None else pc.or_(keep, fresh)
-    return rows.filter(keep)
+    return table.filter(keep)
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,10 @@ def left_to_read(objects: ObjectColumns, start_us: int | None, end_us: int | Non
     return left
 
 
-def tasks_in_place(plan: Plan, in_place_bytes: int) -> int | None:
-    """Tell how many of a plan's first tasks are done where it was made; None: all of them."""
+def tasks_in_place(plan: Plan, in_place_bytes: int) -> int:
+    """Tell how many of a plan's first tasks are done where it was made, at most: as many as objects are all of them."""
     if plan.bytes_left <= in_place_bytes:
-        return None
+        return len(plan)
     # The first object may be all that the answer needs: then nothing is started for it.
     return int(plan.ends[0] <= in_place_bytes)
 
@@ -191,12 +191,12 @@ class Tasks:
 
     The first task is one object, those that follow grow up to `task_bytes` left to read: the first rows come early,
     and an answer that is proven early has started little. The last ones shrink. An object is never split.
-    `tighten` tells of a bound: tasks that are made later leave out what lies strictly behind it. Not for several
+    `tighten` tells of a bound: tasks that are made later leave out what cannot matter any more. Not for several
     threads.
     """
 
-    def __init__(self, plan: Plan, task_bytes: int, grouping: Counting | None = None) -> None:
-        self._plan, self._task_bytes, self._grouping = plan, task_bytes, grouping
+    def __init__(self, plan: Plan, task_bytes: int, collector: Collector = ROWS) -> None:
+        self._plan, self._task_bytes, self._collector = plan, task_bytes, collector
         self._query = plan.query
         self._next = 0  # the place in scan order where the next task begins
         self._needed = len(plan)  # objects from here on cannot matter any more
@@ -212,7 +212,8 @@ class Tasks:
         if places is None:
             raise StopIteration
         entries = self._plan.entries(*places)
-        task = ScanTask(self._plan.tenant, self._query, entries, not self._made, self._grouping)
+        probe = self._collector.ordered and not self._made
+        task = ScanTask(self._plan.tenant, self._query, entries, self._collector, probe)
         self._unfinished[self._made] = (places[0], task)
         self._made += 1
         return task
@@ -237,9 +238,14 @@ class Tasks:
         return self._made
 
     @property
-    def unfinished(self) -> bool:
-        """Whether there are objects that no finished task has read."""
-        return bool(self._unfinished) or self._next < len(self._plan)
+    def left(self) -> bool:
+        """Whether there is another one to be made."""
+        return self._next < self._needed
+
+    @property
+    def open(self) -> bool:
+        """Whether a result may still come: of a task that is made, or is to be made."""
+        return bool(self._unfinished) or self.left
 
     @property
     def watermark_us(self) -> int | None:
@@ -260,10 +266,12 @@ class Tasks:
         """Take note that a task's result is known. Raises KeyError for a second result."""
         return self._unfinished.pop(index)[1]
 
-    def tighten(self, bound_us: int | None) -> None:
-        """Leave out of all later tasks what lies strictly behind `bound_us` in answer order (None: nothing)."""
-        if bound_us is None:
-            return
-        self._query = self._plan.query.bounded(bound_us)
-        rank = -bound_us if self._query.order == "newest" else bound_us
-        self._needed = int(np.searchsorted(self._plan.ranks, rank, side="right"))
+    def tighten(self, bound: Bound) -> None:
+        """Leave out of all later tasks what cannot change the result any more."""
+        query = bound.narrowed(self._plan.query)
+        if query is None:
+            self._needed = self._next
+        elif bound.us is not None:
+            self._query = query
+            rank = -bound.us if query.order == "newest" else bound.us
+            self._needed = int(np.searchsorted(self._plan.ranks, rank, side="right"))

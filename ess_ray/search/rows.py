@@ -1,17 +1,19 @@
 """The rows of a search in their final order, as they become final.
 
-May live here: merging what views and tasks find. May not: where rows go, what else a search does (`course`).
+May live here: which rows are final. May not: where rows go, what every search does (`course`), how rows are merged.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
+from functools import partial
 
 import pyarrow as pa
 
+from ess_ray.aside import aside
+from ess_ray.core.collect import ROWS, RowsFold
 from ess_ray.core.event import format_timestamp
-from ess_ray.core.merge import OrderedMerge
 from ess_ray.search.course import Course, Search
 from ess_ray.search.plan import Tasks
 
@@ -21,30 +23,22 @@ async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Tab
 
     Tasks that start later are told which rows can still matter.
     """
-    cut = await course.cut(search.tenant, search.query)
+    cut = await course.cut(search.tenant, search.query, ROWS)
     plan = await course.plan(search, cut)
-    merge = OrderedMerge(search.query.order, search.query.limit)
-    for rows in cut.rows:
-        search.progress.rows_matched += len(rows)
-        merge.add(rows)
-    tasks = Tasks(plan, search.lane.task_bytes)
-    async with contextlib.aclosing(course.results_of(plan, tasks, search.lane)) as results:
-        yield _released(search, merge, tasks)
-        while tasks.unfinished and not merge.done:
-            index, result = await anext(results)
-            course.count(search, tasks.finish(index), result)
-            merge.add(result.rows)
-            yield _released(search, merge, tasks)
+    fold = ROWS.fold(search.query)
+    await aside(lambda: fold.add(cut.partial(ROWS)))
+    tasks = Tasks(plan, search.lane.task_bytes, ROWS)
+    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, partial(course.count, search))) as steps:
+        async for _ in steps:
+            yield await _released(search, fold, tasks)
 
 
-def _released(search: Search, merge: OrderedMerge, tasks: Tasks) -> pa.Table:
+async def _released(search: Search, fold: RowsFold, tasks: Tasks) -> pa.Table:
     watermark_us = tasks.watermark_us
-    rows = merge.release(watermark_us)
-    tasks.tighten(merge.bound_us)
-    search.progress.duplicates_suppressed += merge.duplicates_suppressed - search.merged_repeats
-    search.merged_repeats = merge.duplicates_suppressed
+    rows = await aside(fold.release, watermark_us)
+    search.found(fold)
     # An answer that its limit ended is complete down to its last row, whatever was read beyond it.
-    from_us = merge.bound_us if merge.done else watermark_us
+    from_us = fold.bound.us if fold.bound.done else watermark_us
     if from_us is not None:
         search.progress.complete_from = format_timestamp(from_us)
     return rows

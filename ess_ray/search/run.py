@@ -237,8 +237,8 @@ def _log_end(search: Search, state: str, seconds: float) -> None:
             "state": state,
             "elapsed_ms": round(seconds * 1000),
             "objects": told.objects_done,
-            "bytes_read": told.bytes_read,
-            "gets": told.gets,
+            "bytes_read": told.cost.bytes_read,
+            "gets": told.cost.gets,
             "rows": told.rows_matched,
         },
     )

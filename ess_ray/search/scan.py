@@ -1,37 +1,30 @@
 """Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do.
 
-May live here: opening objects and gathering their matches. May not: scheduling, merging tasks, any executor's library.
+May live here: opening objects and folding what they give. May not: scheduling, merging tasks, any executor's library.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 
-from ess_ray.core.aggregate import Counting, Counts
 from ess_ray.core.chunk import (
     FIRST_WITH_CHECKSUMS,
     FOOTERS,
     GAP_BYTES,
-    ObjectCounts,
-    ObjectMatches,
     ObjectReader,
-    count_object,
+    collect_object,
     index_first,
     open_object,
     reading,
-    scan_object,
 )
+from ess_ray.core.collect import Partial
 from ess_ray.core.errors import EssError
-from ess_ray.core.merge import EMPTY, OrderedMerge
-from ess_ray.ports import ObjectEntry, ObjectStore, ScanResult, ScanTask
-
-Read = Callable[[ObjectReader], ObjectMatches | ObjectCounts]
-"""What is done with an object once it is open."""
+from ess_ray.core.query import Query
+from ess_ray.ports import Cost, ObjectEntry, ObjectStore, ScanResult, ScanTask
 
 
 @dataclass(frozen=True)
@@ -39,11 +32,8 @@ class _Scanned:
     """What one object gave, and what reading it cost; `reason` when it could not be read."""
 
     key: str
-    found: ObjectMatches | ObjectCounts | None = None
-    bytes_read: int = 0
-    gets: int = 0
-    from_memory: bool = False
-    """Whether its footer was known."""
+    found: Partial | None = None
+    cost: Cost = field(default_factory=Cost)
     reason: str = ""
 
 
@@ -56,18 +46,14 @@ def run_task(
 ) -> ScanResult:
     """Scan a task's objects in their order; one that cannot be read is named in `failed`, never left out.
 
-    A task with a `grouping` counts all matching rows. In any other, as soon as `limit` rows are found, the objects that
-    follow are asked only for rows that can still be among them, and those that can hold none are not opened. With
-    `objects_at_once` above 1 as many are in work, each in a thread: requests of some run while the pages of others are
-    scanned, and more may be read than the limit needs. Together they read ahead as much as one alone would; each holds
-    a decompressed row group of its own.
+    What is folded so far bounds what the objects that follow are asked for: those that cannot matter any more are not
+    opened. With `objects_at_once` above 1 as many are in work, each in a thread: requests of some run while the pages
+    of others are scanned, and more may be read than the limit needs. Together they read ahead as much as one alone
+    would; each holds a decompressed row group of its own.
     """
-    objects_at_once = min(objects_at_once, len(task.entries))
-    if task.grouping is None:
-        run: _Run = _Rows(store, task, cancelled, objects_at_once)
-    else:
-        run = _Counting(store, task, task.grouping, cancelled, objects_at_once)
-    if objects_at_once <= 1:
+    objects_at_once = max(1, min(objects_at_once, len(task.entries)))
+    run = _Run(store, task, cancelled, objects_at_once)
+    if objects_at_once == 1:
         for entry in task.entries:
             if (scan := run.scan_of(entry)) is not None:
                 run.take(scan())
@@ -84,126 +70,54 @@ def run_task(
     return run.result()
 
 
-class _Run(ABC):
-    """A task being carried out: what it cost so far. Not for several threads."""
+class _Run:
+    """A task being carried out: what was found and what it cost so far. Not for several threads."""
 
     def __init__(self, store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool], objects_at_once: int) -> None:
-        self._store, self._query, self._cancelled = store, task.query, cancelled
-        self._at_once = max(1, objects_at_once)
+        self._store, self._task, self._cancelled, self._at_once = store, task, cancelled, objects_at_once
+        self._fold = task.collector.fold(task.query)
+        self._with_index = index_first(task.query, task.probe)
         self._failed: list[tuple[str, str]] = []
-        self._matched = self._bytes_read = self._gets = 0
-        self._hits = self._misses = 0
+        self._cost = Cost()
 
-    @abstractmethod
     def scan_of(self, entry: ObjectEntry) -> Callable[[], _Scanned] | None:
         """Give the scan of an object by what is known by now, for any thread; None when nothing is to be done."""
+        query = self._fold.bound.narrowed(self._task.query)
+        if query is None or self._cancelled() or not query.overlaps(entry.min_us, entry.max_us):
+            return None
+        return partial(self._scan, entry, query)
 
     def take(self, scanned: _Scanned) -> None:
         """Add what an object gave."""
         if scanned.found is None:
             self._failed.append((scanned.key, scanned.reason))
             return
-        self._matched += scanned.found.rows_matched
-        self._bytes_read += scanned.bytes_read
-        self._gets += scanned.gets
-        self._hits += scanned.from_memory
-        self._misses += not scanned.from_memory
+        self._fold.add(scanned.found)
+        self._cost += scanned.cost
 
     def result(self) -> ScanResult:
         """Give what was found, and its cost."""
-        return ScanResult(
-            EMPTY,
-            self._matched,
-            self._bytes_read,
-            self._gets,
-            failed=tuple(self._failed),
-            footer_hits=self._hits,
-            footer_misses=self._misses,
-        )
+        return ScanResult(self._fold.partial(), self._cost, tuple(self._failed))
 
-    def _scan(self, entry: ObjectEntry, with_index: bool, read: Read) -> Callable[[], _Scanned]:
-        return partial(_scan, self._store, entry, with_index, self._at_once, read)
-
-
-class _Rows(_Run):
-    """A task that looks for rows: what was found so far, and what is still worth asking."""
-
-    def __init__(self, store: ObjectStore, task: ScanTask, cancelled: Callable[[], bool], objects_at_once: int) -> None:
-        super().__init__(store, task, cancelled, objects_at_once)
-        self._merge = OrderedMerge(task.query.order, task.query.limit)
-        self._repeats = 0
-        self._probe = task.probe
-        self._with_index = index_first(task.query, task.probe)
-
-    def scan_of(self, entry: ObjectEntry) -> Callable[[], _Scanned] | None:
-        query = self._query.bounded(self._merge.bound_us)
-        if self._cancelled() or not query.overlaps(entry.min_us, entry.max_us):
-            return None
-        read = partial(scan_object, query=query, cancelled=self._cancelled, probe=self._probe)
-        return self._scan(entry, self._with_index, read)
-
-    def take(self, scanned: _Scanned) -> None:
-        super().take(scanned)
-        if isinstance(scanned.found, ObjectMatches):
-            self._repeats += scanned.found.duplicates_suppressed
-            self._merge.add(scanned.found.rows)
-
-    def result(self) -> ScanResult:
-        rows = self._merge.release(None)
-        repeats = self._repeats + self._merge.duplicates_suppressed
-        return replace(super().result(), rows=rows, duplicates_suppressed=repeats)
+    def _scan(self, entry: ObjectEntry, query: Query) -> _Scanned:
+        gap_bytes = getattr(self._store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
+        try:
+            with reading(entry.key):
+                reader = open_object(self._store, entry.key, entry.size, FOOTERS, gap_bytes, self._with_index)
+                from_memory = reader.gets == 0
+                reader.sharers = self._at_once
+                found = collect_object(reader, query, self._task.collector, self._cancelled, self._task.probe)
+                _check_unsummed(reader, found)
+        except (EssError, OSError) as error:
+            return _Scanned(entry.key, reason=str(error))
+        cost = Cost(reader.bytes_read, reader.gets, int(from_memory), int(not from_memory))
+        return _Scanned(entry.key, found, cost)
 
 
-class _Counting(_Run):
-    """A task that counts: the sum so far."""
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        task: ScanTask,
-        counting: Counting,
-        cancelled: Callable[[], bool],
-        objects_at_once: int,
-    ) -> None:
-        super().__init__(store, task, cancelled, objects_at_once)
-        self._counting = counting
-        self._counts = Counts(counting)
-        self._with_index = index_first(task.query)
-
-    def scan_of(self, entry: ObjectEntry) -> Callable[[], _Scanned] | None:
-        if self._cancelled() or self._counts.too_many_starts or not self._query.overlaps(entry.min_us, entry.max_us):
-            return None
-        read = partial(count_object, query=self._query, counting=self._counting, cancelled=self._cancelled)
-        return self._scan(entry, self._with_index, read)
-
-    def take(self, scanned: _Scanned) -> None:
-        super().take(scanned)
-        if isinstance(scanned.found, ObjectCounts):
-            self._counts.add(scanned.found.counts)
-
-    def result(self) -> ScanResult:
-        return replace(super().result(), counts=self._counts.table())
-
-
-def _scan(store: ObjectStore, entry: ObjectEntry, with_index: bool, at_once: int, read: Read) -> _Scanned:
-    gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
-    try:
-        with reading(entry.key):
-            reader = open_object(store, entry.key, entry.size, FOOTERS, gap_bytes, with_index)
-            from_memory = reader.gets == 0
-            reader.sharers = at_once
-            found = read(reader)
-            _check_unsummed(reader, found)
-    except (EssError, OSError) as error:
-        return _Scanned(entry.key, reason=str(error))
-    return _Scanned(entry.key, found, reader.bytes_read, reader.gets, from_memory)
-
-
-def _check_unsummed(reader: ObjectReader, found: ObjectMatches | ObjectCounts) -> None:
+def _check_unsummed(reader: ObjectReader, found: Partial) -> None:
     """Look at what was read of an object of format 1, which has no checksums: text that is none must not leave here.
 
     Raises ArrowInvalid.
     """
     if reader.facts.format_version < FIRST_WITH_CHECKSUMS:
-        table = found.rows if isinstance(found, ObjectMatches) else found.counts
-        table.validate(full=True)
+        found.table.validate(full=True)

@@ -22,7 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ess_ray.aside import aside
 from ess_ray.core.chunk import FOOTERS, open_object
+from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.merge import EMPTY, top
 from ess_ray.core.query import MAX_LIMIT, And, Compare, Equals, Field, Node, Or, Query
@@ -168,7 +170,7 @@ class _Covered:
         """Add the rows of the virtual nodes that have a step by now."""
         wanted = pa.array(sorted(self.steps), pa.int32())
         for view in views:
-            self.rows.append(view.rows.filter(pc.is_in(view.rows.column("vnode"), value_set=wanted)))
+            self.rows.append(view.table.filter(pc.is_in(view.table.column("vnode"), value_set=wanted)))
             self.matched += sum(rows for vnode, rows in view.matched.items() if vnode in self.steps)
             self.repeats += view.duplicates_suppressed
 
@@ -242,7 +244,7 @@ class Tail:
         self._ends = ends.offsets
         behind = {vnode: end for vnode, end in ends.offsets.items() if end > self._at[vnode]}
         covered = await self._cover(behind) if behind else _Covered()
-        look = covered.look()
+        look = await aside(covered.look)
         self._at.update(covered.steps)
         self._note_stuck(ends.offsets)
         if all(self._at[vnode] >= end for vnode, end in ends.offsets.items()):
@@ -259,7 +261,7 @@ class Tail:
         late = {vnode: at for vnode, at in since.items() if vnode not in covered.steps}
         if late:
             await self._cover_late(covered, late, ranges)
-        covered.add_views(views)
+        await aside(covered.add_views, views)
         return covered
 
     async def _cover_late(self, covered: _Covered, late: Mapping[int, int], ranges: Mapping[int, VnodeRange]) -> None:
@@ -302,16 +304,16 @@ class Tail:
         """
         entries = await asyncio.to_thread(self._holding, snapshot, ranges)
         query = replace(self._query, root=And((self._query.root, _within(self._log_id, ranges))), limit=MAX_LIMIT)
-        found, rows, failed = _Covered(), EMPTY, dict[str, str]()
-        tasks = [ScanTask(self._tenant, query, (entry,)) for entry in entries]
+        fold, failed = ROWS.fold(self._query), dict[str, str]()
+        tasks = [ScanTask(self._tenant, query, (entry,), ROWS) for entry in entries]
         async with contextlib.aclosing(self._parts.executor.run(tasks)) as results:
             async for _, result in results:
                 failed |= result.failed
-                rows, repeats = top(pa.concat_tables([rows, result.rows]), "oldest", LOOK_ROWS)
-                found.matched += result.rows_matched
-                found.repeats += result.duplicates_suppressed + repeats
-        found.rows.append(rows)
-        return None if self._waits_for(failed) else found
+                await aside(fold.add, result.partial)
+        found = await aside(fold.partial)
+        if self._waits_for(failed):
+            return None
+        return _Covered({}, [found.table], found.rows_matched, found.duplicates_suppressed)
 
     def _waits_for(self, failed: Mapping[str, str]) -> bool:
         """Take note of objects that cannot be read, and why; tells whether to wait for one of them."""

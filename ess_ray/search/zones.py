@@ -1,6 +1,6 @@
 """A time zone's name -> its clock as numbers, which travel to tasks: none of them needs a table of time zones.
 
-May live here: names, and when a zone's clock is put forward or back. May not: counting by it (`core.aggregate`).
+May live here: names, and when a zone's clock is put forward or back. May not: counting by it (`core.collect`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from ess_ray.core.aggregate import LocalClock
+from ess_ray.core.collect import LocalClock
 from ess_ray.language import zone_named
 
 FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -75,7 +75,7 @@ def handler(event: Any, context: object) -> dict[str, Any]:
         "cpu_s": time.process_time() - cpu_s,
         "get_s": _watch.get_s,
         "decompression_s": _watch.decompression_s,
-        "gets": result.gets,
-        "rows": result.rows_matched,
+        "gets": result.cost.gets,
+        "rows": result.partial.rows_matched,
         "failed": result.failed,
     }

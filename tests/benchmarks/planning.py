@@ -18,6 +18,7 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import object_key
+from ess_ray.core.collect import Partial
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import DEFAULT_TENANT, partition_of
 from ess_ray.core.merge import EMPTY
@@ -60,7 +61,7 @@ class _FirstTask:
             self.at_s, self.task = time.perf_counter(), task
             if task.entries:
                 raise EssError(PLANNED)
-            yield index, ScanResult(EMPTY, 0, 0, 0)
+            yield index, ScanResult(Partial(EMPTY))
 
 
 def _entries(count: int) -> Iterator[ObjectEntry]:

@@ -1,7 +1,7 @@
 """A full scan of stored objects, in this process, CPU time: beside decompression alone, and beside Arrow's own way.
 
 The objects lie in files and are read from the page cache, each opened anew (its footer parsed) for every scan. A scan
-includes all that `scan_object` does: fetching, decompressing, searching, deciding rows, reading the rows that matched.
+includes all that `collect_object` does: fetching, decompressing, searching, deciding rows, reading those that matched.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ess_ray.core.chunk import encode_object, open_object, scan_object
+from ess_ray.core.chunk import collect_object, encode_object, open_object
 from ess_ray.core.chunk.page import text_blocks
 from ess_ray.core.chunk.write import MessageCodec
+from ess_ray.core.collect import ROWS
 from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
@@ -133,7 +134,7 @@ def _scan(files: Files, keys: list[tuple[str, int]], query: Query) -> int:
     matched = 0
     for key, size in keys:
         reader = open_object(files, key, size, gap_bytes=LOCAL_GAP_BYTES)
-        matched += scan_object(reader, query).rows_matched
+        matched += collect_object(reader, query, ROWS).rows_matched
     return matched
 
 

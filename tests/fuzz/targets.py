@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.sqlite_file import decode_headers, encode_headers
-from ess_ray.core.aggregate import FieldNames, Grouping
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.chunk.page import NotInPlace, text_blocks
+from ess_ray.core.collect import ROWS, FieldNames, Grouping
 from ess_ray.core.errors import BadRequest, CorruptData, NewerFormat, NotFound, QueryError
 from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
 from ess_ray.core.index import Index, build
@@ -269,8 +269,8 @@ def _through(task: ScanTask) -> ScanTask:
 def _task_seeds() -> Iterator[bytes]:
     entry = ObjectEntry("tenant=t/o.parquet", 10, "t", "2026-09-21", 13, 2, 1, 5, 9)
     for text in QUERIES:
-        for grouping in (None, Grouping(60, (Field("level"), Field("k", True))), FieldNames()):
-            task = ScanTask("t", Query(parse(text), None, T0_US), (entry,), grouping=grouping)
+        for collector in (ROWS, Grouping(60, (Field("level"), Field("k", True))), FieldNames()):
+            task = ScanTask("t", Query(parse(text), None, T0_US), (entry,), collector=collector)
             yield json.dumps(encode_task(task)).encode()
     yield json.dumps(encode_task(ScanTask("t", Query(Compare(Field("n"), "<", float("inf"))), ()))).encode()
 

@@ -70,7 +70,7 @@ class Table:
         for task in Tasks(plan, 1 << 20):
             result = run_task(self._store, task)
             assert not result.failed
-            found.update(result.rows.column("message").to_pylist())
+            found.update(result.partial.table.column("message").to_pylist())
         return found
 
 

@@ -14,6 +14,7 @@ from ess_ray.adapters.s3_store import S3ObjectStore
 from ess_ray.core import chunk
 from ess_ray.core.chunk import write
 from ess_ray.core.chunk.read import STREAM_GAPS
+from ess_ray.core.collect import Rows
 from ess_ray.core.query import Contains, Equals, Field, Order, Query
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
@@ -54,24 +55,24 @@ def test_a_scan_costs_the_promised_requests(
 ) -> None:
     query, hits, most = SCANS[name]
     reader = chunk.open_object(store, stored.key, stored.size)
-    found = chunk.scan_object(reader, query)
-    assert len(found.rows) == min(hits, query.limit)
+    found = chunk.collect_object(reader, query, Rows())
+    assert len(found.table) == min(hits, query.limit)
     seen = s3_proxy.requests()
     assert {each.method for each in seen} == {"GET"}
     assert seen[0].range.startswith("bytes=-")
     assert len(seen) == reader.gets
     assert len(seen) <= most
-    assert found.rows_matched == hits or len(found.rows) == query.limit
+    assert found.rows_matched == hits or len(found.table) == query.limit
 
 
 def test_a_task_counts_what_it_asked_for(store: S3ObjectStore, stored: ObjectEntry, s3_proxy: Proxy) -> None:
     query = SCANS["a rare word"][0]
     first = run_task(store, ScanTask("default", query, (stored,)))
-    assert (first.rows_matched, first.failed) == (1, ())
-    assert len(s3_proxy.requests()) == first.gets <= 3
+    assert (first.partial.rows_matched, first.failed) == (1, ())
+    assert len(s3_proxy.requests()) == first.cost.gets <= 3
     s3_proxy.forget()
     again = run_task(store, ScanTask("default", query, (stored,)))
-    assert len(s3_proxy.requests()) == again.gets == first.gets - 1  # the process knows the footer
+    assert len(s3_proxy.requests()) == again.cost.gets == first.cost.gets - 1  # the process knows the footer
 
 
 @pytest.fixture
@@ -96,8 +97,8 @@ def test_a_large_scanned_object_takes_three_requests(
     query = Query(Contains(MESSAGE, "zq~", ignore_case=True), order=order)
     result = run_task(store, ScanTask("default", query, (large,)))
     assert result.failed == ()
-    assert len(s3_proxy.requests()) == result.gets == 3
-    assert result.bytes_read == large.size - len(b"PAR1")
+    assert len(s3_proxy.requests()) == result.cost.gets == 3
+    assert result.cost.bytes_read == large.size - len(b"PAR1")
 
 
 def test_row_groups_are_scanned_while_others_are_still_to_come(
@@ -116,7 +117,7 @@ def test_row_groups_are_scanned_while_others_are_still_to_come(
     s3_proxy.hold(after_bytes=large.size * 3 // 4)
     query = Query(Contains(MESSAGE, "zq~", ignore_case=True))
     result = run_task(store, ScanTask("default", query, (large,)), cancelled)
-    assert (result.failed, result.gets, s3_proxy.left()) == ((), 3, 0)
+    assert (result.failed, result.cost.gets, s3_proxy.left()) == ((), 3, 0)
 
 
 def test_a_cancelled_scan_ends_its_request(store: S3ObjectStore, large: ObjectEntry, s3_proxy: Proxy) -> None:

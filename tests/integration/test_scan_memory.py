@@ -50,7 +50,7 @@ told = []
 for text in json.loads(sys.argv[4]):
     result = run_task(store, ScanTask("default", Query(parse(text), limit=int(sys.argv[5])), (entry,)))
     assert not result.failed, result.failed
-    told.append([result.rows_matched, result.bytes_read, peak_bytes() - before, result.gets])
+    told.append([result.partial.rows_matched, result.cost.bytes_read, peak_bytes() - before, result.cost.gets])
 print(json.dumps(told))
 """
 

@@ -16,10 +16,11 @@ import ray
 
 from ess_ray.adapters.places import EVENTS, Places
 from ess_ray.core.chunk import encode_object
+from ess_ray.core.collect import Partial
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import ObjectEntry, ScanResult, ScanTask
+from ess_ray.ports import Cost, ObjectEntry, ScanResult, ScanTask
 from ess_ray.runtime.environment import free_ports
 from ess_ray.runtime.metrics import RaySearchMeter
 from ess_ray.runtime.scan import RayScanExecutor
@@ -68,7 +69,7 @@ def stored(tmp_path: Path, make_events: Callable[..., pa.Table], t0_us: int) -> 
 
 
 async def offsets(executor: RayScanExecutor, tasks: list[ScanTask]) -> list[tuple[int, list[int]]]:
-    return [(index, result.rows.column("offset").to_pylist()) async for index, result in executor.run(tasks)]
+    return [(index, result.partial.table.column("offset").to_pylist()) async for index, result in executor.run(tasks)]
 
 
 def scanning(what: str = "") -> list[psutil.Process]:
@@ -103,7 +104,7 @@ async def test_every_task_gives_one_result_and_is_made_when_it_starts(stored: St
     seen: list[tuple[int, list[int]]] = []
     async for index, result in RayScanExecutor(stored.system).run(tasks()):
         assert len(taken) <= len(seen) + stored.system.scan_parallelism
-        seen.append((index, result.rows.column("offset").to_pylist()))
+        seen.append((index, result.partial.table.column("offset").to_pylist()))
     assert sorted(seen) == [(number, [number]) for number in range(6)]
 
 
@@ -117,7 +118,7 @@ async def test_a_straggler_is_overtaken_by_its_second_copy_once_a_cpu_is_free(st
     async def search() -> None:
         executor = RayScanExecutor(stored.system, HedgeLimits(min_s=0.05, unknown_s=0.05))
         async for index, result in executor.run(tasks):
-            seen.append((index, result.rows.column("offset").to_pylist()))
+            seen.append((index, result.partial.table.column("offset").to_pylist()))
 
     answer = asyncio.create_task(search())
     (first,) = await until(lambda: len(seen) == 2 and scanning("2 objects"), "the third task did not start", DEADLINE_S)
@@ -161,7 +162,7 @@ async def test_what_searches_cost_stands_among_rays_metrics() -> None:
     meter = RaySearchMeter()
     meter.planned(7)
     for _ in range(2):
-        meter.scanned(5, ScanResult(EMPTY, 3, 1000, 6, 0, (("key", "gone"),)))
+        meter.scanned(5, ScanResult(Partial(EMPTY, 3), Cost(1000, 6), (("key", "gone"),)))
     meter.ended("done", 0.2)
     expected = {"objects_pruned": 7, "objects_scanned": 8, "objects_failed": 2, "bytes_read": 2000, "gets": 12}
     async with httpx.AsyncClient() as http:

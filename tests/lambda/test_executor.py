@@ -36,8 +36,8 @@ async def test_forty_tasks_finish_with_a_cap_of_two(steady: Rig, make_events: Ma
         found = await results(executor, tasks)
     assert offsets(found) == {number: [number] for number in range(40)}
     assert steady.deployed.most_busy == 2
-    assert sum(result.invocations for result in found.values()) == 40
-    assert all(result.gb_seconds > 0 and result.cost_usd > 0 for result in found.values())
+    assert sum(result.cost.invocations for result in found.values()) == 40
+    assert all(result.cost.gb_seconds > 0 and result.cost.usd > 0 for result in found.values())
 
 
 async def test_two_searches_share_the_cap(steady: Rig, make_events: Make, t0_us: int) -> None:
@@ -55,7 +55,7 @@ async def test_what_lambda_throttles_is_asked_again(tmp_path: Path, make_events:
         found = await results(executor, tasks)
         assert offsets(found) == {number: [number] for number in range(12)}
         assert throttling.deployed.throttled > 0
-        assert sum(result.invocations for result in found.values()) == 12, "a refused invocation is none"
+        assert sum(result.cost.invocations for result in found.values()) == 12, "a refused invocation is none"
 
 
 async def test_a_function_that_lets_nothing_through_is_told(tmp_path: Path, make_events: Make, t0_us: int) -> None:
@@ -75,7 +75,7 @@ async def test_a_lost_invocation_is_made_again_and_doubles_nothing(
     with steady.executor() as executor:
         found = await results(executor, tasks)
     assert offsets(found) == {number: [number] for number in range(5)}
-    assert sum(result.invocations for result in found.values()) == 7, "the lost ones are on the bill"
+    assert sum(result.cost.invocations for result in found.values()) == 7, "the lost ones are on the bill"
 
 
 @pytest.mark.parametrize("fault", ["hang", "memory"])
@@ -87,7 +87,7 @@ async def test_limits_of_time_and_memory_lose_an_invocation(
         limited.order(fault)
         found = await results(executor, tasks)
     assert offsets(found) == {number: [number] for number in range(3)}
-    assert sum(result.invocations for result in found.values()) == 4
+    assert sum(result.cost.invocations for result in found.values()) == 4
 
 
 async def test_a_task_that_is_lost_too_often_names_its_objects(steady: Rig, make_events: Make, t0_us: int) -> None:
@@ -97,7 +97,7 @@ async def test_a_task_that_is_lost_too_often_names_its_objects(steady: Rig, make
         found = await results(executor, [task])
     assert [key for key, _ in found[0].failed] == [task.entries[0].key]
     assert "3 times" in found[0].failed[0][1]
-    assert found[0].invocations == 3
+    assert found[0].cost.invocations == 3
 
 
 async def test_a_straggler_is_overtaken_by_a_second_copy(tmp_path: Path, make_events: Make, t0_us: int) -> None:
@@ -108,7 +108,7 @@ async def test_a_straggler_is_overtaken_by_a_second_copy(tmp_path: Path, make_ev
         begun_s = time.monotonic()
         found = await results(executor, tasks)
         assert offsets(found) == {0: [0], 1: [1]}
-        assert sum(result.invocations for result in found.values()) >= 3
+        assert sum(result.cost.invocations for result in found.values()) >= 3
         assert time.monotonic() - begun_s < DEADLINE_S, "the copy that hangs was waited for"
 
 
@@ -120,7 +120,7 @@ async def test_an_answer_over_six_megabytes_goes_through_the_store(steady: Rig, 
     entry = steady.put(make_events([t0_us + number for number in range(3_000)], messages), t0_us)
     with steady.executor() as executor:
         found = await results(executor, [ScanTask("default", Query(limit=3_000, order="oldest"), (entry,))])
-    assert found[0].rows.column("message").to_pylist() == messages
+    assert found[0].partial.table.column("message").to_pylist() == messages
     assert not steady.answers.list(""), "an answer that was read is deleted"
 
 

@@ -16,26 +16,25 @@ from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.core.aggregate import (
+from ess_ray.core.attribute import canonical_number
+from ess_ray.core.chunk import encode_object, write
+from ess_ray.core.collect import (
     FIELD_COLUMNS,
     UTC_CLOCK,
-    Counting,
-    Counts,
+    CellCollector,
+    CellsFold,
+    Collector,
     FieldNames,
     Grouping,
     LocalClock,
-    add,
-    coarser,
-    count_rows,
+    Partial,
     group_count,
-    rows_of,
     top_groups,
 )
-from ess_ray.core.attribute import canonical_number
-from ess_ray.core.chunk import encode_object, write
+from ess_ray.core.collect import cells as cells_module
 from ess_ray.core.event import parse_timestamp_us
 from ess_ray.core.query import All, Field, Query
-from ess_ray.ingest.buffer import Frozen, count_frozen
+from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange
 from ess_ray.search.count import Aggregation
@@ -60,7 +59,7 @@ GROUPINGS = st.builds(
         [UTC_CLOCK, LocalClock((0,), (1,)), LocalClock((0, T0_US), (3, 1)), LocalClock((0, T0_US + 1), (0, 2))]
     ),
 )
-COUNTINGS: st.SearchStrategy[Counting] = GROUPINGS | st.just(FieldNames())
+COUNTINGS: st.SearchStrategy[CellCollector] = GROUPINGS | st.just(FieldNames())
 QUERIES = st.builds(Query, TREES | st.just(All()), BOUNDS, BOUNDS, st.just(1))
 
 
@@ -81,7 +80,7 @@ def text_of(field: Field, row: Row) -> str | None:
     return value if value is None or letter != "n" else canonical_number(value) or value
 
 
-def naive(rows: list[Row], query: Query, counting: Counting) -> Cells:
+def naive(rows: list[Row], query: Query, counting: CellCollector) -> Cells:
     cells: Cells = Counter()
     for row in rows:
         if not wanted(query, row):
@@ -132,18 +131,18 @@ def stored(objects: list[list[Row]]) -> tuple[MemoryObjectStore, list[Any]]:
     st.sampled_from([1, 2]),
 )
 def test_objects_are_counted_as_the_oracle_does(
-    objects: list[list[Row]], query: Query, counting: Counting, chance: Any, at_once: int
+    objects: list[list[Row]], query: Query, counting: CellCollector, chance: Any, at_once: int
 ) -> None:
     store, entries = stored(objects)
     chance.shuffle(entries)
-    task = ScanTask("default", query, tuple(entries), grouping=counting)
+    task = ScanTask("default", query, tuple(entries), collector=counting)
     result = run_task(store, task, objects_at_once=at_once)
     rows = [row for rows in objects for row in rows]
     assert not result.failed
-    assert not len(result.rows)
-    assert result.counts is not None
-    assert cells_of(result.counts) == naive(rows, query, counting)
-    assert result.rows_matched == rows_of(result.counts, counting) == sum(wanted(query, row) for row in rows)
+    assert cells_of(result.partial.table) == naive(rows, query, counting)
+    assert (
+        result.partial.rows_matched == counting.rows_of(result.partial.table) == sum(wanted(query, row) for row in rows)
+    )
 
 
 @MANY
@@ -154,7 +153,7 @@ def test_objects_are_counted_as_the_oracle_does(
     st.dictionaries(st.integers(0, 2), st.none() | st.integers(0, 6)),
 )
 def test_what_is_in_flight_is_counted_without_what_is_stored(
-    records: list[tuple[int, list[Row]]], query: Query, counting: Counting, snapshot: dict[int, int | None]
+    records: list[tuple[int, list[Row]]], query: Query, counting: CellCollector, snapshot: dict[int, int | None]
 ) -> None:
     flying: list[Row] = []
     batches = []
@@ -162,9 +161,8 @@ def test_what_is_in_flight_is_counted_without_what_is_stored(
         placed = [{**row, "vnode": vnode, "offset": offset} for row in rows]
         batches += table_of(placed).to_batches()
         flying += placed if offset >= (snapshot.get(vnode) or 0) else []
-    view = count_frozen(Frozen({}, tuple(batches)), query, counting)
-    assert view.counts is not None
-    fresh = not_stored(view.counts, snapshot)
+    view = collect_frozen(Frozen({}, tuple(batches)), query, counting)
+    fresh = not_stored(view.table, snapshot)
     assert cells_of(fresh) == naive(flying, query, counting)
 
 
@@ -176,25 +174,25 @@ def test_the_top_groups_are_those_with_the_most_rows(
     """Whatever order parts come in; and however few cells are held, no row is lost or counted for another group."""
     rows = [row for part in parts for row in part]
     exact = naive(rows, Query(), grouping)
-    counts = [count_rows(table_of(part), grouping) for part in parts]
+    counts = [grouping.from_rows(table_of(part)) for part in parts]
     answers = []
     for order in (counts, counts[::-1]):
-        held = Counts(grouping)
+        held = CellsFold(grouping)
         for part in order:
-            held.add(part)
-        told = top_groups(held.table(), grouping, top)
+            held.add(Partial(part))
+        told = top_groups(held.partial().table, grouping, top)
         assert not told.too_long
-        assert group_count(held.table(), grouping) == len({cell[1:] for cell in exact})
+        assert group_count(held.partial().table, grouping) == len({cell[1:] for cell in exact})
         answers.append(sorted(zip(told.cells.to_pylist(), told.ranks.to_pylist(), strict=True), key=str))
     assert answers[0] == answers[1]
     expect_top(answers[0], exact, grouping, top)
 
-    few = Counts(grouping, max_cells=max_held)
+    few = CellsFold(grouping, max_cells=max_held)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(add, "_MIN_FRESH", 1)
+        patch.setattr(cells_module, "_MIN_FRESH", 1)
         for part in counts:
-            few.add(part)
-    expect_lower_bounds(few.table().to_pylist(), exact, grouping)
+            few.add(Partial(part))
+    expect_lower_bounds(few.partial().table.to_pylist(), exact, grouping)
 
 
 def expect_top(answer: list[tuple[Row, int]], exact: Cells, grouping: Grouping, top: int) -> None:
@@ -232,17 +230,19 @@ def expect_lower_bounds(cells: list[Row], exact: Cells, grouping: Grouping) -> N
 @MANY
 @given(st.lists(ROWS, max_size=8), FIELDS, st.integers(1, 3), st.integers(1, 4))
 def test_finer_buckets_add_up_to_coarser_ones(rows: list[Row], field: Field, interval_us: int, times: int) -> None:
-    fine = count_rows(table_of(rows), Grouping(interval_us, (field,)))
+    fine = Grouping(interval_us, (field,)).from_rows(table_of(rows))
     coarse = Grouping(interval_us * times, (field,))
-    assert cells_of(coarser(fine, coarse)) == naive(rows, Query(), coarse)
+    assert cells_of(coarse.coarser(fine)) == naive(rows, Query(), coarse)
 
 
 @MANY
 @given(st.lists(ROWS, min_size=1, max_size=12), COUNTINGS, st.integers(0, 12), st.integers(0, 12))
-def test_slices_are_counted_as_what_they_show(rows: list[Row], counting: Counting, first: int, length: int) -> None:
+def test_slices_are_counted_as_what_they_show(
+    rows: list[Row], counting: CellCollector, first: int, length: int
+) -> None:
     """Arrow's slices share buffers with what lies around them; counting must not see that."""
     shown = table_of(rows).slice(first, length)
-    cells = cells_of(count_rows(shown, counting))
+    cells = cells_of(counting.from_rows(shown))
     assert cells == naive(rows[first : first + length], Query(), counting)
 
 
@@ -260,11 +260,11 @@ class Owner:
         min_ends: Mapping[int, int],
         timeout_s: float,
         *,
-        grouping: Counting | None = None,
+        collector: Collector,
     ) -> list[View]:
-        assert grouping is not None
+        assert isinstance(collector, CellCollector)
         ranges = {vnode: VnodeRange(0, end) for vnode, end in min_ends.items()}
-        return [count_frozen(Frozen(ranges, tuple(self._batches)), query, grouping)]
+        return [collect_frozen(Frozen(ranges, tuple(self._batches)), query, collector)]
 
 
 def aggregated(

@@ -22,9 +22,9 @@ import pytest
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.compaction import CompactionPolicy, compact
-from ess_ray.core.aggregate import FieldNames, Grouping
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, merged, open_object, read, write
 from ess_ray.core.chunk.footer import parse_footer
+from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import And, Contains, Equals, Exists, Field, Not, Query
 from ess_ray.ports import ObjectEntry, ScanTask
@@ -143,7 +143,7 @@ class Readers:
             "by attribute": Grouping(None, (Field("n", True),)),
             "field names": FieldNames(),
         }
-        self.tasks = {name: (query, None) for name, query in queries.items()}
+        self.tasks: dict[str, tuple[Query, Collector]] = {name: (query, Rows()) for name, query in queries.items()}
         self.tasks |= {f"count {name}": (queries["all"], counting) for name, counting in counts.items()}
         self.right = {name: self.scan(name, self._entries({}), 0) for name in self.tasks}
         assert not any(failed for _, failed in self.right.values())
@@ -166,12 +166,12 @@ class Readers:
         return entries
 
     def scan(self, name: str, entries: list[ObjectEntry], gap_bytes: int) -> tuple[list[dict[str, Any]], set[str]]:
-        query, counting = self.tasks[name]
+        query, collector = self.tasks[name]
         self.store.coalesce_bytes = gap_bytes
-        result = run_task(self.store, ScanTask("default", query, tuple(entries), grouping=counting))
-        rows = result.rows if result.counts is None else result.counts.sort_by("start_us")
+        result = run_task(self.store, ScanTask("default", query, tuple(entries), collector=collector))
+        rows = result.partial.table if collector == Rows() else result.partial.table.sort_by("start_us")
         found = rows.to_pylist()
-        return found if counting is None else sorted(found, key=repr), {key for key, _ in result.failed}
+        return found if collector == Rows() else sorted(found, key=repr), {key for key, _ in result.failed}
 
     def outcomes(self, at: int, bit: int, gap_bytes: int) -> dict[str, str]:
         """Say for each reader whether it gave the right answer ("right") or named the damaged object ("named")."""

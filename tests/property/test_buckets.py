@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ess_ray.core.aggregate import UTC_CLOCK, LocalClock, bucket_starts
+from ess_ray.core.collect import UTC_CLOCK, LocalClock, bucket_starts
 from ess_ray.core.errors import BadRequest
 from ess_ray.search.intervals import parse_interval_us
 from ess_ray.search.zones import clock_named

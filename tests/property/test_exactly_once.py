@@ -20,10 +20,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.compaction import commit, merge, plan
+from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import partition_of
 from ess_ray.core.query import All, Query
-from ess_ray.ingest.buffer import filter_frozen
+from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import Record, ScanTask, View
 from ess_ray.record import RequestKey, encode_records
@@ -57,8 +58,8 @@ class Owners:
         taken: set[int] = set()
         for writer in {id(w): w for w in self._writers.values()}.values():
             mine = {v for v, w in self._writers.items() if w is writer} & writer.positions.keys()
-            view = filter_frozen(writer.freeze(tenant, since=since), query)
-            rows = view.rows.filter(pa.array([v in mine for v in view.rows.column("vnode").to_pylist()], pa.bool_()))
+            view = collect_frozen(writer.freeze(tenant, since=since), query, ROWS)
+            rows = view.table.filter(pa.array([v in mine for v in view.table.column("vnode").to_pylist()], pa.bool_()))
             matched = {vnode: count for vnode, count in view.matched.items() if vnode in mine}
             found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows, matched=matched))
             taken |= mine
@@ -304,13 +305,13 @@ class ExactlyOnce(RuleBasedStateMachine):
                 inner.close()
 
         cut = self.run(self._searcher(Owners(self.owner, then)).course.cut("default", Query(All(), limit=10_000)))
-        found = Counter(self._messages(cut.rows))
+        found = Counter(self._messages(cut.tables))
         query = Query(All(), limit=10_000)
         result = run_task(
             self.world.store, ScanTask("default", query, tuple(cut.snapshot.objects("default", None, None)))
         )
         assert not result.failed
-        found.update(self._messages([result.rows]))
+        found.update(self._messages([result.partial.table]))
         assert not [name for name, times in found.items() if times > 1], "doubled"
         assert found.keys() <= self.expected, "made up"
         if not cut.missing:

@@ -21,6 +21,7 @@ from ess_ray.core import chunk, prefilter
 from ess_ray.core.chunk import read, write
 from ess_ray.core.chunk.layout import Facts, facts_to_metadata
 from ess_ray.core.chunk.page import NotInPlace, unpack_deltas
+from ess_ray.core.collect import Rows
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import And, Contains, Equals, Field, Node, Not, Or, Order, Query
 from tests.examples import examples
@@ -91,7 +92,7 @@ def opened(rows: pa.Table, gap_bytes: int, message_codec: write.MessageCodec = "
 
 
 def scanned(rows: pa.Table, query: Query, gap_bytes: int = 0) -> pa.Table:
-    return chunk.scan_object(opened(rows, gap_bytes), query).rows
+    return chunk.collect_object(opened(rows, gap_bytes), query, Rows()).table
 
 
 # ---------------------------------------------------------------------------------------------------- whole objects
@@ -148,8 +149,8 @@ def test_a_limit_gives_the_first_rows_of_the_whole_answer(
     matching = [index for index, row in enumerate(rows) if wanted(Query(root, start_us), row)]
     expected = distinct(rows, matching if order == "oldest" else matching[::-1])[:limit]
     reader = opened(table, gap_bytes)
-    found = chunk.scan_object(reader, Query(root, start_us, None, limit, order))
-    assert found.rows.equals(table.take(pa.array(expected, pa.int64())))
+    found = chunk.collect_object(reader, Query(root, start_us, None, limit, order), Rows())
+    assert found.table.equals(table.take(pa.array(expected, pa.int64())))
     assert len(expected) <= found.rows_matched <= len(matching)
 
 
@@ -176,7 +177,7 @@ def test_messages_agree_with_the_oracle(root: Node, texts: list[str], codec: wri
     rows = [{**same, "timestamp": i, "observed_timestamp": i, "message": text} for i, text in enumerate(texts)]
     expected = [i for i, row in enumerate(rows) if wanted(Query(root), row)]
     reader = opened(table_of(rows), 0, codec)
-    found = chunk.scan_object(reader, Query(root, limit=100, order="oldest")).rows
+    found = chunk.collect_object(reader, Query(root, limit=100, order="oldest"), Rows()).table
     assert found.column("timestamp").cast(pa.int64()).to_pylist() == expected
 
 
@@ -215,7 +216,9 @@ def test_what_is_not_laid_out_as_ours_is_left_to_arrow(options: dict[str, Any]) 
     reader = foreign(texts, **options)
     with pytest.raises(NotInPlace):
         reader._message_in_place(0)
-    found = chunk.scan_object(reader, Query(Contains(MESSAGE, "needle", False), order="oldest", limit=1000)).rows
+    found = chunk.collect_object(
+        reader, Query(Contains(MESSAGE, "needle", False), order="oldest", limit=1000), Rows()
+    ).table
     assert found.column("offset").to_pylist() == [i for i, text in enumerate(texts) if "needle" in text]
 
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.aggregate import Counting, FieldNames, Grouping, count_rows
+from ess_ray.core.collect import COLLECTORS, CellCollector, Collector, FieldNames, Grouping, Partial, Rows, SliceRows
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
 from ess_ray.language import parse
-from ess_ray.ports import ObjectEntry, ScanResult, ScanTask
+from ess_ray.ports import Cost, ObjectEntry, ScanResult, ScanTask
 from ess_ray.search import wire
 from ess_ray.search.question import Question, decode_question, encode_question
 
@@ -70,8 +70,17 @@ def test_a_task_that_counts_comes_as_it_was_sent(
     root: Node, interval_us: int | None, by: tuple[Field, ...], names: bool
 ) -> None:
     counting = FieldNames() if names else Grouping(interval_us, by)
-    task = ScanTask("t", Query(root), (ENTRY,), grouping=counting)
+    task = ScanTask("t", Query(root), (ENTRY,), collector=counting)
     assert wire.decode_task(through(wire.encode_task(task))) == task
+
+
+@pytest.mark.parametrize("collector", [Rows(), SliceRows(), FieldNames(), Grouping(5)])
+def test_a_collector_travels_by_its_name(collector: Collector) -> None:
+    task = ScanTask("t", Query(), (ENTRY,), collector)
+    value = through(wire.encode_task(task))
+    assert isinstance(value, dict)
+    assert COLLECTORS[value["collector"][0]] is type(collector)
+    assert wire.decode_task(value) == task
 
 
 @pytest.mark.parametrize("inline", [True, False])
@@ -79,7 +88,7 @@ def test_a_task_that_counts_comes_as_it_was_sent(
 def test_counts_come_as_they_were_sent(
     make_events: Callable[..., pa.Table],
     t0_us: int,
-    counting: Counting,
+    counting: CellCollector,
     inline: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -87,8 +96,8 @@ def test_counts_come_as_they_were_sent(
     rows = make_events([t0_us, t0_us + 60], level=["é", None], attributes=[[("k", "v")], None])
     answers = MemoryObjectStore(lambda: 0)
     for counted in (rows, rows.slice(0, 0)):
-        result = ScanResult(EMPTY, 7, 8, 9, failed=(("key", "gone"),), counts=count_rows(counted, counting))
-        assert wire.decode_result(through(wire.encode_result(result, answers)), answers) == result
+        result = ScanResult(Partial(counting.from_rows(counted), 7), Cost(8, 9), (("key", "gone"),))
+        assert wire.decode_result(through(wire.encode_result(result, answers)), answers, counting) == result
 
 
 @pytest.mark.parametrize("text", ["duration:>1e999", "a:[-inf TO inf]", "NOT " * 400 + "x", "(" * 90 + "x" + ")" * 90])
@@ -113,7 +122,7 @@ def test_a_result_comes_as_it_was_sent(
     monkeypatch.setattr(wire, "MAX_INLINE_BYTES", 1 << 20 if inline else 10)
     rows = make_events([t0_us, t0_us + 1], ["a\x00é", ""], attributes=[[("k", "v")], None])
     answers = MemoryObjectStore(lambda: 0)
-    result = ScanResult(rows, 7, 8, 9, 1, (("key", "gone"),))
+    result = ScanResult(Partial(rows, 7, 1), Cost(8, 9), (("key", "gone"),))
     answer = through(wire.encode_result(result, answers))
     assert len(answers.list("")) == (0 if inline else 1)
     assert wire.decode_result(answer, answers) == result
@@ -142,11 +151,15 @@ def test_another_format_says_what_to_do(wrong: object) -> None:
         {"entries": [["key", "10", "t", "2026-09-21", 13, 2, 1, 5, 9]]},
         {"entries": [["key", 10, "t", "2026-09-21", 13, 2, 1, 2**70, 9]]},
         {"entries": [[None, 10, "t", "2026-09-21", 13, 2, 1, 5, 9]]},
-        {"grouping": ["groups", 0, []]},
-        {"grouping": ["groups"]},
-        {"grouping": ["groups", "1m", []]},
-        {"grouping": ["groups", None, ["level"]]},
-        {"grouping": 7},
+        {"collector": ["counts", 0, []]},
+        {"collector": ["counts"]},
+        {"collector": ["counts", "1m", []]},
+        {"collector": ["counts", None, ["level"]]},
+        {"collector": 7},
+        {"collector": []},
+        {"collector": "rows"},
+        {"collector": ["nobody knows this"]},
+        {"collector": ["rows", 1]},
     ],
 )
 def test_a_task_that_is_none_is_refused(change: dict[str, object]) -> None:
@@ -159,14 +172,14 @@ def test_a_task_that_is_none_is_refused(change: dict[str, object]) -> None:
 
 def test_rows_in_the_place_of_counts_are_corrupt() -> None:
     answers = MemoryObjectStore(lambda: 0)
-    answer = wire.encode_result(ScanResult(EMPTY, 0, 0, 0), answers)
+    answer = wire.encode_result(ScanResult(Partial(EMPTY)), answers)
     with pytest.raises(CorruptData, match="counts"):
-        wire.decode_result({**answer, "counted": True}, answers)
+        wire.decode_result(answer, answers, Grouping())
 
 
 @pytest.mark.parametrize("rows", ["!", "", "AAAA"])
 def test_rows_that_are_none_are_corrupt(rows: str) -> None:
     answers = MemoryObjectStore(lambda: 0)
-    answer = wire.encode_result(ScanResult(EMPTY, 0, 0, 0), answers)
+    answer = wire.encode_result(ScanResult(Partial(EMPTY)), answers)
     with pytest.raises(CorruptData):
-        wire.decode_result({**answer, "rows": rows}, answers)
+        wire.decode_result({**answer, "table": rows}, answers)

@@ -254,7 +254,7 @@ async def test_a_lone_surrogate_in_a_name_is_no_fault_of_ours(shop: Rig) -> None
 
 
 async def test_too_many_buckets_fail_and_say_what_to_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ess_ray.core.aggregate.add.MAX_CELLS", "ess_ray.search.count.MAX_CELLS"):
+    for name in ("ess_ray.core.collect.cells.MAX_CELLS", "ess_ray.search.count.MAX_CELLS"):
         monkeypatch.setattr(name, 2)
     await push(rig, *({"timestamp": n * MINUTE_US} for n in range(3)), flush=True)
     page = await rig.finished(await rig.start("", "/v1/aggregations", interval="1m"))
@@ -265,7 +265,7 @@ async def test_too_many_buckets_fail_and_say_what_to_do(rig: Rig, monkeypatch: p
 
 async def test_groups_that_cannot_be_held_are_told_of(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await push(rig, *({"level": "A"} for _ in range(5)), *({"level": f"x{n}"} for n in range(20)), flush=True)
-    monkeypatch.setattr("ess_ray.core.aggregate.add.MAX_HELD_BYTES", 300)
+    monkeypatch.setattr("ess_ray.core.collect.cells.MAX_HELD_BYTES", 300)
     page = await rig.finished(await rig.start("", "/v1/aggregations", by=["level"]))
     assert (page["state"], page["complete"]) == ("done", False)
     assert "lower bounds" in page["incomplete"][0]
@@ -276,7 +276,7 @@ async def test_groups_that_cannot_be_held_are_told_of(rig: Rig, monkeypatch: pyt
 
 async def test_values_too_long_to_be_shown_are_told_together(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await push(rig, *({"message": "short"},) * 3, *({"message": "long" * 30},) * 2, {"message": "s"}, flush=True)
-    monkeypatch.setattr("ess_ray.core.aggregate.add.MAX_TEXT_BYTES", 100)
+    monkeypatch.setattr("ess_ray.core.collect.cells.MAX_TEXT_BYTES", 100)
     page = await rig.finished(await rig.start("", "/v1/aggregations", by=["message"]))
     assert (page["state"], page["complete"]) == ("done", False)
     assert page["incomplete"] == [LONG_TEXTS]

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.attribute import canonical_number, elements, keys_of, namesake_of
-from ess_ray.core.chunk import open_object, scan_object
+from ess_ray.core.chunk import collect_object, open_object
+from ess_ray.core.collect import Rows
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.index import Index, build, values
 from ess_ray.core.literals import needs
@@ -134,7 +135,7 @@ def test_objects_with_older_indexes_hide_nothing(query: str, without_types: list
         data = path.read_bytes()
         reader = open_object(_Held(data), key, size)
         formats.add(reader.facts.format_version)
-        found = scan_object(reader, Query(parse(query), order="oldest")).rows.column("offset").to_pylist()
+        found = collect_object(reader, Query(parse(query), order="oldest"), Rows()).table.column("offset").to_pylist()
         assert found == (with_types if reader.has_types else without_types)
     assert formats == {1, 2}
 

@@ -13,6 +13,7 @@ import pytest
 
 from ess_ray.core import chunk
 from ess_ray.core.chunk import write
+from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import All, Contains, Field, Query
 
@@ -105,10 +106,10 @@ def test_the_content_hash_tells_rows_apart_and_ignores_how_they_are_held(make_ev
 def test_scanning_newest_stops_at_the_limit_and_reads_no_more(make_events: Make, t0_us: int) -> None:
     messages = [sha256(b"%d" % i).hexdigest() for i in range(40_000)]
     reader = opened(make_events([t0_us + i for i in range(40_000)], messages))
-    found = chunk.scan_object(reader, Query(limit=3))
-    assert found.rows.column("offset").to_pylist() == [39_999, 39_998, 39_997]
+    found = chunk.collect_object(reader, Query(limit=3), ROWS)
+    assert found.table.column("offset").to_pylist() == [39_999, 39_998, 39_997]
     whole = opened(make_events([t0_us + i for i in range(40_000)], messages))
-    chunk.scan_object(whole, Query(limit=40_000))
+    chunk.collect_object(whole, Query(limit=40_000), ROWS)
     assert reader.bytes_read < whole.bytes_read / 2
 
 
@@ -118,22 +119,25 @@ def test_an_object_that_its_index_rules_out_costs_one_request(make_events: Make,
     )
     reader = chunk.open_object(blob, key, len(blob.data))
     query = Query(Contains(Field("message"), "needle in a haystack", ignore_case=True))
-    assert chunk.scan_object(reader, query).rows_matched == 0
+    assert chunk.collect_object(reader, query, ROWS).rows_matched == 0
     assert blob.reads == 1
-    assert chunk.scan_object(reader, Query(Contains(Field("message"), "request 9c3f took", False))).rows_matched == 1
+    assert (
+        chunk.collect_object(reader, Query(Contains(Field("message"), "request 9c3f took", False)), ROWS).rows_matched
+        == 1
+    )
     assert blob.reads <= 3
 
 
 def test_scanning_oldest_and_by_time(make_events: Make, t0_us: int) -> None:
     reader = opened(make_events([t0_us + i for i in range(20_000)]))
     query = Query(All(), t0_us + 10, t0_us + 12, 100, "oldest")
-    assert chunk.scan_object(reader, query).rows.column("offset").to_pylist() == [10, 11]
+    assert chunk.collect_object(reader, query, ROWS).table.column("offset").to_pylist() == [10, 11]
 
 
 def test_repeats_by_id_are_merged_within_an_object(make_events: Make, t0_us: int) -> None:
     reader = opened(make_events([t0_us, t0_us + 1, t0_us + 2], event_id=["a", "a", None]))
-    found = chunk.scan_object(reader, Query(limit=10))
-    assert found.rows.column("offset").to_pylist() == [2, 1]
+    found = chunk.collect_object(reader, Query(limit=10), ROWS)
+    assert found.table.column("offset").to_pylist() == [2, 1]
     assert found.duplicates_suppressed == 1
 
 
@@ -141,8 +145,8 @@ def test_repeats_by_id_do_not_fill_a_limit(make_events: Make, t0_us: int, monkey
     monkeypatch.setattr(write, "ROWS_PER_GROUP", 3)
     ids = [None, "a", "a", "a", "a"] * 2
     reader = opened(make_events([t0_us + i for i in range(10)], event_id=ids))
-    found = chunk.scan_object(reader, Query(limit=3))
-    assert found.rows.column("offset").to_pylist() == [9, 5, 0]
+    found = chunk.collect_object(reader, Query(limit=3), ROWS)
+    assert found.table.column("offset").to_pylist() == [9, 5, 0]
     assert found.rows_matched == 10
 
 
@@ -150,7 +154,7 @@ def test_a_cancelled_scan_ends_between_row_groups(make_events: Make, t0_us: int)
     reader = opened(make_events([t0_us + i for i in range(40_000)]))
     answers = iter([False, True])
     query = Query(Contains(Field("message"), "message", ignore_case=True), limit=40_000)
-    assert chunk.scan_object(reader, query, lambda: next(answers)).rows_matched == 40_000 - 2 * 16_384
+    assert chunk.collect_object(reader, query, ROWS, lambda: next(answers)).rows_matched == 40_000 - 2 * 16_384
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"nonsense" * 10])

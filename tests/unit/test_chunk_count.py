@@ -8,8 +8,9 @@ from hashlib import sha256
 import pyarrow as pa
 import pytest
 
-from ess_ray.core.aggregate import FieldNames, Grouping, add, rows_of
-from ess_ray.core.chunk import ObjectCounts, count_object
+from ess_ray.core.chunk import collect_object
+from ess_ray.core.collect import FieldNames, Grouping, Partial
+from ess_ray.core.collect import cells as cells_module
 from ess_ray.core.query import All, And, Contains, Equals, Field, Query
 from tests.unit.test_chunk_read import Requests
 
@@ -29,11 +30,11 @@ def stored(make_events: Make, t0_us: int) -> Requests:
     return Requests(make_events([t0_us + i for i in range(COUNT)], messages, level=levels, span_id=large))
 
 
-def counted(stored: Requests, query: Query, counting: Grouping | FieldNames) -> tuple[ObjectCounts, list[str]]:
+def counted(stored: Requests, query: Query, counting: Grouping | FieldNames) -> tuple[Partial, list[str]]:
     """Count, fetching nothing that was not asked for; gives also the columns that were read, one a range."""
     reader = stored.open(gap_bytes=0)
     before = len(stored.ranges)
-    found = count_object(reader, query, counting)
+    found = collect_object(reader, query, counting)
     return found, sorted(name for span in stored.ranges[before:] for name in columns_in(reader.metadata, span))
 
 
@@ -50,8 +51,8 @@ def columns_in(metadata: pa.parquet.FileMetaData, span: tuple[int, int]) -> list
     return names
 
 
-def cells(found: ObjectCounts) -> list[tuple[int | None, int]]:
-    return sorted(zip(*(found.counts.column(name).to_pylist() for name in ("start_us", "count")), strict=True))
+def cells(found: Partial) -> list[tuple[int | None, int]]:
+    return sorted(zip(*(found.table.column(name).to_pylist() for name in ("start_us", "count")), strict=True))
 
 
 def test_the_number_of_rows_is_told_by_the_footer(stored: Requests, t0_us: int) -> None:
@@ -79,7 +80,7 @@ def test_only_row_groups_with_two_buckets_are_read(stored: Requests, t0_us: int)
 
 def test_only_the_columns_grouped_by_are_read(stored: Requests) -> None:
     found, read = counted(stored, Query(All()), Grouping(None, (LEVEL,)))
-    assert found.counts.num_rows == 2
+    assert found.table.num_rows == 2
     assert read == [f"level {group}" for group in range(4)]
     _, read = counted(stored, Query(Equals(LEVEL, "ERROR", False)), Grouping(None, (LEVEL,)))
     assert read == [f"level {group}" for group in range(4)]
@@ -100,18 +101,18 @@ def test_keys_are_read_only_where_rows_match(stored: Requests) -> None:
 
 def test_field_names_read_what_may_be_null_and_no_ids_where_there_are_none(stored: Requests) -> None:
     found, read = counted(stored, Query(All()), FieldNames())
-    assert rows_of(found.counts, FieldNames()) == COUNT
+    assert FieldNames().rows_of(found.table) == COUNT
     assert not [name for name in read if name.split()[0] in ("message", "timestamp", "event_id", "offset")]
 
 
 def test_counting_ends_when_it_is_cancelled(stored: Requests) -> None:
     asked = iter([False, True])
-    found = count_object(stored.open(), Query(All()), Grouping(None, (LEVEL,)), lambda: next(asked, True))
+    found = collect_object(stored.open(), Query(All()), Grouping(None, (LEVEL,)), lambda: next(asked, True))
     assert found.rows_matched < COUNT
 
 
 def test_counting_ends_when_there_are_too_many_buckets(stored: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(add, "MAX_CELLS", 10)
-    monkeypatch.setattr(add, "_MIN_FRESH", 1)
+    monkeypatch.setattr(cells_module, "MAX_CELLS", 10)
+    monkeypatch.setattr(cells_module, "_MIN_FRESH", 1)
     reader = stored.open(gap_bytes=0)
-    assert count_object(reader, Query(All()), Grouping(1)).rows_matched <= GROUP
+    assert collect_object(reader, Query(All()), Grouping(1)).rows_matched <= GROUP

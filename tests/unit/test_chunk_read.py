@@ -11,6 +11,7 @@ import pytest
 
 from ess_ray.core import chunk
 from ess_ray.core.chunk import ranges, read, windows, write
+from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import And, Contains, Equals, Field, Order, Query
@@ -76,8 +77,8 @@ def stored(make_events: Make, t0_us: int) -> Requests:
 def test_a_scanned_object_takes_at_most_three_requests(stored: Requests, limit: int) -> None:
     stored.ranges.clear()
     reader = stored.open()
-    found = chunk.scan_object(reader, Query(Contains(MESSAGE, "the needle", False), limit=limit))
-    assert found.rows.column("offset").to_pylist() == [50_000, 100]
+    found = chunk.collect_object(reader, Query(Contains(MESSAGE, "the needle", False), limit=limit), ROWS)
+    assert found.table.column("offset").to_pylist() == [50_000, 100]
     assert reader.gets == len(stored.ranges) <= 3
     assert reader.bytes_read == sum(end - start for start, end in stored.ranges)
 
@@ -101,8 +102,8 @@ def many_groups(make_events: Make, t0_us: int) -> Requests:
 def test_the_newest_of_a_common_term_read_little(many_groups: Requests, order: Order, gap_bytes: int) -> None:
     query = Query(Contains(MESSAGE, "common", True), limit=100, order=order)
     reader = many_groups.open(gap_bytes=gap_bytes, with_index=chunk.index_first(query))
-    found = chunk.scan_object(reader, query)
-    assert len(found.rows) == 100
+    found = chunk.collect_object(reader, query, ROWS)
+    assert len(found.table) == 100
     footer_and_index = many_groups.tail_bytes if reader.knows_index else many_groups.footer_bytes
     assert reader.bytes_read - footer_and_index <= len(many_groups.data) / 100
     assert reader.knows_index == (gap_bytes == read.GAP_BYTES), "a small index comes with the footer"
@@ -117,34 +118,34 @@ def test_a_probe_for_few_rows_of_a_phrase_reads_no_index(many_groups: Requests, 
     trace = Query(Equals(Field("trace_id"), "ab" * 16, False), limit=limit)
     assert chunk.index_first(trace, probe=True), "an id is rare"
     reader = many_groups.open(gap_bytes=32 * 1024, with_index=chunk.index_first(phrase, probe=True))
-    found = chunk.scan_object(reader, phrase, probe=True)
-    assert len(found.rows) == limit
+    found = chunk.collect_object(reader, phrase, ROWS, probe=True)
+    assert len(found.table) == limit
     assert reader.knows_index != few
 
 
 def test_an_index_larger_than_what_is_left_to_read_is_not_read(many_groups: Requests) -> None:
     query = Query(Contains(MESSAGE, "seldom", True), limit=3)
     reader = many_groups.open(gap_bytes=16 * 1024, with_index=False)
-    assert len(chunk.scan_object(reader, query, probe=True).rows) == 3
+    assert len(chunk.collect_object(reader, query, ROWS, probe=True).table) == 3
     assert not reader.knows_index, "two more row groups have fewer bytes than the index"
     absent = Query(Contains(MESSAGE, "zzyyxxww-42", True), limit=3)
     reader = many_groups.open(gap_bytes=16 * 1024, with_index=False)
-    assert not chunk.scan_object(reader, absent, probe=True).rows_matched
+    assert not chunk.collect_object(reader, absent, ROWS, probe=True).rows_matched
     assert reader.knows_index
 
 
 def test_an_index_that_cannot_tell_is_not_read(many_groups: Requests) -> None:
     reader = many_groups.open(gap_bytes=32 * 1024, with_index=False)
-    chunk.scan_object(reader, Query(Contains(MESSAGE, "zq~", False)))
+    chunk.collect_object(reader, Query(Contains(MESSAGE, "zq~", False)), ROWS)
     assert not reader.knows_index
 
 
 def test_what_is_read_ahead_grows_with_what_the_limit_still_wants(many_groups: Requests) -> None:
     query = Query(Contains(MESSAGE, "seldom", True), limit=10)
     reader = many_groups.open(gap_bytes=32 * 1024, with_index=False)
-    found = chunk.scan_object(reader, query)
+    found = chunk.collect_object(reader, query, ROWS)
     expected = [i for i in range(COUNT) if i % 500 == 250 and i not in (700, 30_000, 59_000)][::-1][:10]
-    assert found.rows.column("offset").to_pylist() == expected
+    assert found.table.column("offset").to_pylist() == expected
     assert reader.bytes_read < many_groups.footer_bytes + many_groups.index_bytes + len(many_groups.data) / 4
 
 
@@ -152,8 +153,8 @@ def test_scattered_row_groups_take_few_requests_where_requests_are_dear(many_gro
     for limit in (1000, 2):
         query = Query(Contains(MESSAGE, "needle-42", False), limit=limit)
         reader = many_groups.open(with_index=chunk.index_first(query))
-        found = chunk.scan_object(reader, query)
-        assert found.rows.column("offset").to_pylist() == [59_000, 30_000, 700][:limit]
+        found = chunk.collect_object(reader, query, ROWS)
+        assert found.table.column("offset").to_pylist() == [59_000, 30_000, 700][:limit]
         assert reader.gets <= 3
 
 
@@ -173,16 +174,16 @@ def test_an_index_left_out_at_first_is_read_once_and_kept(many_groups: Requests)
 
 def test_with_small_gaps_only_tested_columns_are_read(stored: Requests) -> None:
     reader = stored.open(gap_bytes=0)
-    chunk.scan_object(reader, Query(Equals(Field("host"), "nowhere", False)))
+    chunk.collect_object(reader, Query(Equals(Field("host"), "nowhere", False)), ROWS)
     assert reader.bytes_read < len(stored.data) / 20
 
 
 def test_a_small_column_that_rules_a_row_group_out_keeps_messages_from_being_searched(stored: Requests) -> None:
     reader = stored.open(gap_bytes=0)
     query = Query(And((Contains(MESSAGE, "the needle", False), Equals(Field("host"), "host-0", False))), limit=10)
-    assert chunk.scan_object(reader, query).rows.column("offset").to_pylist() == [50_000, 100]
+    assert chunk.collect_object(reader, query, ROWS).table.column("offset").to_pylist() == [50_000, 100]
     other = Query(And((Contains(MESSAGE, "the needle", False), Equals(Field("host"), "host-1", False))), limit=10)
-    assert len(chunk.scan_object(stored.open(), other).rows) == 0
+    assert len(chunk.collect_object(stored.open(), other, ROWS).table) == 0
 
 
 def test_a_known_footer_takes_no_request(stored: Requests) -> None:
@@ -206,7 +207,7 @@ def test_footers_are_dropped_beyond_the_cache_s_bytes(stored: Requests) -> None:
 def test_an_object_that_ends_early_is_corrupt(stored: Requests) -> None:
     reader = chunk.ObjectReader(stored.key, len(stored.data), stored.data[-100_000:], lambda at, size: b"")
     with pytest.raises(CorruptData, match="ends early"):
-        chunk.scan_object(reader, Query(Contains(MESSAGE, "x", False)))
+        chunk.collect_object(reader, Query(Contains(MESSAGE, "x", False)), ROWS)
 
 
 def test_rows_taken_from_dictionaries_are_the_rows(make_events: Make, t0_us: int) -> None:
@@ -251,11 +252,11 @@ STRETCHES: list[tuple[Order, int, list[int], int]] = [
 @pytest.mark.parametrize("sought", SEEKS)
 def test_a_streamed_scan_finds_what_windows_find(streamed: Requests, sought: str, limit: int, order: Order) -> None:
     query = Query(SEEKS[sought], limit=limit, order=order)
-    in_windows = chunk.scan_object(streamed.open(gap_bytes=32 * 1024), query)
+    in_windows = chunk.collect_object(streamed.open(gap_bytes=32 * 1024), query, ROWS)
     assert not streamed.streamed
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
-    found = chunk.scan_object(reader, query)
-    assert found.rows.equals(in_windows.rows)
+    found = chunk.collect_object(reader, query, ROWS)
+    assert found.table.equals(in_windows.table)
     assert streamed.ends == len(streamed.streamed)
 
 
@@ -266,7 +267,7 @@ def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(
     monkeypatch.setattr(read, "WINDOW_GAPS", 2)  # the object would be five windows
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
     query = Query(SEEKS["one of each row group"], limit=400, order=order)
-    assert len(chunk.scan_object(reader, query).rows) == 120
+    assert len(chunk.collect_object(reader, query, ROWS).table) == 120
     assert reader.gets == len(streamed.ranges) == 3
     assert len(streamed.streamed) == 1
     assert reader.bytes_read == sum(end - start for start, end in streamed.ranges) == len(streamed.data) - len(b"PAR1")
@@ -275,7 +276,7 @@ def test_a_scanned_object_is_its_tail_its_first_row_group_and_a_stream(
 @pytest.mark.parametrize(("limit", "requests"), [(60, 3), (10, 4)])
 def test_a_stream_of_most_of_what_is_left_is_of_all_of_it(streamed: Requests, limit: int, requests: int) -> None:
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
-    assert not chunk.scan_object(reader, Query(SEEKS["nothing"], limit=limit)).rows_matched
+    assert not chunk.collect_object(reader, Query(SEEKS["nothing"], limit=limit), ROWS).rows_matched
     # The limit of 60 makes 1.25 * 60 * 500 of the 59,500 rows left likely to be needed, that of 10 a tenth of them.
     assert reader.gets == requests
     assert reader.bytes_read == len(streamed.data) - len(b"PAR1")
@@ -290,7 +291,7 @@ def test_row_groups_are_scanned_before_more_is_asked_of_the_stream(streamed: Req
         given.append(streamed.given)
         return False
 
-    chunk.scan_object(reader, Query(SEEKS["nothing"], order=order), note)
+    chunk.collect_object(reader, Query(SEEKS["nothing"], order=order), ROWS, note)
     (start, end) = streamed.streamed[0]
     spans = [reader.group_span(group) for group in range(reader.groups)]
     asked = [last - start for first, last in spans if start <= first and last <= end]
@@ -304,12 +305,12 @@ def test_a_cancelled_stream_is_ended_at_once(streamed: Requests, order: Order) -
     def cancelled() -> bool:
         return streamed.given > len(streamed.data) / 3
 
-    found = chunk.scan_object(
-        streamed.open(gap_bytes=STREAM_GAP_BYTES), Query(SEEKS["all"], limit=COUNT, order=order), cancelled
+    found = chunk.collect_object(
+        streamed.open(gap_bytes=STREAM_GAP_BYTES), Query(SEEKS["all"], limit=COUNT, order=order), ROWS, cancelled
     )
     assert len(streamed.streamed) == streamed.ends == 1
     assert streamed.given < len(streamed.data) / 2
-    offsets = found.rows.column("offset").to_pylist()
+    offsets = found.table.column("offset").to_pylist()
     assert offsets == [i for i in _in_order(order) if i not in (700, 30_000, 59_000)][: len(offsets)]
 
 
@@ -320,7 +321,7 @@ def _in_order(order: Order) -> range:
 def test_a_stream_ends_where_the_limit_is_reached(streamed: Requests) -> None:
     query = Query(SEEKS["one of each row group"], limit=12, order="oldest")
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
-    assert len(chunk.scan_object(reader, query).rows) == 12
+    assert len(chunk.collect_object(reader, query, ROWS).table) == 12
     ((start, end),) = streamed.streamed
     assert reader.group_span(11)[1] <= start + streamed.given < end
     assert streamed.ends == 1
@@ -344,10 +345,10 @@ def test_of_row_groups_far_apart_no_more_is_streamed_than_the_limit_needs(
     for i in (250, 2_050, 11_650):
         texts[i] = sought
     blob = Requests(make_events([t0_us + i for i in range(12_000)], texts))
-    found = chunk.scan_object(
-        blob.open(gap_bytes=16 * 1024), Query(Contains(MESSAGE, sought, False), limit=limit, order=order)
+    found = chunk.collect_object(
+        blob.open(gap_bytes=16 * 1024), Query(Contains(MESSAGE, sought, False), limit=limit, order=order), ROWS
     )
-    assert found.rows.column("offset").to_pylist() == expected
+    assert found.table.column("offset").to_pylist() == expected
     assert len(blob.streamed) == blob.ends == requests
 
 
@@ -361,10 +362,10 @@ def test_what_only_a_small_column_decides_is_not_streamed_over_large_ones(
     hosts = [f"host-{i % 5}" for i in range(10_000)]
     blob = Requests(make_events([t0_us + i for i in range(10_000)], texts, host=hosts))
     reader = blob.open(gap_bytes=1024)
-    chunk.scan_object(reader, Query(Equals(Field("host"), "nowhere", False)))
+    chunk.collect_object(reader, Query(Equals(Field("host"), "nowhere", False)), ROWS)
     assert not blob.streamed
     assert reader.bytes_read < blob.tail_bytes + len(blob.data) / 2
-    chunk.scan_object(blob.open(gap_bytes=1024), Query(Contains(MESSAGE, "zq~", False)))
+    chunk.collect_object(blob.open(gap_bytes=1024), Query(Contains(MESSAGE, "zq~", False)), ROWS)
     assert blob.streamed
 
 
@@ -373,7 +374,7 @@ def test_a_stream_that_ends_early_is_corrupt(streamed: Requests) -> None:
     reader = streamed.open(gap_bytes=STREAM_GAP_BYTES)
     streamed.data = whole[: len(whole) // 2]
     with pytest.raises(CorruptData, match=f"{streamed.key} ends early"):
-        chunk.scan_object(reader, Query(SEEKS["nothing"], order="oldest"))
+        chunk.collect_object(reader, Query(SEEKS["nothing"], order="oldest"), ROWS)
     assert streamed.ends == len(streamed.streamed) == 1
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from ess_ray.core.collect import Partial, SliceFold
+from ess_ray.core.collect import slices as slices_module
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound, TooFast, Unavailable
-from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.ports import AnswerState, Record
-from ess_ray.search import export as export_module
 from ess_ray.search.export import PIECE_ROWS, Export
 from ess_ray.search.run import SearchLimits
 from ess_ray.search.slices import SliceLimits
@@ -42,21 +42,21 @@ def slices_under_way() -> list[asyncio.Task[Any]]:
 
 
 # ---------------------------------------------------------------------------------------------------------- bounds
-class Recorded(OrderedMerge):
+class Recorded(SliceFold):
     """Remembers the most rows that were added at once."""
 
     most = 0
 
-    def add(self, rows: pa.Table) -> None:
-        Recorded.most = max(Recorded.most, len(rows))
-        super().add(rows)
+    def add(self, partial: Partial) -> None:
+        Recorded.most = max(Recorded.most, len(partial.table))
+        super().add(partial)
 
 
 @pytest.mark.parametrize("apart", [None, 50])
 async def test_no_more_rows_are_held_than_a_slice_may_have(
     make_events: Tables, t0_us: int, apart: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_module, "OrderedMerge", Recorded)
+    monkeypatch.setattr(slices_module, "SliceFold", Recorded)
     monkeypatch.setattr(Recorded, "most", 0)
     objects = stored(make_events, t0_us, 20, 1_000, apart)
     buffered = make_events([t0_us + 5_000 + i for i in range(3_000)], first=50_000)

@@ -118,7 +118,7 @@ def events_after_start(data_dir: Path) -> list[str]:
     entries = places.catalog().snapshot().objects(None, None, None)
     result = run_task(places.store(EVENTS), ScanTask("default", Query(All(), limit=1000), tuple(entries)))
     assert result.failed == ()
-    return sorted(result.rows.column("message").to_pylist())
+    return sorted(result.partial.table.column("message").to_pylist())
 
 
 ALL = sorted(f"m{number}" for number in range(STORED + LATE))

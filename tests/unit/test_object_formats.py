@@ -12,9 +12,9 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.core.aggregate import FieldNames, Grouping
 from ess_ray.core.chunk import OffsetRange, StoredRequest, content_hash, encode_object, layout, open_object, write
 from ess_ray.core.chunk.identity import IDENTITY, read_identities
+from ess_ray.core.collect import FieldNames, Grouping
 from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
 from ess_ray.core.query import Contains, Equals, Field, Query
 from ess_ray.ports import Advance, ObjectEntry, ScanTask
@@ -76,10 +76,12 @@ def test_both_formats_give_the_same_answers(store: MemoryObjectStore, rows: pa.T
     ):
         found = [run_task(store, ScanTask("default", query, (entry,))) for entry in (old, same)]
         assert not found[0].failed + found[1].failed
-        assert found[0].rows.equals(found[1].rows)
-        assert len(found[0].rows)
+        assert found[0].partial.table.equals(found[1].partial.table)
+        assert len(found[0].partial.table)
     for counting in (Grouping(1_000, (Field("level"),)), FieldNames()):
-        counts = [run_task(store, ScanTask("default", Query(), (e,), grouping=counting)).counts for e in (old, same)]
+        counts = [
+            run_task(store, ScanTask("default", Query(), (e,), collector=counting)).partial.table for e in (old, same)
+        ]
         assert counts[0] is not None
         assert counts[0].equals(counts[1])
 
@@ -91,10 +93,10 @@ def test_what_format_2_brought_is_in_no_answer(store: MemoryObjectStore, make_ev
     store.put(key, made.data)
     entry = ObjectEntry(key, made.data.size, "default", "2026-09-21", 13, 1, t0_us, t0_us, 0)
     result = run_task(store, ScanTask("default", Query(), (entry,)))
-    assert result.rows.column("event_hash").to_pylist() == [b"0123456789abcdef"]
-    (shown,) = to_json_rows(result.rows)
+    assert result.partial.table.column("event_hash").to_pylist() == [b"0123456789abcdef"]
+    (shown,) = to_json_rows(result.partial.table)
     assert list(shown) == [*(name for name in EVENT_SCHEMA_1.names if name != "event_id"), "id"]
-    counts = run_task(store, ScanTask("default", Query(), (entry,), grouping=FieldNames())).counts
+    counts = run_task(store, ScanTask("default", Query(), (entry,), collector=FieldNames())).partial.table
     assert counts is not None
     assert not {"attribute_types", "event_hash"} & set(counts.column("by_0").to_pylist())
 
@@ -162,7 +164,7 @@ def test_a_bug_of_ours_in_a_scan_names_the_object_and_is_logged(
     def broken(*given: Any, **named: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("ess_ray.search.scan.scan_object", broken)
+    monkeypatch.setattr("ess_ray.search.scan.collect_object", broken)
     result = run_task(store, ScanTask("default", Query(), (entry,)))
     assert result.failed == ((entry.key, f"{entry.key} cannot be read: ZeroDivisionError: a bug"),)
     assert "Traceback" in caplog.text

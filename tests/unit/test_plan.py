@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.adapters.memory_catalog import MemorySnapshot
+from ess_ray.core.collect import Bound
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import ObjectEntry, ScanTask, VnodeRange
 from ess_ray.search.plan import (
@@ -106,9 +107,9 @@ def test_tasks_are_counted_without_being_made(sizes: list[int], task_bytes: int)
 
 @pytest.mark.parametrize(
     ("sizes", "in_place_mib", "expected"),
-    [([], 0, None), ([1, 2], 4, None), ([1, 2], 3, None), ([1, 2], 2, 1), ([2, 1], 2, 1), ([3, 1], 2, 0), ([1], 0, 0)],
+    [([], 0, 0), ([1, 2], 4, 2), ([1, 2], 3, 2), ([1, 2], 2, 1), ([2, 1], 2, 1), ([3, 1], 2, 0), ([1], 0, 0)],
 )
-def test_what_is_small_is_done_in_place(sizes: list[int], in_place_mib: int, expected: int | None) -> None:
+def test_what_is_small_is_done_in_place(sizes: list[int], in_place_mib: int, expected: int) -> None:
     plan = plan_of([entry(n, size * MIB, -n, -n) for n, size in enumerate(sizes)])
     assert tasks_in_place(plan, in_place_mib * MIB) == expected
 
@@ -133,22 +134,32 @@ def test_the_watermark_is_the_best_of_what_is_unfinished(order: Order, data: st.
         best = max(e.max_us for e in left.values()) if left and order == "newest" else None
         best = min(e.min_us for e in left.values()) if left and order == "oldest" else best
         assert tasks.watermark_us == best
-        assert tasks.unfinished is bool(left)
+        assert tasks.open is bool(left)
 
 
 def test_what_cannot_matter_is_not_started_and_later_tasks_read_less() -> None:
     entries = [entry(n, MIB, 100 - 10 * n, 109 - 10 * n) for n in range(6)]
     tasks = Tasks(plan_of(entries, Query(start_us=0)), MIB)
     assert keys(next(tasks)) == ["k0"]
-    tasks.tighten(87)
+    tasks.tighten(Bound(87))
     assert keys(second := next(tasks)) == ["k1"]
     assert second.query == Query(start_us=87)
-    tasks.tighten(89)  # a tie with an object's best row: that object may matter
+    tasks.tighten(Bound(89))  # a tie with an object's best row: that object may matter
     assert [keys(task) for task in tasks] == [["k2"]]
     assert tasks.watermark_us == 109
     for index in range(3):
         tasks.finish(index)
-    assert (tasks.watermark_us, tasks.unfinished) == (79, True)
+    assert (tasks.watermark_us, tasks.open) == (79, False), "what is left of the plan is not asked for any more"
+
+
+def test_when_nothing_can_matter_no_task_is_made() -> None:
+    tasks = Tasks(plan_of([entry(n, MIB, n, n) for n in range(6)]), MIB)
+    next(tasks)
+    assert (tasks.left, tasks.open) == (True, True)
+    tasks.tighten(Bound(done=True))
+    assert (next(tasks, None), tasks.left, tasks.open) == (None, False, True), "one still runs"
+    tasks.finish(0)
+    assert not tasks.open
 
 
 def test_a_second_result_of_one_task_is_refused() -> None:

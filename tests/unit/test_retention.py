@@ -110,7 +110,7 @@ def test_a_search_that_still_wants_a_deleted_object_names_it(world: World) -> No
     world.now_us += PRESSED_AGE_US + 1
     collect_garbage(world.catalog, world.store, pressed=True)
     result = run_task(world.store, ScanTask("default", Query(All(), limit=10), tuple(pinned)))
-    assert result.rows.num_rows == 1
+    assert result.partial.table.num_rows == 1
     assert gone.key in str(result.failed)
 
 

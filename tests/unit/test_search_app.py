@@ -14,10 +14,10 @@ from fastapi import Request
 from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory import MemoryResultStore
-from ess_ray.core.aggregate import Counting
+from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import count_frozen, filter_frozen
+from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.ports import View
 from ess_ray.record import encode_records
@@ -41,11 +41,11 @@ class OneWriter:
         timeout_s: float,
         *,
         since: Mapping[int, int] | None = None,
-        grouping: Counting | None = None,
+        collector: Collector = ROWS,
     ) -> list[View]:
         await self.hold.wait()
         frozen = self.writer.freeze(tenant, since=since)
-        return [filter_frozen(frozen, query) if grouping is None else count_frozen(frozen, query, grouping)]
+        return [await asyncio.to_thread(collect_frozen, frozen, query, collector)]  # as a persist actor does
 
 
 class Rig:

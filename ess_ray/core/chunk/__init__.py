@@ -32,8 +32,8 @@ table, no checksums, no page index and no `-c`, f was the footer alone, and the 
 - `hash`: the hash of rows that the footer tells.
 - `merge`: the rows of many objects in one order, for compaction.
 - `windows`: which row groups a scan reads next, and how many at once.
-- `scan`: a query's rows in one object.
-- `count`: the same rows, counted.
+- `match`: which rows of a row group match a query.
+- `walk`: what a search's collector makes of one object.
 - `identity`: who an object's rows are, to compare objects by.
 - `check`: whether an object is what is told of it.
 
@@ -41,7 +41,6 @@ May live here: bytes <-> rows. May not: where bytes lie.
 """
 
 from ess_ray.core.chunk.check import Fault, Told, check_rows, check_tail
-from ess_ray.core.chunk.count import ObjectCounts, count_object
 from ess_ray.core.chunk.footer import FOOTERS, FooterCache
 from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.identity import IDENTITY, doubled, parts_for, read_identities
@@ -54,11 +53,12 @@ from ess_ray.core.chunk.layout import (
     object_key,
     tail_bytes,
 )
+from ess_ray.core.chunk.match import sought_first
 from ess_ray.core.chunk.merge import merged, open_bytes
 from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, expected_gets, open_object
 from ess_ray.core.chunk.reading import reading
-from ess_ray.core.chunk.scan import ObjectMatches, scan_object, sought_first
 from ess_ray.core.chunk.sums import PARQUET_MAGIC
+from ess_ray.core.chunk.walk import collect_object
 from ess_ray.core.chunk.windows import index_first
 from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
 
@@ -75,16 +75,14 @@ __all__ = [
     "Fault",
     "FooterCache",
     "MessageCodec",
-    "ObjectCounts",
-    "ObjectMatches",
     "ObjectReader",
     "OffsetRange",
     "StoredRequest",
     "Told",
     "check_rows",
     "check_tail",
+    "collect_object",
     "content_hash",
-    "count_object",
     "doubled",
     "encode_object",
     "encode_stream",
@@ -97,7 +95,6 @@ __all__ = [
     "parts_for",
     "read_identities",
     "reading",
-    "scan_object",
     "sought_first",
     "tail_bytes",
 ]

@@ -1,0 +1,69 @@
+"""What a search makes of the rows that match: a search is a query and a collector.
+
+- `collector`: the protocol, and the values that pass through it.
+- `rows`: the newest or oldest rows. `slices`: the rows of an export. `counts`: rows per time bucket and group, which is
+  also how a field's values are counted. `names`: rows per field.
+- `cells`: what collectors have alike that give cells (a bucket, a group, and values): they are made one within bounds.
+- `buckets`: where time buckets begin.
+- `registry`: every collector by its name.
+
+May live here: pure functions over Arrow tables. May not: which rows match, where they lie, I/O.
+"""
+
+from ess_ray.core.collect.buckets import UTC_CLOCK, LocalClock, bucket_starts
+from ess_ray.core.collect.cells import (
+    MAX_CELLS,
+    MAX_HELD_BYTES,
+    MAX_HELD_CELLS,
+    MAX_VIEW_CELLS,
+    CellCollector,
+    CellsFold,
+    Top,
+    Value,
+    group_count,
+    top_groups,
+)
+from ess_ray.core.collect.collector import PLACES, Block, Bound, Collector, Fold, Gather, Partial, integer_of, text_of
+from ess_ray.core.collect.counts import Grouping
+from ess_ray.core.collect.names import COLUMN, FIELD_COLUMNS, FieldNames
+from ess_ray.core.collect.registry import COLLECTORS, decode_collector, encode_collector
+from ess_ray.core.collect.rows import ROWS, Rows, RowsFold
+from ess_ray.core.collect.slices import SLICE_ROWS, SliceFold, SliceRows
+
+__all__ = [
+    "COLLECTORS",
+    "COLUMN",
+    "FIELD_COLUMNS",
+    "MAX_CELLS",
+    "MAX_HELD_BYTES",
+    "MAX_HELD_CELLS",
+    "MAX_VIEW_CELLS",
+    "PLACES",
+    "ROWS",
+    "SLICE_ROWS",
+    "UTC_CLOCK",
+    "Block",
+    "Bound",
+    "CellCollector",
+    "CellsFold",
+    "Collector",
+    "FieldNames",
+    "Fold",
+    "Gather",
+    "Grouping",
+    "LocalClock",
+    "Partial",
+    "Rows",
+    "RowsFold",
+    "SliceFold",
+    "SliceRows",
+    "Top",
+    "Value",
+    "bucket_starts",
+    "decode_collector",
+    "encode_collector",
+    "group_count",
+    "integer_of",
+    "text_of",
+    "top_groups",
+]

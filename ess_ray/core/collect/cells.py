@@ -1,0 +1,246 @@
+"""Results that are cells: one per time bucket and group, with a number of rows and what else was made of them.
+
+A partial result has one row a cell: `start_us` (the bucket, null without an interval), a string column a key (`by_0`,
+...; null: the row has no such field), `other` (true: what small groups were added to), `count`, and a collector's
+further values. Cells with the same keys are made one, value by value; within bounds: nothing is lost from a total, but
+rare groups may be told together.
+
+May live here: what collectors of cells have alike, making cells one, bounds, which groups come first. May not: rows.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ess_ray.core.collect.collector import Bound, Collector, Fold
+from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.query import Query
+
+MAX_CELLS: Final = 100_000
+"""Buckets times groups in an answer: about 10 MB of JSON, more than anybody draws."""
+MAX_HELD_CELLS: Final = 200_000
+"""Cells held while counting: a task's or a search's few megabytes. Beyond, the rarest groups are told together."""
+MAX_VIEW_CELLS: Final = 1_000_000
+"""The same for what is in flight, where cells are kept apart by record: all records of full buffers."""
+MAX_HELD_BYTES: Final = 32 * 1024 * 1024
+"""Of cells held, for groups by long texts: a task has 256 MiB, and holds them three times while it adds up."""
+MAX_TEXT_BYTES: Final = 8 * 1024 * 1024
+"""Of the values in an answer, one at each cell: an event's message alone may have half a megabyte."""
+_CELL_BYTES: Final = 32
+"""Of a cell, besides its values: a start, a count, and where the values are."""
+_KEPT_SHARE: Final = 0.5
+"""Of the bounds, what is kept when they are reached: so that it is not all looked through again at once."""
+_MIN_FRESH: Final = 50_000
+"""Cells that wait before they are added up: fewer cost more calls than they take memory."""
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value that cells have: its type, and Arrow's function that makes one of those of cells with the same keys."""
+
+    kind: pa.DataType
+    joined_by: str
+
+
+COUNT: Final = Value(pa.int64(), "sum")
+
+
+class CellCollector(Collector):
+    """A collector whose partial results are cells."""
+
+    __slots__ = ()
+
+    values: ClassVar[Mapping[str, Value]] = {"count": COUNT}
+    """What cells have besides their keys, by column; `count` is always one."""
+
+    @property
+    @abstractmethod
+    def keys(self) -> int:
+        """How many key columns its cells have."""
+
+    @property
+    def bucket_us(self) -> int | None:
+        """The width of its time buckets; None: it has none."""
+        return None
+
+    def schema(self, where: Sequence[str] = ()) -> pa.Schema:
+        """See the protocol."""
+        return pa.schema(
+            [
+                *(pa.field(name, EVENT_SCHEMA.field(name).type) for name in where),
+                pa.field("start_us", pa.int64()),
+                *(pa.field(name, pa.string()) for name in key_names(self)),
+                pa.field("other", pa.bool_()),
+                *(pa.field(name, value.kind) for name, value in self.values.items()),
+            ]
+        )
+
+    def rows_of(self, table: pa.Table) -> int:
+        """See the protocol."""
+        return pc.sum(table.column("count")).as_py() or 0
+
+    def fold(self, query: Query, where: Sequence[str] = ()) -> CellsFold:
+        """See the protocol."""
+        return CellsFold(self, where, MAX_VIEW_CELLS if where else MAX_HELD_CELLS)
+
+    def cells(self, columns: Mapping[str, Any], start_us: int | None, where: Sequence[str] = ()) -> pa.Table:
+        """Make a partial result of its columns; `start_us` is that of every cell where `columns` does not tell it."""
+        schema = self.schema(where)
+        count = len(columns["count"])
+        given = {
+            "start_us": pa.repeat(pa.scalar(start_us, pa.int64()), count),
+            "other": pa.repeat(pa.scalar(False), count),
+            **columns,
+        }
+        return pa.table([given[name] for name in schema.names], schema=schema)
+
+
+def key_names(collector: CellCollector) -> list[str]:
+    """Name the key columns of its cells."""
+    return [f"by_{at}" for at in range(collector.keys)]
+
+
+class CellsFold(Fold):
+    """Makes partial results of one collector one."""
+
+    def __init__(self, collector: CellCollector, where: Sequence[str] = (), max_cells: int = MAX_HELD_CELLS) -> None:
+        self._collector, self._max_cells = collector, max_cells
+        self._held = collector.schema(where).empty_table()
+        self._fresh: list[pa.Table] = []
+        self._waiting = self._waiting_bytes = 0
+        self._starts = 0
+
+    def _add(self, table: pa.Table) -> None:
+        self._fresh.append(table)
+        self._waiting += len(table)
+        self._waiting_bytes += table.nbytes
+        enough_cells = self._waiting >= max(len(self._held), _MIN_FRESH)
+        if enough_cells or self._waiting_bytes >= max(self._held.nbytes, MAX_HELD_BYTES // 2):
+            self._settle()
+
+    def _table(self) -> pa.Table:
+        self._settle()
+        return self._held
+
+    @property
+    def bound(self) -> Bound:
+        """Done when there are, as far as they were made one, more buckets than an answer may have: more is vain."""
+        return Bound(done=self._starts > MAX_CELLS)
+
+    def _settle(self) -> None:
+        if not self._fresh:
+            return
+        cells = joined(pa.concat_tables([self._held, *self._fresh]), self._collector)
+        self._fresh, self._waiting, self._waiting_bytes = [], 0, 0
+        self._held = _bounded(cells, self._collector, self._max_cells)
+        if len(self._held) > MAX_CELLS and self._collector.bucket_us is not None:
+            self._starts = pc.count_distinct(self._held.column("start_us")).as_py()
+
+
+@dataclass(frozen=True)
+class Top:
+    """The largest groups' cells, and those of `other`; each cell's group has a rank, the largest 0, `other` the last.
+
+    `too_long`: groups are missing that are large enough, because their values are too long.
+    """
+
+    cells: pa.Table
+    ranks: pa.Int64Array
+    too_long: bool
+
+
+def top_groups(cells: pa.Table, collector: CellCollector, top: int) -> Top:
+    """Keep the `top` groups with the most rows and tell the rest together, as `other`.
+
+    Of equally large ones those with the smaller values are kept.
+    """
+    if not collector.keys or not len(cells):
+        return Top(cells, pa.array(np.zeros(len(cells), np.int64)), False)
+    ranks = _ranks(cells, collector)
+    long = np.cumsum(np.bincount(ranks, _text_bytes(cells, collector)))[ranks] > MAX_TEXT_BYTES
+    too_long = pc.any(pc.and_(pa.array(long & (ranks < top)), pc.invert(cells.column("other")))).as_py()
+    kept = _told_together(cells, collector, long | (ranks >= top))
+    return Top(kept, pa.array(_ranks(kept, collector)), too_long)
+
+
+def group_count(counts: pa.Table, collector: CellCollector) -> int:
+    """Count the different groups that are told by themselves."""
+    alone = counts.filter(pc.invert(counts.column("other")))
+    return int(_group_ids(alone, key_names(collector)).max() + 1) if len(alone) else 0
+
+
+def joined(cells: pa.Table, collector: CellCollector) -> pa.Table:
+    """Make cells with the same keys one."""
+    values = [(name, value.joined_by) for name, value in collector.values.items()]
+    names = [name for name in cells.schema.names if name not in collector.values]
+    grouped = cells.group_by(names, use_threads=False).aggregate(values)
+    arrays = [grouped.column(name) for name in [*names, *(f"{name}_{function}" for name, function in values)]]
+    return pa.table(arrays, schema=cells.schema).combine_chunks()
+
+
+def _bounded(cells: pa.Table, collector: CellCollector, max_cells: int) -> pa.Table:
+    """Tell the rarest groups together when cells are too many or too large; a count without keys has no groups."""
+    if not collector.keys:
+        return cells
+    sizes = _text_bytes(cells, collector) + _CELL_BYTES
+    if len(cells) <= max_cells and sizes.sum() <= MAX_HELD_BYTES:
+        return cells
+    ranks = _ranks(cells, collector)
+    fits = np.cumsum(np.bincount(ranks)) <= max_cells * _KEPT_SHARE
+    fits &= np.cumsum(np.bincount(ranks, sizes)) <= MAX_HELD_BYTES * _KEPT_SHARE
+    return _told_together(cells, collector, ~fits[ranks])
+
+
+def _told_together(cells: pa.Table, collector: CellCollector, rare: npt.NDArray[np.bool_]) -> pa.Table:
+    """Make some cells ones of `other`."""
+    if not rare.any():
+        return cells
+    mask = pa.array(rare)
+    for name in key_names(collector):
+        at = cells.schema.get_field_index(name)
+        kept = pc.if_else(mask, pa.scalar(None, pa.string()), cells.column(name))
+        cells = cells.set_column(at, cells.schema.field(at), kept)
+    at = cells.schema.get_field_index("other")
+    return joined(cells.set_column(at, cells.schema.field(at), pc.or_(mask, cells.column("other"))), collector)
+
+
+def _ranks(cells: pa.Table, collector: CellCollector) -> Ids:
+    """Rank each cell's group: 0 has the most rows; `other` comes behind all."""
+    names = key_names(collector)
+    ids = _group_ids(cells, ["other", *names])
+    _, first = np.unique(ids, return_index=True)
+    totals = np.bincount(ids, cells.column("count").to_numpy()).astype(np.int64)
+    groups = cells.select(["other", *names]).take(pa.array(first)).append_column("total", pa.array(totals))
+    keys = [("other", "ascending"), ("total", "descending"), *((name, "ascending") for name in names)]
+    order = pc.sort_indices(groups, sort_keys=keys).to_numpy()
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks[ids]
+
+
+def _group_ids(cells: pa.Table, names: Sequence[str]) -> Ids:
+    """Number each cell's group, from 0 on without holes; null is a value."""
+    ids: Ids = np.zeros(len(cells), np.int64)
+    for name in names:
+        encoded = pa.concat_arrays(cells.column(name).chunks).dictionary_encode(null_encoding="encode")
+        codes = encoded.indices.to_numpy().astype(np.int64)
+        _, ids = np.unique(ids * len(encoded.dictionary) + codes, return_inverse=True)
+    return ids
+
+
+def _text_bytes(cells: pa.Table, collector: CellCollector) -> npt.NDArray[np.float64]:
+    """Give the length of each cell's values."""
+    sizes = np.zeros(len(cells))
+    for name in key_names(collector):
+        sizes += pc.fill_null(pc.binary_length(cells.column(name)), 0).to_numpy()
+    return sizes
