@@ -81,16 +81,18 @@ dist: setup web
 	$(BIN)/uv build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
 	@ls -l dist/*.whl dist/*.tar.gz
 
-# Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. The others mostly
-# wait for what they started: two files at a time, and the long ones first. A browser wants the machine for itself.
+# Unit and property tests start no servers and no systems, so that as many run at a time as there are CPUs. Scenarios run
+# whole systems: two that start at once on two cores take a minute each, and more than a slow machine has. Others mostly wait
+# for the servers that they started: two files at a time. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
 APART := tests/browser tests/chaos tests/fuzz tests/benchmarks
 LONG := tests/scenarios
-IN_PAIRS := $(LONG) $(filter-out $(ALONE) $(APART) $(LONG) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+IN_PAIRS := $(filter-out $(ALONE) $(APART) $(LONG) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 test: lint servers chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
-	$(BIN)/python -m pytest $(IN_PAIRS) -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest $(LONG) -m "not slow"
+	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/browser
 
 # Every fault under load, and the slow scenarios: 60 minutes. Only a run of all rows writes the results. What is random comes from CHAOS_SEED, which
