@@ -35,15 +35,17 @@ _log = logging.getLogger(__name__)
 PING_INTERVAL_S: Final = 0.5
 PING_TIMEOUT_S: Final = 3.0
 """An actor that does not answer so long is replaced: with the start of its replacement, searchable again in 5 s."""
-START_TIMEOUT_S: Final = 30.0
-"""A process starts in two seconds on an idle machine, and several at once on a busy one in ten."""
+START_TIMEOUT_S: Final = 60.0
+"""A process starts in two seconds on an idle machine, several at once on a busy one in ten, and on one that is
+overloaded in thirty: to replace it then would only make it busier."""
 CREATE_TIMEOUT_S: Final = 3600.0
 """How long handing an actor over to Ray may take: as long as its control store stands still. Trying again sooner would
 make a second one when it goes on."""
 FLUSH_TIMEOUT_S: Final = 55.0
 """A replacement of an owner takes five; `ess down` allows 90 s in all."""
-POOL_TIMEOUT_S: Final = 120.0
-"""A pool is complete in 3 s; on nodes that are just coming up, workers take long to start."""
+POOL_TIMEOUT_S: Final = 240.0
+"""A pool is complete in 3 s; on nodes that are just coming up, or busy, workers take long to start. Less than the
+driver gives the whole system (300 s)."""
 POOL_SETTINGS: Final = (
     "places",
     "namespace",
