@@ -92,7 +92,7 @@ test: lint servers chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
 	$(BIN)/python -m pytest $(LONG) -m "not slow"
-	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest $(IN_PAIRS) -n 2 --dist loadfile
 	$(BIN)/python -m pytest tests/browser
 
 # Every fault under load, and the slow scenarios: 60 minutes. Only a run of all rows writes the results. What is random comes from CHAOS_SEED, which

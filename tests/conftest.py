@@ -5,13 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
 
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
@@ -27,20 +25,6 @@ T0_US = 1_790_000_000_000_000
 # An example may take its time: what else the machine does meanwhile would fail tests that are right.
 settings.register_profile("patient", parent=settings.default, deadline=None)
 settings.load_profile("patient")
-
-
-class _Together(LoadScopeScheduling):
-    """Runs the tests of a file in one process, and those of a package: they share what takes long to start."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.split("::", maxsplit=1)[0])
-        packaged = len(file.parts) > 2 and (self.config.rootpath / file.parent / "__init__.py").exists()
-        return str(file.parent if packaged else file)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together | None:
-    return _Together(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def _make_events(
