@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import pyarrow as pa
@@ -62,5 +63,6 @@ def words(node: Node) -> str:
 
 
 def travels_as(node: Node, values: list[Any]) -> bool:
-    """Tell whether a node is these JSON values, and they the node."""
-    return node.encoded() == values and decode_node(json.loads(json.dumps(values, allow_nan=False))) == node
+    """Tell whether a node is these JSON values, and they the node; and whether it comes through a pickle."""
+    read = decode_node(json.loads(json.dumps(values, allow_nan=False)))
+    return node.encoded() == values and read == node == pickle.loads(pickle.dumps(node))
