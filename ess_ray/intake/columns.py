@@ -27,20 +27,22 @@ from ess_ray.core.event import (
     parse_timestamp_us,
 )
 from ess_ray.core.query import OWN_PREFIX
-from ess_ray.intake.decoded import Decoded, Named
-from ess_ray.intake.fields import FieldTable
-from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import (
+from ess_ray.intake.attributes import (
     EXACT_BELOW,
-    FIELDS,
-    STRING_FIELDS,
     TYPE_LETTERS,
     Inexact,
     Reading,
     Rejected,
-    Row,
     attribute_text,
     flatten,
+)
+from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.fields import FieldTable
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.rows import (
+    FIELDS,
+    STRING_FIELDS,
+    Row,
     hash_event,
     hash_events,
     journal_priority,

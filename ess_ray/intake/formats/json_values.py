@@ -1,7 +1,7 @@
-"""A request's body: bytes to JSON values.
+"""JSON bodies: bytes to values.
 
 Array, envelope, object, NDJSON or lines of text all become one list of values, each to be an event. May live here:
-content types, JSON syntax. May not: compression, large bodies (`framing`), what an event is (`rows`, `columns`).
+content types, JSON syntax. May not: compression, large bodies (`json_pieces`), what an event is (`rows`, `columns`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, Unsupported
 from ess_ray.intake.compression import Content
-from ess_ray.intake.scanner import values_of_array
+from ess_ray.intake.formats.json_scanner import values_of_array
+from ess_ray.intake.rows import Broken
 
 NDJSON: Final = frozenset(
     {
@@ -53,13 +54,6 @@ class _TooDeep(BadRequest):
     """The JSON is nested deeper than its parsers go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Stands for a value that cannot be read."""
-
-    reason: str
-
-
 @dataclass(frozen=True)
 class Values:
     """A body's values in order. `exact` false: numbers beyond 64 bits came as floats (see `read_values`)."""
@@ -76,7 +70,7 @@ def read_values(body: Content, content_type: str | None, exact: bool = False) ->
     Raises BadRequest (empty, not JSON, too deep, no events in it), Unsupported (content type).
     """
     kind, text = text_of(body, content_type)
-    text = bytes(text)  # which it is; a large body is read by pieces (`framing`)
+    text = bytes(text)  # which it is; a large body is read by pieces (`json_pieces`)
     if kind == PLAIN:
         lines = lines_of(text)
         values = [read_line(line) if exact or not is_object(line) else orjson.loads(line) for line in lines]
