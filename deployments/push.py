@@ -23,13 +23,14 @@ from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
 from deployments.docs import route_docs
 from deployments.lasting import Endable
-from deployments.problem import REFUSALS, error_response, install_problem_handlers, unexpected_response
-from deployments.push_openapi import ANSWERS, WHOAMI, push_openapi
+from deployments.problem import REFUSALS, error_response, install_problem_handlers, respond, unexpected_response
+from deployments.push_openapi import ANSWERS, OTLP_ANSWERS, WHOAMI, otlp_openapi, push_openapi
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
 from ess_ray.intake.formats.json_events import JSON_EVENTS
+from ess_ray.intake.formats.otlp import OTLP_LOGS
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownRequestOf
@@ -47,12 +48,16 @@ from ess_ray.metrics import (
     Tally,
     reason_class,
 )
-from ess_ray.problem import Write
+from ess_ray.problem import Refusal, Write
 from ess_ray.record import KnownRequest
 
 EVENTS_PATH: Final = "/v1/events"
-ROUTES: Final[Mapping[str, Format]] = {EVENTS_PATH: JSON_EVENTS}
+OTLP_PATH: Final = "/otlp/v1/logs"
+ROUTES: Final[Mapping[str, Format]] = {EVENTS_PATH: JSON_EVENTS, OTLP_PATH: OTLP_LOGS}
 """What is taken where, by POST."""
+PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS}
+"""Below these every answer is in one protocol's words, also where there is nothing. Clients know them without `/push`
+(`runtime.environment.PROTOCOLS`)."""
 WHOAMI_PATH: Final = "/v1/whoami"
 ROUTE_HEADER: Final = "ess-route"
 """Requests with the same route keep the order in which they were acknowledged, among events of equal time."""
@@ -226,11 +231,15 @@ class PushApp(FastAPI):
         )
         self._api = api
         self._endable_push = Endable(self._push, _in_words_of)
+        self._endable_nothing = Endable(_nothing, _in_words_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and get_route_path(scope) in ROUTES:
+        path = get_route_path(scope) if scope["type"] == "http" else ""
+        if path in ROUTES and scope["method"] == "POST":
             await self._endable_push(scope, receive, send)
+        elif path.startswith(tuple(PREFIXES)):
+            await self._endable_nothing(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -258,8 +267,23 @@ class PushApp(FastAPI):
 
 def _in_words_of(request: Request) -> Write:
     """Give what puts refusals into the words that a route's clients understand."""
-    form = ROUTES[get_route_path(request.scope)]
+    path = get_route_path(request.scope)
+    form = ROUTES.get(path) or next(form for prefix, form in PREFIXES.items() if path.startswith(prefix))
     return partial(form.refused, content_type=request.headers.get("content-type"))
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell that nothing is there, or that it takes POST alone."""
+    request = Request(scope, receive, send)
+    path = get_route_path(scope)
+    if path in ROUTES:
+        refusal = Refusal(405, "Method Not Allowed", f"{path} takes POST, not {request.method}")
+        response = respond(refusal, _in_words_of(request), {"Allow": "POST"})
+    else:
+        taken = ", ".join(route for route in ROUTES if route.startswith(tuple(PREFIXES)))
+        refusal = Refusal(404, "Not Found", f"there is no {path} here: logs are taken at {taken}")
+        response = respond(refusal, _in_words_of(request))
+    await response(scope, receive, send)
 
 
 def _let_go(failure: BaseException) -> None:
@@ -275,15 +299,23 @@ async def push() -> None:
     """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
 
 
+async def push_otlp() -> None:
+    """Take logs from OpenTelemetry's exporters and collectors, also at `/otlp/v1/logs` and `/v1/logs` of this server.
+    200 once they are durable; `partialSuccess` tells of records that never can be."""
+
+
 def create_push_app(api: PushApi) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
     app = PushApp(api)
     install_problem_handlers(app)
-    # Never reached (see PushApp): it describes the endpoint in OpenAPI, and answers other methods with 405.
+    # Never reached (see PushApp): these describe the endpoints in OpenAPI, and answer other methods with 405.
     describe = app.post(
         EVENTS_PATH, status_code=202, response_class=Response, responses=ANSWERS, openapi_extra=push_openapi()
     )
     describe(push)
+    app.post(OTLP_PATH, status_code=200, response_class=Response, responses=OTLP_ANSWERS, openapi_extra=otlp_openapi())(
+        push_otlp
+    )
     app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
     route_docs(app)

@@ -7,7 +7,7 @@ columns. May not: rules (they are in `rows`), JSON syntax.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any, Final
@@ -93,15 +93,15 @@ def may_be_large(body_bytes: int) -> bool:
     return body_bytes * _NUMBER_GROWTH > MAX_EVENT_BYTES
 
 
-def odd_columns(values: Sequence[Any], reading: Reading) -> Decoded:
-    """The slow path: each event by the rules of `rows`."""
+def odd_columns(values: Sequence[Any], reading: Reading, read: Callable[[Any, Reading], Row] = read_row) -> Decoded:
+    """The slow path: each event by the rules of `rows`, or by those of another way in. `read` raises as they do."""
     rows: list[Row] = []
     indices: list[int] = []
     rejected: list[Named] = []
     adjusted: list[Named] = []
     for index, value in enumerate(values):
         try:
-            row = read_row(value, reading)
+            row = read(value, reading)
         except Rejected as error:
             rejected.append((index, str(error)))
             continue

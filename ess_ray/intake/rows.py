@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -133,15 +133,15 @@ class _Event:
         for found in self._candidates("message"):
             if found.name == "message" or isinstance(found.value, str):
                 self._take(found)
-                text = _text(found.value, self._reading.exact)
+                text = text_of(found.value, self._reading.exact)
                 return text if found.name == "message" else without_line_end(text)
-        return _text(self._event, self._reading.exact)
+        return text_of(self._event, self._reading.exact)
 
     def level(self) -> tuple[str | None, int | None]:
         """Give the level and its number; a number that was sent counts, and tells the level where there is none."""
         level, number = None, None
         for found in self._candidates("level"):
-            if (read := _level_of(found, self._reading.exact)) is not None:
+            if (read := level_of(found, self._reading.exact)) is not None:
                 self._take(found)
                 level, number = read
                 break
@@ -154,25 +154,17 @@ class _Event:
         return level, number
 
     def string(self, field_name: str) -> str | None:
-        for found in self._candidates(field_name):
-            own, value = found.name == field_name, found.value
-            if isinstance(value, dict) or not (own or isinstance(value, str)):
-                continue
-            text = _text(value, self._reading.exact)
-            if field_name in ("trace_id", "span_id"):
-                text = trace_text(text)
-            elif not (own or text):
-                continue
+        text, found = string_of(field_name, self._candidates(field_name), self._reading.exact)
+        if found is not None:
             self._take(found)
-            return text or (None if field_name in ("trace_id", "span_id") else text)
-        return None
+        return text
 
     def id(self) -> str | None:
         value = self._event.get("id")
         if value is None:
             return None
         self._take(Found("id", self._event, "id"))
-        text = _text(value, self._reading.exact)
+        text = text_of(value, self._reading.exact)
         if len(text.encode()) > MAX_ID_BYTES:
             raise Rejected(f"id is longer than {MAX_ID_BYTES} bytes")
         return text or None
@@ -204,12 +196,27 @@ class _Event:
             flatten_into(explicit, self._reading, flat)
         if original_timestamp is not None:
             letter = TYPE_LETTERS[type(original_timestamp)]
-            flat.add(ORIGINAL_TIMESTAMP, _text(original_timestamp, self._reading.exact), letter)
+            flat.add(ORIGINAL_TIMESTAMP, text_of(original_timestamp, self._reading.exact), letter)
         flat.settle()
         return flat
 
 
-def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
+def string_of(field_name: str, candidates: Iterable[Found], exact: bool) -> tuple[str | None, Found | None]:
+    """Read one of STRING_FIELDS from the first candidate that can be it; gives that one, too."""
+    for found in candidates:
+        own, value = found.name == field_name, found.value
+        if isinstance(value, dict) or not (own or isinstance(value, str)):
+            continue
+        text = text_of(value, exact)
+        if field_name in ("trace_id", "span_id"):
+            text = trace_text(text)
+        elif not (own or text):
+            continue
+        return text or (None if field_name in ("trace_id", "span_id") else text), found
+    return None, None
+
+
+def level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
     """Read a level: a name, or a number of syslog's (0 to 7) or pino's (10 to 60). None: it is none."""
     value = journal_priority(found.name, found.value)
     if type(value) is int and (known := level_of_severity(value)) is not None:
@@ -217,7 +224,7 @@ def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
     if isinstance(value, str):
         return normalize_level(value)
     own = found.name == "level" and not isinstance(value, dict)
-    return normalize_level(_text(value, exact)) if own else None
+    return normalize_level(text_of(value, exact)) if own else None
 
 
 def without_line_end(message: str) -> str:
@@ -241,7 +248,8 @@ def trace_text(text: str) -> str:
     return text.lower() if _HEX.fullmatch(text) else text
 
 
-def _text(value: Any, exact: bool) -> str:
+def text_of(value: Any, exact: bool) -> str:
+    """Give a value as text: text as it is, anything else as JSON. Raises Rejected, Inexact."""
     return value if isinstance(value, str) else attribute_text(value, exact)
 
 

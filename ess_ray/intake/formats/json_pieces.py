@@ -112,7 +112,7 @@ def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES)
     def made(form: Form, spans: list[tuple[int, int]]) -> Pieces:
         return Pieces(text, form, spans, digest)
 
-    lines = _Cutter(text, 0, piece_bytes)
+    lines = Cutter(text, 0, piece_bytes)
     if kind == reading.PLAIN:
         pieces = made("lines", lines.by_lines())
         return pieces if _are_objects(pieces) else made("text", pieces.spans)
@@ -137,7 +137,7 @@ def _document(made: Callable[[Form, list[tuple[int, int]]], Pieces], text: Conte
     envelope = _ENVELOPE.match(text)
     opening = envelope or _BRACKET.match(text)
     if opening is not None:
-        cutter = _Cutter(text, opening.end(), piece_bytes)
+        cutter = Cutter(text, opening.end(), piece_bytes)
         spans, end = cutter.by_commas()
         rest = text[end:].strip()
         if rest == (b"}" if envelope else b""):
@@ -168,7 +168,7 @@ def _has_objects(pieces: Pieces) -> bool:
     return any(isinstance(value, dict) for number in range(len(pieces)) for value in pieces.read(number).values)
 
 
-class _Cutter:
+class Cutter:
     """Puts values together to pieces, from `start` on, as their ends are found."""
 
     def __init__(self, text: Content, start: int, piece_bytes: int) -> None:
@@ -178,6 +178,7 @@ class _Cutter:
         self._spans: list[tuple[int, int]] = []
 
     def by_lines(self) -> list[tuple[int, int]]:
+        """Give the pieces of a text of lines."""
         for at, block in blocks(self._text, self._start):
             self._add(np.flatnonzero(block == ord("\n")) + at)
         return self._ended(len(self._text))

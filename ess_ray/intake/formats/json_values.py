@@ -153,7 +153,7 @@ def read_document(text: bytes, exact: bool) -> Values:
         except orjson.JSONDecodeError:
             pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
     try:
-        return Values(_events_of(_lenient(text)), exact=True)
+        return Values(_events_of(lenient(text)), exact=True)
     except _TooDeep:
         values = values_of_array(_ENVELOPE.sub(rb"\1", text))
         if values is None:
@@ -164,7 +164,7 @@ def read_document(text: bytes, exact: bool) -> Values:
 def _unless_too_deep(value: bytes) -> Any:
     """Read one of an array's values: depth is its own flaw, but what is no JSON leaves the array's others in doubt."""
     try:
-        return _lenient(value)
+        return lenient(value)
     except _TooDeep as error:
         return Broken(error.message)
 
@@ -177,7 +177,7 @@ def read_messages(lines: list[bytes]) -> Values:
 def read_line(line: bytes) -> Any:
     """Read one line, leniently; what is no JSON gives Broken."""
     try:
-        return _lenient(line)
+        return lenient(line)
     except BadRequest as error:
         return Broken(error.message)
 
@@ -231,7 +231,7 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def _lenient(text: bytes) -> Any:
+def lenient(text: bytes) -> Any:
     """Parse with the standard library; bad bytes and lone surrogates become U+FFFD, what is no JSON number text.
 
     Raises BadRequest (not JSON, too deep).
