@@ -17,9 +17,10 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.problem import error_response, kind_of
+from deployments.problem import error_response
 from deployments.sse import MEDIA_TYPE, server_sent
 from ess_ray.core.errors import EssError
+from ess_ray.problem import Write, as_problem, kind_of
 
 _log = logging.getLogger(__name__)
 
@@ -62,10 +63,11 @@ def lasting(request: Request) -> Lasting | None:
 
 
 class Endable:
-    """ASGI middleware: requests of `app` can be ended by their `Lasting`."""
+    """ASGI middleware: requests of `app` can be ended by their `Lasting`. `words_of` gives how a request's refusal is
+    put, where not as a problem document."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, words_of: Callable[[Request], Write] = lambda _: as_problem) -> None:
+        self._app, self._words_of = app, words_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or end it."""
@@ -80,7 +82,7 @@ class Endable:
         except TimeoutError:
             if mine.refusal is None or not mine.limit.expired():
                 raise
-            await answer.end(mine.refusal)
+            await answer.end(mine.refusal, self._words_of)
         finally:
             if mine.at_end is not None:
                 mine.at_end()
@@ -134,11 +136,13 @@ class _Answer:
                 while self._unread and (await self.receive())["type"] == "http.request":
                     continue
 
-    async def end(self, refusal: EssError) -> None:
+    async def end(self, refusal: EssError, words_of: Callable[[Request], Write]) -> None:
         if self._ended:
             return
         if not self._started:
-            await error_response(Request(self._scope), refusal)(self._scope, self.receive, self.send)
+            request = Request(self._scope)
+            response = error_response(request, refusal, write=words_of(request))
+            await response(self._scope, self.receive, self.send)
             return
         _log.info("%s %s is ended: %s", self._scope["method"], self._scope["path"], refusal.message)
         if self._events:

@@ -6,20 +6,19 @@ May live here: the translation of exceptions to answers. May not: deciding what 
 from __future__ import annotations
 
 import logging
-import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from ess_ray.core.errors import EssError
+from ess_ray.problem import MEDIA_TYPE, Refusal, Write, as_problem, refusal_of
 
 _log = logging.getLogger(__name__)
 
-MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
 """What a client waits before it sends again: a restarted part is back in two or three seconds, a full queue sooner."""
 _LATER: Final = {"Retry-After": str(RETRY_AFTER_S)}
@@ -54,21 +53,13 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     503: refusal("A part is not there just now: nothing was acknowledged, send it again after Retry-After"),
 }
 """What any endpoint may answer instead, for OpenAPI: each application gives it to all of its routes."""
-_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
-def problem(
-    status: int,
-    title: str,
-    detail: str,
-    kind: str = "about:blank",
-    headers: dict[str, str] | None = None,
-    **details: Any,
-) -> Response:
-    """Make a problem document; `details` are further members, and never replace the standard ones."""
-    document = {**details, "type": kind, "title": title, "status": status, "detail": detail}
-    body = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
-    return Response(body, status, headers=headers, media_type=MEDIA_TYPE)
+def respond(refusal: Refusal, write: Write = as_problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with a refusal, in the words of `write`, and say when to come again or how to show a key."""
+    answer = write(refusal)
+    usual = {429: _LATER, 503: _LATER, 401: _BEARER}.get(answer.status, {})
+    return Response(answer.content, answer.status, {**usual, **(headers or {})}, answer.media_type)
 
 
 def install_problem_handlers(app: FastAPI) -> None:
@@ -84,24 +75,11 @@ async def _ess_error(request: Request, error: Exception) -> Response:
     return error_response(request, error)
 
 
-def error_response(request: Request, error: EssError, later: bool = False) -> Response:
+def error_response(request: Request, error: EssError, later: bool = False, write: Write = as_problem) -> Response:
     """Answer with an error of ours; what is our own fault is logged. `later`: and answered with 503, to be repeated."""
     if error.http_status >= 500 and not error.retryable:
         _log.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
-    status = 503 if later and error.http_status >= 500 else error.http_status
-    headers = {429: _LATER, 503: _LATER, 401: _BEARER}.get(status)
-    details = _as_text_keys(error.details)
-    return problem(status, error.title, error.message, kind_of(error), headers, **details)
-
-
-def kind_of(error: EssError) -> str:
-    """Give the `type` of an error's problem document: the same for every error of its class."""
-    return "urn:ess-ray:" + _WORD.sub("-", type(error).__name__).lower()
-
-
-def _as_text_keys(details: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what would clash with the arguments of `problem`."""
-    return {key: value for key, value in details.items() if key not in ("status", "title", "detail", "kind", "headers")}
+    return respond(refusal_of(error, later), write)
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
@@ -109,14 +87,15 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
     # `ctx` may hold exceptions, `input` the whole body: neither helps, and both may not be JSON.
     errors = [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()]
     said = "; ".join(f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}" for one in errors)
-    return problem(400, "Bad request", f"the request is not valid: {said}", "urn:ess-ray:bad-request", errors=errors)
+    message = f"the request is not valid: {said}"
+    return respond(Refusal(400, "Bad request", message, "urn:ess-ray:bad-request", {"errors": errors}))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
-    headers = dict(error.headers) if error.headers else None
-    return problem(error.status_code, title, f"{request.method} {request.url.path}: {error.detail}", headers=headers)
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return respond(Refusal(error.status_code, title, message), headers=error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -124,9 +103,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return unexpected_response(request, error)
 
 
-def unexpected_response(request: Request, error: Exception, status: int = 500) -> Response:
+def unexpected_response(request: Request, error: Exception, status: int = 500, write: Write = as_problem) -> Response:
     """Answer with what should not have happened, telling nothing of the inside; the log has it."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    headers = _LATER if status == 503 else None
-    detail = "something failed that should not; the server's log says what"
-    return problem(status, "Internal error", detail, headers=headers)
+    message = "something failed that should not; the server's log says what"
+    return respond(Refusal(status, "Internal error", message), write)

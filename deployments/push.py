@@ -1,14 +1,16 @@
 """The push application: events in over HTTP, acknowledged once the log has them.
 
-May live here: translation between HTTP and `ess_ray.intake`. May not: Ray (see `app`), or what makes an event valid.
+A table of routes over the formats of `ess_ray.intake.formats`: which path takes which. May live here: translation
+between HTTP and `ess_ray.intake`. May not: Ray (see `app`), what makes an event valid, how one protocol words answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
@@ -21,17 +23,18 @@ from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
 from deployments.docs import route_docs
 from deployments.lasting import Endable
-from deployments.problem import REFUSALS, error_response, install_problem_handlers, unexpected_response
-from deployments.push_openapi import ANSWERS, WHOAMI, push_openapi
+from deployments.problem import REFUSALS, error_response, install_problem_handlers, respond, unexpected_response
+from deployments.push_openapi import ANSWERS, OTLP_ANSWERS, WHOAMI, otlp_openapi, push_openapi
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decode import Body, body_hash
 from ess_ray.intake.decoded import Decoded, Named
-from ess_ray.intake.framing import may_be_several
+from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
+from ess_ray.intake.formats.json_events import JSON_EVENTS
+from ess_ray.intake.formats.otlp import OTLP_LOGS
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownRequestOf
-from ess_ray.intake.large import LargeRequests, Stored, hash_of, implied_key, is_several_records
+from ess_ray.intake.large import LargeRequests, hash_of, implied_key, is_several_records
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import TurnDecoder
 from ess_ray.metrics import (
@@ -45,9 +48,16 @@ from ess_ray.metrics import (
     Tally,
     reason_class,
 )
+from ess_ray.problem import Refusal, Write
 from ess_ray.record import KnownRequest
 
 EVENTS_PATH: Final = "/v1/events"
+OTLP_PATH: Final = "/otlp/v1/logs"
+ROUTES: Final[Mapping[str, Format]] = {EVENTS_PATH: JSON_EVENTS, OTLP_PATH: OTLP_LOGS}
+"""What is taken where, by POST."""
+PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS}
+"""Below these every answer is in one protocol's words, also where there is nothing. Clients know them without `/push`
+(`runtime.environment.PROTOCOLS`)."""
 WHOAMI_PATH: Final = "/v1/whoami"
 ROUTE_HEADER: Final = "ess-route"
 """Requests with the same route keep the order in which they were acknowledged, among events of equal time."""
@@ -111,8 +121,8 @@ class PushApi:
         self._deadline_s, self._pace = deadline_s, pace
         self._large = LargeRequests(gatherer, self._keys, self._decoder, self._count_rejected)
 
-    async def push(self, request: Request) -> Response:
-        """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
+    async def push(self, request: Request, form: Format) -> Response:
+        """Take events of a format, and answer once they are durable; else none is acknowledged."""
         patience = _Patience(self._deadline_s)
         key, route_name = request.headers.get("idempotency-key"), request.headers.get(ROUTE_HEADER)
         async with patience.spent():
@@ -126,19 +136,20 @@ class PushApi:
                 await self._read(request, claim), request.headers.get("content-type"), self._limits.table_of(tenant)
             )
             self._tally.count(PUSH_BYTES, len(body.data))
-            if may_be_several(body.data):
-                stored = await self._large.store(to, body, patience.spent)
+            if form.may_be_several(body):
+                stored = await self._large.store(to, form, body, patience.spent)
             else:
-                decoded = await self._decoder.decode(body)
+                decoded = await self._decoder.decode(form, body)
                 digest = _digest_of(body, decoded, key)
                 del body  # what waits for the log is the batch alone
                 async with patience.spent():
                     stored = await self._store(to, decoded, digest, claim)
         finally:
             claim.close()
+        answer = form.accepted(stored, request.headers.get("content-type"))
         self._tally.count(PUSH_ACCEPTED, stored.accepted)
         self._tally.count(PUSH_ADJUSTED, stored.adjusted_total)
-        return json_answer(stored.answer(), 202)
+        return Response(answer.content, answer.status, media_type=answer.media_type)
 
     async def _store(self, to: Destination, decoded: Decoded, digest: str | None, claim: Claim) -> Stored:
         """Store a request of one piece, which nearly all are."""
@@ -206,8 +217,8 @@ def _digest_of(body: Body, decoded: Decoded, key: str | None) -> str | None:
 
 
 class PushApp(FastAPI):
-    """A FastAPI application whose one hot endpoint is answered before its middleware and routing, which would take a
-    third of a small request's time. Errors become the same problem documents."""
+    """A FastAPI application whose hot endpoints, those of ROUTES, are answered before its middleware and routing, which
+    would take a third of a small request's time. Errors are told in the words of each one's format."""
 
     def __init__(self, api: PushApi) -> None:
         super().__init__(
@@ -219,34 +230,60 @@ class PushApp(FastAPI):
             responses=REFUSALS,
         )
         self._api = api
-        self._endable_push = Endable(self._push)
+        self._endable_push = Endable(self._push, _in_words_of)
+        self._endable_nothing = Endable(_nothing, _in_words_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "http" and scope["method"] == "POST" and get_route_path(scope) == EVENTS_PATH:
+        path = get_route_path(scope) if scope["type"] == "http" else ""
+        if path in ROUTES and scope["method"] == "POST":
             await self._endable_push(scope, receive, send)
+        elif path.startswith(tuple(PREFIXES)):
+            await self._endable_nothing(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
     async def _push(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
+        write = _in_words_of(request)
         started_s = time.monotonic()
         refusal: EssError | None = None
         failure: Exception | None = None
         try:
-            response = await self._api.push(request)
+            response = await self._api.push(request, ROUTES[get_route_path(scope)])
         except ClientDisconnect:
             return  # nobody is there to be answered
         except EssError as error:
             refusal = failure = error
-            response = error_response(request, error, later=True)
+            response = error_response(request, error, later=True, write=write)
         except Exception as error:  # noqa: BLE001 (logged, and answered)
             # Not proven to be the request's fault: agents repeat a 503, and many drop what a 500 answers.
-            failure, response = error, unexpected_response(request, error, 503)
+            failure, response = error, unexpected_response(request, error, 503, write)
         self._api.told(response.status_code, time.monotonic() - started_s, refusal)
         if failure is not None:
             _let_go(failure)
         await response(scope, receive, send)
+
+
+def _in_words_of(request: Request) -> Write:
+    """Give what puts refusals into the words that a route's clients understand."""
+    path = get_route_path(request.scope)
+    form = ROUTES.get(path) or next(form for prefix, form in PREFIXES.items() if path.startswith(prefix))
+    return partial(form.refused, content_type=request.headers.get("content-type"))
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tell that nothing is there, or that it takes POST alone."""
+    request = Request(scope, receive, send)
+    path = get_route_path(scope)
+    if path in ROUTES:
+        refusal = Refusal(405, "Method Not Allowed", f"{path} takes POST, not {request.method}")
+        response = respond(refusal, _in_words_of(request), {"Allow": "POST"})
+    else:
+        taken = ", ".join(route for route in ROUTES if route.startswith(tuple(PREFIXES)))
+        refusal = Refusal(404, "Not Found", f"there is no {path} here: logs are taken at {taken}")
+        response = respond(refusal, _in_words_of(request))
+    await response(scope, receive, send)
 
 
 def _let_go(failure: BaseException) -> None:
@@ -258,15 +295,27 @@ def _let_go(failure: BaseException) -> None:
         error = error.__cause__ or error.__context__
 
 
+async def push() -> None:
+    """Take events. 202 once they are durable, with the invalid ones named; else none is acknowledged."""
+
+
+async def push_otlp() -> None:
+    """Take logs from OpenTelemetry's exporters and collectors, also at `/otlp/v1/logs` and `/v1/logs` of this server.
+    200 once they are durable; `partialSuccess` tells of records that never can be."""
+
+
 def create_push_app(api: PushApi) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
     app = PushApp(api)
     install_problem_handlers(app)
-    # Never reached (see PushApp): it describes the endpoint in OpenAPI, and answers other methods with 405.
+    # Never reached (see PushApp): these describe the endpoints in OpenAPI, and answer other methods with 405.
     describe = app.post(
         EVENTS_PATH, status_code=202, response_class=Response, responses=ANSWERS, openapi_extra=push_openapi()
     )
-    describe(api.push)
+    describe(push)
+    app.post(OTLP_PATH, status_code=200, response_class=Response, responses=OTLP_ANSWERS, openapi_extra=otlp_openapi())(
+        push_otlp
+    )
     app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
     route_docs(app)

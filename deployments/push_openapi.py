@@ -87,12 +87,69 @@ WHOAMI: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+_PROTOBUF: Final = "application/x-protobuf"
+_BINARY: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
+_ENCODING: Final[dict[str, Any]] = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "enum": ["gzip", "zstd", "deflate", "snappy", "identity"]},
+}
+
+
+def _otlp_answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe an answer in the request's own encoding."""
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": schema}, _PROTOBUF: {"schema": _BINARY}},
+    }
+
+
+_STATUS: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "google.rpc.Status",
+    "required": ["code", "message"],
+    "properties": {"code": {"type": "integer"}, "message": {"type": "string"}},
+}
+_PARTIAL: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "ExportLogsServiceResponse",
+    "properties": {
+        "partialSuccess": {
+            "type": "object",
+            "properties": {"rejectedLogRecords": {"type": "string"}, "errorMessage": {"type": "string"}},
+        }
+    },
+}
+OTLP_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: _otlp_answer("Durable; `partialSuccess` tells of records that never can be", _PARTIAL),
+    400: _otlp_answer("This is not OTLP logs", _STATUS),
+    401: _otlp_answer("A key is needed: send `Authorization: Bearer KEY`", _STATUS),
+    403: _otlp_answer("The key is good, but not for this", _STATUS),
+    405: _otlp_answer("POST alone is taken", _STATUS),
+    413: _otlp_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)", _STATUS),
+    415: _otlp_answer("A content type or encoding that is not spoken here", _STATUS),
+    503: _otlp_answer("Nothing was acknowledged: send it again after Retry-After", _STATUS),
+}
+
+
+def otlp_openapi() -> dict[str, Any]:
+    """Describe what OTLP's endpoint takes."""
+    request = {"type": "object", "description": "ExportLogsServiceRequest, in OTLP's JSON"}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": request}, _PROTOBUF: {"schema": _BINARY}},
+        },
+        "parameters": [_ENCODING],
+    }
+
+
 def push_openapi() -> dict[str, Any]:
     """Describe what the endpoint takes."""
     events = {"type": "array", "items": _EVENT}
     envelope = {"type": "object", "required": ["events"], "properties": {"events": events}}
     header = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES}
-    encoding = {"type": "string", "enum": ["gzip", "zstd", "deflate", "snappy", "identity"]}
     return {
         "requestBody": {
             "required": True,
@@ -104,7 +161,7 @@ def push_openapi() -> dict[str, Any]:
         },
         "parameters": [
             {"name": "Idempotency-Key", "in": "header", "required": False, "schema": header},
-            {"name": "Content-Encoding", "in": "header", "required": False, "schema": encoding},
+            _ENCODING,
             {
                 "name": "Ess-Route",
                 "in": "header",

@@ -23,6 +23,8 @@ from ess_ray.runtime.environment import ROUTES
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
 INDEX: Final = "index.html"
+PAGES: Final = frozenset({"", INDEX, "tail", "status"})
+"""Addresses of pages (`web/src/pages.tsx`)."""
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ASSETS: Final = "assets/"
 _NONCE: Final = b"__NONCE__"
@@ -94,12 +96,18 @@ class Pages:
         self._assets = assets
 
     async def get(self, request: Request, path: str) -> Response:
-        """Give a file, or the page itself for the address of a page: whatever has no dot."""
+        """Give a file, or the page itself for the address of a page.
+
+        Whatever has no dot may be one that a browser asks for; it tells so itself when nothing is there. To others
+        only PAGES are there: agents ask for their protocol's health, and must not hear 200 where nobody speaks it.
+        """
         asset = self._assets.get(path)
         if asset is not None and path != INDEX:
             return _file(request, asset, FOREVER if path.startswith(_ASSETS) else ASK_AGAIN)
         if path != INDEX and "." in path.rsplit("/", 1)[-1]:
             raise NotFound(f"there is no file /{path}")
+        if path not in PAGES and "text/html" not in request.headers.get("accept", "").lower():
+            raise NotFound(f"there is no /{path} here")
         return self._page()
 
     def _page(self) -> Response:

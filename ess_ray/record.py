@@ -136,7 +136,7 @@ def encode_records(
     """Encode a batch of RECORD_SCHEMA as records of at most MAX_RECORD_BYTES for one virtual node; none for no rows.
 
     The cut depends on the rows' text alone, never on times or the codec, so that a repeated request is cut alike.
-    `request` gives the key and body hash, and where the request was cut into parts before (`intake.framing`) which one
+    `request` gives the key and body hash, and where the request was cut into parts before (`intake.formats`) which one
     this is; else each record is numbered as its own part of all.
     """
     headers = _headers(tenant)

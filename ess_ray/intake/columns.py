@@ -7,7 +7,7 @@ columns. May not: rules (they are in `rows`), JSON syntax.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any, Final
@@ -27,20 +27,22 @@ from ess_ray.core.event import (
     parse_timestamp_us,
 )
 from ess_ray.core.query import OWN_PREFIX
-from ess_ray.intake.decoded import Decoded, Named
-from ess_ray.intake.fields import FieldTable
-from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import (
+from ess_ray.intake.attributes import (
     EXACT_BELOW,
-    FIELDS,
-    STRING_FIELDS,
     TYPE_LETTERS,
     Inexact,
     Reading,
     Rejected,
-    Row,
     attribute_text,
     flatten,
+)
+from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.fields import FieldTable
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.rows import (
+    FIELDS,
+    STRING_FIELDS,
+    Row,
     hash_event,
     hash_events,
     journal_priority,
@@ -91,15 +93,15 @@ def may_be_large(body_bytes: int) -> bool:
     return body_bytes * _NUMBER_GROWTH > MAX_EVENT_BYTES
 
 
-def odd_columns(values: Sequence[Any], reading: Reading) -> Decoded:
-    """The slow path: each event by the rules of `rows`."""
+def odd_columns(values: Sequence[Any], reading: Reading, read: Callable[[Any, Reading], Row] = read_row) -> Decoded:
+    """The slow path: each event by the rules of `rows`, or by those of another way in. `read` raises as they do."""
     rows: list[Row] = []
     indices: list[int] = []
     rejected: list[Named] = []
     adjusted: list[Named] = []
     for index, value in enumerate(values):
         try:
-            row = read_row(value, reading)
+            row = read(value, reading)
         except Rejected as error:
             rejected.append((index, str(error)))
             continue

@@ -1,6 +1,6 @@
 """What is made of a request's events: those to store, and what is said of the others.
 
-May live here: these shapes. May not: how they are made (`columns`, `rows`), or told to clients (`decode`).
+May live here: these shapes. May not: how they are made (`columns`, `rows`), or told to clients (`formats`).
 """
 
 from __future__ import annotations

@@ -33,6 +33,11 @@ class FieldTable:
         named = [name for own, names in self.names.items() for name in names if name != own]
         return frozenset(named) | {name.split(".", 1)[0] for name in named} - self.names.keys()
 
+    @cached_property
+    def heads(self) -> Mapping[str, frozenset[str]]:
+        """Give, by field, every top-level key under which it may be found."""
+        return {own: frozenset(names) | {name.split(".", 1)[0] for name in names} for own, names in self.names.items()}
+
     def with_names(self, first: Mapping[str, Sequence[str]]) -> FieldTable:
         """Give a table that looks at other names first: field -> names. Raises BadRequest for what is no field here."""
         unknown = sorted(first.keys() - self.names.keys())

@@ -8,7 +8,8 @@ that cannot be decoded (their reader's caller).
 from __future__ import annotations
 
 from ess_ray.core.errors import CorruptData, EssError
-from ess_ray.intake.decode import Body, decode_events
+from ess_ray.intake.formats.format import Body
+from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import ARROW_STREAM, CONTENT_TYPE, StoredRecord
 from ess_ray.record import DecodedRecord, decode_record, identified

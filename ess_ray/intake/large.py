@@ -2,8 +2,7 @@
 
 Each piece is one record of the request, numbered, under the request's Idempotency-Key or, without one, under a hash of
 its body: the writer drops the pieces that it has. So a request that failed half-way stores the other half when it is
-repeated. May live here: the order of these steps, and what is said of all pieces together. May not: the cut
-(`framing`), HTTP.
+repeated. May live here: the order of these steps. May not: the cut, and what an event is (`formats`), HTTP.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from ess_ray.core.errors import EssError
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decode import MAX_NAMED, Body, named_json, none_valid
 from ess_ray.intake.decoded import Decoded, Named
-from ess_ray.intake.framing import Pieces, groups
+from ess_ray.intake.formats.format import Body, Format, Pieces, Stored, groups
 from ess_ray.intake.gather import Destination, Gatherer
 from ess_ray.intake.keys import KeyGuard
 from ess_ray.intake.turns import TurnDecoder
@@ -48,54 +45,20 @@ def hash_of(body: Content) -> str:
     return sha256(body).hexdigest()
 
 
-@dataclass
-class Stored:
-    """What became of a request's events; the first MAX_NAMED of those that something is said of, by their index."""
-
-    accepted: int = 0
-    rejected_total: int = 0
-    adjusted_total: int = 0
-    rejected: list[Named] = field(default_factory=list)
-    adjusted: list[Named] = field(default_factory=list)
-    repeats: int | None = None
-    """Events that are known by now to be repeats; None where nobody was asked."""
-    _values: int = 0
-
-    def add(self, columns: Decoded, is_repeat: bool) -> None:
-        """Add the next piece's."""
-        self.accepted += len(columns.batch)
-        if is_repeat and self.repeats is not None:
-            self.repeats += len(columns.batch)
-        self.rejected_total += len(columns.rejected)
-        self.adjusted_total += len(columns.adjusted)
-        for all_named, named in ((self.rejected, columns.rejected), (self.adjusted, columns.adjusted)):
-            all_named += [(self._values + index, why) for index, why in named[: MAX_NAMED - len(all_named)]]
-        self._values += len(columns.batch) + len(columns.rejected)
-
-    def answer(self) -> dict[str, Any]:
-        """Give the contract's answer to an accepted request."""
-        told: dict[str, Any] = {
-            "accepted": self.accepted,
-            **named_json("rejected", self.rejected, self.rejected_total),
-            **named_json("adjusted", self.adjusted, self.adjusted_total),
-        }
-        return told if self.repeats is None else {**told, "repeats": self.repeats}
-
-
 class LargeRequests:
     """Stores requests of several pieces. One per event loop."""
 
     def __init__(self, gatherer: Gatherer, keys: KeyGuard, decoder: TurnDecoder, told: ToldRejected) -> None:
         self._gatherer, self._keys, self._decoder, self._told = gatherer, keys, decoder, told
 
-    async def store(self, to: Destination, body: Body, patience: Patience) -> Stored:
+    async def store(self, to: Destination, form: Format, body: Body, patience: Patience) -> Stored:
         """Return once all pieces are durable.
 
-        Raises as `Gatherer.submit` and `KeyGuard.check` do, and BadRequest for a body that is malformed as a whole
-        (then nothing is stored) or none of whose events is valid. After Unavailable perhaps some pieces are stored:
-        sending the same again stores the others.
+        Raises as `Gatherer.submit` and `KeyGuard.check` do, and as `Format.cut` for a body that is malformed as a whole
+        (then nothing is stored). After Unavailable perhaps some pieces are stored: sending the same again stores the
+        others.
         """
-        pieces = await self._decoder.cut(body.data, body.content_type)
+        pieces = await self._decoder.cut(form, body)
         known, stored = None, Stored()
         if to.key is not None and to.vnode is not None:
             stored.repeats = 0
@@ -115,8 +78,6 @@ class LargeRequests:
             raise
         if to.key is not None:
             self._keys.done(to.tenant, to.key, pieces.body_hash)
-        if stored.rejected and not stored.accepted:
-            raise none_valid(stored.rejected, stored.rejected_total)
         return stored
 
     async def _submit(self, to: Destination, pieces: Pieces, numbers: range, decoded: Sequence[Decoded]) -> None:

@@ -23,7 +23,7 @@ class IntakeLimits:
 
     max_batch_bytes: int = 64 * 1024 * 1024
     """A body after decompression, of any number of events: agents that catch up send tens of megabytes, and take a
-    refusal for final. It is read a piece at a time (`framing`)."""
+    refusal for final. It is read a piece at a time (`formats.json_pieces`)."""
     max_event_age_us: int = 3_653 * 86_400 * 1_000_000
     """Ten years and their leap days: older is a clock or a unit gone wrong."""
     max_clock_skew_us: int = 600 * 1_000_000

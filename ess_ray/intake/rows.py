@@ -8,124 +8,54 @@ log: so what is not of the type that a field has is read or kept as text. Decisi
 - a field's own name takes text of any kind, its other names take text alone (`level` and times: numbers, too), since
   they may be somebody's attribute; what a field does not take stays an attribute;
 - an object under `service` or `host` is searched for its `name`, all else in it are attributes (`host.ip`);
-- attribute values: text as it is, numbers and true/false as their JSON text, a list as its JSON text, objects flattened
-  with dots, an empty object is nothing;
-- of two ways to one attribute (`{"a": {"b": 1}, "a.b": 2}`) the later one is called `a.b#2`, the next `a.b#3`;
-- lists count as levels of nesting, and what stands under an unknown top-level key counts as if in `attributes`.
+- what stands under an unknown top-level key counts as if in `attributes` (whose rules are in `attributes`).
 
-May live here: rules of one event. May not: JSON syntax (`body`), columns, which names mean which field (`fields`).
+May live here: rules of one event. May not: JSON syntax (`formats`), columns, which names mean which field (`fields`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from stringzilla import sha256
 
-from ess_ray.core.errors import TooLarge
 from ess_ray.core.event import (
     EVENT_HASH_BYTES,
-    MAX_ATTRIBUTE_DEPTH,
-    MAX_EVENT_BYTES,
     MAX_ID_BYTES,
     level_of_number,
     level_of_severity,
     normalize_level,
     parse_timestamp_us,
 )
-from ess_ray.core.query import OWN_PREFIX
-from ess_ray.intake.body import Broken
-from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found, find
-from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.attributes import (
+    TYPE_LETTERS,
+    Attributes,
+    Reading,
+    Rejected,
+    attribute_text,
+    flatten_into,
+)
+from ess_ray.intake.fields import Found, find
 from ess_ray.record import ORIGINAL_TIMESTAMP
 
 STRING_FIELDS: Final = ("service", "host", "trace_id", "span_id")
 FIELDS: Final = frozenset({"timestamp", "message", "level", "severity_number", "id", "attributes", *STRING_FIELDS})
 """The names that an event's JSON has for its fields."""
-EXACT_BELOW: Final = 2.0**63
-"""A float this large may have been an integer whose digits a fast parser dropped."""
-TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
-"""The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
-MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
-"""Characters of all attributes read together: dotted keys repeat their prefix: a small body could become gigabytes."""
 _HEX: Final = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _DIGITS: Final = re.compile(r"\d{1,2}", re.ASCII)
 _INT32: Final = range(-(2**31), 2**31)
 
 
-class Rejected(Exception):
-    """An event that is not taken; the text is the reason, for a person."""
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Stands for a value that cannot be read."""
 
-
-class Inexact(Exception):
-    """A number may have lost digits in the fast parser: read the body again, exactly."""
-
-
-@dataclass(slots=True)
-class Reading:
-    """What the events of one request share while they are read: how the JSON was parsed, and room for attributes."""
-
-    now_us: int
-    limits: IntakeLimits
-    exact: bool
-    table: FieldTable = FIELD_TABLE
-    chars_left: int = MAX_FLAT_CHARS
-
-    def spend(self, chars: int) -> None:
-        """Raise TooLarge once the request's attributes are too much together."""
-        self.chars_left -= chars
-        if self.chars_left < 0:
-            raise TooLarge("the attributes of this request are too large once flattened: send smaller batches")
-
-
-class Attributes:
-    """Attributes, flat: their texts by name, and their JSON types, a letter each.
-
-    What comes under a name that is taken, or ours, is added by `settle`, under the next free one: `name#2`. So a
-    client's own `name#2` keeps its name.
-    """
-
-    __slots__ = ("_later", "letters", "texts")
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-        self.letters: list[str] = []
-        self._later: list[tuple[str, str, str]] = []
-
-    def add(self, name: str, text: str, letter: str) -> None:
-        """Add one."""
-        if name in self.texts or name.startswith(OWN_PREFIX):
-            self._later.append((name, text, letter))
-            return
-        self.texts[name] = text
-        self.letters.append(letter)
-
-    def settle(self) -> None:
-        """Add what has waited for a free name."""
-        if not self._later:
-            return
-        for name, text, letter in self._later:
-            number = 2
-            while (free := f"{name}#{number}") in self.texts:
-                number += 1
-            self.texts[free] = text
-            self.letters.append(letter)
-        self._later = []
-
-    @property
-    def types(self) -> str | None:
-        """The column `attribute_types`: null when all are text."""
-        return types_of("".join(self.letters))
-
-
-def types_of(letters: str) -> str | None:
-    """Give an event's `attribute_types` for the letters of its attributes."""
-    return letters if letters.strip("s") else None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,14 +115,6 @@ def hash_events(events: Sequence[dict[str, Any]]) -> list[bytes]:
         return [hash_event(event) for event in events]
 
 
-def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
-    """Give attributes, flat. Raises Rejected, Inexact, TooLarge."""
-    flat = Attributes()
-    _flatten(attributes, reading, flat)
-    flat.settle()
-    return flat
-
-
 class _Event:
     """One event being read: what was taken from it as a field is no attribute."""
 
@@ -211,15 +133,15 @@ class _Event:
         for found in self._candidates("message"):
             if found.name == "message" or isinstance(found.value, str):
                 self._take(found)
-                text = _text(found.value, self._reading.exact)
+                text = text_of(found.value, self._reading.exact)
                 return text if found.name == "message" else without_line_end(text)
-        return _text(self._event, self._reading.exact)
+        return text_of(self._event, self._reading.exact)
 
     def level(self) -> tuple[str | None, int | None]:
         """Give the level and its number; a number that was sent counts, and tells the level where there is none."""
         level, number = None, None
         for found in self._candidates("level"):
-            if (read := _level_of(found, self._reading.exact)) is not None:
+            if (read := level_of(found, self._reading.exact)) is not None:
                 self._take(found)
                 level, number = read
                 break
@@ -232,25 +154,17 @@ class _Event:
         return level, number
 
     def string(self, field_name: str) -> str | None:
-        for found in self._candidates(field_name):
-            own, value = found.name == field_name, found.value
-            if isinstance(value, dict) or not (own or isinstance(value, str)):
-                continue
-            text = _text(value, self._reading.exact)
-            if field_name in ("trace_id", "span_id"):
-                text = trace_text(text)
-            elif not (own or text):
-                continue
+        text, found = string_of(field_name, self._candidates(field_name), self._reading.exact)
+        if found is not None:
             self._take(found)
-            return text or (None if field_name in ("trace_id", "span_id") else text)
-        return None
+        return text
 
     def id(self) -> str | None:
         value = self._event.get("id")
         if value is None:
             return None
         self._take(Found("id", self._event, "id"))
-        text = _text(value, self._reading.exact)
+        text = text_of(value, self._reading.exact)
         if len(text.encode()) > MAX_ID_BYTES:
             raise Rejected(f"id is longer than {MAX_ID_BYTES} bytes")
         return text or None
@@ -261,7 +175,7 @@ class _Event:
         for found in self._candidates("timestamp"):
             try:
                 timestamp_us = parse_timestamp_us(found.value)
-                _check_time(timestamp_us, self._reading)
+                check_time(timestamp_us, self._reading)
             except (ValueError, OverflowError) as error:
                 if found.name == "timestamp":
                     self._take(found)
@@ -277,17 +191,32 @@ class _Event:
         explicit = self._event.get("attributes")
         if isinstance(explicit, dict):
             self._take(Found("attributes", self._event, "attributes"))
-        _flatten(self._event, self._reading, flat, self._taken)
+        flatten_into(self._event, self._reading, flat, self._taken)
         if isinstance(explicit, dict):
-            _flatten(explicit, self._reading, flat)
+            flatten_into(explicit, self._reading, flat)
         if original_timestamp is not None:
             letter = TYPE_LETTERS[type(original_timestamp)]
-            flat.add(ORIGINAL_TIMESTAMP, _text(original_timestamp, self._reading.exact), letter)
+            flat.add(ORIGINAL_TIMESTAMP, text_of(original_timestamp, self._reading.exact), letter)
         flat.settle()
         return flat
 
 
-def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
+def string_of(field_name: str, candidates: Iterable[Found], exact: bool) -> tuple[str | None, Found | None]:
+    """Read one of STRING_FIELDS from the first candidate that can be it; gives that one, too."""
+    for found in candidates:
+        own, value = found.name == field_name, found.value
+        if isinstance(value, dict) or not (own or isinstance(value, str)):
+            continue
+        text = text_of(value, exact)
+        if field_name in ("trace_id", "span_id"):
+            text = trace_text(text)
+        elif not (own or text):
+            continue
+        return text or (None if field_name in ("trace_id", "span_id") else text), found
+    return None, None
+
+
+def level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
     """Read a level: a name, or a number of syslog's (0 to 7) or pino's (10 to 60). None: it is none."""
     value = journal_priority(found.name, found.value)
     if type(value) is int and (known := level_of_severity(value)) is not None:
@@ -295,7 +224,7 @@ def _level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
     if isinstance(value, str):
         return normalize_level(value)
     own = found.name == "level" and not isinstance(value, dict)
-    return normalize_level(_text(value, exact)) if own else None
+    return normalize_level(text_of(value, exact)) if own else None
 
 
 def without_line_end(message: str) -> str:
@@ -319,90 +248,15 @@ def trace_text(text: str) -> str:
     return text.lower() if _HEX.fullmatch(text) else text
 
 
-def _text(value: Any, exact: bool) -> str:
+def text_of(value: Any, exact: bool) -> str:
+    """Give a value as text: text as it is, anything else as JSON. Raises Rejected, Inexact."""
     return value if isinstance(value, str) else attribute_text(value, exact)
 
 
-def _check_time(timestamp_us: int, reading: Reading) -> None:
+def check_time(timestamp_us: int, reading: Reading) -> None:
     """Raise ValueError for a time that no event has."""
     limits = reading.limits
     if timestamp_us < reading.now_us - limits.max_event_age_us:
         raise ValueError(f"timestamp is more than {limits.max_event_age_us // 86_400_000_000} days old")
     if timestamp_us > reading.now_us + limits.max_clock_skew_us:
         raise ValueError(f"timestamp is more than {limits.max_clock_skew_us // 1_000_000} s in the future")
-
-
-def _flatten(
-    attributes: dict[str, Any],
-    reading: Reading,
-    flat: Attributes,
-    taken: set[tuple[int, str]] = frozenset(),  # type: ignore[assignment]
-) -> None:
-    """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
-    spent = 0
-    texts, letters, exact = flat.texts, flat.letters, reading.exact
-    # A stack of iterators, not recursion: the depth is the client's choice.
-    stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
-    while stack:
-        prefix, holder, items = stack[-1]
-        for key, value in items:
-            if value is None or (taken and (holder, key) in taken):
-                continue
-            name = prefix + key
-            kind = type(value)
-            if kind is dict:
-                if len(stack) >= MAX_ATTRIBUTE_DEPTH:
-                    raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
-                stack.append((name + ".", id(value), iter(value.items())))
-                break
-            if kind is str:
-                text = value
-            elif kind is int:
-                text = str(value)
-            else:
-                text = attribute_text(value, exact, len(stack))
-            if name in texts or name[: len(OWN_PREFIX)] == OWN_PREFIX:
-                flat.add(name, text, TYPE_LETTERS[kind])
-            else:  # what `add` would do, for a tenth of its time
-                texts[name] = text
-                letters.append(TYPE_LETTERS[kind])
-            # Dotted keys repeat their prefix: count while flattening, before a small body has become a large event.
-            spent += len(name) + len(text)
-            if spent > MAX_EVENT_BYTES:
-                raise Rejected(f"the event is larger than {MAX_EVENT_BYTES} bytes")
-        else:
-            stack.pop()
-    reading.spend(spent)
-
-
-def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
-    """Write a number, true, false, a list or an object as its JSON text. Raises Rejected, Inexact."""
-    if type(value) is int:
-        return str(value)
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, float):
-        _check_number(value, exact)
-        return repr(value)
-    _check_depth(value, exact, level + 1)
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # deeper than its 254 levels cannot come here, integers beyond 64 bits can
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _check_number(value: float, exact: bool) -> None:
-    if not exact and abs(value) >= EXACT_BELOW:
-        raise Inexact
-
-
-def _check_depth(value: list[Any] | dict[str, Any], exact: bool, level: int) -> None:
-    stack: list[tuple[int, Any]] = [(level, value)]
-    while stack:
-        level, item = stack.pop()
-        if isinstance(item, float):
-            _check_number(item, exact)
-        elif isinstance(item, dict | list):
-            if level > MAX_ATTRIBUTE_DEPTH:
-                raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")
-            stack += [(level + 1, inner) for inner in (item.values() if isinstance(item, dict) else item)]

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from ess_ray.core.event import EVENT_SCHEMA, parse_timestamp_us
 from ess_ray.generate import events
-from ess_ray.intake.decode import Body, decode_events
+from ess_ray.intake.formats.format import Body
+from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 
 SEED: Final = 11

@@ -24,7 +24,8 @@ from ess_ray.core.collect import ROWS
 from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.generate import events
-from ess_ray.intake.decode import Body, decode_events
+from ess_ray.intake.formats.format import Body
+from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
 from tests.benchmarks.report import Row

@@ -32,7 +32,8 @@ def now_us() -> int:
 
 async def _fill(log: EventLog, count: int) -> int:
     """Append `count` events as the push side would; gives the bytes of the records."""
-    from ess_ray.intake.decode import Body, decode_events
+    from ess_ray.intake.formats.format import Body
+    from ess_ray.intake.formats.json_events import decode_events
     from ess_ray.record import encode_records
     from tests.benchmarks.push import bodies
 

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.core.event import format_timestamp
-from ess_ray.intake.body import read_values
+from ess_ray.intake.attributes import Inexact, Reading
 from ess_ray.intake.columns import NOT_PLAIN, odd_columns, plain_columns, to_columns
 from ess_ray.intake.compression import decompress
-from ess_ray.intake.decode import Body, decode_events, decode_together
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
+from ess_ray.intake.formats.format import Body
+from ess_ray.intake.formats.json_events import decode_events, decode_together
+from ess_ray.intake.formats.json_values import read_values
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import Inexact, Reading
 from tests.examples import examples
 
 NOW_US = 1_790_000_000_000_000

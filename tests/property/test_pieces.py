@@ -9,9 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.intake import scanner
-from ess_ray.intake.body import Broken, read_values
-from ess_ray.intake.framing import cut, groups
+from ess_ray.intake.formats import json_scanner as scanner
+from ess_ray.intake.formats.format import groups
+from ess_ray.intake.formats.json_pieces import cut
+from ess_ray.intake.formats.json_values import read_values
+from ess_ray.intake.rows import Broken
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from('"\\[]{},\n ')
 values = st.recursive(

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.event import format_timestamp
-from ess_ray.intake.decode import Body, decode_events
+from ess_ray.intake.formats.format import Body
+from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from tests.chaos.clients import longest_without_s
 from tests.chaos.corpus import LARGE_BYTES, POOL_EVENTS, altered, numbers_of

@@ -10,12 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deployments.ui import DIST, create_ui_app
+from deployments.ui import DIST, PAGES, create_ui_app
 from tests.servers import or_skip
 
 PAGE = '<!doctype html><meta name="style-nonce" content="__NONCE__"><script src="/assets/index-abc.js"></script>'
 MAX_PAGE_BYTES = 400_000
 """A second on a slow telephone network."""
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 SCRIPT = b"export const page = 1;" * 40
 
 
@@ -46,7 +47,7 @@ async def client(dist: Path) -> AsyncIterator[httpx.AsyncClient]:
     "path", ["/", "/tail", "/status", "/index.html", "/a/page/to/come", "/?q=level:ERROR&start=-1d"]
 )
 async def test_every_address_of_a_page_gives_the_page(client: httpx.AsyncClient, path: str) -> None:
-    answer = await client.get(path)
+    answer = await client.get(path, headers=BROWSER)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
@@ -66,7 +67,29 @@ async def test_what_is_for_other_applications_is_told_to_come_again(
 
 
 async def test_what_only_begins_alike_is_a_page(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/pushed")).status_code == (await client.get("/searches/new")).status_code == 200
+    for path in ("/pushed", "/searches/new"):
+        assert (await client.get(path, headers=BROWSER)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/ready", "/services/collector/health", "/api/v1/validate", "/elasticsearch/", "/loki/api/v1/labels", "/x"]
+)
+@pytest.mark.parametrize("accept", ["*/*", "application/json", ""])
+async def test_what_is_no_page_is_not_there_for_who_asks_for_none(
+    client: httpx.AsyncClient, path: str, accept: str
+) -> None:
+    """Agents take 200 for health: the page would say that a protocol is spoken here which is not."""
+    answer = await client.get(path, headers={"Accept": accept})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_pages_are_there_whatever_is_asked_for(client: httpx.AsyncClient) -> None:
+    source = (DIST.parent / "src" / "pages.tsx").read_text()
+    paths = re.findall(r"path: '(/[^']*)'", source)
+    assert {path.removeprefix("/") for path in paths} | {"index.html"} == PAGES
+    for path in paths:
+        assert (await client.get(path, headers={"Accept": "*/*"})).status_code == 200
 
 
 async def test_the_policy_allows_nothing_inline_but_what_has_the_fresh_nonce(client: httpx.AsyncClient) -> None:

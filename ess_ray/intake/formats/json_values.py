@@ -1,7 +1,7 @@
-"""A request's body: bytes to JSON values.
+"""JSON bodies: bytes to values.
 
 Array, envelope, object, NDJSON or lines of text all become one list of values, each to be an event. May live here:
-content types, JSON syntax. May not: compression, large bodies (`framing`), what an event is (`rows`, `columns`).
+content types, JSON syntax. May not: compression, large bodies (`json_pieces`), what an event is (`rows`, `columns`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, Unsupported
 from ess_ray.intake.compression import Content
-from ess_ray.intake.scanner import values_of_array
+from ess_ray.intake.formats.json_scanner import values_of_array
+from ess_ray.intake.rows import Broken
 
 NDJSON: Final = frozenset(
     {
@@ -53,13 +54,6 @@ class _TooDeep(BadRequest):
     """The JSON is nested deeper than its parsers go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Stands for a value that cannot be read."""
-
-    reason: str
-
-
 @dataclass(frozen=True)
 class Values:
     """A body's values in order. `exact` false: numbers beyond 64 bits came as floats (see `read_values`)."""
@@ -76,7 +70,7 @@ def read_values(body: Content, content_type: str | None, exact: bool = False) ->
     Raises BadRequest (empty, not JSON, too deep, no events in it), Unsupported (content type).
     """
     kind, text = text_of(body, content_type)
-    text = bytes(text)  # which it is; a large body is read by pieces (`framing`)
+    text = bytes(text)  # which it is; a large body is read by pieces (`json_pieces`)
     if kind == PLAIN:
         lines = lines_of(text)
         values = [read_line(line) if exact or not is_object(line) else orjson.loads(line) for line in lines]
@@ -159,7 +153,7 @@ def read_document(text: bytes, exact: bool) -> Values:
         except orjson.JSONDecodeError:
             pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
     try:
-        return Values(_events_of(_lenient(text)), exact=True)
+        return Values(_events_of(lenient(text)), exact=True)
     except _TooDeep:
         values = values_of_array(_ENVELOPE.sub(rb"\1", text))
         if values is None:
@@ -170,7 +164,7 @@ def read_document(text: bytes, exact: bool) -> Values:
 def _unless_too_deep(value: bytes) -> Any:
     """Read one of an array's values: depth is its own flaw, but what is no JSON leaves the array's others in doubt."""
     try:
-        return _lenient(value)
+        return lenient(value)
     except _TooDeep as error:
         return Broken(error.message)
 
@@ -183,7 +177,7 @@ def read_messages(lines: list[bytes]) -> Values:
 def read_line(line: bytes) -> Any:
     """Read one line, leniently; what is no JSON gives Broken."""
     try:
-        return _lenient(line)
+        return lenient(line)
     except BadRequest as error:
         return Broken(error.message)
 
@@ -237,7 +231,7 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def _lenient(text: bytes) -> Any:
+def lenient(text: bytes) -> Any:
     """Parse with the standard library; bad bytes and lone surrogates become U+FFFD, what is no JSON number text.
 
     Raises BadRequest (not JSON, too deep).

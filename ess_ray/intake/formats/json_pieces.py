@@ -1,4 +1,4 @@
-"""Large bodies in two passes: first cut into pieces, then read a piece at a time.
+"""Large JSON bodies in two passes: first cut into pieces, then read a piece at a time.
 
 The first pass finds where events end and whether the body is what it should be, so that what is malformed as a whole is
 refused with nothing stored; it keeps no event. The cut follows the body's bytes alone, never what becomes of them: a
@@ -9,19 +9,25 @@ a piece gets. May not: what an event is (`rows`, `columns`), where records go (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal
 
 import numpy as np
 
-from ess_ray.core.errors import BadRequest
+from ess_ray.core.errors import BadRequest, TooLarge
 from ess_ray.core.event import MAX_EVENT_BYTES
-from ess_ray.intake import body as reading
-from ess_ray.intake.body import Broken, Values
+from ess_ray.intake.attributes import Inexact, Reading
+from ess_ray.intake.columns import odd_columns, to_columns
 from ess_ray.intake.compression import Content
-from ess_ray.intake.scanner import ArrayScanner, Positions, blocks
+from ess_ray.intake.decoded import Decoded
+from ess_ray.intake.fields import FieldTable
+from ess_ray.intake.formats import json_values as reading
+from ess_ray.intake.formats.json_scanner import ArrayScanner, Positions, blocks
+from ess_ray.intake.formats.json_values import Values
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.rows import Broken
 
 PIECE_BYTES: Final = 640 * 1024
 """A piece with all its events: what becomes of it nearly always fits one record."""
@@ -55,13 +61,26 @@ class Pieces:
         return end - start
 
     def read(self, number: int, exact: bool = False) -> Values:
-        """Read a piece's values (see `body.read_values`). Raises BadRequest for an array that is none."""
+        """Read a piece's values (see `json_values.read_values`). Raises BadRequest for an array that is none."""
         start, end = self.spans[number]
         if end - start > MAX_VALUE_BYTES:  # more than a piece holds only where it is a single value
             return Values([Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")], exact=True)
         with memoryview(self.text) as view:
             piece = bytes(view[start:end])
         return _READERS[self.form](piece, exact)
+
+    def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
+        """Read a piece's events, received at `now_us`; an index counts the piece's own values from 0."""
+        exact = False
+        while True:
+            read = self.read(number, exact)
+            try:
+                return to_columns(read.values, self.size(number), Reading(now_us, limits, read.exact, table))
+            except Inexact:
+                exact = True
+            except TooLarge as error:  # other pieces are stored already, and this one never can be
+                nothing = odd_columns([], Reading(now_us, limits, exact)).batch
+                return Decoded(nothing, [(index, error.message) for index in range(len(read.values))], [])
 
 
 def _read_array(piece: bytes, exact: bool) -> Values:
@@ -84,8 +103,8 @@ def may_be_several(body: Content) -> bool:
 def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES) -> Pieces:
     """Cut a decompressed body into pieces of whole events.
 
-    Means what `body.read_values` means by the whole. Raises BadRequest (empty, malformed as a whole), Unsupported
-    (content type).
+    Means what `json_values.read_values` means by the whole. Raises BadRequest (empty, malformed as a whole),
+    Unsupported (content type).
     """
     digest = sha256(body).hexdigest()
     kind, text = reading.text_of(body, content_type)
@@ -93,7 +112,7 @@ def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES)
     def made(form: Form, spans: list[tuple[int, int]]) -> Pieces:
         return Pieces(text, form, spans, digest)
 
-    lines = _Cutter(text, 0, piece_bytes)
+    lines = Cutter(text, 0, piece_bytes)
     if kind == reading.PLAIN:
         pieces = made("lines", lines.by_lines())
         return pieces if _are_objects(pieces) else made("text", pieces.spans)
@@ -118,7 +137,7 @@ def _document(made: Callable[[Form, list[tuple[int, int]]], Pieces], text: Conte
     envelope = _ENVELOPE.match(text)
     opening = envelope or _BRACKET.match(text)
     if opening is not None:
-        cutter = _Cutter(text, opening.end(), piece_bytes)
+        cutter = Cutter(text, opening.end(), piece_bytes)
         spans, end = cutter.by_commas()
         rest = text[end:].strip()
         if rest == (b"}" if envelope else b""):
@@ -149,7 +168,7 @@ def _has_objects(pieces: Pieces) -> bool:
     return any(isinstance(value, dict) for number in range(len(pieces)) for value in pieces.read(number).values)
 
 
-class _Cutter:
+class Cutter:
     """Puts values together to pieces, from `start` on, as their ends are found."""
 
     def __init__(self, text: Content, start: int, piece_bytes: int) -> None:
@@ -159,6 +178,7 @@ class _Cutter:
         self._spans: list[tuple[int, int]] = []
 
     def by_lines(self) -> list[tuple[int, int]]:
+        """Give the pieces of a text of lines."""
         for at, block in blocks(self._text, self._start):
             self._add(np.flatnonzero(block == ord("\n")) + at)
         return self._ended(len(self._text))
@@ -196,14 +216,3 @@ class _Cutter:
         if self._values and end - self._begun_at + EVENT_BYTES * (self._values + 1) > self._piece_bytes:
             self._cut(self._last_end)
         return [*self._spans, (self._begun_at, end)]
-
-
-def groups(pieces: Pieces, most_bytes: int) -> Iterator[range]:
-    """Give the pieces' numbers in groups of about `most_bytes`, at least one each."""
-    first, size = 0, 0
-    for number in range(len(pieces)):
-        if number > first and size + pieces.size(number) > most_bytes:
-            yield range(first, number)
-            first, size = number, 0
-        size += pieces.size(number)
-    yield range(first, len(pieces))

@@ -9,10 +9,12 @@ import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
-from ess_ray.intake.decode import Body, body_hash, decode_events
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
+from ess_ray.intake.formats.format import Body, Stored, body_hash
+from ess_ray.intake.formats.json_events import JSON_EVENTS, decode_events
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.problem import Refusal
 
 NOW_US = 1_790_000_000_000_000
 LIMITS = IntakeLimits()
@@ -616,3 +618,45 @@ def test_an_event_with_an_id_has_a_hash_of_what_was_sent() -> None:
 def test_an_id_that_is_no_text_has_a_hash_too() -> None:
     assert hashes({"message": "m", "id": 7})[0] is not None
     assert hashes({"message": "m", "id": ""}) == [None]
+
+
+# ---------------------------------------------------------------------------------------------------------- answers
+def test_what_is_stored_is_202_with_what_was_rejected_and_adjusted() -> None:
+    stored = Stored()
+    stored.add(Decoded(decode([{"message": "a"}]).batch, [(1, "why")], [(0, "late")]), is_repeat=False)
+    stored.add(Decoded(decode([{"message": "b"}]).batch, [(1, "too")]), is_repeat=True)
+    answer = JSON_EVENTS.accepted(stored, "application/x-ndjson")
+    assert (answer.status, answer.media_type) == (202, "application/json")
+    assert json.loads(answer.content) == {
+        "accepted": 2,
+        "rejected": [{"index": 1, "reason": "why"}, {"index": 3, "reason": "too"}],
+        "adjusted": [{"index": 0, "reason": "late"}],
+    }
+
+
+@pytest.mark.parametrize(("is_repeat", "repeats"), [(True, 1), (False, 0)])
+def test_repeats_are_told_where_they_were_looked_for(is_repeat: bool, repeats: int) -> None:
+    stored = Stored(repeats=0)
+    stored.add(decode([{"message": "a"}]), is_repeat)
+    assert json.loads(JSON_EVENTS.accepted(stored, None).content)["repeats"] == repeats
+
+
+def test_a_request_without_one_valid_event_is_no_success() -> None:
+    stored = Stored()
+    stored.add(Decoded(decode([]).batch, [(0, "why"), (1, "why")]), is_repeat=False)
+    with pytest.raises(BadRequest, match="none of the 2 events is valid") as caught:
+        JSON_EVENTS.accepted(stored, None)
+    assert [each["index"] for each in caught.value.details["rejected"]] == [0, 1]
+
+
+def test_a_refusal_is_a_problem_document_whose_standard_members_stay() -> None:
+    refusal = Refusal(422, "No", "why not", "urn:x", {"limit": 5, "status": 200, "detail": "other"})
+    answer = JSON_EVENTS.refused(refusal, "text/plain")
+    assert (answer.status, answer.media_type) == (422, "application/problem+json")
+    assert json.loads(answer.content) == {
+        "limit": 5,
+        "type": "urn:x",
+        "title": "No",
+        "status": 422,
+        "detail": "why not",
+    }

@@ -1,50 +1,77 @@
-"""A request's body to a batch: decompress, parse, columns, and what to say about the events that are not taken.
+"""The way in of our own: JSON, NDJSON or lines of text to a batch, and what to say about the events that are not taken.
 
-May live here: the order of these steps. May not: their rules (`body`, `rows`, `columns`), HTTP.
+May live here: the order of these steps, the contract's answers. May not: their rules (`json_values`, `json_pieces`,
+`rows`, `columns`), HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final
 
 import pyarrow as pa
 
-from ess_ray.core.errors import BadRequest, EssError, TooLarge
-from ess_ray.intake.body import Values, read_values
+from ess_ray import exact_json
+from ess_ray.core.errors import BadRequest, EssError
+from ess_ray.intake.attributes import Inexact, Reading
 from ess_ray.intake.columns import (
     NOT_PLAIN,
     may_be_large,
-    odd_columns,
     plain_columns,
     to_columns,
 )
-from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
-from ess_ray.intake.fields import FIELD_TABLE, FieldTable
-from ess_ray.intake.framing import Pieces
+from ess_ray.intake.formats.format import MAX_NAMED, Body, Stored, each_alone
+from ess_ray.intake.formats.json_pieces import Pieces, cut, may_be_several
+from ess_ray.intake.formats.json_values import Values, read_values
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import Inexact, Reading
+from ess_ray.problem import Answer, Refusal, as_problem
 
-MAX_NAMED: Final = 1_000
-"""Events that an answer names: an agent reads none of them, a person a few. Their number is told besides."""
+
+class JsonEvents:
+    """The format of `/push/v1/events`. See `format.Format`."""
+
+    def may_be_several(self, body: Body) -> bool:
+        """Tell whether a body is more than one piece, at a glance."""
+        return may_be_several(body.data)
+
+    def cut(self, body: Body) -> Pieces:
+        """Cut a body into pieces (see `json_pieces.cut`)."""
+        return cut(body.data, body.content_type)
+
+    def decode(self, body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
+        """Read a body (see `decode_events`)."""
+        return decode_events(body, now_us, limits)
+
+    def decode_together(self, bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -> list[Decoded | EssError]:
+        """Read several bodies at the price of one (see `decode_together`)."""
+        return decode_together(bodies, now_us, limits)
+
+    def accepted(self, stored: Stored, content_type: str | None) -> Answer:
+        """202 with the contract's answer. Raises BadRequest when none of the events is valid."""
+        if stored.rejected and not stored.accepted:
+            raise none_valid(stored.rejected, stored.rejected_total)
+        told: dict[str, Any] = {
+            "accepted": stored.accepted,
+            **named_json("rejected", stored.rejected, stored.rejected_total),
+            **named_json("adjusted", stored.adjusted, stored.adjusted_total),
+        }
+        if stored.repeats is not None:
+            told["repeats"] = stored.repeats
+        return Answer(202, exact_json.dumps(told), "application/json")
+
+    def refused(self, refusal: Refusal, content_type: str | None) -> Answer:
+        """A problem document."""
+        return as_problem(refusal)
+
+
+JSON_EVENTS: Final = JsonEvents()
 
 
 def named_json(what: str, named: Sequence[Named], total: int) -> dict[str, Any]:
     """Name events as `{"index", "reason"}`, the first MAX_NAMED of them; `WHAT_total` is there where there are more."""
     told: dict[str, Any] = {what: [{"index": index, "reason": reason} for index, reason in named[:MAX_NAMED]]}
     return {**told, f"{what}_total": total} if total > MAX_NAMED else told
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A decompressed body (see `body.decompress`), its Content-Type, and which names mean which field in it."""
-
-    data: Content
-    content_type: str | None = None
-    table: FieldTable = FIELD_TABLE
 
 
 def decode_events(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
@@ -74,7 +101,7 @@ def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -
     """
     table = bodies[0].table
     if len(bodies) == 1 or any(may_be_large(len(body.data)) or body.table != table for body in bodies):
-        return [_decoded(body, now_us, limits) for body in bodies]
+        return each_alone(JSON_EVENTS, bodies, now_us, limits)
     reads: list[Values | EssError] = []
     for body in bodies:
         try:
@@ -85,7 +112,7 @@ def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -
     try:
         batch = plain_columns(values, now_us, limits, table)
     except NOT_PLAIN:
-        return [_decoded(body, now_us, limits) for body in bodies]
+        return each_alone(JSON_EVENTS, bodies, now_us, limits)
     return list(_parts(batch, reads))
 
 
@@ -100,27 +127,6 @@ def _parts(batch: pa.RecordBatch, reads: list[Values | EssError]) -> Iterator[De
             start += len(read.values)
 
 
-def _decoded(body: Body, now_us: int, limits: IntakeLimits) -> Decoded | EssError:
-    try:
-        return decode_events(body, now_us, limits)
-    except EssError as error:
-        return error
-
-
-def decode_piece(pieces: Pieces, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
-    """Read one piece of a large body as events received at `now_us`; an index counts the piece's own values from 0."""
-    exact = False
-    while True:
-        read = pieces.read(number, exact)
-        try:
-            return to_columns(read.values, pieces.size(number), Reading(now_us, limits, read.exact, table))
-        except Inexact:
-            exact = True
-        except TooLarge as error:  # other pieces are stored already, and this one never can be
-            nothing = odd_columns([], Reading(now_us, limits, exact)).batch
-            return Decoded(nothing, [(index, error.message) for index in range(len(read.values))], [])
-
-
 def _decode(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
     read = read_values(body.data, body.content_type)
     try:
@@ -128,15 +134,3 @@ def _decode(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
     except Inexact:
         exact = read_values(body.data, body.content_type, exact=True)
         return to_columns(exact.values, len(body.data), Reading(now_us, limits, exact.exact, body.table))
-
-
-def body_hash(body: Content, rejected: Sequence[Named]) -> str:
-    """Hash a decompressed body for its Idempotency-Key: SHA-256, in hex.
-
-    The events that were rejected count: a repeat that has become acceptable meanwhile (its time is no longer in the
-    future) is not the same request, or its newly accepted events would be dropped as a repeat after their 202.
-    """
-    digest = sha256(body)
-    for index, _ in rejected:
-        digest.update(b"\n%d" % index)
-    return digest.hexdigest()

@@ -1,0 +1,268 @@
+"""OTLP in protobuf: bytes to log records, and a large body to pieces along its own lengths.
+
+A piece is a run of whole resources, or of records of one scope with that scope and its resource: cut by what the bytes
+say, so that a repeat is cut alike, and counted with what each record's row will hold of its resource. May live here:
+the wire format and OTLP's messages. May not: what a record means (`otlp_rows`).
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
+
+from ess_ray.core.errors import BadRequest
+from ess_ray.core.event import MAX_EVENT_BYTES
+from ess_ray.intake.compression import Content
+from ess_ray.intake.formats.otlp_rows import Log, Origin, int32, scope_attributes
+from ess_ray.intake.rows import Broken
+
+EVENT_BYTES: Final = 100
+"""What a record counts beyond its bytes: about what a row takes beyond its text."""
+MAX_RECORD_BYTES: Final = 4 * MAX_EVENT_BYTES
+"""A record that is longer is no event, and is not read: its text stands in it as it is."""
+MAX_DEPTH: Final = 100
+"""Messages inside messages: where protobuf's own parser stops."""
+_LENGTH_DELIMITED: Final = 2
+_FIXED_BYTES: Final = {1: 8, 5: 4}
+_MAX_VARINT_BYTES: Final = 10
+_NON_FINITE: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
+
+
+class _Field(NamedTuple):
+    """A field on the wire: it begins at `at`, its content is [start, end)."""
+
+    number: int
+    wire_type: int
+    at: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece: whole resources, or records of one scope, in which case it has the two that they belong to."""
+
+    start: int
+    end: int
+    size: int
+    resource: tuple[int, int] | None = None
+    scope: tuple[int, int] | None = None
+
+
+# ----------------------------------------------------------------------------------------------------- log records
+def read_protobuf(body: Content) -> list[Log | Broken]:
+    """Read a request's records. Raises BadRequest when it is none."""
+    request = ExportLogsServiceRequest()
+    _parse(request, bytes(body))
+    return [
+        _log(record, origin)
+        for resource_logs in request.resource_logs
+        for scope_logs, origin in _scopes(resource_logs)
+        for record in scope_logs.log_records
+    ]
+
+
+def _scopes(resource_logs: ResourceLogs) -> Iterator[tuple[ScopeLogs, Origin]]:
+    resource = attributes_of(resource_logs.resource.attributes)
+    for scope_logs in resource_logs.scope_logs:
+        scope = scope_logs.scope
+        yield scope_logs, Origin(resource, scope_attributes(attributes_of(scope.attributes), scope.name, scope.version))
+
+
+def _log(record: LogRecord, origin: Origin) -> Log:
+    return Log(
+        origin,
+        record.time_unix_nano,
+        record.observed_time_unix_nano,
+        int32(record.severity_number),
+        record.severity_text,
+        value_of(record.body),
+        attributes_of(record.attributes),
+        record.dropped_attributes_count,
+        record.flags,
+        record.trace_id.hex(),
+        record.span_id.hex(),
+        record.event_name,
+    )
+
+
+def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    """Give attributes by their keys; of a key that is there twice the last one."""
+    return {pair.key: value_of(pair.value) for pair in pairs}
+
+
+def value_of(value: AnyValue) -> Any:
+    """Give a value as JSON's: bytes are base64, what is no number of JSON's is its name, an empty one is None."""
+    kind = value.WhichOneof("value")
+    if kind in ("string_value", "int_value", "bool_value"):
+        return getattr(value, kind)
+    if kind == "double_value":
+        number = value.double_value
+        return number if math.isfinite(number) else _NON_FINITE.get(number, "NaN")
+    if kind == "array_value":
+        return [value_of(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return attributes_of(value.kvlist_value.values)
+    if kind == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()
+    return None
+
+
+def _parse(message: Any, content: bytes) -> None:
+    """Parse into a message; text that is no UTF-8 is mended. Raises BadRequest."""
+    try:
+        message.ParseFromString(content)
+    except DecodeError:
+        # The parser refuses a whole request for one byte of one text, and agents do send such bytes.
+        mended = _mended(content, message.DESCRIPTOR, 0)
+        try:
+            message.ParseFromString(mended)
+        except DecodeError as error:
+            raise BadRequest(f"this is not OTLP logs in protobuf: {error}") from error
+
+
+def _mended(content: bytes, descriptor: Descriptor, depth: int) -> bytes:
+    """Give a message whose texts are UTF-8, with U+FFFD for what is not. Raises BadRequest."""
+    if depth > MAX_DEPTH:
+        raise BadRequest(f"this is not OTLP logs in protobuf: messages are nested deeper than {MAX_DEPTH} levels")
+    mended = bytearray()
+    for field in _fields(content, 0, len(content)):
+        known = descriptor.fields_by_number.get(field.number)
+        inner = content[field.start : field.end]
+        if known is not None and field.wire_type == _LENGTH_DELIMITED and known.type == FieldDescriptor.TYPE_MESSAGE:
+            inner = _mended(inner, known.message_type, depth + 1)
+        elif known is not None and field.wire_type == _LENGTH_DELIMITED and known.type == FieldDescriptor.TYPE_STRING:
+            inner = inner.decode("utf-8", "replace").encode()
+        else:
+            mended += content[field.at : field.end]
+            continue
+        mended += _delimited(field.number, inner)
+    return bytes(mended)
+
+
+# ------------------------------------------------------------------------------------------------------ wire format
+def _fields(content: Content, start: int, end: int) -> Iterator[_Field]:
+    """Give the fields of the message that stands in [start, end). Raises BadRequest where there is none."""
+    at = start
+    while at < end:
+        tag, content_at = _varint(content, at, end)
+        wire_type = tag & 7
+        if wire_type == _LENGTH_DELIMITED:
+            length, content_at = _varint(content, content_at, end)
+            until = content_at + length
+        elif wire_type == 0:
+            _, until = _varint(content, content_at, end)
+        elif wire_type in _FIXED_BYTES:
+            until = content_at + _FIXED_BYTES[wire_type]
+        else:
+            raise BadRequest(f"this is not OTLP logs in protobuf: no field has the wire type {wire_type}")
+        if until > end or not tag >> 3:
+            raise BadRequest("this is not OTLP logs in protobuf: a field goes on behind the end of its message")
+        yield _Field(tag >> 3, wire_type, at, content_at, until)
+        at = until
+
+
+def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
+    """Read a number; gives where it ends, too."""
+    value = shift = 0
+    for position in range(at, min(end, at + _MAX_VARINT_BYTES)):
+        byte = content[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position + 1
+        shift += 7
+    raise BadRequest("this is not OTLP logs in protobuf: a number does not end")
+
+
+def _delimited(number: int, inner: bytes) -> bytes:
+    """Write a field."""
+    head = bytearray()
+    for value in (number << 3 | _LENGTH_DELIMITED, len(inner)):
+        left = value
+        while left > 0x7F:
+            head.append(left & 0x7F | 0x80)
+            left >>= 7
+        head.append(left)
+    return bytes(head) + inner
+
+
+# ----------------------------------------------------------------------------------------------------------- pieces
+def cut_protobuf(body: Content, piece_bytes: int) -> list[Part]:
+    """Cut a request into pieces. Raises BadRequest where its lengths do not fit together."""
+    parts: list[Part] = []
+    start = end = size = 0
+    for field in _fields(body, 0, len(body)):
+        if not _is(field, _RESOURCE_LOGS):
+            continue
+        length = field.end - field.at
+        weight = length if length > piece_bytes else sum(part.size for part in _records(body, field, None))
+        if size and size + weight > piece_bytes:
+            parts.append(Part(start, end, size))
+            size = 0
+        if weight > piece_bytes:
+            parts += _records(body, field, piece_bytes)
+            continue
+        start, end, size = field.at if not size else start, field.end, size + weight
+    return [*parts, Part(start, end, size)] if size else parts
+
+
+def _records(body: Content, resource_logs: _Field, piece_bytes: int | None) -> Iterator[Part]:
+    """Give the records of one resource in runs; those of a scope as one run where there is no `piece_bytes`."""
+    inside = list(_fields(body, resource_logs.start, resource_logs.end))
+    resource = _span([field for field in inside if _is(field, _RESOURCE)])
+    for scope_logs in (field for field in inside if _is(field, _SCOPE_LOGS)):
+        scope = _span([field for field in _fields(body, scope_logs.start, scope_logs.end) if _is(field, _SCOPE)])
+        each = EVENT_BYTES + resource[1] - resource[0] + scope[1] - scope[0]
+        start = end = size = 0
+        for field in _fields(body, scope_logs.start, scope_logs.end):
+            if not _is(field, _LOG_RECORD):
+                continue
+            weight = field.end - field.at + each
+            if size and ((piece_bytes and size + weight > piece_bytes) or field.at != end):
+                yield Part(start, end, size, resource, scope)
+                size = 0
+            start, end, size = field.at if not size else start, field.end, size + weight
+        if size:
+            yield Part(start, end, size, resource, scope)
+
+
+def _span(fields: list[_Field]) -> tuple[int, int]:
+    """Give where the last of these is, with its tag; nothing where there is none."""
+    return (fields[-1].at, fields[-1].end) if fields else (0, 0)
+
+
+def _is(field: _Field, number: int) -> bool:
+    return field.number == number and field.wire_type == _LENGTH_DELIMITED
+
+
+def _number(message: Any, name: str) -> int:
+    number: int = message.DESCRIPTOR.fields_by_name[name].number
+    return number
+
+
+_RESOURCE_LOGS: Final = _number(ExportLogsServiceRequest, "resource_logs")
+_RESOURCE: Final = _number(ResourceLogs, "resource")
+_SCOPE_LOGS: Final = _number(ResourceLogs, "scope_logs")
+_SCOPE: Final = _number(ScopeLogs, "scope")
+_LOG_RECORD: Final = _number(ScopeLogs, "log_records")
+
+
+def read_part(body: Content, part: Part) -> list[Log | Broken]:
+    """Read the records of a piece. Raises BadRequest when they are none."""
+    with memoryview(body) as view:
+        if part.resource is None or part.scope is None:
+            return read_protobuf(bytes(view[part.start : part.end]))
+        if part.end - part.start > MAX_RECORD_BYTES:  # more than a piece holds only where it is a single record
+            return [Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")]
+        scope_logs = bytes(view[slice(*part.scope)]) + bytes(view[part.start : part.end])
+        resource_logs = bytes(view[slice(*part.resource)]) + _delimited(_SCOPE_LOGS, scope_logs)
+    return read_protobuf(_delimited(_RESOURCE_LOGS, resource_logs))
