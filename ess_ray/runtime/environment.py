@@ -36,6 +36,7 @@ _WRAPPER: Final = """#!/bin/sh
 # its events up: 503 until both applications are there. So it is where a replica is not there, which Serve calls 500.
 # Health is told at once: a replica that does not say it in time stands still.
 # It waits an hour for the headers of a request, unless told otherwise.
+# Paths that protocols fix for their clients are written anew before anything is decided by them.
 # HAProxy must end with its parent: left alone it would go on answering, with errors.
 close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
 for word in "$@"; do
@@ -44,6 +45,7 @@ for word in "$@"; do
       -e '/^backend http-/a\\    http-request set-timeout server {patience} if {{ path_end /healthz }}' "$word"
     grep -q "^ *timeout http-request " "$word" ||
       sed -i -E "s/^defaults$/&\\n    timeout http-request {headers_s}s/" "$word"
+    sed -i -E '/^frontend http_frontend/,/^ *bind /s|^ *bind .*|&{moved}|' "$word"
     for route in {routes}; do
       grep -q " path_beg $route/" "$word" ||
         sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
@@ -55,6 +57,10 @@ exec setpriv --pdeathsig KILL "{haproxy}" "$@"
 """
 ROUTES: Final = ("/push", "/search")
 """Where the applications are that clients must never take for missing; the page is at `/`."""
+PROTOCOLS: Final = {"/otlp/": "/push", "/v1/": "/push/otlp"}
+"""Paths that protocols fix for their clients, and what stands before them here: an application has one prefix, and a
+process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address."""
+_MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ path_beg {path} }}"
 _STARTING: Final = (
     "status 503 content-type application/problem+json string "
     '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
@@ -211,6 +217,7 @@ def _write_wrapper(folder: Path) -> Path:
     text = _WRAPPER.format(
         haproxy=_haproxy_binary(),
         routes=" ".join(ROUTES),
+        moved="".join(_MOVED.format(path=path, before=before) for path, before in PROTOCOLS.items()),
         starting=_STARTING,
         unavailable=unavailable,
         patience=_HEALTH_PATIENCE,

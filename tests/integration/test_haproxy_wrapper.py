@@ -28,12 +28,13 @@ def haproxy(folder: Path, *routes: str, behind: Sequence[str] = ()) -> Iterator[
     environment.prepare(dirs)
     port = free_port()
     lines = ["defaults", "    mode http", "    timeout connect 1s", "    timeout client 5s", "    timeout server 5s"]
-    lines += ["frontend all", f"    bind *:{port}"]
+    lines += ["frontend http_frontend", f"    bind *:{port}"]
     for number, route in enumerate(routes):
         lines += [f"    acl is_{number} path_beg {route}/", f"    use_backend b{number} if is_{number}"]
     lines += ["    default_backend default_backend", "backend default_backend", f"    {NOT_FOUND}"]
+    told = 'content-type text/plain lf-string "%[pathq]"'
     for number in range(len(routes)):
-        lines += [f"backend b{number}", "    http-request return status 200"]
+        lines += [f"backend b{number}", f"    http-request return status 200 {told}"]
     lines += behind
     config = folder / "haproxy.cfg"
     config.write_text("\n".join([*lines, ""]))
@@ -80,6 +81,29 @@ def test_with_both_routes_an_unknown_path_is_not_found(run: Callable[..., str]) 
     url = run("/push", "/search")
     assert httpx.get(f"{url}/push/healthz").status_code == 200
     assert httpx.get(f"{url}/elsewhere").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        ("/v1/logs", "/push/otlp/v1/logs"),
+        ("/v1/traces?a=%20b", "/push/otlp/v1/traces?a=%20b"),
+        ("/otlp/v1/logs?a=b", "/push/otlp/v1/logs?a=b"),
+        ("/push/v1/events", "/push/v1/events"),
+        ("/push/otlp/v1/logs", "/push/otlp/v1/logs"),
+        ("/search/v1/queries", "/search/v1/queries"),
+    ],
+)
+def test_paths_that_protocols_fix_reach_push(run: Callable[..., str], sent: str, path: str) -> None:
+    answer = httpx.post(run("/push", "/search") + sent)
+    assert (answer.status_code, answer.text) == (200, path)
+
+
+def test_while_push_has_no_route_such_paths_are_to_be_tried_again(run: Callable[..., str]) -> None:
+    url = run("/search")
+    for path in ("/v1/logs", "/otlp/v1/logs"):
+        answer = httpx.post(f"{url}{path}")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_a_replica_that_stands_still_is_told_as_unavailable_and_soon(run: Callable[..., str], tmp_path: Path) -> None:
