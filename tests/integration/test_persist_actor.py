@@ -51,7 +51,7 @@ async def test_a_view_waits_for_the_log_end_and_wakes_the_reader(tmp_path: Path)
     await actor.assign([0])
     await append(log, "a")
     view = await actor.view("default", Query(), {0: 1}, DEADLINE_S)
-    assert view.rows.column("message").to_pylist() == ["a"]
+    assert view.table.column("message").to_pylist() == ["a"]
     await actor.close()
 
 
@@ -163,7 +163,7 @@ async def test_a_view_since_some_offsets_has_only_what_came_after_them(
         await log.append(encode_records(batch_of([name], [None], 0, time.time_ns() // 1000), vnode, "default"))
     views = PoolViews(System(Places(tmp_path), "test"))
     (view,) = await views.views("default", Query(limit=1, order="oldest"), {0: 3}, DEADLINE_S, since={0: 1})
-    assert view.rows.column("message").to_pylist() == ["b"]
+    assert view.table.column("message").to_pylist() == ["b"]
     assert dict(view.matched) == {0: 2}, "before the limit"
     assert view.ranges == {0: VnodeRange(0, 3)}, "of what the owner holds"
     assert view.scanned_rows == 2
