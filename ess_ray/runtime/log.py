@@ -76,7 +76,6 @@ def open_dead_letters(system: System) -> DeadLetters:
 
 def _kafka_log(settings: KafkaSettings) -> KafkaLog:
     # Only here: its client takes a tenth of a second to import, in each process of a system that has no Kafka.
-
     from ess_ray.adapters import kafka_log
 
     return kafka_log.KafkaLog(settings)
