@@ -58,6 +58,9 @@ class Contract:
         self.on_push: Callable[[], object] = lambda: None
         self.on_lost: Callable[[], object] = lambda: None
         self.repeats: int | None = None
+        self.adjusts: Callable[[dict[str, Any]], str | None] = lambda _: None
+        """Why an event is stored at the time of receipt; None: it keeps its own."""
+        self.most_named = 1_000
         self.most_at_a_time = self._under_way = 0
         self.queries: list[dict[str, Any]] = []
         self.cancelled = threading.Event()
@@ -121,7 +124,12 @@ class Contract:
             self.well = (well - 1, is_stored)
         self.on_push()
         rejected = [{"index": i, "reason": "it is bad"} for i in bad]
-        told = {} if self.repeats is None else {"repeats": self.repeats}
+        told: dict[str, Any] = {} if self.repeats is None else {"repeats": self.repeats}
+        reasons = [(i, self.adjusts(event)) for i, event in enumerate(events) if i not in bad]
+        adjusted = [{"index": i, "reason": reason} for i, reason in reasons if reason is not None]
+        told["adjusted"] = adjusted[: self.most_named]
+        if len(adjusted) > self.most_named:
+            told["adjusted_total"] = len(adjusted)
         return JSONResponse({"accepted": len(events) - len(bad), "rejected": rejected, **told}, 202)
 
     async def whoami(self, _: Request) -> Response:

@@ -65,12 +65,13 @@ def generate(
     batch = BATCH_EVENTS if rate is None else max(1, min(BATCH_EVENTS, round(rate / BATCHES_PER_S)))
     summary = push_events(chosen.target(), paced, count, batch)
     took_s = time.monotonic() - started_s
-    done = {"accepted": summary.accepted, "rejected": summary.rejected, "elapsed_s": round(took_s, 3)}
+    counts = {"accepted": summary.accepted, "rejected": summary.rejected, "adjusted": summary.adjusted}
     if as_json:
-        print_json(done)
+        print_json({**counts, "elapsed_s": round(took_s, 3)})
     else:
         per_s = summary.accepted / max(took_s, 1e-9)
-        click.echo(f"{summary.accepted:,} accepted, {summary.rejected:,} rejected in {took_s:.1f} s ({per_s:,.0f}/s)")
+        accepted = f"{summary.accepted:,} accepted{summary.adjusted_in_words()}"
+        click.echo(f"{accepted}, {summary.rejected:,} rejected in {took_s:.1f} s ({per_s:,.0f}/s)")
     if summary.rejected:
         sys.exit(1)
 

@@ -28,12 +28,13 @@ from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.position import Position
 from ess_ray.cli.registry import Entry, Registry, name_of
-from ess_ray.cli.upload import Sender, Summary
+from ess_ray.cli.upload import AT_RECEIPT, Sender, Summary
 from ess_ray.cli.when import Zone, tz_option
 from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Field
 from ess_ray.language import field_term
+from ess_ray.record import ORIGINAL_TIMESTAMP
 
 SHOWN_REJECTIONS: Final = 5
 """Reasons that fit above a prompt; --json gives more."""
@@ -231,15 +232,20 @@ def _print(told: _Told) -> None:
     first, last = (None if us is None else format_timestamp(us) for us in (summary.min_us, summary.max_us))
     command = _search_command(told.target, summary, told.service)
     if told.as_json:
-        rejections = [{"position": position, "reason": reason} for position, reason in summary.rejections]
+        rejections, adjustments = (
+            [{"position": position, "reason": reason} for position, reason in named]
+            for named in (summary.rejections, summary.adjustments)
+        )
         print_json(
             {
                 "accepted": summary.accepted,
                 "rejected": summary.rejected,
+                "adjusted": summary.adjusted,
                 "repeats": summary.repeats,
                 "pushed_before": 0 if before is None else before.events,
                 "replaced": told.broken,
                 "rejections": rejections,
+                "adjustments": adjustments,
                 "start": first,
                 "end": last,
                 "search": command,
@@ -249,7 +255,10 @@ def _print(told: _Told) -> None:
         )
         return
     repeats = f", {summary.repeats:,} of them repeats" if summary.repeats else ""
-    click.echo(f"{summary.accepted:,} accepted{repeats}, {summary.rejected:,} rejected")
+    click.echo(f"{summary.accepted:,} accepted{repeats}{summary.adjusted_in_words()}, {summary.rejected:,} rejected")
+    if summary.adjustments:
+        position, reason = summary.adjustments[0]
+        tell(f"  such as {position}: {reason.removeprefix(AT_RECEIPT)} (kept as {ORIGINAL_TIMESTAMP})")
     if before is not None:
         nothing = "" if summary.accepted or summary.rejected else "nothing is new: "
         at = format_timestamp(before.pushed_us)
