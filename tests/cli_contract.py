@@ -72,6 +72,8 @@ class Contract:
         self.healthy = True
         self.reasons: list[str] = []
         self.condition: dict[str, Any] = CONDITION
+        self.authorizations: list[str | None] = []
+        """Of `ess keys show`."""
         self.whose: dict[str, Any] = {"tenant": "default", "key": None}
         self.app = Starlette(
             routes=[
@@ -177,7 +179,8 @@ class Contract:
         self.compactions.append(await request.json())
         return JSONResponse(self.compacted.pop(0))
 
-    async def key(self, _: Request) -> Response:
+    async def key(self, request: Request) -> Response:
+        self.authorizations.append(request.headers.get("authorization"))
         return JSONResponse(self.whose)
 
     async def status(self, _: Request) -> Response:
