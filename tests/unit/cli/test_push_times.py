@@ -74,3 +74,36 @@ def test_generated_events_that_are_stored_at_the_time_of_receipt_are_told(ess: E
     assert "5 of them stored at the time of receipt" in done.stdout
     told = json.loads(ess("generate", "--events", "5", "--end", FUTURE, "--json").stdout)
     assert told["adjusted"] == 5
+
+
+def test_lines_in_which_no_time_was_found_are_told_with_an_example(ess: Ess, tmp_path: Path) -> None:
+    file = tmp_path / "app.log"
+    file.write_text("05/10/2026 20:06:00 WARN a\n05/10/2026 20:06:01 WARN b\x1b\n")
+    done = ess("push", str(file), "--json")
+    assert done.exit_code == 0
+    assert "no time was found in 2 lines, such as line 1: 05/10/2026 20:06:00 WARN a" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["no_time"] == 2
+    assert told["no_time_example"] == {"position": 1, "line": "05/10/2026 20:06:00 WARN a"}
+    with file.open("a") as out:
+        out.write("05/10/2026 20:06:02 WARN c\n")
+    assert "no time was found in 1 line, such as line 3: 05/10/2026 20:06:02 WARN c" in ess("push", str(file)).stderr
+
+
+def test_a_line_that_goes_on_with_the_one_before_is_not_told(ess: Ess) -> None:
+    done = ess("push", "-", "--json", stdin=f"{KEPT} ERROR x\n\tat com.acme.Foo(Foo.java:12)\n  10 more\n{KEPT} y\n")
+    told = json.loads(done.stdout)
+    assert (told["no_time"], told["no_time_example"]) == (0, None)
+    assert "no time" not in done.stderr
+
+
+def test_times_of_an_unknown_form_between_known_ones_are_told(ess: Ess) -> None:
+    lines = ["before any", f"{KEPT} a", "05/10/2026 20:06:00 b", "\tat frame", f"{KEPT} c", "20261130T0200Z d"]
+    told = json.loads(ess("push", "-", "--json", stdin="\n".join(lines)).stdout)
+    assert (told["no_time"], told["no_time_example"]["line"]) == (3, "before any")
+
+
+def test_json_without_a_time_is_the_systems_matter(ess: Ess) -> None:
+    done = ess("push", "-", "--json", stdin='{"message":"a"}\n')
+    assert json.loads(done.stdout)["no_time"] == 0
+    assert "no time" not in done.stderr
