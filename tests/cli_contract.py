@@ -67,6 +67,7 @@ class Contract:
         self.polled = threading.Event()
         self.refusals: list[Response] = []
         self.pages: list[dict[str, Any]] = [page("done")]
+        self.exported = b"level\nx\n"
         self.compacted: list[dict[str, Any]] = []
         self.compactions: list[dict[str, Any]] = []
         self.healthy = True
@@ -83,6 +84,7 @@ class Contract:
                 Route("/search/v1/queries", self.query, methods=["POST"]),
                 Route("/search/v1/queries/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/queries/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/queries/q1/export", self.export),
                 Route("/search/v1/aggregations", self.query, methods=["POST"]),
                 Route("/search/v1/aggregations/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/aggregations/q1", self.cancel, methods=["DELETE"]),
@@ -161,6 +163,9 @@ class Contract:
     async def cancel(self, _: Request) -> Response:
         self.cancelled.set()
         return JSONResponse(page("cancelled"))
+
+    async def export(self, _: Request) -> Response:
+        return Response(self.exported)
 
     async def fields(self, request: Request) -> Response:
         self.queries.append(dict(request.query_params))

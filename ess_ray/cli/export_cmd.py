@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.files import writing
 from ess_ray.cli.options import with_target
 from ess_ray.cli.output import end_without_reader, progress, tell, write
 from ess_ray.cli.question import Asked, pointed_out, with_question
@@ -106,11 +107,15 @@ def _written_to(output: str) -> Iterator[Callable[[bytes], object]]:
         except BrokenPipeError:
             end_without_reader()
         return
-    part = Path(output + PART)
-    with part.open("wb") as file:
-        try:
-            yield file.write
-        except BaseException:
-            tell(f"what came is in {part}")
-            raise
-    os.replace(part, output)
+    path = Path(output)
+    is_file = path.is_file() or not path.exists()
+    part = Path(output + PART) if is_file else path  # a pipe or a device has its name, and keeps it
+    with writing(str(part)):
+        with part.open("wb") as file:
+            try:
+                yield file.write
+            except BaseException:
+                tell(f"what came is in {part}")
+                raise
+        if is_file:
+            os.replace(part, output)

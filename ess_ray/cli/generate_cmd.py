@@ -15,6 +15,7 @@ import click
 import orjson
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.files import writing
 from ess_ray.cli.inputs import Item
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
@@ -111,7 +112,7 @@ def _items(made: Iterator[Event]) -> Iterator[Item]:
 
 
 def _write(made: Iterator[Event], output: str, count: int) -> None:
-    with click.open_file(output, "wb") as file, progress("writing", count) as bar:
+    with writing(output), click.open_file(output, "wb") as file, progress("writing", count) as bar:
         for number, event in enumerate(made, 1):
             file.write(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
             if number % BATCH_EVENTS == 0:
