@@ -13,6 +13,7 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
 from ess_ray.cli.options import executor_option, json_option, with_target
 from ess_ray.cli.output import json_line, print_counts, progress, write
+from ess_ray.cli.question import QueryCommand
 from ess_ray.cli.told import tell_hints
 from ess_ray.cli.when import Range, Zone, with_range
 
@@ -20,7 +21,7 @@ NOTHING = "-"
 """Shown for events without the field; `other` for the groups beyond --top."""
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @click.argument("query", default="*")
 @click.option("--by", multiple=True, metavar="FIELD", help="Group by a field, or an attribute; may be given again.")
 @click.option("--interval", metavar="WIDTH", help="Per time bucket: 30s, 1m, 6h, 1d, or auto.")

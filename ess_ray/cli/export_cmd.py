@@ -18,7 +18,7 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.files import writing
 from ess_ray.cli.options import with_target
 from ess_ray.cli.output import end_without_reader, progress, tell, write
-from ess_ray.cli.question import Asked, pointed_out, with_question
+from ess_ray.cli.question import Asked, QueryCommand, pointed_out, with_question
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.search.export import LEFT_OUT
 
@@ -28,7 +28,7 @@ PART: Final = ".part"
 """What a file is called until it is whole."""
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @with_question
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="Of the file [its suffix; ndjson].")
 @click.option(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ess_ray.cli.again import command_line
 from ess_ray.cli.output import tell
+from ess_ray.cli.question import query_words
 from ess_ray.cli.when import Range
 
 
@@ -28,7 +29,7 @@ def tell_rows(page: Mapping[str, Any], rows: int, limit: int, range_: Range) -> 
 def tell_hints(page: Mapping[str, Any], command: str, query: str, range_: Range, rest: Sequence[str]) -> None:
     """Tell the hints of an answer, each with the command that asks otherwise: `ess command` QUERY RANGE `rest`."""
     for hint in page.get("hints", ()):
-        again = [command, hint["query"] or query, *range_.arguments(hint["start"]), *rest]
+        again = [command, *query_words(hint["query"] or query, *range_.arguments(hint["start"]), *rest)]
         other = hint["query"] is not None or hint["start"] is not None
         tell(f"hint: {hint['text']}" + (f"\n  {command_line(*again)}" if other else ""))
 
