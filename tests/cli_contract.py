@@ -67,6 +67,7 @@ class Contract:
         self.polled = threading.Event()
         self.refusals: list[Response] = []
         self.pages: list[dict[str, Any]] = [page("done")]
+        self.named_fields = [{"name": "level", "kind": "column", "count": 30}]
         self.exported = b"level\nx\n"
         self.compacted: list[dict[str, Any]] = []
         self.compactions: list[dict[str, Any]] = []
@@ -174,8 +175,10 @@ class Contract:
         whole = {"rows": 40, "complete": not self.reasons, "incomplete": self.reasons, "elapsed_ms": 1}
         name = request.path_params.get("name")
         if name is not None:
+            if name == "nosuch":
+                return JSONResponse({"field": name, "values": [], "distinct": 0, **whole, "rows": 0})
             return JSONResponse({"field": name, "values": [{"value": "a\tb\n", "count": 30}], "distinct": 1, **whole})
-        return JSONResponse({"fields": [{"name": "level", "kind": "column", "count": 30}], **whole})
+        return JSONResponse({"fields": self.named_fields, **whole})
 
     async def flush(self, _: Request) -> Response:
         return JSONResponse({"rows": 1234, "objects": 2})

@@ -5,7 +5,7 @@ May live here: sentences on standard error. May not: what is missing from an ans
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ess_ray.cli.again import command_line
@@ -32,6 +32,16 @@ def tell_hints(page: Mapping[str, Any], command: str, query: str, range_: Range,
         again = [command, *query_words(hint["query"] or query, *range_.arguments(hint["start"]), *rest)]
         other = hint["query"] is not None or hint["start"] is not None
         tell(f"hint: {hint['text']}" + (f"\n  {command_line(*again)}" if other else ""))
+
+
+def tell_no_field(names: Iterable[str], range_: Range, *, complete: bool, query: str = "", prefix: str = "") -> None:
+    """Tell that no event of the range has these fields: a name that is written wrong looks like an empty answer."""
+    which = "" if query in ("", "*") else " that matches"
+    value = f" with a value that begins with {prefix}" if prefix else ""
+    for name in names:
+        some = f"no event{which} {range_.in_words()} has a field {name}{value}"
+        read = "" if complete else " in what could be read"
+        tell(f"{some}{read}: `{command_line('fields', *range_.arguments())}` names those that there are")
 
 
 def _rows(count: int) -> str:
