@@ -22,12 +22,23 @@ from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
 from deployments.docs import route_docs
+from deployments.elastic import BULK_PATH, ELASTIC_PREFIX, FORM, ElasticApp, is_elastic
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, error_response, install_problem_handlers, respond, unexpected_response
-from deployments.push_openapi import ANSWERS, OTLP_ANSWERS, WHOAMI, otlp_openapi, push_openapi
+from deployments.push_openapi import (
+    ANSWERS,
+    ELASTIC_ANSWERS,
+    OTLP_ANSWERS,
+    WHOAMI,
+    elastic_openapi,
+    otlp_openapi,
+    push_openapi,
+)
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.formats.elastic_bulk import ELASTIC_BULK
+from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
 from ess_ray.intake.formats.json_events import JSON_EVENTS
 from ess_ray.intake.formats.otlp import OTLP_LOGS
@@ -55,7 +66,7 @@ EVENTS_PATH: Final = "/v1/events"
 OTLP_PATH: Final = "/otlp/v1/logs"
 ROUTES: Final[Mapping[str, Format]] = {EVENTS_PATH: JSON_EVENTS, OTLP_PATH: OTLP_LOGS}
 """What is taken where, by POST."""
-PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS}
+PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS, ELASTIC_PREFIX: ELASTIC_BULK}
 """Below these every answer is in one protocol's words, also where there is nothing. Clients know them without `/push`
 (`runtime.environment.PROTOCOLS`)."""
 WHOAMI_PATH: Final = "/v1/whoami"
@@ -123,7 +134,7 @@ class PushApi:
 
     async def push(self, request: Request, form: Format) -> Response:
         """Take events of a format, and answer once they are durable; else none is acknowledged."""
-        patience = _Patience(self._deadline_s)
+        patience, begun_s = _Patience(self._deadline_s), time.monotonic()
         key, route_name = request.headers.get("idempotency-key"), request.headers.get(ROUTE_HEADER)
         async with patience.spent():
             tenant = await self._tenant(request)
@@ -146,6 +157,7 @@ class PushApi:
                     stored = await self._store(to, decoded, digest, claim)
         finally:
             claim.close()
+        stored.took_ms = round((time.monotonic() - begun_s) * 1_000)
         answer = form.accepted(stored, request.headers.get("content-type"))
         self._tally.count(PUSH_ACCEPTED, stored.accepted)
         self._tally.count(PUSH_ADJUSTED, stored.adjusted_total)
@@ -163,7 +175,7 @@ class PushApi:
             await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
         self._count_rejected(decoded.rejected)
         stored = Stored(repeats=None if to.key is None else 0)
-        stored.add(Decoded(batch, decoded.rejected, decoded.adjusted), known is not None and known.whole)
+        stored.add(decoded, known is not None and known.whole)
         return stored
 
     def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
@@ -201,6 +213,11 @@ class PushApi:
         async with _Patience(self._deadline_s).spent():
             return json_answer({"tenant": await self._tenant(request), "log_id": await self._gatherer.log_id()})
 
+    async def let_in(self, request: Request) -> str:
+        """Give the tenant of a request that stores nothing. Raises as `access.Tenant` does, and at the deadline."""
+        async with _Patience(self._deadline_s).spent():
+            return await self._tenant(request)
+
     async def healthz(self) -> Response:
         """200 when events can be taken, else 503 with the reasons."""
         problems = await self._health()
@@ -220,7 +237,7 @@ class PushApp(FastAPI):
     """A FastAPI application whose hot endpoints, those of ROUTES, are answered before its middleware and routing, which
     would take a third of a small request's time. Errors are told in the words of each one's format."""
 
-    def __init__(self, api: PushApi) -> None:
+    def __init__(self, api: PushApi, elastic_version: str = VERSION) -> None:
         super().__init__(
             title="ess_ray push",
             version="1",
@@ -232,12 +249,15 @@ class PushApp(FastAPI):
         self._api = api
         self._endable_push = Endable(self._push, _in_words_of)
         self._endable_nothing = Endable(_nothing, _in_words_of)
+        self._elastic = ElasticApp(self._push, api.let_in, api.healthz, elastic_version)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = get_route_path(scope) if scope["type"] == "http" else ""
         if path in ROUTES and scope["method"] == "POST":
             await self._endable_push(scope, receive, send)
+        elif is_elastic(path):
+            await self._elastic(scope, receive, send)
         elif path.startswith(tuple(PREFIXES)):
             await self._endable_nothing(scope, receive, send)
         else:
@@ -250,7 +270,7 @@ class PushApp(FastAPI):
         refusal: EssError | None = None
         failure: Exception | None = None
         try:
-            response = await self._api.push(request, ROUTES[get_route_path(scope)])
+            response = await self._api.push(request, scope.get(FORM) or ROUTES[get_route_path(scope)])
         except ClientDisconnect:
             return  # nobody is there to be answered
         except EssError as error:
@@ -304,9 +324,15 @@ async def push_otlp() -> None:
     200 once they are durable; `partialSuccess` tells of records that never can be."""
 
 
-def create_push_app(api: PushApi) -> FastAPI:
+async def push_elastic() -> None:
+    """Take documents from clients of Elasticsearch and OpenSearch, also at `/elasticsearch/_bulk` of this server. 200
+    once they are durable, with an item for each action. `/INDEX/_bulk`, `/INDEX/_doc` and what clients ask besides are
+    below the same prefix."""
+
+
+def create_push_app(api: PushApi, elastic_version: str = VERSION) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
-    app = PushApp(api)
+    app = PushApp(api, elastic_version)
     install_problem_handlers(app)
     # Never reached (see PushApp): these describe the endpoints in OpenAPI, and answer other methods with 405.
     describe = app.post(
@@ -316,6 +342,9 @@ def create_push_app(api: PushApi) -> FastAPI:
     app.post(OTLP_PATH, status_code=200, response_class=Response, responses=OTLP_ANSWERS, openapi_extra=otlp_openapi())(
         push_otlp
     )
+    app.post(
+        BULK_PATH, status_code=200, response_class=Response, responses=ELASTIC_ANSWERS, openapi_extra=elastic_openapi()
+    )(push_elastic)
     app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
     route_docs(app)

@@ -145,6 +145,49 @@ def otlp_openapi() -> dict[str, Any]:
     }
 
 
+def _elastic_answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_ELASTIC_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "Elasticsearch's error",
+    "required": ["error", "status"],
+    "properties": {"error": {"type": "object"}, "status": {"type": "integer"}},
+}
+_ITEMS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["took", "errors", "items"],
+    "properties": {
+        "took": {"type": "integer", "description": "Milliseconds"},
+        "errors": {"type": "boolean"},
+        "items": {"type": "array", "items": {"type": "object"}},
+    },
+}
+ELASTIC_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: _elastic_answer("Durable; an item for each action, in their order: 201, or 400 with `error`", _ITEMS),
+    400: _elastic_answer("An action is malformed, or the last one has no document: nothing is stored", _ELASTIC_ERROR),
+    401: _elastic_answer("A key is needed: send `Authorization: ApiKey KEY`", _ELASTIC_ERROR),
+    403: _elastic_answer("The key is good, but not for this", _ELASTIC_ERROR),
+    405: _elastic_answer("POST and PUT are taken", _ELASTIC_ERROR),
+    413: _elastic_answer("More than 64 MiB decompressed (`push.max_batch_bytes`), or too many actions", _ELASTIC_ERROR),
+    415: _elastic_answer("A content type or encoding that is not spoken here", _ELASTIC_ERROR),
+    503: _elastic_answer("Nothing was acknowledged: send it again after Retry-After", _ELASTIC_ERROR),
+}
+
+
+def elastic_openapi() -> dict[str, Any]:
+    """Describe what the `_bulk` takes."""
+    lines = {"type": "string", "description": "A line that is an action, and one that is its document, and so on."}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/x-ndjson": {"schema": lines}, "text/plain": {"schema": lines}},
+        },
+        "parameters": [_ENCODING],
+    }
+
+
 def push_openapi() -> dict[str, Any]:
     """Describe what the endpoint takes."""
     events = {"type": "array", "items": _EVENT}

@@ -76,12 +76,23 @@ NOT_PLAIN: Final = (_Odd, Rejected, Inexact, TypeError, ValueError, pa.ArrowExce
 """What the fast path raises for events that are not plain (Arrow's errors are ValueErrors and TypeErrors, too)."""
 
 
-def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
-    """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits."""
+def to_columns(
+    values: Sequence[Any],
+    body_bytes: int,
+    reading: Reading,
+    read: Callable[[Any, Reading], Row] = read_row,
+    event_of: Callable[[Any], dict[str, Any]] | None = None,
+) -> Decoded:
+    """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits.
+
+    Another way in has its own `read`, as for `odd_columns`; its `event_of` gives the event that is the same to the fast
+    path, or raises Rejected.
+    """
     try:
-        batch = plain_columns(values, reading.now_us, reading.limits, reading.table)
+        events = values if event_of is None else list(map(event_of, values))
+        batch = plain_columns(events, reading.now_us, reading.limits, reading.table)
     except NOT_PLAIN:
-        return odd_columns(values, reading)
+        return odd_columns(values, reading, read)
     # All rows together are the most that one of them can be: it has its share of each buffer that `row_bytes` counts.
     if may_be_large(body_bytes) and batch.nbytes > MAX_EVENT_BYTES:
         return _without_large(batch, list(range(len(values))), [], [])
