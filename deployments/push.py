@@ -16,6 +16,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
@@ -24,12 +25,22 @@ from deployments.bodies import Pace, read_body
 from deployments.docs import route_docs
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, error_response, install_problem_handlers, respond, unexpected_response
-from deployments.push_openapi import ANSWERS, OTLP_ANSWERS, WHOAMI, otlp_openapi, push_openapi
+from deployments.push_openapi import (
+    ANSWERS,
+    LOKI_ANSWERS,
+    OTLP_ANSWERS,
+    READY,
+    WHOAMI,
+    loki_openapi,
+    otlp_openapi,
+    push_openapi,
+)
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
 from ess_ray.intake.formats.json_events import JSON_EVENTS
+from ess_ray.intake.formats.loki import LOKI_PUSH, encoding_of
 from ess_ray.intake.formats.otlp import OTLP_LOGS
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
@@ -53,11 +64,24 @@ from ess_ray.record import KnownRequest
 
 EVENTS_PATH: Final = "/v1/events"
 OTLP_PATH: Final = "/otlp/v1/logs"
-ROUTES: Final[Mapping[str, Format]] = {EVENTS_PATH: JSON_EVENTS, OTLP_PATH: OTLP_LOGS}
+LOKI_PATH: Final = "/loki/api/v1/push"
+LOKI_FIRST_PATH: Final = "/api/prom/push"
+"""Where Loki's agents push, and where its first ones did."""
+ROUTES: Final[Mapping[str, Format]] = {
+    EVENTS_PATH: JSON_EVENTS,
+    OTLP_PATH: OTLP_LOGS,
+    LOKI_PATH: LOKI_PUSH,
+    LOKI_FIRST_PATH: LOKI_PUSH,
+}
 """What is taken where, by POST."""
-PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS}
+PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS, "/loki/": LOKI_PUSH, "/api/prom/": LOKI_PUSH}
 """Below these every answer is in one protocol's words, also where there is nothing. Clients know them without `/push`
 (`runtime.environment.PROTOCOLS`)."""
+ENCODINGS: Final[Mapping[str, Callable[[Content, str | None], str | None]]] = {
+    LOKI_PATH: encoding_of,
+    LOKI_FIRST_PATH: encoding_of,
+}
+"""Which Content-Encoding a body has that names none, by the body and its type."""
 WHOAMI_PATH: Final = "/v1/whoami"
 ROUTE_HEADER: Final = "ess-route"
 """Requests with the same route keep the order in which they were acknowledged, among events of equal time."""
@@ -192,7 +216,10 @@ class PushApi:
     async def _read(self, request: Request, claim: Claim) -> Content:
         """Read and decompress the body; the limit holds before and after."""
         read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self._pace, claim.check)
-        body = await self._decoder.decompress(read, request.headers.get("content-encoding"), claim.hold)
+        encoding = request.headers.get("content-encoding")
+        if not encoding and (tell := ENCODINGS.get(get_route_path(request.scope))) is not None:
+            encoding = tell(read, request.headers.get("content-type"))
+        body = await self._decoder.decompress(read, encoding, claim.hold)
         claim.hold(len(body))
         return body
 
@@ -203,10 +230,18 @@ class PushApi:
 
     async def healthz(self) -> Response:
         """200 when events can be taken, else 503 with the reasons."""
+        await self._check_health()
+        return json_answer({"status": "ok"})
+
+    async def ready(self) -> Response:
+        """The same in Loki's words, which its agents ask for before they push."""
+        await self._check_health()
+        return PlainTextResponse("ready\n")
+
+    async def _check_health(self) -> None:
         problems = await self._health()
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
-        return json_answer({"status": "ok"})
 
 
 def _digest_of(body: Body, decoded: Decoded, key: str | None) -> str | None:
@@ -280,7 +315,8 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = Refusal(405, "Method Not Allowed", f"{path} takes POST, not {request.method}")
         response = respond(refusal, _in_words_of(request), {"Allow": "POST"})
     else:
-        taken = ", ".join(route for route in ROUTES if route.startswith(tuple(PREFIXES)))
+        form = next(form for prefix, form in PREFIXES.items() if path.startswith(prefix))
+        taken = ", ".join(route for route, taker in ROUTES.items() if taker is form)
         refusal = Refusal(404, "Not Found", f"there is no {path} here: logs are taken at {taken}")
         response = respond(refusal, _in_words_of(request))
     await response(scope, receive, send)
@@ -304,6 +340,11 @@ async def push_otlp() -> None:
     200 once they are durable; `partialSuccess` tells of records that never can be."""
 
 
+async def push_loki() -> None:
+    """Take what Loki's agents push, also at `/loki/api/v1/push` and `/api/prom/push` of this server. 204 once all of it
+    is durable; 400 with the reasons where some entries never can be stored, once the others are."""
+
+
 def create_push_app(api: PushApi) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
     app = PushApp(api)
@@ -316,7 +357,11 @@ def create_push_app(api: PushApi) -> FastAPI:
     app.post(OTLP_PATH, status_code=200, response_class=Response, responses=OTLP_ANSWERS, openapi_extra=otlp_openapi())(
         push_otlp
     )
+    app.post(LOKI_PATH, status_code=204, response_class=Response, responses=LOKI_ANSWERS, openapi_extra=loki_openapi())(
+        push_loki
+    )
     app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
+    app.get("/ready", response_class=PlainTextResponse, responses=READY)(api.ready)
     route_docs(app)
     return app

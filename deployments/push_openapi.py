@@ -145,6 +145,43 @@ def otlp_openapi() -> dict[str, Any]:
     }
 
 
+def _text_answer(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+LOKI_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "All of it is durable"},
+    400: _text_answer("This is no push request, or some entries never can be stored: the others are durable"),
+    401: _text_answer("A key is needed: send `Authorization: Bearer KEY`"),
+    403: _text_answer("The key is good, but not for this"),
+    405: _text_answer("POST alone is taken"),
+    413: _text_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
+    415: _text_answer("A content type or encoding that is not spoken here"),
+    422: _text_answer("The Idempotency-Key came with another body before"),
+    503: _text_answer("Nothing was acknowledged: send it again after Retry-After"),
+}
+READY: Final[dict[int | str, dict[str, Any]]] = {503: refusal("Events cannot be taken just now")}
+
+
+def loki_openapi() -> dict[str, Any]:
+    """Describe what Loki's endpoint takes."""
+    stream = {
+        "type": "object",
+        "properties": {
+            "stream": {"type": "object", "additionalProperties": {"type": "string"}},
+            "values": {"type": "array", "items": {"type": "array", "description": "[ns as text, line, metadata]"}},
+        },
+    }
+    request = {"type": "object", "properties": {"streams": {"type": "array", "items": stream}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": request}, _PROTOBUF: {"schema": _BINARY}},
+        },
+        "parameters": [_ENCODING],
+    }
+
+
 def push_openapi() -> dict[str, Any]:
     """Describe what the endpoint takes."""
     events = {"type": "array", "items": _EVENT}

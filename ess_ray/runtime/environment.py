@@ -57,10 +57,17 @@ exec setpriv --pdeathsig KILL "{haproxy}" "$@"
 """
 ROUTES: Final = ("/push", "/search")
 """Where the applications are that clients must never take for missing; the page is at `/`."""
-PROTOCOLS: Final = {"/otlp/": "/push", "/v1/": "/push/otlp"}
+PROTOCOLS: Final = {
+    "/otlp/": "/push",
+    "/v1/": "/push/otlp",
+    "/loki/": "/push",
+    "/api/prom/": "/push",
+    "/ready": "/push",
+}
 """Paths that protocols fix for their clients, and what stands before them here: an application has one prefix, and a
-process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address."""
-_MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ path_beg {path} }}"
+process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address. What ends
+with a slash stands for all below it."""
+_MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ {match} {path} }}"
 _STARTING: Final = (
     "status 503 content-type application/problem+json string "
     '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
@@ -217,7 +224,10 @@ def _write_wrapper(folder: Path) -> Path:
     text = _WRAPPER.format(
         haproxy=_haproxy_binary(),
         routes=" ".join(ROUTES),
-        moved="".join(_MOVED.format(path=path, before=before) for path, before in PROTOCOLS.items()),
+        moved="".join(
+            _MOVED.format(path=path, before=before, match="path_beg" if path.endswith("/") else "path")
+            for path, before in PROTOCOLS.items()
+        ),
         starting=_STARTING,
         unavailable=unavailable,
         patience=_HEALTH_PATIENCE,
