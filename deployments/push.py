@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from deployments import hec
 from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
@@ -27,10 +28,12 @@ from deployments.lasting import Endable
 from deployments.problem import REFUSALS, error_response, install_problem_handlers, respond, unexpected_response
 from deployments.push_openapi import (
     ANSWERS,
+    HEC_ANSWERS,
     LOKI_ANSWERS,
     OTLP_ANSWERS,
     READY,
     WHOAMI,
+    hec_openapi,
     loki_openapi,
     otlp_openapi,
     push_openapi,
@@ -39,6 +42,7 @@ from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
+from ess_ray.intake.formats.hec import COLLECTOR
 from ess_ray.intake.formats.json_events import JSON_EVENTS
 from ess_ray.intake.formats.loki import LOKI_PUSH, encoding_of
 from ess_ray.intake.formats.otlp import OTLP_LOGS
@@ -72,9 +76,15 @@ ROUTES: Final[Mapping[str, Format]] = {
     OTLP_PATH: OTLP_LOGS,
     LOKI_PATH: LOKI_PUSH,
     LOKI_FIRST_PATH: LOKI_PUSH,
+    **hec.ROUTES,
 }
 """What is taken where, by POST."""
-PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS, "/loki/": LOKI_PUSH, "/api/prom/": LOKI_PUSH}
+PREFIXES: Final[Mapping[str, Format]] = {
+    "/otlp/": OTLP_LOGS,
+    "/loki/": LOKI_PUSH,
+    "/api/prom/": LOKI_PUSH,
+    "/services/": COLLECTOR,
+}
 """Below these every answer is in one protocol's words, also where there is nothing. Clients know them without `/push`
 (`runtime.environment.PROTOCOLS`)."""
 ENCODINGS: Final[Mapping[str, Callable[[Content, str | None], str | None]]] = {
@@ -144,6 +154,7 @@ class PushApi:
         self._decoder = TurnDecoder(self._limits, clock_us)
         self._deadline_s, self._pace = deadline_s, pace
         self._large = LargeRequests(gatherer, self._keys, self._decoder, self._count_rejected)
+        self.collector = hec.Probes(tenant, health, gatherer.gate, pace)
 
     async def push(self, request: Request, form: Format) -> Response:
         """Take events of a format, and answer once they are durable; else none is acknowledged."""
@@ -267,12 +278,15 @@ class PushApp(FastAPI):
         self._api = api
         self._endable_push = Endable(self._push, _in_words_of)
         self._endable_nothing = Endable(_nothing, _in_words_of)
+        self._endable_probe = Endable(api.collector, _in_words_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = get_route_path(scope) if scope["type"] == "http" else ""
         if path in ROUTES and scope["method"] == "POST":
             await self._endable_push(scope, receive, send)
+        elif path in hec.PROBES:
+            await self._endable_probe(scope, receive, send)
         elif path.startswith(tuple(PREFIXES)):
             await self._endable_nothing(scope, receive, send)
         else:
@@ -285,7 +299,7 @@ class PushApp(FastAPI):
         refusal: EssError | None = None
         failure: Exception | None = None
         try:
-            response = await self._api.push(request, ROUTES[get_route_path(scope)])
+            response = await self._api.push(request, hec.asked(ROUTES[get_route_path(scope)], request))
         except ClientDisconnect:
             return  # nobody is there to be answered
         except EssError as error:
@@ -304,14 +318,17 @@ def _in_words_of(request: Request) -> Write:
     """Give what puts refusals into the words that a route's clients understand."""
     path = get_route_path(request.scope)
     form = ROUTES.get(path) or next(form for prefix, form in PREFIXES.items() if path.startswith(prefix))
-    return partial(form.refused, content_type=request.headers.get("content-type"))
+    return partial(hec.asked(form, request).refused, content_type=request.headers.get("content-type"))
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """Tell that nothing is there, or that it takes POST alone."""
     request = Request(scope, receive, send)
     path = get_route_path(scope)
-    if path in ROUTES:
+    response: Response
+    if path in ROUTES and hec.is_preflight(ROUTES[path], request.method):
+        response = Response(headers={"Allow": "POST, OPTIONS"})
+    elif path in ROUTES:
         refusal = Refusal(405, "Method Not Allowed", f"{path} takes POST, not {request.method}")
         response = respond(refusal, _in_words_of(request), {"Allow": "POST"})
     else:
@@ -345,6 +362,11 @@ async def push_loki() -> None:
     is durable; 400 with the reasons where some entries never can be stored, once the others are."""
 
 
+async def push_hec() -> None:
+    """Take events from clients of Splunk's collector, at its paths below `/services/collector` of this server, too:
+    `event`, `raw` (a line is an event), `ack`, `health`. 200 once they are durable."""
+
+
 def create_push_app(api: PushApi) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
     app = PushApp(api)
@@ -360,6 +382,7 @@ def create_push_app(api: PushApi) -> FastAPI:
     app.post(LOKI_PATH, status_code=204, response_class=Response, responses=LOKI_ANSWERS, openapi_extra=loki_openapi())(
         push_loki
     )
+    app.post(hec.COLLECTOR_PATH, response_class=Response, responses=HEC_ANSWERS, openapi_extra=hec_openapi())(push_hec)
     app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
     app.get("/ready", response_class=PlainTextResponse, responses=READY)(api.ready)

@@ -182,6 +182,53 @@ def loki_openapi() -> dict[str, Any]:
     }
 
 
+_HEC_ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["text", "code"],
+    "properties": {
+        "text": {"type": "string"},
+        "code": {"type": "integer"},
+        "ackId": {"type": "integer", "description": "Where the request names a channel."},
+        "invalid-event-number": {"type": "integer", "description": "From 0."},
+    },
+}
+
+
+def _hec_answer(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _HEC_ANSWER}}}
+
+
+HEC_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: _hec_answer("Durable (code 0)"),
+    400: _hec_answer("No data (5), no JSON (6; what stood before it is durable), no event (12), a blank event (13)"),
+    401: _hec_answer("Token is required (2), or stands where it is not looked for (3)"),
+    403: _hec_answer("The token is not known (4), or not for this (1)"),
+    405: _hec_answer("POST alone is taken"),
+    413: _hec_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
+    415: _hec_answer("A content encoding that is not spoken here"),
+    422: _hec_answer("The Idempotency-Key came with another body before"),
+    503: _hec_answer("Nothing was acknowledged (9): send it again after Retry-After"),
+}
+
+
+def hec_openapi() -> dict[str, Any]:
+    """Describe what the collector takes."""
+    envelope = {
+        "type": "object",
+        "required": ["event"],
+        "properties": {
+            "event": {"description": "Text, a number, or an object whose names are known as in any event."},
+            "time": {"oneOf": [{"type": "number"}, {"type": "string"}]},
+            **{name: {"type": "string"} for name in ("host", "source", "sourcetype", "index")},
+            "fields": {"type": "object"},
+        },
+    }
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": envelope}}},
+        "parameters": [_ENCODING],
+    }
+
+
 def push_openapi() -> dict[str, Any]:
     """Describe what the endpoint takes."""
     events = {"type": "array", "items": _EVENT}

@@ -63,6 +63,7 @@ PROTOCOLS: Final = {
     "/loki/": "/push",
     "/api/prom/": "/push",
     "/ready": "/push",
+    "/services/": "/push",
 }
 """Paths that protocols fix for their clients, and what stands before them here: an application has one prefix, and a
 process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address. What ends
