@@ -92,6 +92,10 @@ def test_with_both_routes_an_unknown_path_is_not_found(run: Callable[..., str]) 
         ("/elasticsearch", "/push/elasticsearch"),
         ("/elasticsearch/", "/push/elasticsearch/"),
         ("/elasticsearch/web/_bulk?a=b", "/push/elasticsearch/web/_bulk?a=b"),
+        ("/loki/api/v1/push", "/push/loki/api/v1/push"),
+        ("/api/prom/push", "/push/api/prom/push"),
+        ("/ready", "/push/ready"),
+        ("/services/collector/event/1.0?channel=c", "/push/services/collector/event/1.0?channel=c"),
         ("/push/v1/events", "/push/v1/events"),
         ("/push/otlp/v1/logs", "/push/otlp/v1/logs"),
         ("/search/v1/queries", "/search/v1/queries"),
@@ -117,7 +121,10 @@ def test_elasticsearchs_clients_are_told_its_name_whoever_answers(
 
 def test_while_push_has_no_route_such_paths_are_to_be_tried_again(run: Callable[..., str]) -> None:
     url = run("/search")
-    for path in ("/v1/logs", "/otlp/v1/logs", "/elasticsearch", "/elasticsearch/_bulk"):
+    for path in (
+        *("/v1/logs", "/otlp/v1/logs", "/elasticsearch", "/elasticsearch/_bulk"),
+        *("/loki/api/v1/push", "/ready", "/services/collector"),
+    ):
         answer = httpx.post(f"{url}{path}")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
