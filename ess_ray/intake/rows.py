@@ -170,7 +170,10 @@ class _Event:
         return text or None
 
     def timestamp_us(self) -> tuple[int, Any, str | None]:
-        """Give the event's time; and, if one that was meant to be it cannot be, that one and why."""
+        """Give the event's time; and, if one that was meant to be it cannot be, that one and why.
+
+        What stands under another name than `timestamp` may be somebody's attribute and stays one: then only why.
+        """
         original, why = None, None
         for found in self._candidates("timestamp"):
             try:
@@ -180,6 +183,8 @@ class _Event:
                 if found.name == "timestamp":
                     self._take(found)
                     original, why = found.value, f"stored at the time of receipt: {error}"
+                elif why is None and _may_be_a_time(found.value):
+                    why = f"stored at the time of receipt: {found.name!r} is kept as an attribute, since its {error}"
                 continue
             self._take(found)
             return timestamp_us, original, None
@@ -251,6 +256,11 @@ def trace_text(text: str) -> str:
 def text_of(value: Any, exact: bool) -> str:
     """Give a value as text: text as it is, anything else as JSON. Raises Rejected, Inexact."""
     return value if isinstance(value, str) else attribute_text(value, exact)
+
+
+def _may_be_a_time(value: Any) -> bool:
+    """Tell whether somebody may have meant this as a time: it is a text or a number."""
+    return value != "" and isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def check_time(timestamp_us: int, reading: Reading) -> None:

@@ -331,6 +331,48 @@ def test_a_time_that_cannot_be_read_is_kept_beside_that_of_receipt(time: Any) ->
     assert found["attributes"] == {"original_timestamp": time if isinstance(time, str) else said_as(time)}
 
 
+@pytest.mark.parametrize("name", ["@timestamp", "time", "ts", "date", "_time"])
+@pytest.mark.parametrize(
+    ("time", "why"),
+    [
+        ("2026-11-30T20:00:00 CEST", "neither RFC 3339 text"),
+        (NOW_US + 601_000_000, "in the future"),
+        (format_timestamp(NOW_US + 601_000_000), "in the future"),
+        (0.35, "old"),
+    ],
+)
+def test_a_time_under_another_name_that_cannot_be_read_is_named(name: str, time: Any, why: str) -> None:
+    decoded = decode([{"msg": "good", name: NOW_US}, {"msg": "m", name: time}, {"msg": "no time"}])
+    ((index, said),) = decoded.adjusted
+    assert (index, said.startswith("stored at the time of receipt: "), why in said) == (1, True, True)
+    assert repr(name) in said
+    found = row(**{name: time})
+    assert found["timestamp"] == NOW_US
+    assert found["attributes"] == {name: str(time)}  # it may be somebody's attribute
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"timestamp": NOW_US, "time": "1.5 ms"},
+        {"time": "1.5 ms", "ts": NOW_US},
+        {"time": {"elapsed": 3}},
+        {"time": True},
+        {"time": None},
+        {"time": ""},
+        {"attributes": {"time": "1.5 ms"}},
+    ],
+)
+def test_an_event_that_has_its_time_elsewhere_or_none_is_not_named(event: dict[str, Any]) -> None:
+    assert decode([{"message": "m", **event}]).adjusted == []
+
+
+def test_of_two_times_that_cannot_be_read_its_own_name_says_why() -> None:
+    ((_, said),) = decode([{"message": "m", "time": "soon", "timestamp": True}]).adjusted
+    assert "true or false" in said
+    assert row(time="soon", timestamp=True)["attributes"] == {"original_timestamp": "true", "time": "soon"}
+
+
 def said_as(value: Any) -> str:
     return repr(value) if isinstance(value, float) else json.dumps(value, separators=(",", ":"))
 
