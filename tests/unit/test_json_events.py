@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
+from ess_ray.intake.columns import plain_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.formats.format import Body, Stored, body_hash
 from ess_ray.intake.formats.json_events import JSON_EVENTS, decode_events
+from ess_ray.intake.formats.json_values import read_values
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.problem import Refusal
 
@@ -371,6 +374,47 @@ def test_of_two_times_that_cannot_be_read_its_own_name_says_why() -> None:
     ((_, said),) = decode([{"message": "m", "time": "soon", "timestamp": True}]).adjusted
     assert "true or false" in said
     assert row(time="soon", timestamp=True)["attributes"] == {"original_timestamp": "true", "time": "soon"}
+
+
+LONG = ["19.990000000000000001", "123456789012345678.25", "1e-400", "12345678901234567e2", "-0.10000000000000001"]
+
+
+@pytest.mark.parametrize("number", LONG)
+def test_decimals_keep_all_their_digits(number: str) -> None:
+    event = f'{{"message": "m", "id": "a", "n": {number}, "l": [{number}, 99999999999999999999, 1.50], "plain": 1.5}}'
+    for text in (f"[{event}]", f'{{"message": "m"}}\n{event}'):
+        batch = decode(text.encode()).batch
+        attributes = dict(batch.column("attributes").to_pylist()[-1])
+        assert attributes == {"n": number, "l": f"[{number},99999999999999999999,1.5]", "plain": "1.5"}
+        assert batch.column("attribute_types").to_pylist()[-1] == "njn"
+
+
+def test_events_of_one_id_whose_decimals_differ_are_two() -> None:
+    def hash_of(*numbers: str) -> Any:
+        events = ",".join(f'{{"message": "m", "id": "a", "timestamp": 1790000000.0, "n": {n}}}' for n in numbers)
+        return decode(f"[{events}]".encode()).batch.column("event_hash")[0]
+
+    assert hash_of("0.1") == hash_of("0.1", LONG[0]) != hash_of("0.10000000000000001")
+    assert hash_of(LONG[0]) == hash_of(LONG[0], "1")
+
+
+def test_the_hash_of_a_time_of_many_digits_is_the_same_beside_any_other_event() -> None:
+    event = '{"message": "m", "id": "a", "timestamp": 1790000000.12345678901234567}'
+    alone = decode(f"[{event}]".encode()).batch
+    beside = decode(f'[{event},{{"message": "b", "n": {LONG[0]}}}]'.encode()).batch
+    assert alone.column("event_hash")[0] == beside.column("event_hash")[0]
+    assert alone.column("timestamp")[0] == beside.column("timestamp")[0]
+
+
+FEW = ["0.1", "0.30000000000000004", "1.5e-7", "0.0", "5e-324", "1e15", "1.10", "123456.789012345"]
+
+
+@pytest.mark.parametrize("number", FEW)
+def test_decimals_that_a_double_tells_are_read_fast(number: str) -> None:
+    text = b'[{"message": "took 1.2 s", "trace": "0123456789012345e-400", "n": %b}]' % number.encode()
+    read = read_values(text, None)
+    assert len(plain_columns(read.values, NOW_US, LIMITS, FIELD_TABLE, read.exact)) == 1
+    assert Decimal(dict(decode(text).batch.column("attributes").to_pylist()[0])["n"]) == Decimal(number)
 
 
 def said_as(value: Any) -> str:

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 import orjson
 
+from ess_ray.core.decimals import read_decimal
 from ess_ray.core.errors import BadRequest, Unsupported
 from ess_ray.intake.compression import Content
+from ess_ray.intake.digits import Exactness, Sent
 from ess_ray.intake.formats.json_scanner import values_of_array
 from ess_ray.intake.rows import Broken
 
@@ -56,17 +58,17 @@ class _TooDeep(BadRequest):
 
 @dataclass(frozen=True)
 class Values:
-    """A body's values in order. `exact` false: numbers beyond 64 bits came as floats (see `read_values`)."""
+    """A body's values in order. `exact`: whether numbers lost digits, or the text to ask (see `read_values`)."""
 
     values: list[Any]
-    exact: bool
+    exact: Exactness
 
 
 def read_values(body: Content, content_type: str | None, exact: bool = False) -> Values:
     """Read a decompressed body as the list of its values: the bytes tell what JSON it is, whatever the type says.
 
     As `text/plain` each line is an event of that message, unless every line is a JSON object. `exact` reads with the
-    standard library: slow, but integers of any size stay what they are.
+    standard library: slow, but numbers stay what they are, however many digits they have.
     Raises BadRequest (empty, not JSON, too deep, no events in it), Unsupported (content type).
     """
     kind, text = text_of(body, content_type)
@@ -74,10 +76,14 @@ def read_values(body: Content, content_type: str | None, exact: bool = False) ->
     if kind == PLAIN:
         lines = lines_of(text)
         values = [read_line(line) if exact or not is_object(line) else orjson.loads(line) for line in lines]
-        return Values(values, exact) if all(isinstance(value, dict) for value in values) else read_messages(lines)
+        return (
+            Values(values, exact or Sent(text))
+            if all(isinstance(value, dict) for value in values)
+            else read_messages(lines)
+        )
     if text[:1] == b"[" and kind not in NDJSON and not exact:
         try:  # what nearly all bodies are
-            return Values(_events_of(orjson.loads(text)), exact=False)
+            return Values(_events_of(orjson.loads(text)), Sent(text))
         except orjson.JSONDecodeError:
             pass
     first = _FIRST_LINE.match(text)
@@ -139,7 +145,7 @@ def read_lines(lines: list[bytes], exact: bool) -> Values:
     """Read each line as a value; one that is no JSON stands as Broken."""
     if not exact:
         try:
-            return Values([orjson.loads(line) for line in lines], exact=False)
+            return Values([orjson.loads(line) for line in lines], Sent(*lines))
         except orjson.JSONDecodeError:
             pass
     return Values([read_line(line) for line in lines], exact=True)
@@ -149,7 +155,7 @@ def read_document(text: bytes, exact: bool) -> Values:
     """Read one JSON document: an array, an envelope, or one event. Raises BadRequest."""
     if not exact:
         try:
-            return Values(_events_of(orjson.loads(text)), exact=False)
+            return Values(_events_of(orjson.loads(text)), Sent(text))
         except orjson.JSONDecodeError:
             pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
     try:
@@ -226,7 +232,7 @@ def _number(digits: str, read: Callable[[str], int | float]) -> int | float | st
 
 _DECODER: Final = json.JSONDecoder(
     parse_int=partial(_number, read=int),
-    parse_float=partial(_number, read=float),
+    parse_float=partial(_number, read=read_decimal),
     parse_constant=str,  # NaN and the infinities, which JSON does not have, as their names
 )
 
