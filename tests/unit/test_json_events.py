@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import zstandard
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
@@ -374,6 +378,44 @@ def test_of_two_times_that_cannot_be_read_its_own_name_says_why() -> None:
     ((_, said),) = decode([{"message": "m", "time": "soon", "timestamp": True}]).adjusted
     assert "true or false" in said
     assert row(time="soon", timestamp=True)["attributes"] == {"original_timestamp": "true", "time": "soon"}
+
+
+BINARY = {
+    "gzip": gzip.compress(b"a line\n" * 9),
+    "zstd": zstandard.compress(b"a line\n" * 9),
+    "bzip2": bz2.compress(b"a line\n" * 9),
+    "xz": lzma.compress(b"a line\n" * 9),
+    "zip": b"PK\x03\x04\x14\0\0\0\x08\0",
+    "PNG": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "binary data": bytes(range(256)) * 20,
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_what_is_no_text_is_refused_as_text(name: str) -> None:
+    for read in (decode_events, lambda body, *_: JSON_EVENTS.cut(body)):
+        with pytest.raises(BadRequest, match="Content-Encoding") as error:
+            read(Body(BINARY[name], "text/plain"), NOW_US, LIMITS)
+        assert f"the body is {name}, not lines" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (b"a\rb\rc\r", ["a", "b", "c"]),
+        (b"a\r\nb\rc\r\n", ["a", "b\rc"]),
+        (b"\x1b[31mred\x1b[0m\n\x07bell\n", ["\x1b[31mred\x1b[0m", "\x07bell"]),
+        ("Grüße\n".encode("utf-16"), ["Grüße"]),
+        (b"a" * 30 + b"\0\n", ["a" * 30 + "\0"]),
+        (b"PK and BZh9 are words\n", ["PK and BZh9 are words"]),
+    ],
+)
+def test_text_is_lines_whatever_ends_them(text: bytes, messages: list[str]) -> None:
+    body = Body(text, "text/plain")
+    assert decode(text, "text/plain").batch.column("message").to_pylist() == messages
+    pieces = JSON_EVENTS.cut(body)
+    read = [value["message"] for number in range(len(pieces)) for value in pieces.read(number).values]
+    assert read == messages
 
 
 LONG = ["19.990000000000000001", "123456789012345678.25", "1e-400", "12345678901234567e2", "-0.10000000000000001"]

@@ -47,6 +47,21 @@ _CHARSETS: Final = {
     **{name: name for name in ("utf-16", "utf-16le", "utf-16be")},
 }
 """How a text is decoded, by what its Content-Type calls it; None is UTF-8, and needs no decoding."""
+_BINARY: Final = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xff\x06\x00\x00sNaPpY": "snappy",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+}
+"""What such files begin with, and no text does."""
+_CONTROL: Final = bytes(code for code in range(0x20) if code not in b"\a\b\t\n\v\f\r\x1b")
+"""Codes that text has none of: a terminal's colours and bells aside."""
+_LOOKED_AT_BYTES: Final = 4096
+_MAX_CONTROL_SHARE: Final = 0.05
+"""Of the first bytes of a text: of compressed ones about a tenth are control codes."""
 _ENVELOPE: Final = re.compile(rb'^\s*\{\s*"events"\s*:\s*(\[.*\])\s*\}\s*$', re.DOTALL)
 _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -109,7 +124,24 @@ def text_of(body: Content, content_type: str | None) -> tuple[str, Content]:
         text = text[len(_BOM) :]
     if not text or text.isspace():
         raise BadRequest('the body is empty: send a JSON array of events, {"events": [...]}, one event, or NDJSON')
+    if kind == PLAIN:
+        _check_text(text)
+        if b"\r" in text and b"\n" not in text:
+            text = text.replace(b"\r", b"\n")
     return kind, text
+
+
+def _check_text(text: Content) -> None:
+    """Raise BadRequest for what is no text, but would be taken line by line."""
+    start = bytes(text[:_LOOKED_AT_BYTES])
+    name = next((name for magic, name in _BINARY.items() if start.startswith(magic)), None)
+    if name is None and len(start) - len(start.translate(None, _CONTROL)) <= _MAX_CONTROL_SHARE * len(start):
+        return
+    what = "binary data" if name is None else name
+    raise BadRequest(
+        f"the body is {what}, not lines of text: say its Content-Encoding (gzip, zstd, deflate or snappy) if it is "
+        "compressed text, and send nothing but text as text/plain"
+    )
 
 
 def lines_of(text: bytes) -> list[bytes]:
