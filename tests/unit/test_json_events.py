@@ -21,7 +21,7 @@ from ess_ray.intake.formats.format import Body, Stored, body_hash
 from ess_ray.intake.formats.json_events import JSON_EVENTS, decode_events
 from ess_ray.intake.formats.json_values import read_values
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.problem import Refusal
+from ess_ray.problem import Refusal, kind_of
 
 NOW_US = 1_790_000_000_000_000
 LIMITS = IntakeLimits()
@@ -416,6 +416,12 @@ def test_text_is_lines_whatever_ends_them(text: bytes, messages: list[str]) -> N
     pieces = JSON_EVENTS.cut(body)
     read = [value["message"] for number in range(len(pieces)) for value in pieces.read(number).values]
     assert read == messages
+
+
+def test_what_is_nested_too_deep_has_a_type_of_its_own() -> None:
+    with pytest.raises(BadRequest) as error:
+        read_values(b"[" * 100_000, None)
+    assert kind_of(error.value) == "urn:ess-ray:too-deep"
 
 
 LONG = ["19.990000000000000001", "123456789012345678.25", "1e-400", "12345678901234567e2", "-0.10000000000000001"]

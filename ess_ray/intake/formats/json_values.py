@@ -67,7 +67,7 @@ _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class _TooDeep(BadRequest):
+class TooDeep(BadRequest):
     """The JSON is nested deeper than its parsers go."""
 
 
@@ -192,7 +192,7 @@ def read_document(text: bytes, exact: bool) -> Values:
             pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
     try:
         return Values(_events_of(lenient(text)), exact=True)
-    except _TooDeep:
+    except TooDeep:
         values = values_of_array(_ENVELOPE.sub(rb"\1", text))
         if values is None:
             raise
@@ -203,7 +203,7 @@ def _unless_too_deep(value: bytes) -> Any:
     """Read one of an array's values: depth is its own flaw, but what is no JSON leaves the array's others in doubt."""
     try:
         return lenient(value)
-    except _TooDeep as error:
+    except TooDeep as error:
         return Broken(error.message)
 
 
@@ -280,7 +280,7 @@ def lenient(text: bytes) -> Any:
         # Only an escape can make a lone surrogate: the bytes were UTF-8.
         return _mend(value) if "\\u" in decoded else value
     except RecursionError as error:
-        raise _TooDeep("the JSON is nested too deep to be read: events may nest 100 levels") from error
+        raise TooDeep("the JSON is nested too deep to be read: events may nest 100 levels") from error
     except ValueError as error:
         raise BadRequest(f"this is not JSON: {error}") from error
 
