@@ -22,6 +22,7 @@ from ess_ray.intake.attributes import Inexact, Reading
 from ess_ray.intake.columns import odd_columns, to_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
+from ess_ray.intake.digits import Exactness
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.elastic_lines import DEFAULT_INDEX, STORING, Action, Span, cut_lines, lines_of
 from ess_ray.intake.formats.elastic_rows import Document, event_of, read_document, stored_id
@@ -80,16 +81,16 @@ class _Pieces:
             raise BadRequest("the body is empty: send a line that is an action, and one that is its document")
         exact = False
         while True:
-            documents, exact = _documents(parts, self.index, exact)
+            documents, exactness = _documents(parts, self.index, exact)
             try:
-                reading = Reading(now_us, limits, exact, table)
+                reading = Reading(now_us, limits, exactness, table)
                 decoded = to_columns(documents, span.size, reading, read_document, event_of)
                 break
             except Inexact:
                 exact = True
             except TooLarge as error:  # other pieces are stored already, and this one never can be
                 reason = error.message
-                decoded = odd_columns([Broken(reason) for _ in parts], Reading(now_us, limits, exact), read_document)
+                decoded = odd_columns([Broken(reason) for _ in parts], Reading(now_us, limits, True), read_document)
                 break
         return replace(decoded, told=self._items(parts, span.first, dict(decoded.rejected)))
 
@@ -213,8 +214,8 @@ def refused(refusal: Refusal) -> Answer:
     return Answer(status, orjson.dumps({"error": {"root_cause": [cause], **cause}, "status": status}), MEDIA_TYPE)
 
 
-def _documents(parts: Sequence[Part], index: str | None, exact: bool) -> tuple[list[Document | Broken], bool]:
-    """Read the documents of some actions; also tells whether all of their numbers are exact (see `read_lines`)."""
+def _documents(parts: Sequence[Part], index: str | None, exact: bool) -> tuple[list[Document | Broken], Exactness]:
+    """Read the documents of some actions; also tells how their numbers were read (see `read_lines`)."""
     flaws = [_flaw_of(action, text) for action, text in parts]
     texts = [text or b"" for (_, text), flaw in zip(parts, flaws, strict=True) if flaw is None]
     read = read_lines(texts, exact)
