@@ -1,4 +1,7 @@
-"""Section 4, step by step: what each crash, fault and take-over leaves behind. Interleavings are in property/."""
+"""Storing exactly once (docs/exactly-once.md), step by step: what each crash, fault and take-over leaves behind.
+
+Interleavings are in property/.
+"""
 
 from __future__ import annotations
 
