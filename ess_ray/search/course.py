@@ -57,8 +57,9 @@ class SearchLimits:
     """Up to here a search is done where it is planned: a task costs more than it saves."""
     attempts: int = 3
     """Tries an object gets before it is named as failed."""
-    hints_within_s: float = 0.5
-    """What finding hints may add to an answer that has nothing to show: about what a person takes for at once."""
+    hints_within_s: float = 2.0
+    """What finding hints may add to an answer that has nothing to show. They take a twentieth of a second as a rule; on
+    a machine that has much to do, a reader who found nothing waits rather than not being told what was misspelt."""
 
 
 @dataclass(frozen=True)

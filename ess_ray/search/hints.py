@@ -50,6 +50,12 @@ NEAR_NAMES: Final = 3
 USUAL_RANGE_US: Final = 3_600 * 1_000_000
 """Before the newest event, where the search itself gives no length."""
 
+_COLUMNS: Final[dict[str, Field]] = {
+    **{name_of(field): field for field in map(Field, COLUMNS)},
+    **{name: Field(column) for name, column in COLUMN_OF.items()},
+}
+"""Names that every event's columns have."""
+
 HintKind = Literal[
     "no_events", "empty_range", "no_such_field", "did_you_mean", "search_text", "field", "operator", "contains"
 ]
@@ -98,7 +104,7 @@ class _Finding:
         self._readings = other_readings(text)
         self._range: Hint | None = None
         self._exists: dict[Field, bool] = {}
-        self._names: dict[str, Field] = {}
+        self._names: dict[str, Field] = _COLUMNS  # others are known when events were looked at
 
     async def look(self) -> None:
         """Find out what only the data tells. Raises EssError, _Unknown."""
@@ -163,9 +169,7 @@ class _Finding:
         counted = await aside(fold.partial)
         named = counted.table.sort_by([("count", "descending")]).slice(0, MAX_NAMES)
         rows = zip(named.column("by_0").to_pylist(), named.column("by_1").to_pylist(), strict=True)
-        found = {name_of(field): field for field in map(Field, COLUMNS)}
-        found |= {name: Field(column) for name, column in COLUMN_OF.items()}
-        return {**found, **{name: Field(name, attribute=True) for name, kind in rows if name and kind != COLUMN}}
+        return {**_COLUMNS, **{name: Field(name, attribute=True) for name, kind in rows if name and kind != COLUMN}}
 
     def hints(self) -> list[Hint]:
         """Tell what is known by now."""

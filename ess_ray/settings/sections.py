@@ -145,6 +145,8 @@ class Search(_Section):
     task_bytes: Bytes = 16 * _MIB
     in_place_bytes: Annotated[int, Field(ge=0)] = 4 * _MIB
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    hints_within_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 2.0
+    """What an answer without rows may wait for what could have been meant."""
     executor: Literal["ray", "lambda", "auto"] = "ray"
     """Who scans when a query does not say."""
 

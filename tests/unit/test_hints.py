@@ -135,6 +135,7 @@ async def test_what_takes_too_long_is_left_out() -> None:
     rig = Hinted(world, world.writer(), SearchLimits(hints_within_s=0.0))
     await rig.writer.assign(range(3))
     assert [hint["kind"] for hint in await rig.told("nosuch:x and y")] == ["search_text", "operator"]
+    assert "service:x" in [hint["query"] for hint in await rig.told("servise:x")]  # columns are known without a look
     await rig.http.aclose()
 
 
