@@ -92,6 +92,7 @@ def system_of(settings: Settings) -> System:
         executor=_usual_executor(settings),
         intake=IntakeLimits(**settings.push.as_limits(), tables=_field_tables(settings)),
         keys_in_addresses=settings.push.keys_in_addresses,
+        elasticsearch_version=settings.push.elasticsearch_version,
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),
         disk=DiskLimits(**settings.disk.as_limits()),
         kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
@@ -212,7 +213,8 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
                 PoolViews(system).known_request,
                 limits=system.intake,
                 tally=tally,
-            )
+            ),
+            system.elasticsearch_version,
         )
 
     return build

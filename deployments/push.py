@@ -16,20 +16,40 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from deployments import hec
 from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
 from deployments.docs import route_docs
+from deployments.elastic import BULK_PATH, ELASTIC_PREFIX, FORM, ElasticApp, is_elastic
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, error_response, install_problem_handlers, respond, unexpected_response
-from deployments.push_openapi import ANSWERS, OTLP_ANSWERS, WHOAMI, otlp_openapi, push_openapi
+from deployments.push_openapi import (
+    ANSWERS,
+    ELASTIC_ANSWERS,
+    HEC_ANSWERS,
+    LOKI_ANSWERS,
+    OTLP_ANSWERS,
+    READY,
+    WHOAMI,
+    elastic_openapi,
+    hec_openapi,
+    loki_openapi,
+    otlp_openapi,
+    push_openapi,
+)
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.formats.elastic_bulk import ELASTIC_BULK
+from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
+from ess_ray.intake.formats.hec import COLLECTOR
 from ess_ray.intake.formats.json_events import JSON_EVENTS
+from ess_ray.intake.formats.loki import LOKI_PUSH, encoding_of
 from ess_ray.intake.formats.otlp import OTLP_LOGS
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
@@ -53,11 +73,31 @@ from ess_ray.record import KnownRequest
 
 EVENTS_PATH: Final = "/v1/events"
 OTLP_PATH: Final = "/otlp/v1/logs"
-ROUTES: Final[Mapping[str, Format]] = {EVENTS_PATH: JSON_EVENTS, OTLP_PATH: OTLP_LOGS}
+LOKI_PATH: Final = "/loki/api/v1/push"
+LOKI_FIRST_PATH: Final = "/api/prom/push"
+"""Where Loki's agents push, and where its first ones did."""
+ROUTES: Final[Mapping[str, Format]] = {
+    EVENTS_PATH: JSON_EVENTS,
+    OTLP_PATH: OTLP_LOGS,
+    LOKI_PATH: LOKI_PUSH,
+    LOKI_FIRST_PATH: LOKI_PUSH,
+    **hec.ROUTES,
+}
 """What is taken where, by POST."""
-PREFIXES: Final[Mapping[str, Format]] = {"/otlp/": OTLP_LOGS}
+PREFIXES: Final[Mapping[str, Format]] = {
+    "/otlp/": OTLP_LOGS,
+    ELASTIC_PREFIX: ELASTIC_BULK,
+    "/loki/": LOKI_PUSH,
+    "/api/prom/": LOKI_PUSH,
+    "/services/": COLLECTOR,
+}
 """Below these every answer is in one protocol's words, also where there is nothing. Clients know them without `/push`
 (`runtime.environment.PROTOCOLS`)."""
+ENCODINGS: Final[Mapping[str, Callable[[Content, str | None], str | None]]] = {
+    LOKI_PATH: encoding_of,
+    LOKI_FIRST_PATH: encoding_of,
+}
+"""Which Content-Encoding a body has that names none, by the body and its type."""
 WHOAMI_PATH: Final = "/v1/whoami"
 ROUTE_HEADER: Final = "ess-route"
 """Requests with the same route keep the order in which they were acknowledged, among events of equal time."""
@@ -120,10 +160,11 @@ class PushApi:
         self._decoder = TurnDecoder(self._limits, clock_us)
         self._deadline_s, self._pace = deadline_s, pace
         self._large = LargeRequests(gatherer, self._keys, self._decoder, self._count_rejected)
+        self.collector = hec.Probes(tenant, health, gatherer.gate, pace)
 
     async def push(self, request: Request, form: Format) -> Response:
         """Take events of a format, and answer once they are durable; else none is acknowledged."""
-        patience = _Patience(self._deadline_s)
+        patience, begun_s = _Patience(self._deadline_s), time.monotonic()
         key, route_name = request.headers.get("idempotency-key"), request.headers.get(ROUTE_HEADER)
         async with patience.spent():
             tenant = await self._tenant(request)
@@ -146,6 +187,7 @@ class PushApi:
                     stored = await self._store(to, decoded, digest, claim)
         finally:
             claim.close()
+        stored.took_ms = round((time.monotonic() - begun_s) * 1_000)
         answer = form.accepted(stored, request.headers.get("content-type"))
         self._tally.count(PUSH_ACCEPTED, stored.accepted)
         self._tally.count(PUSH_ADJUSTED, stored.adjusted_total)
@@ -163,7 +205,7 @@ class PushApi:
             await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
         self._count_rejected(decoded.rejected)
         stored = Stored(repeats=None if to.key is None else 0)
-        stored.add(Decoded(batch, decoded.rejected, decoded.adjusted), known is not None and known.whole)
+        stored.add(decoded, known is not None and known.whole)
         return stored
 
     def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
@@ -192,7 +234,10 @@ class PushApi:
     async def _read(self, request: Request, claim: Claim) -> Content:
         """Read and decompress the body; the limit holds before and after."""
         read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self._pace, claim.check)
-        body = await self._decoder.decompress(read, request.headers.get("content-encoding"), claim.hold)
+        encoding = request.headers.get("content-encoding")
+        if not encoding and (tell := ENCODINGS.get(get_route_path(request.scope))) is not None:
+            encoding = tell(read, request.headers.get("content-type"))
+        body = await self._decoder.decompress(read, encoding, claim.hold)
         claim.hold(len(body))
         return body
 
@@ -201,12 +246,25 @@ class PushApi:
         async with _Patience(self._deadline_s).spent():
             return json_answer({"tenant": await self._tenant(request), "log_id": await self._gatherer.log_id()})
 
+    async def let_in(self, request: Request) -> str:
+        """Give the tenant of a request that stores nothing. Raises as `access.Tenant` does, and at the deadline."""
+        async with _Patience(self._deadline_s).spent():
+            return await self._tenant(request)
+
     async def healthz(self) -> Response:
         """200 when events can be taken, else 503 with the reasons."""
+        await self._check_health()
+        return json_answer({"status": "ok"})
+
+    async def ready(self) -> Response:
+        """The same in Loki's words, which its agents ask for before they push."""
+        await self._check_health()
+        return PlainTextResponse("ready\n")
+
+    async def _check_health(self) -> None:
         problems = await self._health()
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
-        return json_answer({"status": "ok"})
 
 
 def _digest_of(body: Body, decoded: Decoded, key: str | None) -> str | None:
@@ -220,7 +278,7 @@ class PushApp(FastAPI):
     """A FastAPI application whose hot endpoints, those of ROUTES, are answered before its middleware and routing, which
     would take a third of a small request's time. Errors are told in the words of each one's format."""
 
-    def __init__(self, api: PushApi) -> None:
+    def __init__(self, api: PushApi, elastic_version: str = VERSION) -> None:
         super().__init__(
             title="ess_ray push",
             version="1",
@@ -232,12 +290,18 @@ class PushApp(FastAPI):
         self._api = api
         self._endable_push = Endable(self._push, _in_words_of)
         self._endable_nothing = Endable(_nothing, _in_words_of)
+        self._elastic = ElasticApp(self._push, api.let_in, api.healthz, elastic_version)
+        self._endable_probe = Endable(api.collector, _in_words_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = get_route_path(scope) if scope["type"] == "http" else ""
         if path in ROUTES and scope["method"] == "POST":
             await self._endable_push(scope, receive, send)
+        elif is_elastic(path):
+            await self._elastic(scope, receive, send)
+        elif path in hec.PROBES:
+            await self._endable_probe(scope, receive, send)
         elif path.startswith(tuple(PREFIXES)):
             await self._endable_nothing(scope, receive, send)
         else:
@@ -250,7 +314,8 @@ class PushApp(FastAPI):
         refusal: EssError | None = None
         failure: Exception | None = None
         try:
-            response = await self._api.push(request, ROUTES[get_route_path(scope)])
+            form = scope.get(FORM) or hec.asked(ROUTES[get_route_path(scope)], request)
+            response = await self._api.push(request, form)
         except ClientDisconnect:
             return  # nobody is there to be answered
         except EssError as error:
@@ -269,18 +334,22 @@ def _in_words_of(request: Request) -> Write:
     """Give what puts refusals into the words that a route's clients understand."""
     path = get_route_path(request.scope)
     form = ROUTES.get(path) or next(form for prefix, form in PREFIXES.items() if path.startswith(prefix))
-    return partial(form.refused, content_type=request.headers.get("content-type"))
+    return partial(hec.asked(form, request).refused, content_type=request.headers.get("content-type"))
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     """Tell that nothing is there, or that it takes POST alone."""
     request = Request(scope, receive, send)
     path = get_route_path(scope)
-    if path in ROUTES:
+    response: Response
+    if path in ROUTES and hec.is_preflight(ROUTES[path], request.method):
+        response = Response(headers={"Allow": "POST, OPTIONS"})
+    elif path in ROUTES:
         refusal = Refusal(405, "Method Not Allowed", f"{path} takes POST, not {request.method}")
         response = respond(refusal, _in_words_of(request), {"Allow": "POST"})
     else:
-        taken = ", ".join(route for route in ROUTES if route.startswith(tuple(PREFIXES)))
+        form = next(form for prefix, form in PREFIXES.items() if path.startswith(prefix))
+        taken = ", ".join(route for route, taker in ROUTES.items() if taker is form)
         refusal = Refusal(404, "Not Found", f"there is no {path} here: logs are taken at {taken}")
         response = respond(refusal, _in_words_of(request))
     await response(scope, receive, send)
@@ -304,9 +373,25 @@ async def push_otlp() -> None:
     200 once they are durable; `partialSuccess` tells of records that never can be."""
 
 
-def create_push_app(api: PushApi) -> FastAPI:
+async def push_elastic() -> None:
+    """Take documents from clients of Elasticsearch and OpenSearch, also at `/elasticsearch/_bulk` of this server. 200
+    once they are durable, with an item for each action. `/INDEX/_bulk`, `/INDEX/_doc` and what clients ask besides are
+    below the same prefix."""
+
+
+async def push_loki() -> None:
+    """Take what Loki's agents push, also at `/loki/api/v1/push` and `/api/prom/push` of this server. 204 once all of it
+    is durable; 400 with the reasons where some entries never can be stored, once the others are."""
+
+
+async def push_hec() -> None:
+    """Take events from clients of Splunk's collector, at its paths below `/services/collector` of this server, too:
+    `event`, `raw` (a line is an event), `ack`, `health`. 200 once they are durable."""
+
+
+def create_push_app(api: PushApi, elastic_version: str = VERSION) -> FastAPI:
     """Route the endpoints, below the prefix `/push` that Serve takes off."""
-    app = PushApp(api)
+    app = PushApp(api, elastic_version)
     install_problem_handlers(app)
     # Never reached (see PushApp): these describe the endpoints in OpenAPI, and answer other methods with 405.
     describe = app.post(
@@ -316,7 +401,15 @@ def create_push_app(api: PushApi) -> FastAPI:
     app.post(OTLP_PATH, status_code=200, response_class=Response, responses=OTLP_ANSWERS, openapi_extra=otlp_openapi())(
         push_otlp
     )
+    app.post(
+        BULK_PATH, status_code=200, response_class=Response, responses=ELASTIC_ANSWERS, openapi_extra=elastic_openapi()
+    )(push_elastic)
+    app.post(LOKI_PATH, status_code=204, response_class=Response, responses=LOKI_ANSWERS, openapi_extra=loki_openapi())(
+        push_loki
+    )
+    app.post(hec.COLLECTOR_PATH, response_class=Response, responses=HEC_ANSWERS, openapi_extra=hec_openapi())(push_hec)
     app.get(WHOAMI_PATH, responses=WHOAMI)(api.whoami)
     app.get("/healthz")(api.healthz)
+    app.get("/ready", response_class=PlainTextResponse, responses=READY)(api.ready)
     route_docs(app)
     return app

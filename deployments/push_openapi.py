@@ -145,6 +145,133 @@ def otlp_openapi() -> dict[str, Any]:
     }
 
 
+def _text_answer(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+LOKI_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    204: {"description": "All of it is durable"},
+    400: _text_answer("This is no push request, or some entries never can be stored: the others are durable"),
+    401: _text_answer("A key is needed: send `Authorization: Bearer KEY`"),
+    403: _text_answer("The key is good, but not for this"),
+    405: _text_answer("POST alone is taken"),
+    413: _text_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
+    415: _text_answer("A content type or encoding that is not spoken here"),
+    422: _text_answer("The Idempotency-Key came with another body before"),
+    503: _text_answer("Nothing was acknowledged: send it again after Retry-After"),
+}
+READY: Final[dict[int | str, dict[str, Any]]] = {503: refusal("Events cannot be taken just now")}
+
+
+def loki_openapi() -> dict[str, Any]:
+    """Describe what Loki's endpoint takes."""
+    stream = {
+        "type": "object",
+        "properties": {
+            "stream": {"type": "object", "additionalProperties": {"type": "string"}},
+            "values": {"type": "array", "items": {"type": "array", "description": "[ns as text, line, metadata]"}},
+        },
+    }
+    request = {"type": "object", "properties": {"streams": {"type": "array", "items": stream}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": request}, _PROTOBUF: {"schema": _BINARY}},
+        },
+        "parameters": [_ENCODING],
+    }
+
+
+_HEC_ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["text", "code"],
+    "properties": {
+        "text": {"type": "string"},
+        "code": {"type": "integer"},
+        "ackId": {"type": "integer", "description": "Where the request names a channel."},
+        "invalid-event-number": {"type": "integer", "description": "From 0."},
+    },
+}
+
+
+def _hec_answer(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _HEC_ANSWER}}}
+
+
+HEC_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: _hec_answer("Durable (code 0)"),
+    400: _hec_answer("No data (5), no JSON (6; what stood before it is durable), no event (12), a blank event (13)"),
+    401: _hec_answer("Token is required (2), or stands where it is not looked for (3)"),
+    403: _hec_answer("The token is not known (4), or not for this (1)"),
+    405: _hec_answer("POST alone is taken"),
+    413: _hec_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
+    415: _hec_answer("A content encoding that is not spoken here"),
+    422: _hec_answer("The Idempotency-Key came with another body before"),
+    503: _hec_answer("Nothing was acknowledged (9): send it again after Retry-After"),
+}
+
+
+def hec_openapi() -> dict[str, Any]:
+    """Describe what the collector takes."""
+    envelope = {
+        "type": "object",
+        "required": ["event"],
+        "properties": {
+            "event": {"description": "Text, a number, or an object whose names are known as in any event."},
+            "time": {"oneOf": [{"type": "number"}, {"type": "string"}]},
+            **{name: {"type": "string"} for name in ("host", "source", "sourcetype", "index")},
+            "fields": {"type": "object"},
+        },
+    }
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": envelope}}},
+        "parameters": [_ENCODING],
+    }
+
+
+def _elastic_answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_ELASTIC_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "Elasticsearch's error",
+    "required": ["error", "status"],
+    "properties": {"error": {"type": "object"}, "status": {"type": "integer"}},
+}
+_ITEMS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["took", "errors", "items"],
+    "properties": {
+        "took": {"type": "integer", "description": "Milliseconds"},
+        "errors": {"type": "boolean"},
+        "items": {"type": "array", "items": {"type": "object"}},
+    },
+}
+ELASTIC_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: _elastic_answer("Durable; an item for each action, in their order: 201, or 400 with `error`", _ITEMS),
+    400: _elastic_answer("An action is malformed, or the last one has no document: nothing is stored", _ELASTIC_ERROR),
+    401: _elastic_answer("A key is needed: send `Authorization: ApiKey KEY`", _ELASTIC_ERROR),
+    403: _elastic_answer("The key is good, but not for this", _ELASTIC_ERROR),
+    405: _elastic_answer("POST and PUT are taken", _ELASTIC_ERROR),
+    413: _elastic_answer("More than 64 MiB decompressed (`push.max_batch_bytes`), or too many actions", _ELASTIC_ERROR),
+    415: _elastic_answer("A content type or encoding that is not spoken here", _ELASTIC_ERROR),
+    503: _elastic_answer("Nothing was acknowledged: send it again after Retry-After", _ELASTIC_ERROR),
+}
+
+
+def elastic_openapi() -> dict[str, Any]:
+    """Describe what the `_bulk` takes."""
+    lines = {"type": "string", "description": "A line that is an action, and one that is its document, and so on."}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/x-ndjson": {"schema": lines}, "text/plain": {"schema": lines}},
+        },
+        "parameters": [_ENCODING],
+    }
+
+
 def push_openapi() -> dict[str, Any]:
     """Describe what the endpoint takes."""
     events = {"type": "array", "items": _EVENT}

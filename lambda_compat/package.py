@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from ess_ray.cli.files import writing
+from ess_ray.core.errors import EssError
 from lambda_compat.wheels import WHEELS, Files, PackageError, python_version, wheel_files
 
 OUR_FILES: Final = (
@@ -52,14 +54,15 @@ ROOT: Final = Path(__file__).parents[1]
 
 
 def build_package(output: Path) -> int:
-    """Write the zip to `output`; gives its size unzipped, in bytes. Raises PackageError."""
+    """Write the zip to `output`; gives its size unzipped, in bytes. Raises PackageError, EssError if it cannot be."""
     with tempfile.TemporaryDirectory(prefix="ess-lambda-") as folder:
         wheels = ((name, path) for name, path in wheel_files(WHEELS, Path(folder)) if not _left_out(name))
         files = dict([*wheels, *our_files()])
         size = sum(path.stat().st_size for path in files.values())
         if size > MAX_UNZIPPED_BYTES:
             raise PackageError(f"the package has {size} bytes unzipped, Lambda takes {MAX_UNZIPPED_BYTES}")
-        write_zip(output, files)
+        with writing(str(output)):
+            write_zip(output, files)
     return size
 
 
@@ -101,8 +104,9 @@ def main() -> None:
     output = parser.parse_args().output
     try:
         size = build_package(output)
-        template = write_template(output)
-    except (PackageError, OSError) as error:
+        with writing(str(output)):
+            template = write_template(output)
+    except (PackageError, EssError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {size / 1e6:.1f} MB unzipped; template: {template}")
 

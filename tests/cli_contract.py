@@ -58,17 +58,24 @@ class Contract:
         self.on_push: Callable[[], object] = lambda: None
         self.on_lost: Callable[[], object] = lambda: None
         self.repeats: int | None = None
+        self.adjusts: Callable[[dict[str, Any]], str | None] = lambda _: None
+        """Why an event is stored at the time of receipt; None: it keeps its own."""
+        self.most_named = 1_000
         self.most_at_a_time = self._under_way = 0
         self.queries: list[dict[str, Any]] = []
         self.cancelled = threading.Event()
         self.polled = threading.Event()
         self.refusals: list[Response] = []
         self.pages: list[dict[str, Any]] = [page("done")]
+        self.named_fields = [{"name": "level", "kind": "column", "count": 30}]
+        self.exported = b"level\nx\n"
         self.compacted: list[dict[str, Any]] = []
         self.compactions: list[dict[str, Any]] = []
         self.healthy = True
         self.reasons: list[str] = []
         self.condition: dict[str, Any] = CONDITION
+        self.authorizations: list[str | None] = []
+        """Of `ess keys show`."""
         self.whose: dict[str, Any] = {"tenant": "default", "key": None}
         self.app = Starlette(
             routes=[
@@ -78,6 +85,7 @@ class Contract:
                 Route("/search/v1/queries", self.query, methods=["POST"]),
                 Route("/search/v1/queries/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/queries/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/queries/q1/export", self.export),
                 Route("/search/v1/aggregations", self.query, methods=["POST"]),
                 Route("/search/v1/aggregations/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/aggregations/q1", self.cancel, methods=["DELETE"]),
@@ -121,7 +129,12 @@ class Contract:
             self.well = (well - 1, is_stored)
         self.on_push()
         rejected = [{"index": i, "reason": "it is bad"} for i in bad]
-        told = {} if self.repeats is None else {"repeats": self.repeats}
+        told: dict[str, Any] = {} if self.repeats is None else {"repeats": self.repeats}
+        reasons = [(i, self.adjusts(event)) for i, event in enumerate(events) if i not in bad]
+        adjusted = [{"index": i, "reason": reason} for i, reason in reasons if reason is not None]
+        told["adjusted"] = adjusted[: self.most_named]
+        if len(adjusted) > self.most_named:
+            told["adjusted_total"] = len(adjusted)
         return JSONResponse({"accepted": len(events) - len(bad), "rejected": rejected, **told}, 202)
 
     async def whoami(self, _: Request) -> Response:
@@ -152,6 +165,9 @@ class Contract:
         self.cancelled.set()
         return JSONResponse(page("cancelled"))
 
+    async def export(self, _: Request) -> Response:
+        return Response(self.exported)
+
     async def fields(self, request: Request) -> Response:
         self.queries.append(dict(request.query_params))
         if request.query_params["query"] == "(":
@@ -159,8 +175,10 @@ class Contract:
         whole = {"rows": 40, "complete": not self.reasons, "incomplete": self.reasons, "elapsed_ms": 1}
         name = request.path_params.get("name")
         if name is not None:
+            if name == "nosuch":
+                return JSONResponse({"field": name, "values": [], "distinct": 0, **whole, "rows": 0})
             return JSONResponse({"field": name, "values": [{"value": "a\tb\n", "count": 30}], "distinct": 1, **whole})
-        return JSONResponse({"fields": [{"name": "level", "kind": "column", "count": 30}], **whole})
+        return JSONResponse({"fields": self.named_fields, **whole})
 
     async def flush(self, _: Request) -> Response:
         return JSONResponse({"rows": 1234, "objects": 2})
@@ -169,7 +187,8 @@ class Contract:
         self.compactions.append(await request.json())
         return JSONResponse(self.compacted.pop(0))
 
-    async def key(self, _: Request) -> Response:
+    async def key(self, request: Request) -> Response:
+        self.authorizations.append(request.headers.get("authorization"))
         return JSONResponse(self.whose)
 
     async def status(self, _: Request) -> Response:

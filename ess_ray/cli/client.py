@@ -169,6 +169,11 @@ class Client:
             yield
         except httpx.InvalidURL as error:
             raise BadRequest(f"{self._target.url} is no address: {error}") from error
+        except httpx.LocalProtocolError:
+            # Its text is what was to be sent, maybe a key: it is told to nobody.
+            raise BadRequest(
+                "the request cannot be sent: a header of it is none, such as one made of ESS_KEY"
+            ) from None
         except httpx.RemoteProtocolError as error:
             raise Unavailable(f"{self._target.url} broke its answer off: {error}; the server's log says why") from error
         except httpx.TransportError as error:

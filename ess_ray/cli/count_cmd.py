@@ -13,14 +13,15 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
 from ess_ray.cli.options import executor_option, json_option, with_target
 from ess_ray.cli.output import json_line, print_counts, progress, write
-from ess_ray.cli.told import tell_hints
+from ess_ray.cli.question import QueryCommand
+from ess_ray.cli.told import tell_hints, tell_no_field
 from ess_ray.cli.when import Range, Zone, with_range
 
 NOTHING = "-"
 """Shown for events without the field; `other` for the groups beyond --top."""
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @click.argument("query", default="*")
 @click.option("--by", multiple=True, metavar="FIELD", help="Group by a field, or an attribute; may be given again.")
 @click.option("--interval", metavar="WIDTH", help="Per time bucket: 30s, 1m, 6h, 1d, or auto.")
@@ -66,10 +67,17 @@ def count(
     else:
         heads = [*(["time"] if page["interval_s"] is not None else []), *by]
         print_counts(heads, [(_cells(bucket, range_.zone), bucket["count"]) for bucket in page["buckets"]])
+    if page["buckets"]:
+        absent = [name for name in by if all(_lacks(bucket, name) for bucket in page["buckets"])]
+        tell_no_field(absent, range_, complete=page["complete"], query=query)
     grouped = [part for name in by for part in ("--by", name)]
     options = [*grouped, *([] if interval is None else ["--interval", interval]), "--top", str(top)]
     tell_hints(page, "count", query, range_, [*options, *target.arguments])
     end(page)
+
+
+def _lacks(bucket: dict[str, Any], name: str) -> bool:
+    return not bucket.get("other") and bucket["by"].get(name) is None
 
 
 def _cells(bucket: dict[str, Any], zone: Zone) -> list[str]:

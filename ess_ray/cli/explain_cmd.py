@@ -17,10 +17,10 @@ from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import end
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import flat, print_json
-from ess_ray.cli.question import Asked, pointed_out, with_question
+from ess_ray.cli.question import Asked, QueryCommand, pointed_out, with_question
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @with_question
 @json_option
 @with_target

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,13 @@ from typing import Final
 import click
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.files import writing
 from ess_ray.cli.options import with_target
 from ess_ray.cli.output import end_without_reader, progress, tell, write
-from ess_ray.cli.question import Asked, pointed_out, with_question
-from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.cli.question import Asked, QueryCommand, pointed_out, with_question
+from ess_ray.cli.told import tell_no_field
+from ess_ray.core.errors import BadRequest, EssError, Unavailable
+from ess_ray.language import field_named
 from ess_ray.search.export import LEFT_OUT
 
 FORMATS: Final = ("ndjson", "csv", "parquet")
@@ -27,7 +30,7 @@ PART: Final = ".part"
 """What a file is called until it is whole."""
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @with_question
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="Of the file [its suffix; ndjson].")
 @click.option(
@@ -58,6 +61,7 @@ def export(target: Target, asked: Asked, /, *, file_format: str | None, output: 
             created = client.call("POST", "/search/v1/queries", json=asked.body(limit=1))
         path = f"/search/v1/queries/{created['id']}"
         client.call("DELETE", path)  # an export asks afresh: its own answer is not wanted
+        _tell_of_absent(client, asked, columns)
         with (
             _with_reasons(client, path),
             progress("exporting", None, enabled=not (output == STDOUT and sys.stdout.isatty())) as bar,
@@ -71,6 +75,29 @@ def export(target: Target, asked: Asked, /, *, file_format: str | None, output: 
                     rows += data.count(b"\n") if chosen == "ndjson" else 0
                     bar(size, f"{size:,} bytes" + (f", {rows:,} events" if rows else ""))
     tell(f"{size:,} bytes" + (f", {rows:,} events" if chosen == "ndjson" else "") + f" to {output}")
+
+
+def _tell_of_absent(client: Client, asked: Asked, columns: Sequence[str]) -> None:
+    """Tell which of the chosen columns no event has. What cannot be found out is no reason to export nothing."""
+    wanted = {name: field for name in columns if (field := _attribute(name)) is not None}
+    if not wanted:
+        return
+    range_ = {"query": asked.query, **{name: str(bound) for name, bound in asked.range.bounds().items()}}
+    with suppress(EssError):
+        found = client.call("GET", "/search/v1/fields", params=range_)
+        if not found["complete"] or not found["fields"]:
+            return  # more fields than are named, or nothing to export
+        there = {field["name"] for field in found["fields"] if field["kind"] == "attribute"}
+        absent = [name for name, field in wanted.items() if field not in there]
+        tell_no_field(absent, asked.range, complete=True, query=asked.query)
+
+
+def _attribute(name: str) -> str | None:
+    """Give the attribute that a column's name means; None for what every event may have, and for no name."""
+    with suppress(BadRequest):  # the system says what is wrong with it
+        field = field_named(name)
+        return field.name if field.attribute else None
+    return None
 
 
 @contextmanager
@@ -106,11 +133,15 @@ def _written_to(output: str) -> Iterator[Callable[[bytes], object]]:
         except BrokenPipeError:
             end_without_reader()
         return
-    part = Path(output + PART)
-    with part.open("wb") as file:
-        try:
-            yield file.write
-        except BaseException:
-            tell(f"what came is in {part}")
-            raise
-    os.replace(part, output)
+    path = Path(output)
+    is_file = path.is_file() or not path.exists()
+    part = Path(output + PART) if is_file else path  # a pipe or a device has its name, and keeps it
+    with writing(str(part)):
+        with part.open("wb") as file:
+            try:
+                yield file.write
+            except BaseException:
+                tell(f"what came is in {part}")
+                raise
+        if is_file:
+            os.replace(part, output)

@@ -13,8 +13,9 @@ import click
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import end
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import print_counts, print_json
+from ess_ray.cli.output import print_counts, print_json, tell
 from ess_ray.cli.question import pointed_out
+from ess_ray.cli.told import tell_no_field
 from ess_ray.cli.when import Range, with_range
 
 
@@ -61,4 +62,8 @@ def fields(
         print_counts(["field", "kind"], [([f["name"], f["kind"]], f["count"]) for f in found["fields"]], found["rows"])
     else:
         print_counts([name], [([v["value"]], v["count"]) for v in found["values"]], found["rows"])
+    if name is not None and not found["values"]:
+        tell_no_field([name], range_, complete=found["complete"], query=query, prefix=prefix)
+    elif name is None and not found["fields"]:
+        tell(f"no event{' that matches' if query else ''} {range_.in_words()}")
     end(found)

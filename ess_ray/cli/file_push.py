@@ -153,7 +153,7 @@ class Push:
                 f"a push of this was broken off more than an hour ago while {lines} were on their way: a system knows "
                 "repeats for an hour, so they may be stored twice"
             )
-        self._sender.send(batch)
+        self._sender.send(batch, pending.sent_us)
         self._end = pending.end
         self._settle()
 

@@ -15,6 +15,7 @@ import click
 import orjson
 
 from ess_ray.cli.client import Client, Target
+from ess_ray.cli.files import writing
 from ess_ray.cli.inputs import Item
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
@@ -65,12 +66,13 @@ def generate(
     batch = BATCH_EVENTS if rate is None else max(1, min(BATCH_EVENTS, round(rate / BATCHES_PER_S)))
     summary = push_events(chosen.target(), paced, count, batch)
     took_s = time.monotonic() - started_s
-    done = {"accepted": summary.accepted, "rejected": summary.rejected, "elapsed_s": round(took_s, 3)}
+    counts = {"accepted": summary.accepted, "rejected": summary.rejected, "adjusted": summary.adjusted}
     if as_json:
-        print_json(done)
+        print_json({**counts, "elapsed_s": round(took_s, 3)})
     else:
         per_s = summary.accepted / max(took_s, 1e-9)
-        click.echo(f"{summary.accepted:,} accepted, {summary.rejected:,} rejected in {took_s:.1f} s ({per_s:,.0f}/s)")
+        accepted = f"{summary.accepted:,} accepted{summary.adjusted_in_words()}"
+        click.echo(f"{accepted}, {summary.rejected:,} rejected in {took_s:.1f} s ({per_s:,.0f}/s)")
     if summary.rejected:
         sys.exit(1)
 
@@ -110,7 +112,7 @@ def _items(made: Iterator[Event]) -> Iterator[Item]:
 
 
 def _write(made: Iterator[Event], output: str, count: int) -> None:
-    with click.open_file(output, "wb") as file, progress("writing", count) as bar:
+    with writing(output), click.open_file(output, "wb") as file, progress("writing", count) as bar:
         for number, event in enumerate(made, 1):
             file.write(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
             if number % BATCH_EVENTS == 0:

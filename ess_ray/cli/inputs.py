@@ -144,6 +144,7 @@ _TOO_LONG: Final = f"the line is longer than {MAX_EVENT_BYTES // 1024} KiB, the 
 
 def _plain(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
     reader, defaults = reading.reader, reading.defaults
+    is_placed = position.before_us is not None
     for raw in _lines(pieces, position):
         if raw is None:
             yield Bad(position.lines, _TOO_LONG)
@@ -160,6 +161,9 @@ def _plain(pieces: Iterator[bytes], reading: Reading, position: Position) -> Ite
             facts = reader.read(message)
         except ValueError as error:
             raise ValueError(f"line {position.lines:,}: {error}") from error
+        has_time = facts.timestamp_us is not None
+        is_placed |= has_time
+        position.untimed.count(position.lines, message, has_time=has_time, follows=is_placed)
         if facts.timestamp_us is not None:
             position.before_us = facts.timestamp_us
         elif position.before_us is None:

@@ -6,7 +6,7 @@ May live here: recognising times, levels and senders in one line of text. May no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -42,7 +42,14 @@ _AREA = r"(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Etc|Europe
 _WORD = rf"(?:\s?[\[(]?(?:{_AREA}(?:/[A-Za-z_+\d-]+)+|[A-Z][A-Za-z]{{0,4}}(?![\w./=-])))"
 _ZONE = rf"({_OFFSET}|{_WORD})"
 _ISO = re.compile(rf"(?<![\d/-])(\d{{4}}[-/]\d\d[-/]\d\d(?:T| {{1,2}}|_){_CLOCK}){_ZONE}?", re.ASCII)
+_BASIC = re.compile(rf"(?<![\w/.-])(\d{{8}}T\d{{6}}(?:[.,]\d{{1,9}})?){_ZONE}?(?![\w-])", re.ASCII)
 _ACCESS = re.compile(rf"\[(\d\d/{_MONTH}/\d{{4}}:{_CLOCK}){_ZONE}?\]", re.ASCII)
+_BARE_ACCESS = re.compile(rf"(?<![\w/])(\d\d/{_MONTH}/\d{{4}}:{_CLOCK}){_ZONE}?", re.ASCII)
+# With points the day comes first wherever people write so; a second number above 12 is no month, and so no date.
+_POINTED = re.compile(
+    rf"(?<![\w./-])(\d{{1,2}}\.\d{{1,2}}\.\d{{4}}(?:,? {{1,2}}|T)\d?\d:\d\d:\d\d(?:[.,]\d{{1,9}})?)(?![\d:]){_ZONE}?",
+    re.ASCII,
+)
 _SYSLOG = re.compile(
     rf"(?:<\d{{1,3}}>)?({_MONTH} [ \d]\d) (\d\d:\d\d:\d\d)"
     # Cisco's devices name their zone before a colon, others their host and program.
@@ -110,14 +117,10 @@ class LineReader:
         if match is not None:
             day, clock, zone, host, service = match.groups()
             return self._cached(f"{day} {clock}", zone, self._without_year, must=True), host, service
-        iso, access = _ISO.search(head, 0, ISO_WITHIN_CHARS), _ACCESS.search(head)
-        if iso is not None and access is not None and access.start() < iso.start():
-            iso = None  # the ISO time is in the request
-        for match, read in ((iso, _iso), (access, _worded), (_WORDED.match(head), _worded)):
-            if match is not None:
-                timestamp_us = self._cached(match[1], match[2], read)
-                if timestamp_us is not None:
-                    return timestamp_us, None, None
+        for match, read in _dated(head):
+            timestamp_us = self._cached(match[1], match[2], read)
+            if timestamp_us is not None:
+                return timestamp_us, None, None
         match = _DATE.match(head)
         if match is not None:
             return self._cached(f"{match[1]} {match[3]}", match[2], _worded, must=True), None, None
@@ -173,6 +176,36 @@ class LineReader:
         return found if _OLDEST_US <= found <= self.now_us + DAY_US else None
 
 
+_Dated = tuple[re.Match[str], Callable[[str], datetime]]
+
+
+def _dated(head: str) -> Iterator[_Dated]:
+    """Give what looks like a date with its time, and how it is read: the first one in the line first."""
+    iso, access = _ISO.search(head, 0, ISO_WITHIN_CHARS), _ACCESS.search(head)
+    found: list[_Dated] = [(match, read) for match, read in ((access, _worded), (iso, _iso)) if match is not None]
+    if _MAYBE_OTHER.search(head, 0, ISO_WITHIN_CHARS) is not None:
+        for pattern, read in _OTHERS:
+            match = pattern.search(head, 0, ISO_WITHIN_CHARS)
+            if match is not None:
+                found.append((match, read))
+    if access is not None:  # what stands behind the time of an access log is in the request
+        found = [one for one in found if one[0].start() <= access.start()]
+    yield from sorted(found, key=lambda one: one[0].start())
+    worded = _WORDED.match(head)
+    if worded is not None:
+        yield worded, _worded
+
+
+def _basic(text: str) -> datetime:
+    return _iso(f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:11]}:{text[11:13]}:{text[13:]}")
+
+
+def _pointed(text: str) -> datetime:
+    day, month, rest = text.split(".", 2)
+    year, clock = rest[:4], rest[4:].lstrip(", T")
+    return _iso(f"{year}-{month:0>2}-{day:0>2}T{clock if clock[1] != ':' else '0' + clock}")
+
+
 def _iso(text: str) -> datetime:
     day, clock = text[:10].replace("/", "-"), text[11:].lstrip()
     whole, _, fraction = clock.replace(",", ".").partition(".")
@@ -183,6 +216,11 @@ def _worded(text: str) -> datetime:
     # `24/Nov/2026:10:00:00`, `24-Nov-2026`, `Nov 24, 2026 1:00:00 PM`, `Tue Nov 24 10:00:00 2026`
     found: datetime = dateutil_parser.parse(_ACCESS_DAY.sub(r"\1 \2 \3 ", text))
     return found
+
+
+_OTHERS: Final = ((_BASIC, _basic), (_BARE_ACCESS, _worded), (_POINTED, _pointed))
+_MAYBE_OTHER: Final = re.compile(r"\d(?:\d{7}T|/[A-Z]|\.\d{4}[ ,T])", re.ASCII)
+"""What each of these has: most lines have none of it, and looking for it takes a tenth of looking for them."""
 
 
 @lru_cache(maxsize=1024)

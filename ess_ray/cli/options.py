@@ -16,6 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ess_ray.cli.client import Refused, Target, locate
+from ess_ray.cli.files import not_usable
 from ess_ray.core.errors import EssError
 from ess_ray.settings import Settings, load
 
@@ -29,13 +30,20 @@ executor_option = click.option(
 
 
 class Group(click.Group):
-    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest."""
+    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest.
+
+    So are errors of the operating system that name a file: it is one that the user named, or can mend.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except EssError as error:
             raise Refused(error) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise Refused(not_usable(error)) from error
 
 
 class LazyGroup(Group):

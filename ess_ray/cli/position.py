@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from ess_ray.cli.content import Content
+from ess_ray.cli.untimed import Untimed
 
 PROOF_BYTES: Final = 1024
 """Of a file's start, and of what stands before an offset, that must be the same for the file to be the same."""
@@ -49,6 +50,7 @@ class Position:
     items: int = 0
     broken: int = 0
     broken_first: int | None = None
+    untimed: Untimed = field(default_factory=Untimed)
     _head: bytes = b""
     _tail: bytes = b""
     _read: int = field(default=0)

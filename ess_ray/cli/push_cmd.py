@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from io import BufferedReader
 from typing import BinaryIO, Final, cast
 
@@ -25,15 +25,17 @@ from ess_ray.cli.content import known_encoding, too_broken
 from ess_ray.cli.file_push import Asked, Known, push_file, push_stream
 from ess_ray.cli.inputs import Defaults
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import print_json, progress, tell
+from ess_ray.cli.output import print_json, progress, tell, visible
 from ess_ray.cli.position import Position
 from ess_ray.cli.registry import Entry, Registry, name_of
-from ess_ray.cli.upload import Sender, Summary
+from ess_ray.cli.untimed import Example
+from ess_ray.cli.upload import AT_RECEIPT, Sender, Summary
 from ess_ray.cli.when import Zone, tz_option
 from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Field
 from ess_ray.language import field_term
+from ess_ray.record import ORIGINAL_TIMESTAMP
 
 SHOWN_REJECTIONS: Final = 5
 """Reasons that fit above a prompt; --json gives more."""
@@ -88,11 +90,12 @@ def push(
     FILE holds NDJSON, a JSON array, {"events": [...]}, one JSON object, or plain log lines; UTF-8 or UTF-16, plain or
     compressed with gzip, bzip2, xz or zstd, whatever its name. What is no text is refused. A plain line becomes one
     event whose message is the line, unchanged (empty lines are left out; bytes that are no UTF-8 are replaced, and
-    told). Its time is recognised (ISO 8601, syslog, nginx and Apache, epoch numbers, written months); one without a
-    zone is of --tz, one with a zone of that (+03, CEST, Europe/Berlin), and the push stops at one whose zone may be
-    several (IST, CST) or is unknown, unless --tz is given. A line without a time takes that of the line before, at the
-    start of FILE the current time. A level is taken from a word such as ERROR, host and service from a syslog line,
-    unless options name them. In JSON a time without a zone is UTC.
+    told). Its time is recognised (ISO 8601, syslog, nginx and Apache, 30.11.2026 10:00:00 with the day first, epoch
+    numbers, written months); one without a zone is of --tz, one with a zone of that (+03, CEST, Europe/Berlin), and the
+    push stops at one whose zone may be several (IST, CST) or is unknown, unless --tz is given. A line without a time
+    takes that of the line before, at the start of FILE the current time; where none was found is told, and so is what
+    the system stored at the time of receipt because its own cannot be. A level is taken from a word such as ERROR, host
+    and service from a syslog line, unless options name them. In JSON a time without a zone is UTC.
 
     How far each file was pushed is kept in ~/.local/state/ess_ray (XDG_STATE_HOME), for each system and tenant. A file
     is the same as long as its device and inode, its start and what stands before that place are: so a renamed file is
@@ -201,9 +204,12 @@ class _Told:
     broken: int = 0
     garbled: bool = False
     """So many lines were not UTF-8 that the file must be in another encoding."""
+    untimed: int = 0
+    """Lines in which no time was found, where that is to be told."""
+    untimed_first: Example | None = None
 
     def end(self, position: Position, encoding: str | None) -> None:
-        """Take down what was wrong with the bytes."""
+        """Take down what was wrong with the bytes, and in which lines no time was found."""
         self.broken = position.broken
         self.garbled = encoding is None and too_broken(position.broken, position.lines_read)
         if self.broken:
@@ -211,6 +217,16 @@ class _Told:
                 f"{self.broken:,} lines are not UTF-8 (the first is line {position.broken_first:,}) and have U+FFFD in "
                 "place of what is not: if they are in another encoding, push again with --again and --encoding "
                 "windows-1252, latin-1, ..."
+            )
+        self.untimed, self.untimed_first = position.untimed.told()
+        if self.untimed_first is not None:
+            example, lines = self.untimed_first, "1 line" if self.untimed == 1 else f"{self.untimed:,} lines"
+            taken = (
+                "of this push" if position.untimed.at_push == self.untimed else "of the line before, else this push's"
+            )
+            tell(
+                f"no time was found in {lines}, such as line {example.position:,}: {visible(example.line)}\n"
+                f"  what is stored with them is the time {taken}"
             )
 
     def print(self) -> None:
@@ -231,15 +247,22 @@ def _print(told: _Told) -> None:
     first, last = (None if us is None else format_timestamp(us) for us in (summary.min_us, summary.max_us))
     command = _search_command(told.target, summary, told.service)
     if told.as_json:
-        rejections = [{"position": position, "reason": reason} for position, reason in summary.rejections]
+        rejections, adjustments = (
+            [{"position": position, "reason": reason} for position, reason in named]
+            for named in (summary.rejections, summary.adjustments)
+        )
         print_json(
             {
                 "accepted": summary.accepted,
                 "rejected": summary.rejected,
+                "adjusted": summary.adjusted,
                 "repeats": summary.repeats,
                 "pushed_before": 0 if before is None else before.events,
                 "replaced": told.broken,
+                "no_time": told.untimed,
+                "no_time_example": None if told.untimed_first is None else asdict(told.untimed_first),
                 "rejections": rejections,
+                "adjustments": adjustments,
                 "start": first,
                 "end": last,
                 "search": command,
@@ -249,7 +272,10 @@ def _print(told: _Told) -> None:
         )
         return
     repeats = f", {summary.repeats:,} of them repeats" if summary.repeats else ""
-    click.echo(f"{summary.accepted:,} accepted{repeats}, {summary.rejected:,} rejected")
+    click.echo(f"{summary.accepted:,} accepted{repeats}{summary.adjusted_in_words()}, {summary.rejected:,} rejected")
+    if summary.adjustments:
+        position, reason = summary.adjustments[0]
+        tell(f"  such as {position}: {reason.removeprefix(AT_RECEIPT)} (kept as {ORIGINAL_TIMESTAMP})")
     if before is not None:
         nothing = "" if summary.accepted or summary.rejected else "nothing is new: "
         at = format_timestamp(before.pushed_us)

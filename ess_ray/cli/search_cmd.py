@@ -17,7 +17,7 @@ from ess_ray.cli.context import MAX_CONTEXT_HITS, Surroundings
 from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_events, print_groups, progress
-from ess_ray.cli.question import Asked, with_question
+from ess_ray.cli.question import Asked, QueryCommand, with_question
 from ess_ray.cli.told import tell_hints, tell_rows
 from ess_ray.core.query import MAX_LIMIT
 
@@ -26,7 +26,7 @@ MAX_CONTEXT_ROWS: Final = 1_000
 """On either side: more is a search of its own."""
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @with_question
 @click.option(
     "--limit", type=click.IntRange(1, MAX_LIMIT), default=DEFAULT_LIMIT, show_default=True, help="Rows at the most."

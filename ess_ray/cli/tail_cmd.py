@@ -20,7 +20,7 @@ from ess_ray.cli.context import identity
 from ess_ray.cli.follow import INCOMPLETE, cancelling, pages, reasons_of, started
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, print_events, tell
-from ess_ray.cli.question import pointed_out
+from ess_ray.cli.question import QueryCommand, pointed_out
 from ess_ray.cli.when import TIME_FORMS, Range, Zone, tz_option
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, Unauthenticated, Unavailable
 
@@ -34,7 +34,7 @@ PAST_ROWS: Final = 10_000
 """Of what --since shows: a terminal's history, and little to hold until it is turned around."""
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @click.argument("query", default="*")
 @click.option("--since", metavar="TIME", help=f"First what is there since: {TIME_FORMS}.")
 @tz_option

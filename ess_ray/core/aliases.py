@@ -22,6 +22,15 @@ SENT_AS: Final[dict[str, tuple[str, ...]]] = {
 """By column, in the order in which they are looked at, after the column's own name. A name with dots stands for nested
 objects and for the dotted key alike."""
 
-COLUMN_OF: Final[dict[str, str]] = {name: column for column, names in SENT_AS.items() for name in names}
+LOKI_LEVELS: Final = ("detected_level",)
+"""What Loki and its agents call a level, besides; in other protocols it is an attribute."""
+HEC_SOURCE: Final = "source"
+"""What an envelope of Splunk's calls where an event comes from; inside an event it is an attribute."""
+
+COLUMN_OF: Final[dict[str, str]] = {
+    **{name: column for column, names in SENT_AS.items() for name in names},
+    **dict.fromkeys(LOKI_LEVELS, "level"),
+    HEC_SOURCE: "service",
+}
 """By such a name, the column. An event may have an attribute of that name all the same: only the first name that an
 event has for a column is taken for it."""

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
+from ess_ray.core.decimals import read_decimal
 from ess_ray.core.errors import BadRequest
 
 Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
@@ -233,7 +234,7 @@ def _value(text: str, letter: str) -> Any:
     if letter == "b" and text in ("true", "false"):
         return text == "true"
     if letter == "n" and _JSON_NUMBER.fullmatch(text):
-        number = int(text) if text.lstrip("-").isdigit() else float(text)
+        number = int(text) if text.lstrip("-").isdigit() else read_decimal(text)
         return number if isinstance(number, int) or isfinite(number) else text
     return text
 

@@ -19,7 +19,7 @@ from ess_ray.core.field import (
     TIME_COLUMNS,
     Field,
 )
-from ess_ray.core.operators import All, And, Compare, Contains, Equals, Exists, Leaf, Node, Not, Or, Regex
+from ess_ray.core.operators import All, And, Compare, Contains, Equals, Exists, Leaf, Node, Not, Or, Range, Regex
 from ess_ray.core.operators.compare import Comparison, Number
 from ess_ray.core.operators.operator import FieldOperator
 
@@ -51,6 +51,7 @@ __all__ = [
     "Or",
     "Order",
     "Query",
+    "Range",
     "Regex",
 ]
 

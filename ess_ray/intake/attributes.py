@@ -8,21 +8,24 @@ what else an event is made of (`rows`).
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from ess_ray.core.decimals import LongDecimal
 from ess_ray.core.errors import TooLarge
 from ess_ray.core.event import MAX_ATTRIBUTE_DEPTH, MAX_EVENT_BYTES
 from ess_ray.core.query import OWN_PREFIX
+from ess_ray.exact_json import dumps_unusual
+from ess_ray.intake.digits import Exactness
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.limits import IntakeLimits
 
 EXACT_BELOW: Final = 2.0**63
 """A float this large may have been an integer whose digits a fast parser dropped."""
-TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", bool: "b", list: "j", dict: "j"}
+TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", LongDecimal: "n", bool: "b", list: "j", dict: "j"}
 """The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
 """Characters of all attributes read together: dotted keys repeat their prefix: a small body could become gigabytes."""
@@ -42,7 +45,7 @@ class Reading:
 
     now_us: int
     limits: IntakeLimits
-    exact: bool
+    exact: Exactness
     table: FieldTable = FIELD_TABLE
     chars_left: int = MAX_FLAT_CHARS
 
@@ -149,33 +152,36 @@ def flatten_into(
     reading.spend(spent)
 
 
-def attribute_text(value: Any, exact: bool, level: int = 1) -> str:
+def attribute_text(value: Any, exact: Exactness, level: int = 1) -> str:
     """Write a number, true, false, a list or an object as its JSON text. Raises Rejected, Inexact."""
     if type(value) is int:
         return str(value)
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, float):
-        _check_number(value, exact)
+        check_numbers((value,), exact)
         return repr(value)
     _check_depth(value, exact, level + 1)
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # deeper than its 254 levels cannot come here, integers beyond 64 bits can
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    except TypeError:  # deeper than its 254 levels cannot come here, integers beyond 64 bits and long decimals can
+        return dumps_unusual(value).decode()
 
 
-def _check_number(value: float, exact: bool) -> None:
-    if not exact and abs(value) >= EXACT_BELOW:
+def check_numbers(values: Sequence[float], exact: Exactness) -> None:
+    """Raise Inexact where a number was read that may have been another."""
+    if exact is True or not values:
+        return
+    if max(map(abs, values)) >= EXACT_BELOW or (exact is not False and exact.may_have_lost(values)):
         raise Inexact
 
 
-def _check_depth(value: list[Any] | dict[str, Any], exact: bool, level: int) -> None:
+def _check_depth(value: list[Any] | dict[str, Any], exact: Exactness, level: int) -> None:
     stack: list[tuple[int, Any]] = [(level, value)]
     while stack:
         level, item = stack.pop()
         if isinstance(item, float):
-            _check_number(item, exact)
+            check_numbers((item,), exact)
         elif isinstance(item, dict | list):
             if level > MAX_ATTRIBUTE_DEPTH:
                 raise Rejected(f"attributes are nested deeper than {MAX_ATTRIBUTE_DEPTH} levels")

@@ -28,15 +28,16 @@ from ess_ray.core.event import (
 )
 from ess_ray.core.query import OWN_PREFIX
 from ess_ray.intake.attributes import (
-    EXACT_BELOW,
     TYPE_LETTERS,
     Inexact,
     Reading,
     Rejected,
     attribute_text,
+    check_numbers,
     flatten,
 )
 from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.digits import Exactness
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import (
@@ -47,9 +48,9 @@ from ess_ray.intake.rows import (
     hash_events,
     journal_priority,
     read_row,
-    trace_text,
     without_line_end,
 )
+from ess_ray.intake.trace_ids import stored_trace_ids
 from ess_ray.record import row_bytes
 
 _STRING: Final = pa.string()
@@ -63,8 +64,6 @@ _WITH_LEVEL: Final = pa.struct([*_TEXTS, ("level", _STRING)])
 _FEW_LEVELS: Final = 8
 """Levels of a request that are remembered: most requests have the same few."""
 _SCALARS: Final = {str, int, float, bool}
-_ZEROS: Final = 8
-"""Zeros in a row that a random id nearly never has."""
 _TOO_LARGE: Final = f"the event is larger than {MAX_EVENT_BYTES} bytes"
 
 
@@ -76,12 +75,23 @@ NOT_PLAIN: Final = (_Odd, Rejected, Inexact, TypeError, ValueError, pa.ArrowExce
 """What the fast path raises for events that are not plain (Arrow's errors are ValueErrors and TypeErrors, too)."""
 
 
-def to_columns(values: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
-    """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits."""
+def to_columns(
+    values: Sequence[Any],
+    body_bytes: int,
+    reading: Reading,
+    read: Callable[[Any, Reading], Row] = read_row,
+    event_of: Callable[[Any], dict[str, Any]] | None = None,
+) -> Decoded:
+    """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits.
+
+    Another way in has its own `read`, as for `odd_columns`; its `event_of` gives the event that is the same to the fast
+    path, or raises Rejected.
+    """
     try:
-        batch = plain_columns(values, reading.now_us, reading.limits, reading.table)
+        events = values if event_of is None else list(map(event_of, values))
+        batch = plain_columns(events, reading.now_us, reading.limits, reading.table, reading.exact)
     except NOT_PLAIN:
-        return odd_columns(values, reading)
+        return odd_columns(values, reading, read)
     # All rows together are the most that one of them can be: it has its share of each buffer that `row_bytes` counts.
     if may_be_large(body_bytes) and batch.nbytes > MAX_EVENT_BYTES:
         return _without_large(batch, list(range(len(values))), [], [])
@@ -155,7 +165,9 @@ def _map_of(attributes: Sequence[dict[str, str]], values: list[str] | None = Non
 
 
 # -------------------------------------------------------------------------------------------------------- fast path
-def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits, table: FieldTable) -> pa.RecordBatch:
+def plain_columns(
+    events: Sequence[Any], now_us: int, limits: IntakeLimits, table: FieldTable, exact: Exactness = False
+) -> pa.RecordBatch:
     """The fast path: all events are valid, or it raises one of NOT_PLAIN."""
     if set(map(type, events)) != {dict}:
         raise _Odd
@@ -173,9 +185,12 @@ def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits, tabl
     if columns["message"].null_count:
         raise _Odd
     for name in ("trace_id", "span_id"):
-        columns[name] = _trace_ids(columns[name])
+        columns[name] = stored_trace_ids(columns[name])
     if "timestamp" in present:
-        columns["timestamp"] = _times([event.get("timestamp") for event in named], now_us, limits)
+        times = [event.get("timestamp") for event in named]
+        if "id" in present:  # a time is the same whatever its last digits, but the hash tells them
+            check_numbers([time for time in times if type(time) is float], exact)
+        columns["timestamp"] = _times(times, now_us, limits)
     else:
         columns["timestamp"] = pa.repeat(pa.scalar(now_us, TIMESTAMP), len(events))
     if "level" in present:
@@ -184,11 +199,11 @@ def plain_columns(events: Sequence[Any], now_us: int, limits: IntakeLimits, tabl
     if "id" in present:
         columns["event_id"], columns["event_hash"] = _ids(texts.field("id"), events)
     if present - FIELDS:
-        columns |= _attributes([_merged(event) for event in named], now_us, limits)
+        columns |= _attributes([_merged(event) for event in named], now_us, limits, exact)
     elif "attributes" in present:
         nothing: dict[str, Any] = {}
         given = [event.get("attributes") for event in named]
-        columns |= _attributes([nothing if one is None else one for one in given], now_us, limits)
+        columns |= _attributes([nothing if one is None else one for one in given], now_us, limits, exact)
     return _assemble(columns, len(events), now_us)
 
 
@@ -235,13 +250,17 @@ def _merged(event: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _attributes(attributes: list[dict[str, Any]], now_us: int, limits: IntakeLimits) -> dict[str, pa.Array]:
+def _attributes(
+    attributes: list[dict[str, Any]], now_us: int, limits: IntakeLimits, exact: Exactness
+) -> dict[str, pa.Array]:
     """Give the columns `attributes` and `attribute_types`."""
     if set(map(type, attributes)) != {dict}:
         raise _Odd
     values = list(chain.from_iterable(map(dict.values, attributes)))
     types = list(map(type, values))
     kinds = set(types)
+    if float in kinds:
+        check_numbers([value for value, kind in zip(values, types, strict=True) if kind is float], exact)
     if kinds <= _SCALARS:
         column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
         if _has_own_names(column.keys):
@@ -249,7 +268,7 @@ def _attributes(attributes: list[dict[str, Any]], now_us: int, limits: IntakeLim
         if kinds <= {str}:
             return {"attributes": column}
         return {"attributes": column, "attribute_types": _types(column, types)}
-    reading = Reading(now_us, limits, exact=False)
+    reading = Reading(now_us, limits, exact=exact)
     flat = [flatten(one, reading) for one in attributes]
     return {
         "attributes": _map_of([one.texts for one in flat]),
@@ -277,15 +296,18 @@ def _types(column: pa.MapArray, types: list[type]) -> pa.Array:
 
 
 def _scalar_texts(values: list[Any]) -> list[str]:
-    """Write each as `attribute_text` does, with the usual kinds inlined: the call alone would cost as much again."""
+    """Write each as `attribute_text` does, with the usual kinds inlined: the call alone would cost as much again.
+
+    Their digits were looked at before.
+    """
     return [
         value
         if (kind := type(value)) is str
         else str(value)
         if kind is int
         else repr(value)
-        if kind is float and -EXACT_BELOW < value < EXACT_BELOW
-        else attribute_text(value, exact=False)
+        if kind is float
+        else attribute_text(value, exact=True)
         for value in values
     ]
 
@@ -324,26 +346,6 @@ def _level_of(level: str | int | None) -> tuple[str | None, int | None]:
     if (known := level_of_severity(level)) is None:
         raise _Odd
     return known
-
-
-def _trace_ids(given: pa.StringArray) -> pa.Array:
-    """Write ids as `trace_text` does: nearly all of them are written so already."""
-    if given.null_count == len(given):
-        return given
-    if _are_usual_ids(given):
-        return given
-    if given.null_count and not pc.any(pc.match_substring_regex(given, "[A-Z]|^0*$")).as_py():
-        return given
-    return pa.array([None if text is None else trace_text(text) or None for text in given.to_pylist()], _STRING)
-
-
-def _are_usual_ids(given: pa.StringArray) -> bool:
-    """Tell, at a glance, that `trace_text` would alter none; if not, one of them may be in capitals, or nothing."""
-    text = given.buffers()[2].to_pybytes() if given.null_count == 0 else None
-    if not text or b"0" * _ZEROS in text or text.lower() != text:
-        return False
-    offsets = np.frombuffer(given.buffers()[1], np.int32)
-    return bool(np.diff(offsets).min() >= _ZEROS)
 
 
 def _ids(given: pa.StringArray, events: Sequence[dict[str, Any]]) -> tuple[pa.Array, pa.Array]:

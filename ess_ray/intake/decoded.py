@@ -21,3 +21,5 @@ class Decoded:
     batch: pa.RecordBatch
     rejected: list[Named] = field(default_factory=list)
     adjusted: list[Named] = field(default_factory=list)
+    told: bytes = b""
+    """What the answer says of each of these events, where a protocol has it name them all: in that protocol's words."""

@@ -15,7 +15,6 @@ May live here: rules of one event. May not: JSON syntax (`formats`), columns, wh
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,14 +31,17 @@ from ess_ray.core.event import (
     normalize_level,
     parse_timestamp_us,
 )
+from ess_ray.exact_json import dumps_unusual
 from ess_ray.intake.attributes import (
     TYPE_LETTERS,
     Attributes,
     Reading,
     Rejected,
     attribute_text,
+    check_numbers,
     flatten_into,
 )
+from ess_ray.intake.digits import Exactness
 from ess_ray.intake.fields import Found, find
 from ess_ray.record import ORIGINAL_TIMESTAMP
 
@@ -101,8 +103,8 @@ def hash_event(event: dict[str, Any]) -> bytes:
     """
     try:
         text = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer beyond 64 bits
-        text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    except TypeError:  # an integer beyond 64 bits, a long decimal
+        text = dumps_unusual(event, sort_keys=True)
     digest: bytes = sha256(text)
     return digest[:EVENT_HASH_BYTES]
 
@@ -170,9 +172,14 @@ class _Event:
         return text or None
 
     def timestamp_us(self) -> tuple[int, Any, str | None]:
-        """Give the event's time; and, if one that was meant to be it cannot be, that one and why."""
+        """Give the event's time; and, if one that was meant to be it cannot be, that one and why.
+
+        What stands under another name than `timestamp` may be somebody's attribute and stays one: then only why.
+        """
         original, why = None, None
         for found in self._candidates("timestamp"):
+            if isinstance(found.value, float):  # the time is the same, but the hash tells digits
+                check_numbers((found.value,), self._reading.exact)
             try:
                 timestamp_us = parse_timestamp_us(found.value)
                 check_time(timestamp_us, self._reading)
@@ -180,6 +187,8 @@ class _Event:
                 if found.name == "timestamp":
                     self._take(found)
                     original, why = found.value, f"stored at the time of receipt: {error}"
+                elif why is None and _may_be_a_time(found.value):
+                    why = f"stored at the time of receipt: {found.name!r} is kept as an attribute, since its {error}"
                 continue
             self._take(found)
             return timestamp_us, original, None
@@ -201,7 +210,7 @@ class _Event:
         return flat
 
 
-def string_of(field_name: str, candidates: Iterable[Found], exact: bool) -> tuple[str | None, Found | None]:
+def string_of(field_name: str, candidates: Iterable[Found], exact: Exactness) -> tuple[str | None, Found | None]:
     """Read one of STRING_FIELDS from the first candidate that can be it; gives that one, too."""
     for found in candidates:
         own, value = found.name == field_name, found.value
@@ -216,7 +225,7 @@ def string_of(field_name: str, candidates: Iterable[Found], exact: bool) -> tupl
     return None, None
 
 
-def level_of(found: Found, exact: bool) -> tuple[str, int | None] | None:
+def level_of(found: Found, exact: Exactness) -> tuple[str, int | None] | None:
     """Read a level: a name, or a number of syslog's (0 to 7) or pino's (10 to 60). None: it is none."""
     value = journal_priority(found.name, found.value)
     if type(value) is int and (known := level_of_severity(value)) is not None:
@@ -248,9 +257,14 @@ def trace_text(text: str) -> str:
     return text.lower() if _HEX.fullmatch(text) else text
 
 
-def text_of(value: Any, exact: bool) -> str:
+def text_of(value: Any, exact: Exactness) -> str:
     """Give a value as text: text as it is, anything else as JSON. Raises Rejected, Inexact."""
     return value if isinstance(value, str) else attribute_text(value, exact)
+
+
+def _may_be_a_time(value: Any) -> bool:
+    """Tell whether somebody may have meant this as a time: it is a text or a number."""
+    return value != "" and isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def check_time(timestamp_us: int, reading: Reading) -> None:

@@ -22,7 +22,6 @@ from ess_ray.core.query import (
     NUMBER_COLUMNS,
     TIME_COLUMNS,
     All,
-    And,
     Compare,
     Comparison,
     Contains,
@@ -33,6 +32,7 @@ from ess_ray.core.query import (
     Not,
     Number,
     Or,
+    Range,
     Regex,
 )
 from ess_ray.language.times import absolute_us
@@ -64,8 +64,8 @@ def any_of_fields(fields: Sequence[Field], make: Callable[[Field | None], Node])
 
 def _is_plausible(test: Node) -> bool:
     """Tell whether a test of a time is of one at which something was logged: `time:>0.35` is a duration."""
-    if isinstance(test, And):
-        return all(map(_is_plausible, test.children))
+    if isinstance(test, Range):
+        return min(test.low, test.high) >= _PLAUSIBLE_FROM_US
     if isinstance(test, Compare):
         return test.number >= _PLAUSIBLE_FROM_US
     return not isinstance(test, Equals) or int(test.text) >= _PLAUSIBLE_FROM_US
@@ -114,14 +114,14 @@ def _equals(field: Field, text: str, at: int) -> Node:
 
 def interval_leaf(field: Field, match: re.Match[str]) -> Node:
     low, high = match[2], match[3]
-    tests: list[Node] = []
+    above, below = None, None
     if low != "*":
-        tests.append(_compare(field, ">=" if match[1] == "[" else ">", low, match.start(2)))
+        above = _compare(field, ">=" if match[1] == "[" else ">", low, match.start(2))
     if high != "*":
-        tests.append(_compare(field, "<=" if match[4] == "]" else "<", high, match.start(3)))
-    if not tests:
-        return Compare(field, ">=", Decimal("-Infinity"))  # any number
-    return tests[0] if len(tests) == 1 else And(tuple(tests))
+        below = _compare(field, "<=" if match[4] == "]" else "<", high, match.start(3))
+    if above is None or below is None:
+        return above or below or Compare(field, ">=", Decimal("-Infinity"))  # any number
+    return Range(field, above.number, above.op == ">=", below.number, below.op == "<=")
 
 
 def _comparison(text: str) -> Comparison:

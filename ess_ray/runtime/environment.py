@@ -57,10 +57,26 @@ exec setpriv --pdeathsig KILL "{haproxy}" "$@"
 """
 ROUTES: Final = ("/push", "/search")
 """Where the applications are that clients must never take for missing; the page is at `/`."""
-PROTOCOLS: Final = {"/otlp/": "/push", "/v1/": "/push/otlp"}
+PROTOCOLS: Final = {
+    "/otlp/": "/push",
+    "/v1/": "/push/otlp",
+    "/elasticsearch/": "/push",
+    "/elasticsearch": "/push",
+    "/loki/": "/push",
+    "/api/prom/": "/push",
+    "/ready": "/push",
+    "/services/": "/push",
+}
 """Paths that protocols fix for their clients, and what stands before them here: an application has one prefix, and a
-process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address."""
-_MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ path_beg {path} }}"
+process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address. What ends
+with a slash stands for all below it, what does not for that path alone."""
+_MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ {match} {path} }}"
+_PRODUCT: Final = (
+    "\\n    http-request set-var(txn.elastic) bool(true) if { path -m beg /push/elasticsearch }"
+    "\\n    http-after-response set-header X-Elastic-Product Elasticsearch if { var(txn.elastic) -m bool }"
+)
+"""Elasticsearch's clients go away where an answer does not say so, be it HAProxy's own. No `path_beg`, by which the
+wrapper knows a route of Serve's."""
 _STARTING: Final = (
     "status 503 content-type application/problem+json string "
     '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
@@ -217,7 +233,7 @@ def _write_wrapper(folder: Path) -> Path:
     text = _WRAPPER.format(
         haproxy=_haproxy_binary(),
         routes=" ".join(ROUTES),
-        moved="".join(_MOVED.format(path=path, before=before) for path, before in PROTOCOLS.items()),
+        moved="".join(_moved(path, before) for path, before in PROTOCOLS.items()) + _PRODUCT,
         starting=_STARTING,
         unavailable=unavailable,
         patience=_HEALTH_PATIENCE,
@@ -227,6 +243,10 @@ def _write_wrapper(folder: Path) -> Path:
         file.write(text)
     fresh.chmod(PRIVATE)
     return fresh.replace(wrapper)
+
+
+def _moved(path: str, before: str) -> str:
+    return _MOVED.format(path=path, before=before, match="path_beg" if path.endswith("/") else "path")
 
 
 def _private_opener(name: str, flags: int) -> int:

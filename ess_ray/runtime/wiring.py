@@ -25,6 +25,7 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.disk import DiskLimits, space_of
 from ess_ray.ingest.writer import WriterLimits
+from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize
@@ -77,6 +78,8 @@ class System:
     """Whose the records are that other programs write to the log."""
     keys_in_addresses: bool = False
     """Whether a push may have its key in its address."""
+    elasticsearch_version: str = VERSION
+    """What clients of Elasticsearch are told."""
     function: FunctionLocation | None = None
     """The Lambda function that scans; None: there is none."""
     invoke: InvokeLimits = field(default_factory=InvokeLimits)

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("ess-data")
     url: str = "http://127.0.0.1:8000"
     key: SecretStr | None = None
-    """The API key that the commands send; never printed."""
+    """The API key that the commands send; never printed. White space around it is none of it; empty is none."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "text", "json"] = "auto"
     """JSON lines, or text for people; `auto`: text on a terminal, JSON elsewhere."""
@@ -81,6 +81,22 @@ class Settings(BaseSettings):
             # The URL is printed in many places.
             raise ValueError("give the address without user and password")
         return value.rstrip("/")
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _check_key(cls, value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str):
+            return value
+        text = text.strip().strip(_BYTE_ORDER_MARK).strip()  # as files and variables of Windows end and begin
+        wrong = next(((at, what) for at, char in enumerate(text, 1) if (what := _wrong_in_a_key(char))), None)
+        if wrong is not None:
+            at, what = wrong
+            raise ValueError(
+                f"character {at} of {len(text)} is {what}, which no key has: copy it again, as `ess keys create` "
+                "printed it"
+            )
+        return text or None
 
     @model_validator(mode="after")
     def _check_search_replicas(self) -> Settings:
@@ -108,6 +124,18 @@ class Settings(BaseSettings):
         file = _config_file.get()
         from_file = () if file is None else (YamlConfigSettingsSource(settings_cls, yaml_file=file),)
         return (init_settings, env_settings, *from_file)
+
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+def _wrong_in_a_key(char: str) -> str | None:
+    """Say what a character is that cannot stand in an HTTP header as a key; None for one that can."""
+    if char.isspace() and char not in "\r\n":
+        return "white space"
+    if not char.isascii():
+        return "not ASCII"
+    return None if char.isprintable() else "a control character"
 
 
 _config_file: ContextVar[Path | None] = ContextVar("_config_file", default=None)

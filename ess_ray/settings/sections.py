@@ -223,6 +223,9 @@ class Push(_Section):
 
     `keys_in_addresses`: take a key as `?dd-api-key=` or `?token=`, too, for agents that know no other place. Addresses
     end up in logs of proxies; ours leave them out.
+
+    `elasticsearch_version`: what clients of Elasticsearch are told that they speak with. Beats before 8.11 refuse one
+    that is older than themselves, Fluentd's plugin one of another major version than its library's.
     """
 
     replicas: Replicas = 2
@@ -231,6 +234,7 @@ class Push(_Section):
     max_event_age_s: Seconds = 10 * _YEAR_S
     max_clock_skew_s: Seconds = 600.0
     keys_in_addresses: bool = False
+    elasticsearch_version: Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]{1,3}\.[0-9]{1,3}$")] = "8.19.0"
     fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
     def as_limits(self) -> dict[str, Any]:

@@ -89,6 +89,13 @@ def test_with_both_routes_an_unknown_path_is_not_found(run: Callable[..., str]) 
         ("/v1/logs", "/push/otlp/v1/logs"),
         ("/v1/traces?a=%20b", "/push/otlp/v1/traces?a=%20b"),
         ("/otlp/v1/logs?a=b", "/push/otlp/v1/logs?a=b"),
+        ("/elasticsearch", "/push/elasticsearch"),
+        ("/elasticsearch/", "/push/elasticsearch/"),
+        ("/elasticsearch/web/_bulk?a=b", "/push/elasticsearch/web/_bulk?a=b"),
+        ("/loki/api/v1/push", "/push/loki/api/v1/push"),
+        ("/api/prom/push", "/push/api/prom/push"),
+        ("/ready", "/push/ready"),
+        ("/services/collector/event/1.0?channel=c", "/push/services/collector/event/1.0?channel=c"),
         ("/push/v1/events", "/push/v1/events"),
         ("/push/otlp/v1/logs", "/push/otlp/v1/logs"),
         ("/search/v1/queries", "/search/v1/queries"),
@@ -99,9 +106,25 @@ def test_paths_that_protocols_fix_reach_push(run: Callable[..., str], sent: str,
     assert (answer.status_code, answer.text) == (200, path)
 
 
+@pytest.mark.parametrize("routes", [("/push", "/search"), ("/search",)])
+def test_elasticsearchs_clients_are_told_its_name_whoever_answers(
+    run: Callable[..., str], routes: tuple[str, ...]
+) -> None:
+    url = run(*routes)
+    for path in ("/elasticsearch", "/elasticsearch/_bulk", "/push/elasticsearch/_license"):
+        answer = httpx.post(f"{url}{path}")
+        assert answer.status_code == (200 if "/push" in routes else 503)
+        assert answer.headers["x-elastic-product"] == "Elasticsearch"
+    for path in ("/push/v1/events", "/elasticsearches", "/"):
+        assert "x-elastic-product" not in httpx.get(f"{url}{path}").headers
+
+
 def test_while_push_has_no_route_such_paths_are_to_be_tried_again(run: Callable[..., str]) -> None:
     url = run("/search")
-    for path in ("/v1/logs", "/otlp/v1/logs"):
+    for path in (
+        *("/v1/logs", "/otlp/v1/logs", "/elasticsearch", "/elasticsearch/_bulk"),
+        *("/loki/api/v1/push", "/ready", "/services/collector"),
+    ):
         answer = httpx.post(f"{url}{path}")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 

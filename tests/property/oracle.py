@@ -18,7 +18,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from ess_ray.core.event import EVENT_SCHEMA
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Range, Regex
 
 T0_US = 1_790_000_000_000_000
 
@@ -90,7 +90,7 @@ def entries_by_key(row: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
     return {key: (value, letter) for (key, value), letter in zip(pairs, letters, strict=True)}
 
 
-def entry_holds(node: Contains | Equals | Exists | Compare | Regex, value: str | None, letter: str) -> bool:
+def entry_holds(node: Contains | Equals | Exists | Compare | Range | Regex, value: str | None, letter: str) -> bool:
     if isinstance(node, Exists):
         return True
     if value is None:
@@ -100,7 +100,7 @@ def entry_holds(node: Contains | Equals | Exists | Compare | Regex, value: str |
     return element_holds(node, value, letter == "n")
 
 
-def element_holds(node: Contains | Equals | Exists | Compare | Regex, text: str, is_number: bool) -> bool:
+def element_holds(node: Contains | Equals | Exists | Compare | Range | Regex, text: str, is_number: bool) -> bool:
     return value_holds(node, text) or (is_number and isinstance(node, Equals) and equal_numbers(node.text, text))
 
 
@@ -139,7 +139,7 @@ def values_in(value: Any) -> list[tuple[str, bool]]:
     return []
 
 
-def value_holds(node: Contains | Equals | Exists | Compare | Regex, value: str | int) -> bool:
+def value_holds(node: Contains | Equals | Exists | Compare | Range | Regex, value: str | int) -> bool:
     match node:
         case Exists():
             return True
@@ -147,6 +147,10 @@ def value_holds(node: Contains | Equals | Exists | Compare | Regex, value: str |
             compared = as_number(value)
             relations = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
             return compared is not None and not math.isnan(number) and relations[op](compared, number)
+        case Range(_, low, with_low, high, with_high):
+            number = as_number(value)
+            is_within = number is not None and not math.isnan(low) and not math.isnan(high) and low <= number <= high
+            return is_within and (with_low or number != low) and (with_high or number != high)
         case Equals(_, text, ignore_case):
             return fold(text) == fold(str(value)) if ignore_case else text == str(value)
         case Contains(_, text, ignore_case):
@@ -336,6 +340,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.builds(Equals, FIELDS, EQUAL_TEXTS, st.booleans()),
     st.builds(regex_leaf, FIELDS, PATTERNS, st.booleans()),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS),
+    st.builds(Range, FIELDS, NUMBERS, st.booleans(), NUMBERS, st.booleans()),
     st.builds(Exists, FIELDS),
 )
 LITERALS = st.builds(Contains, st.just(Field("message")), st.text(CHARS, max_size=2), st.booleans())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Query, Regex
+from ess_ray.core.query import All, And, Contains, Equals, Exists, Field, Node, Not, Query, Range, Regex
 from ess_ray.language import parse
 from tests.examples import examples
 from tests.property.oracle import (
@@ -120,8 +120,7 @@ def equal_term(text: str) -> tuple[str, Test]:
 
 def range_term(low: int, high: int) -> tuple[str, Test]:
     def test(row: dict[str, Any]) -> bool:
-        field = Field("n", attribute=True)
-        return holds(Compare(field, ">=", low), row) and holds(Compare(field, "<=", high), row)
+        return holds(Range(Field("n", attribute=True), low, True, high, True), row)
 
     return f"n:[{low} TO {high}]", test
 

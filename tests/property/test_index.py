@@ -23,7 +23,7 @@ from ess_ray.core.filter import filter_batch
 from ess_ray.core.fold import fold_text
 from ess_ray.core.index import Index, build
 from ess_ray.core.literals import ANYTHING, AllOf, AnyOf, Formula, Text, needs, regex_needs
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Range, Regex
 from tests.examples import examples
 from tests.property.oracle import table_of
 
@@ -212,6 +212,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
         lambda p: st.builds(Regex, FIELDS, st.just(p.pattern), st.booleans())
     ),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from([1.0, 3.5, 12.0])),
+    st.builds(Range, FIELDS, st.sampled_from([1.0, 3.5]), st.booleans(), st.sampled_from([3.5, 12.0]), st.booleans()),
     st.builds(Exists, FIELDS),
 )
 TREES = st.recursive(

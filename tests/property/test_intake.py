@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -180,6 +181,25 @@ def test_both_readers_of_json_give_the_same_events(events: list[Any]) -> None:
         return
     assert found.rejected == exact.rejected
     assert found.batch.equals(exact.batch)
+
+
+NUMBER_TEXTS = st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", fullmatch=True)
+TEXTS_WITH_NUMBERS = st.sampled_from(
+    ["", "took 0.1000000000000000001 s", "e-400", '"', "1.2.3.4", "x0.12345678901234567"]
+)
+FORMS = st.sampled_from([b"[%b]", b'{"events": [%b]}', b"%b\n"])
+
+
+@settings(max_examples=examples(800))
+@given(st.lists(st.tuples(NUMBER_TEXTS, TEXTS_WITH_NUMBERS), min_size=1, max_size=4), st.booleans(), FORMS)
+def test_no_number_loses_a_digit(given_: list[tuple[str, str]], in_arrays: bool, form: bytes) -> None:
+    template = '{"message": %s, "n": [%s], "ts": 5}' if in_arrays else '{"message": %s, "n": %s, "ts": 5}'
+    events = [(template % (json.dumps(text), number)).encode() for number, text in given_]
+    body = form % (b"\n" if form.endswith(b"\n") else b",").join(events)
+    rows = decode_events(Body(body), NOW_US, LIMITS).batch.column("attributes").to_pylist()
+    for row, (number, _) in zip(rows, given_, strict=True):
+        stored = dict(row)["n"].strip('[]"')
+        assert Decimal(stored) == Decimal(number)
 
 
 def naive_flatten(value: dict[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ess_ray.core.attribute import canonical_number
 from ess_ray.core.errors import QueryError
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Regex
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Range, Regex
 from ess_ray.language import field_term, name_of, parse, parse_time_us
 from tests.examples import examples
 
@@ -114,6 +114,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     # A column of numbers is compared with a number as that is stored.
     st.builds(Equals, FIELDS, TEXTS.filter(lambda text: canonical_number(text) is None), st.just(False)),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), NUMBERS),
+    st.builds(Range, FIELDS, NUMBERS, st.booleans(), NUMBERS, st.booleans()),
     st.builds(Exists, FIELDS),
     st.builds(Regex, FIELDS, st.sampled_from(["a", "a/b", r"\d+ /x", "(a|b)c", r"\\", " "]), st.booleans()),
 )
@@ -163,6 +164,8 @@ def written(node: Node, minus: bool) -> str:  # noqa: PLR0911 - one line per kin
             return f"{named(field)}:{quoted(text)}"
         case Compare(field, op, number):
             return f"{named(field)}:{op}{number}"
+        case Range(field, low, with_low, high, with_high):
+            return f"{named(field)}:{'{['[with_low]}{low} TO {high}{'}]'[with_high]}"
         case Exists(field):
             return f"{named(field)}:*"
         case Regex(field, pattern, ignore_case):

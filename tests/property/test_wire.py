@@ -15,7 +15,7 @@ from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.collect import COLLECTORS, CellCollector, Collector, FieldNames, Grouping, Partial, Rows, SliceRows
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.merge import EMPTY
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Range, Regex
 from ess_ray.language import parse
 from ess_ray.ports import Cost, ObjectEntry, ScanResult, ScanTask
 from ess_ray.search import wire
@@ -27,6 +27,7 @@ LEAVES: st.SearchStrategy[Node] = st.one_of(
     st.builds(Exists, FIELDS),
     *(st.builds(kind, FIELDS, st.text(max_size=12), st.booleans()) for kind in (Contains, Regex, Equals)),
     st.builds(Compare, FIELDS, st.sampled_from(["<", "<=", ">", ">="]), st.floats(allow_nan=False)),
+    st.builds(Range, FIELDS, st.floats(allow_nan=False), st.booleans(), st.floats(allow_nan=False), st.booleans()),
 )
 NODES = st.recursive(
     LEAVES,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import zstandard
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
 from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
+from ess_ray.intake.columns import plain_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.formats.format import Body, Stored, body_hash
 from ess_ray.intake.formats.json_events import JSON_EVENTS, decode_events
+from ess_ray.intake.formats.json_values import read_values
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.problem import Refusal
+from ess_ray.problem import Refusal, kind_of
 
 NOW_US = 1_790_000_000_000_000
 LIMITS = IntakeLimits()
@@ -329,6 +336,133 @@ def test_a_time_that_cannot_be_read_is_kept_beside_that_of_receipt(time: Any) ->
     found = row(timestamp=time)
     assert found["timestamp"] == NOW_US
     assert found["attributes"] == {"original_timestamp": time if isinstance(time, str) else said_as(time)}
+
+
+@pytest.mark.parametrize("name", ["@timestamp", "time", "ts", "date", "_time"])
+@pytest.mark.parametrize(
+    ("time", "why"),
+    [
+        ("2026-11-30T20:00:00 CEST", "neither RFC 3339 text"),
+        (NOW_US + 601_000_000, "in the future"),
+        (format_timestamp(NOW_US + 601_000_000), "in the future"),
+        (0.35, "old"),
+    ],
+)
+def test_a_time_under_another_name_that_cannot_be_read_is_named(name: str, time: Any, why: str) -> None:
+    decoded = decode([{"msg": "good", name: NOW_US}, {"msg": "m", name: time}, {"msg": "no time"}])
+    ((index, said),) = decoded.adjusted
+    assert (index, said.startswith("stored at the time of receipt: "), why in said) == (1, True, True)
+    assert repr(name) in said
+    found = row(**{name: time})
+    assert found["timestamp"] == NOW_US
+    assert found["attributes"] == {name: str(time)}  # it may be somebody's attribute
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"timestamp": NOW_US, "time": "1.5 ms"},
+        {"time": "1.5 ms", "ts": NOW_US},
+        {"time": {"elapsed": 3}},
+        {"time": True},
+        {"time": None},
+        {"time": ""},
+        {"attributes": {"time": "1.5 ms"}},
+    ],
+)
+def test_an_event_that_has_its_time_elsewhere_or_none_is_not_named(event: dict[str, Any]) -> None:
+    assert decode([{"message": "m", **event}]).adjusted == []
+
+
+def test_of_two_times_that_cannot_be_read_its_own_name_says_why() -> None:
+    ((_, said),) = decode([{"message": "m", "time": "soon", "timestamp": True}]).adjusted
+    assert "true or false" in said
+    assert row(time="soon", timestamp=True)["attributes"] == {"original_timestamp": "true", "time": "soon"}
+
+
+BINARY = {
+    "gzip": gzip.compress(b"a line\n" * 9),
+    "zstd": zstandard.compress(b"a line\n" * 9),
+    "bzip2": bz2.compress(b"a line\n" * 9),
+    "xz": lzma.compress(b"a line\n" * 9),
+    "zip": b"PK\x03\x04\x14\0\0\0\x08\0",
+    "PNG": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    "binary data": bytes(range(256)) * 20,
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_what_is_no_text_is_refused_as_text(name: str) -> None:
+    for read in (decode_events, lambda body, *_: JSON_EVENTS.cut(body)):
+        with pytest.raises(BadRequest, match="Content-Encoding") as error:
+            read(Body(BINARY[name], "text/plain"), NOW_US, LIMITS)
+        assert f"the body is {name}, not lines" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (b"a\rb\rc\r", ["a", "b", "c"]),
+        (b"a\r\nb\rc\r\n", ["a", "b\rc"]),
+        (b"\x1b[31mred\x1b[0m\n\x07bell\n", ["\x1b[31mred\x1b[0m", "\x07bell"]),
+        ("Grüße\n".encode("utf-16"), ["Grüße"]),
+        (b"a" * 30 + b"\0\n", ["a" * 30 + "\0"]),
+        (b"PK and BZh9 are words\n", ["PK and BZh9 are words"]),
+    ],
+)
+def test_text_is_lines_whatever_ends_them(text: bytes, messages: list[str]) -> None:
+    body = Body(text, "text/plain")
+    assert decode(text, "text/plain").batch.column("message").to_pylist() == messages
+    pieces = JSON_EVENTS.cut(body)
+    read = [value["message"] for number in range(len(pieces)) for value in pieces.read(number).values]
+    assert read == messages
+
+
+def test_what_is_nested_too_deep_has_a_type_of_its_own() -> None:
+    with pytest.raises(BadRequest) as error:
+        read_values(b"[" * 100_000, None)
+    assert kind_of(error.value) == "urn:ess-ray:too-deep"
+
+
+LONG = ["19.990000000000000001", "123456789012345678.25", "1e-400", "12345678901234567e2", "-0.10000000000000001"]
+
+
+@pytest.mark.parametrize("number", LONG)
+def test_decimals_keep_all_their_digits(number: str) -> None:
+    event = f'{{"message": "m", "id": "a", "n": {number}, "l": [{number}, 99999999999999999999, 1.50], "plain": 1.5}}'
+    for text in (f"[{event}]", f'{{"message": "m"}}\n{event}'):
+        batch = decode(text.encode()).batch
+        attributes = dict(batch.column("attributes").to_pylist()[-1])
+        assert attributes == {"n": number, "l": f"[{number},99999999999999999999,1.5]", "plain": "1.5"}
+        assert batch.column("attribute_types").to_pylist()[-1] == "njn"
+
+
+def test_events_of_one_id_whose_decimals_differ_are_two() -> None:
+    def hash_of(*numbers: str) -> Any:
+        events = ",".join(f'{{"message": "m", "id": "a", "timestamp": 1790000000.0, "n": {n}}}' for n in numbers)
+        return decode(f"[{events}]".encode()).batch.column("event_hash")[0]
+
+    assert hash_of("0.1") == hash_of("0.1", LONG[0]) != hash_of("0.10000000000000001")
+    assert hash_of(LONG[0]) == hash_of(LONG[0], "1")
+
+
+def test_the_hash_of_a_time_of_many_digits_is_the_same_beside_any_other_event() -> None:
+    event = '{"message": "m", "id": "a", "timestamp": 1790000000.12345678901234567}'
+    alone = decode(f"[{event}]".encode()).batch
+    beside = decode(f'[{event},{{"message": "b", "n": {LONG[0]}}}]'.encode()).batch
+    assert alone.column("event_hash")[0] == beside.column("event_hash")[0]
+    assert alone.column("timestamp")[0] == beside.column("timestamp")[0]
+
+
+FEW = ["0.1", "0.30000000000000004", "1.5e-7", "0.0", "5e-324", "1e15", "1.10", "123456.789012345"]
+
+
+@pytest.mark.parametrize("number", FEW)
+def test_decimals_that_a_double_tells_are_read_fast(number: str) -> None:
+    text = b'[{"message": "took 1.2 s", "trace": "0123456789012345e-400", "n": %b}]' % number.encode()
+    read = read_values(text, None)
+    assert len(plain_columns(read.values, NOW_US, LIMITS, FIELD_TABLE, read.exact)) == 1
+    assert Decimal(dict(decode(text).batch.column("attributes").to_pylist()[0])["n"]) == Decimal(number)
 
 
 def said_as(value: Any) -> str:

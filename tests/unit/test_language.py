@@ -12,7 +12,7 @@ import pytest
 from ess_ray import language
 from ess_ray.core.errors import QueryError
 from ess_ray.core.filter import filter_batch
-from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Regex
+from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Range, Regex
 from ess_ray.language import MAX_NESTING, MAX_PATTERN_CHARS, MAX_QUERY_BYTES, parse
 
 MESSAGE = Field("message")
@@ -109,12 +109,12 @@ DURATION = Field("duration_ms", attribute=True)
         ("severity_number:>=17", Compare(Field("severity_number"), ">=", 17)),
         ("duration_ms:>5", Compare(DURATION, ">", 5)),
         ("duration_ms:<-1.5e3", Compare(DURATION, "<", -1500)),
-        ("duration_ms:[100 TO 500]", And((Compare(DURATION, ">=", 100), Compare(DURATION, "<=", 500)))),
-        ("duration_ms:[  100   TO 500  ]", And((Compare(DURATION, ">=", 100), Compare(DURATION, "<=", 500)))),
+        ("duration_ms:[100 TO 500]", Range(DURATION, 100, True, 500, True)),
+        ("duration_ms:[  100   TO 500  ]", Range(DURATION, 100, True, 500, True)),
         ("duration_ms:[* TO 500]", Compare(DURATION, "<=", 500)),
         ("duration_ms:[100 TO *]", Compare(DURATION, ">=", 100)),
         ("duration_ms:[* TO *]", Compare(DURATION, ">=", float("-inf"))),
-        ("duration_ms:{100 TO 500]", And((Compare(DURATION, ">", 100), Compare(DURATION, "<=", 500)))),
+        ("duration_ms:{100 TO 500]", Range(DURATION, 100, False, 500, True)),
         ("trace_id:*", Exists(Field("trace_id"))),
         ("attributes.region:*", Exists(Field("region", attribute=True))),
         ("a b", And((A, B))),
@@ -154,7 +154,7 @@ def test_table(text: str, tree: Node) -> None:
         ("time:>0.35", Compare(Field("time", attribute=True), ">", Decimal("0.35"))),
         (
             "time:[1 TO 5]",
-            And((Compare(Field("time", attribute=True), ">=", 1), Compare(Field("time", attribute=True), "<=", 5))),
+            Range(Field("time", attribute=True), 1, True, 5, True),
         ),
         ("date:tomorrow", attribute("date", "tomorrow")),
         ("time:12", attribute("time", "12")),

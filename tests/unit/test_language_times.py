@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.query import All, And, Compare, Field, Node, Not
+from ess_ray.core.query import All, Compare, Field, Node, Not, Range
 from ess_ray.language import parse, parse_time_us
 
 NOW_US = 1_790_000_000_000_000
@@ -158,7 +158,7 @@ def test_no_zone_is_this_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
         ("timestamp>=1790000000", Compare(Field("timestamp"), ">=", NOW_US)),
         (
             "timestamp:[2026-09-21 TO 2026-09-22}",
-            And((Compare(Field("timestamp"), ">=", TODAY_US), Compare(Field("timestamp"), "<", TODAY_US + DAY_US))),
+            Range(Field("timestamp"), TODAY_US, True, TODAY_US + DAY_US, False),
         ),
     ],
 )

@@ -51,6 +51,14 @@ def test_the_file_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+def test_the_version_that_elasticsearchs_clients_are_told_is_one() -> None:
+    assert load().push.elasticsearch_version == "8.19.0"
+    assert load(push={"elasticsearch_version": "7.17.9"}).push.elasticsearch_version == "7.17.9"
+    for version in ("8", "8.19", "v8.19.0", "8.19.0-SNAPSHOT", "0.1.2"):
+        with pytest.raises(BadRequest, match="elasticsearch_version"):
+            load(push={"elasticsearch_version": version})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "nearest"),
     [

@@ -4,7 +4,7 @@ Each says which rows match (on Arrow), what a block must hold for it (the skip i
 (the prefilter), what it costs, how it reads in `explain`, and how it travels. A new operator is its file, its name in
 `node` and here, the grammar that reads it, and the page's tokens; its test stands in `tests/unit/operators`.
 
-- `contains`, `regex`, `equals`, `compare`, `exists`: of one field.
+- `contains`, `regex`, `equals`, `compare`, `range`, `exists`: of one field.
 - `all`, `conjunction`, `disjunction`, `negation`: of all rows, and how others join.
 - `operator`: the questions, and what operators on fields have in common; `attributes`: how an attribute is tested;
   `block`: the rows in question; `node`: all that there are; `told`: what they share in JSON.
@@ -21,6 +21,7 @@ from ess_ray.core.operators.exists import Exists
 from ess_ray.core.operators.negation import Not
 from ess_ray.core.operators.node import Leaf, Node, decode_node
 from ess_ray.core.operators.operator import Operator
+from ess_ray.core.operators.range import Range
 from ess_ray.core.operators.regex import Regex
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Not",
     "Operator",
     "Or",
+    "Range",
     "Regex",
     "decode_node",
 ]

@@ -1,4 +1,4 @@
-"""A field compared with a number or a time: `severity_number:>=17`, `duration_ms:[100 TO 500]` (two of these).
+"""A field compared with a number or a time: `severity_number:>=17`, `duration_ms>500`.
 
 Exactly, whatever the digits: Arrow compares integers as integers, and texts as floats, which keep the order of numbers
 but make neighbours equal: those alone have their digits looked at.
@@ -48,9 +48,7 @@ class Compare(TextOperator):
     number: Number
 
     def test(self, texts: pa.StringArray) -> pa.BooleanArray:
-        # Arrow's cast raises on the first value that is no number, so only numbers may reach it.
-        is_number = regex.find(texts, rf"\A{NUMBER_PATTERN}\z", False)
-        return _compare_texts(pc.if_else(is_number, texts, pa.scalar(None, pa.string())), self.op, self.number)
+        return compare_numbers(numbers_alone(texts), self.op, self.number)
 
     def test_column(self, block: Block) -> pa.BooleanArray:
         if self.field.name in TIME_COLUMNS | NUMBER_COLUMNS:
@@ -68,7 +66,7 @@ class Compare(TextOperator):
     def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
         match values:
             case [name, attribute, "<" | "<=" | ">" | ">=" as op, str(number)]:
-                return cls(read_field([name, attribute]), op, _number(number))
+                return cls(read_field([name, attribute]), op, number_of(number))
         raise ValueError(f"no comparison: {str(values)[:80]}")
 
     def in_words(self, writing: Writing) -> str:
@@ -89,7 +87,13 @@ _EXACTLY: Final[dict[Comparison, Callable[[Any, Any], bool]]] = {
 }
 
 
-def _compare_texts(numbers: pa.StringArray, op: Comparison, number: Number) -> pa.BooleanArray:
+def numbers_alone(texts: pa.StringArray) -> pa.StringArray:
+    """Give the texts that are numbers, null for the others: Arrow's cast raises on the first value that is none."""
+    is_number = regex.find(texts, rf"\A{NUMBER_PATTERN}\z", False)
+    return pc.if_else(is_number, texts, pa.scalar(None, pa.string()))
+
+
+def compare_numbers(numbers: pa.StringArray, op: Comparison, number: Number) -> pa.BooleanArray:
     """Compare texts that are numbers, or null, exactly.
 
     Rounding to floats keeps the order of numbers, but makes neighbours equal: only what rounds to the same float as
@@ -105,7 +109,8 @@ def _compare_texts(numbers: pa.StringArray, op: Comparison, number: Number) -> p
     return pc.replace_with_mask(matches, equal, pa.array(exactly, pa.bool_()).take(texts.indices))
 
 
-def _number(text: str) -> Decimal:
+def number_of(text: str) -> Decimal:
+    """Read what a number is as text among an operator's values. Raises ValueError."""
     try:
         return Decimal(text)
     except InvalidOperation as error:

@@ -15,9 +15,10 @@ from ess_ray.core.operators.disjunction import Or
 from ess_ray.core.operators.equals import Equals
 from ess_ray.core.operators.exists import Exists
 from ess_ray.core.operators.negation import Not
+from ess_ray.core.operators.range import Range
 from ess_ray.core.operators.regex import Regex
 
-Leaf = All | Contains | Regex | Equals | Compare | Exists
+Leaf = All | Contains | Regex | Equals | Compare | Range | Exists
 Node = Leaf | And | Or | Not
 
 _NAMED: Final[dict[str, type[Node]]] = {operator.NAME: operator for operator in get_args(Node)}

@@ -42,6 +42,10 @@ class Stored:
     adjusted: list[Named] = field(default_factory=list)
     repeats: int | None = None
     """Events that are known by now to be repeats; None where nobody was asked."""
+    told: list[bytes] = field(default_factory=list)
+    """What each piece's events are told, in the pieces' order, where there is something (see `Decoded.told`)."""
+    took_ms: int = 0
+    """How long the request has taken so far."""
     _values: int = 0
 
     def add(self, columns: Decoded, is_repeat: bool) -> None:
@@ -54,6 +58,8 @@ class Stored:
         for all_named, named in ((self.rejected, columns.rejected), (self.adjusted, columns.adjusted)):
             all_named += [(self._values + index, why) for index, why in named[: MAX_NAMED - len(all_named)]]
         self._values += len(columns.batch) + len(columns.rejected)
+        if columns.told:
+            self.told.append(columns.told)
 
 
 class Pieces(Protocol):

@@ -21,6 +21,7 @@ from ess_ray.intake.columns import (
     to_columns,
 )
 from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.digits import Sent
 from ess_ray.intake.formats.format import MAX_NAMED, Body, Stored, each_alone
 from ess_ray.intake.formats.json_pieces import Pieces, cut, may_be_several
 from ess_ray.intake.formats.json_values import Values, read_values
@@ -110,10 +111,16 @@ def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -
             reads.append(error)
     values = [event for read in reads if isinstance(read, Values) for event in read.values]
     try:
-        batch = plain_columns(values, now_us, limits, table)
+        batch = plain_columns(values, now_us, limits, table, _sent(reads))
     except NOT_PLAIN:
         return each_alone(JSON_EVENTS, bodies, now_us, limits)
     return list(_parts(batch, reads))
+
+
+def _sent(reads: list[Values | EssError]) -> Sent:
+    """Give the texts of all that were read fast, as one."""
+    exactness = [read.exact for read in reads if isinstance(read, Values)]
+    return Sent(*(text for sent in exactness if isinstance(sent, Sent) for text in sent.texts))
 
 
 def _parts(batch: pa.RecordBatch, reads: list[Values | EssError]) -> Iterator[Decoded | EssError]:

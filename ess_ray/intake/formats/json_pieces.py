@@ -24,7 +24,7 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats import json_values as reading
-from ess_ray.intake.formats.json_scanner import ArrayScanner, Positions, blocks
+from ess_ray.intake.formats.json_scanner import ArrayScanner, ObjectScanner, Positions, blocks
 from ess_ray.intake.formats.json_values import Values
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
@@ -169,10 +169,10 @@ def _has_objects(pieces: Pieces) -> bool:
 
 
 class Cutter:
-    """Puts values together to pieces, from `start` on, as their ends are found."""
+    """Puts values together to pieces, from `start` on, as their ends are found. `gap`: the bytes between two values."""
 
-    def __init__(self, text: Content, start: int, piece_bytes: int) -> None:
-        self._text, self._start, self._piece_bytes = text, start, piece_bytes
+    def __init__(self, text: Content, start: int, piece_bytes: int, gap: int = 1) -> None:
+        self._text, self._start, self._piece_bytes, self._gap = text, start, piece_bytes, gap
         self._begun_at = start
         self._values, self._last_end = 0, start
         self._spans: list[tuple[int, int]] = []
@@ -195,8 +195,18 @@ class Cutter:
                 return self._ended(at + end), at + end + 1
         raise BadRequest("this is not JSON: the array does not end")
 
+    def by_objects(self) -> list[tuple[int, int]]:
+        """Give the pieces of objects one behind another (`gap` 0); what is behind the last is in the last piece."""
+        scanner = ObjectScanner()
+        for at, block in blocks(self._text, self._start):
+            ends, goes_on = scanner.ends(block)
+            self._add(ends + at)
+            if not goes_on:
+                break
+        return self._ended(len(self._text))
+
     def _add(self, ends: Positions) -> None:
-        """Take the ends of values, each of them the place of what stands between it and the next one."""
+        """Take the ends of values, each of them the place behind it."""
         while len(ends):
             weights = ends - self._begun_at + EVENT_BYTES * np.arange(self._values + 1, self._values + 1 + len(ends))
             fit = int(np.searchsorted(weights, self._piece_bytes, side="right"))
@@ -210,7 +220,7 @@ class Cutter:
 
     def _cut(self, end: int) -> None:
         self._spans.append((self._begun_at, end))
-        self._begun_at, self._values = end + 1, 0
+        self._begun_at, self._values = end + self._gap, 0
 
     def _ended(self, end: int) -> list[tuple[int, int]]:
         if self._values and end - self._begun_at + EVENT_BYTES * (self._values + 1) > self._piece_bytes:

@@ -34,12 +34,7 @@ class ArrayScanner:
 
     def scan(self, block: npt.NDArray[np.uint8]) -> tuple[Positions, int | None]:
         """Give the positions in this block of the commas between the array's values, and of its closing bracket."""
-        quotes = self._quotes(block)
-        codes = _CODES[block]
-        at = np.flatnonzero(codes)
-        at = at[(np.searchsorted(quotes, at) + self._in_text) & 1 == 0]
-        self._in_text = (self._in_text + len(quotes)) & 1
-        code = codes[at]
+        at, code = self._outside_texts(block)
         is_comma = code == _COMMA
         depths = self._depth + np.cumsum(np.where(is_comma, 0, code), dtype=np.int64)
         if not len(depths):
@@ -49,6 +44,15 @@ class ArrayScanner:
         end = int(closed[0]) if len(closed) else len(at)
         commas = at[:end][is_comma[:end] & (depths[:end] == 0)]
         return commas, int(at[end]) if len(closed) else None
+
+    def _outside_texts(self, block: npt.NDArray[np.uint8]) -> tuple[Positions, npt.NDArray[np.int8]]:
+        """Give the positions and codes of brackets and commas that no text holds."""
+        quotes = self._quotes(block)
+        codes = _CODES[block]
+        at = np.flatnonzero(codes)
+        at = at[(np.searchsorted(quotes, at) + self._in_text) & 1 == 0]
+        self._in_text = (self._in_text + len(quotes)) & 1
+        return at, codes[at]
 
     def _quotes(self, block: npt.NDArray[np.uint8]) -> Positions:
         """Give the quotes that begin or end a text: those behind an odd number of backslashes do not."""
@@ -67,6 +71,23 @@ class ArrayScanner:
                 escaped = np.append(0, escaped)
         self._escaping = bool(len(escaped)) and int(escaped[-1]) == len(block)
         return quotes if not len(escaped) else quotes[~np.isin(quotes, escaped, assume_unique=True)]
+
+
+class ObjectScanner(ArrayScanner):
+    """Looks through objects that stand one behind another, with or without white space between them."""
+
+    def ends(self, block: npt.NDArray[np.uint8]) -> tuple[Positions, bool]:
+        """Give the positions in this block behind the objects that end here; false: a bracket closes what none opened,
+        so that nothing behind it can be told."""
+        at, code = self._outside_texts(block)
+        at, code = at[code != _COMMA], code[code != _COMMA]
+        if not len(at):
+            return at, True
+        depths = self._depth + np.cumsum(code, dtype=np.int64)
+        self._depth = int(depths[-1])
+        wrong = np.flatnonzero(depths < 0)
+        until = int(wrong[0]) if len(wrong) else len(at)
+        return at[:until][depths[:until] == 0] + 1, not len(wrong)
 
 
 def blocks(body: bytes | bytearray, start: int) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 import orjson
 
+from ess_ray.core.decimals import read_decimal
 from ess_ray.core.errors import BadRequest, Unsupported
 from ess_ray.intake.compression import Content
+from ess_ray.intake.digits import Exactness, Sent
 from ess_ray.intake.formats.json_scanner import values_of_array
 from ess_ray.intake.rows import Broken
 
@@ -45,28 +47,43 @@ _CHARSETS: Final = {
     **{name: name for name in ("utf-16", "utf-16le", "utf-16be")},
 }
 """How a text is decoded, by what its Content-Type calls it; None is UTF-8, and needs no decoding."""
+_BINARY: Final = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xff\x06\x00\x00sNaPpY": "snappy",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"PK\x03\x04": "zip",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+}
+"""What such files begin with, and no text does."""
+_CONTROL: Final = bytes(code for code in range(0x20) if code not in b"\a\b\t\n\v\f\r\x1b")
+"""Codes that text has none of: a terminal's colours and bells aside."""
+_LOOKED_AT_BYTES: Final = 4096
+_MAX_CONTROL_SHARE: Final = 0.05
+"""Of the first bytes of a text: of compressed ones about a tenth are control codes."""
 _ENVELOPE: Final = re.compile(rb'^\s*\{\s*"events"\s*:\s*(\[.*\])\s*\}\s*$', re.DOTALL)
 _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class _TooDeep(BadRequest):
+class TooDeep(BadRequest):
     """The JSON is nested deeper than its parsers go."""
 
 
 @dataclass(frozen=True)
 class Values:
-    """A body's values in order. `exact` false: numbers beyond 64 bits came as floats (see `read_values`)."""
+    """A body's values in order. `exact`: whether numbers lost digits, or the text to ask (see `read_values`)."""
 
     values: list[Any]
-    exact: bool
+    exact: Exactness
 
 
 def read_values(body: Content, content_type: str | None, exact: bool = False) -> Values:
     """Read a decompressed body as the list of its values: the bytes tell what JSON it is, whatever the type says.
 
     As `text/plain` each line is an event of that message, unless every line is a JSON object. `exact` reads with the
-    standard library: slow, but integers of any size stay what they are.
+    standard library: slow, but numbers stay what they are, however many digits they have.
     Raises BadRequest (empty, not JSON, too deep, no events in it), Unsupported (content type).
     """
     kind, text = text_of(body, content_type)
@@ -74,10 +91,14 @@ def read_values(body: Content, content_type: str | None, exact: bool = False) ->
     if kind == PLAIN:
         lines = lines_of(text)
         values = [read_line(line) if exact or not is_object(line) else orjson.loads(line) for line in lines]
-        return Values(values, exact) if all(isinstance(value, dict) for value in values) else read_messages(lines)
+        return (
+            Values(values, exact or Sent(text))
+            if all(isinstance(value, dict) for value in values)
+            else read_messages(lines)
+        )
     if text[:1] == b"[" and kind not in NDJSON and not exact:
         try:  # what nearly all bodies are
-            return Values(_events_of(orjson.loads(text)), exact=False)
+            return Values(_events_of(orjson.loads(text)), Sent(text))
         except orjson.JSONDecodeError:
             pass
     first = _FIRST_LINE.match(text)
@@ -103,7 +124,24 @@ def text_of(body: Content, content_type: str | None) -> tuple[str, Content]:
         text = text[len(_BOM) :]
     if not text or text.isspace():
         raise BadRequest('the body is empty: send a JSON array of events, {"events": [...]}, one event, or NDJSON')
+    if kind == PLAIN:
+        _check_text(text)
+        if b"\r" in text and b"\n" not in text:
+            text = text.replace(b"\r", b"\n")
     return kind, text
+
+
+def _check_text(text: Content) -> None:
+    """Raise BadRequest for what is no text, but would be taken line by line."""
+    start = bytes(text[:_LOOKED_AT_BYTES])
+    name = next((name for magic, name in _BINARY.items() if start.startswith(magic)), None)
+    if name is None and len(start) - len(start.translate(None, _CONTROL)) <= _MAX_CONTROL_SHARE * len(start):
+        return
+    what = "binary data" if name is None else name
+    raise BadRequest(
+        f"the body is {what}, not lines of text: say its Content-Encoding (gzip, zstd, deflate or snappy) if it is "
+        "compressed text, and send nothing but text as text/plain"
+    )
 
 
 def lines_of(text: bytes) -> list[bytes]:
@@ -139,7 +177,7 @@ def read_lines(lines: list[bytes], exact: bool) -> Values:
     """Read each line as a value; one that is no JSON stands as Broken."""
     if not exact:
         try:
-            return Values([orjson.loads(line) for line in lines], exact=False)
+            return Values([orjson.loads(line) for line in lines], Sent(*lines))
         except orjson.JSONDecodeError:
             pass
     return Values([read_line(line) for line in lines], exact=True)
@@ -149,12 +187,12 @@ def read_document(text: bytes, exact: bool) -> Values:
     """Read one JSON document: an array, an envelope, or one event. Raises BadRequest."""
     if not exact:
         try:
-            return Values(_events_of(orjson.loads(text)), exact=False)
+            return Values(_events_of(orjson.loads(text)), Sent(text))
         except orjson.JSONDecodeError:
             pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
     try:
         return Values(_events_of(lenient(text)), exact=True)
-    except _TooDeep:
+    except TooDeep:
         values = values_of_array(_ENVELOPE.sub(rb"\1", text))
         if values is None:
             raise
@@ -165,7 +203,7 @@ def _unless_too_deep(value: bytes) -> Any:
     """Read one of an array's values: depth is its own flaw, but what is no JSON leaves the array's others in doubt."""
     try:
         return lenient(value)
-    except _TooDeep as error:
+    except TooDeep as error:
         return Broken(error.message)
 
 
@@ -226,7 +264,7 @@ def _number(digits: str, read: Callable[[str], int | float]) -> int | float | st
 
 _DECODER: Final = json.JSONDecoder(
     parse_int=partial(_number, read=int),
-    parse_float=partial(_number, read=float),
+    parse_float=partial(_number, read=read_decimal),
     parse_constant=str,  # NaN and the infinities, which JSON does not have, as their names
 )
 
@@ -242,7 +280,7 @@ def lenient(text: bytes) -> Any:
         # Only an escape can make a lone surrogate: the bytes were UTF-8.
         return _mend(value) if "\\u" in decoded else value
     except RecursionError as error:
-        raise _TooDeep("the JSON is nested too deep to be read: events may nest 100 levels") from error
+        raise TooDeep("the JSON is nested too deep to be read: events may nest 100 levels") from error
     except ValueError as error:
         raise BadRequest(f"this is not JSON: {error}") from error
 

@@ -22,8 +22,9 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.format import Body, Stored, each_alone
+from ess_ray.intake.formats.json_nested import Span
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
-from ess_ray.intake.formats.otlp_json import Span, cut_json, read_json, read_span
+from ess_ray.intake.formats.otlp_json import cut_json, read_json, read_span
 from ess_ray.intake.formats.otlp_protobuf import Part, cut_protobuf, read_part, read_protobuf
 from ess_ray.intake.formats.otlp_rows import Log, read_log
 from ess_ray.intake.limits import IntakeLimits

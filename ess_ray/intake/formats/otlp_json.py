@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
 from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 
 from ess_ray import exact_json
-from ess_ray.core.errors import BadRequest, TooLarge
+from ess_ray.core.errors import BadRequest
 from ess_ray.intake.compression import Content
-from ess_ray.intake.formats.json_pieces import MAX_VALUE_BYTES, Cutter
-from ess_ray.intake.formats.json_values import lenient
+from ess_ray.intake.formats.json_nested import Span, cut_nested, parse
+from ess_ray.intake.formats.json_pieces import MAX_VALUE_BYTES
 from ess_ray.intake.formats.otlp_rows import Log, Origin, int32, scope_attributes
 from ess_ray.intake.rows import Broken
 
@@ -31,34 +29,14 @@ _INTEGER: Final = re.compile(r"[+-]?\d{1,4000}", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A piece: elements of one of OTLP's arrays, and the objects around that array, without it."""
-
-    start: int
-    end: int
-    size: int
-    around: tuple[dict[str, Any], ...] = ()
-    """None: the elements are resources. One: scopes of that resource. Two: records of that resource and scope."""
-
-
-_ARRAYS: Final = ("resourceLogs", "scopeLogs", "logRecords")
-_OPENINGS: Final = {name: re.compile(rb'"%b"\s*:\s*\[' % name.encode()) for name in _ARRAYS}
+_ARRAYS: Final = (("resourceLogs",), ("scopeLogs",), ("logRecords",))
 
 
 # ----------------------------------------------------------------------------------------------------- log records
 def read_json(text: bytes) -> list[Log | Broken]:
     """Read a request's records. Raises BadRequest when it is none."""
-    document = _parse(text)
+    document = parse(text)
     return [log for resource_logs in _array(document, "resourceLogs") for log in _of_resource(resource_logs)]
-
-
-def _parse(text: bytes) -> Any:
-    """Parse JSON, leniently. Raises BadRequest."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return lenient(text)
 
 
 def _of_resource(resource_logs: Any) -> Iterator[Log | Broken]:
@@ -203,48 +181,7 @@ def cut_json(text: Content, piece_bytes: int) -> list[Span]:
 
     Raises BadRequest, TooLarge where an array of OTLP's is there twice: one of them would have to be read whole.
     """
-    return list(_cut(text, (0, len(text)), (), 0, piece_bytes))
-
-
-def _cut(
-    text: Content, span: tuple[int, int], around: tuple[dict[str, Any], ...], shared_bytes: int, piece_bytes: int
-) -> Iterator[Span]:
-    """Cut the object that stands in `span` by the array that is next below the objects `around`."""
-    start, end = span
-    found = _opened(text, start, end, _ARRAYS[len(around)])
-    if found is None:
-        return
-    outer, opening, closing = found
-    inside = (*around, outer)[1:]  # what the whole request holds besides concerns no record
-    if around:
-        shared_bytes += (opening - start) + (end - closing)
-    repeats = 1 + shared_bytes // USUAL_RECORD_BYTES
-    for first, last in Cutter(text, opening, max(1, piece_bytes // repeats)).by_commas()[0]:
-        size = last - first
-        if size * repeats <= piece_bytes or len(inside) == len(_ARRAYS) - 1:
-            yield Span(first, last, size * repeats, inside)
-        else:
-            yield from _cut(text, (first, last), (*around, outer), shared_bytes, piece_bytes)
-
-
-def _opened(text: Content, start: int, end: int, name: str) -> tuple[dict[str, Any], int, int] | None:
-    """Give the object in [start, end) without what its array `name` holds, and where that begins and ends.
-
-    None without such an array. Raises BadRequest when the object is none, TooLarge.
-    """
-    match = _OPENINGS[name].search(text, start, end)
-    opening = closing = end
-    if match is not None:
-        opening = match.end()
-        closing = Cutter(text, opening, end - start).by_commas()[1] - 1
-    if closing > end:
-        raise BadRequest("this is not JSON: an array goes on behind the object that it stands in")
-    outer = _parse(bytes(text[start:opening]) + bytes(text[closing:end]))
-    if match is None and not _array(outer, name):
-        return None
-    if not isinstance(outer, dict) or outer.get(name) != []:
-        raise TooLarge(f"{name} is there twice, or not where OTLP has it, which is read in small requests only")
-    return outer, opening, closing
+    return cut_nested(text, _ARRAYS, "OTLP", piece_bytes, USUAL_RECORD_BYTES)
 
 
 def read_span(text: Content, span: Span) -> list[Log | Broken]:
@@ -252,7 +189,7 @@ def read_span(text: Content, span: Span) -> list[Log | Broken]:
     if span.end - span.start > MAX_VALUE_BYTES:  # more than a piece holds only where it is a single value
         return [Broken("the log record is too large to be read")]
     with memoryview(text) as view:
-        elements = _parse(b"[" + bytes(view[span.start : span.end]) + b"]")
+        elements = parse(b"[" + bytes(view[span.start : span.end]) + b"]")
     if not span.around:
         return [log for resource_logs in elements for log in _of_resource(resource_logs)]
     resource_logs, *scopes = span.around

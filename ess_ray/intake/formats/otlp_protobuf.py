@@ -11,7 +11,7 @@ import base64
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
@@ -23,6 +23,7 @@ from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.compression import Content
 from ess_ray.intake.formats.otlp_rows import Log, Origin, int32, scope_attributes
+from ess_ray.intake.formats.protobuf_wire import LENGTH_DELIMITED, Field, delimited, fields, is_delimited, last_of
 from ess_ray.intake.rows import Broken
 
 EVENT_BYTES: Final = 100
@@ -31,20 +32,8 @@ MAX_RECORD_BYTES: Final = 4 * MAX_EVENT_BYTES
 """A record that is longer is no event, and is not read: its text stands in it as it is."""
 MAX_DEPTH: Final = 100
 """Messages inside messages: where protobuf's own parser stops."""
-_LENGTH_DELIMITED: Final = 2
-_FIXED_BYTES: Final = {1: 8, 5: 4}
-_MAX_VARINT_BYTES: Final = 10
+_WHAT: Final = "OTLP logs"
 _NON_FINITE: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
-
-
-class _Field(NamedTuple):
-    """A field on the wire: it begins at `at`, its content is [start, end)."""
-
-    number: int
-    wire_type: int
-    at: int
-    start: int
-    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,64 +124,18 @@ def _mended(content: bytes, descriptor: Descriptor, depth: int) -> bytes:
     if depth > MAX_DEPTH:
         raise BadRequest(f"this is not OTLP logs in protobuf: messages are nested deeper than {MAX_DEPTH} levels")
     mended = bytearray()
-    for field in _fields(content, 0, len(content)):
+    for field in fields(content, 0, len(content), _WHAT):
         known = descriptor.fields_by_number.get(field.number)
         inner = content[field.start : field.end]
-        if known is not None and field.wire_type == _LENGTH_DELIMITED and known.type == FieldDescriptor.TYPE_MESSAGE:
+        if known is not None and field.wire_type == LENGTH_DELIMITED and known.type == FieldDescriptor.TYPE_MESSAGE:
             inner = _mended(inner, known.message_type, depth + 1)
-        elif known is not None and field.wire_type == _LENGTH_DELIMITED and known.type == FieldDescriptor.TYPE_STRING:
+        elif known is not None and field.wire_type == LENGTH_DELIMITED and known.type == FieldDescriptor.TYPE_STRING:
             inner = inner.decode("utf-8", "replace").encode()
         else:
             mended += content[field.at : field.end]
             continue
-        mended += _delimited(field.number, inner)
+        mended += delimited(field.number, inner)
     return bytes(mended)
-
-
-# ------------------------------------------------------------------------------------------------------ wire format
-def _fields(content: Content, start: int, end: int) -> Iterator[_Field]:
-    """Give the fields of the message that stands in [start, end). Raises BadRequest where there is none."""
-    at = start
-    while at < end:
-        tag, content_at = _varint(content, at, end)
-        wire_type = tag & 7
-        if wire_type == _LENGTH_DELIMITED:
-            length, content_at = _varint(content, content_at, end)
-            until = content_at + length
-        elif wire_type == 0:
-            _, until = _varint(content, content_at, end)
-        elif wire_type in _FIXED_BYTES:
-            until = content_at + _FIXED_BYTES[wire_type]
-        else:
-            raise BadRequest(f"this is not OTLP logs in protobuf: no field has the wire type {wire_type}")
-        if until > end or not tag >> 3:
-            raise BadRequest("this is not OTLP logs in protobuf: a field goes on behind the end of its message")
-        yield _Field(tag >> 3, wire_type, at, content_at, until)
-        at = until
-
-
-def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
-    """Read a number; gives where it ends, too."""
-    value = shift = 0
-    for position in range(at, min(end, at + _MAX_VARINT_BYTES)):
-        byte = content[position]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position + 1
-        shift += 7
-    raise BadRequest("this is not OTLP logs in protobuf: a number does not end")
-
-
-def _delimited(number: int, inner: bytes) -> bytes:
-    """Write a field."""
-    head = bytearray()
-    for value in (number << 3 | _LENGTH_DELIMITED, len(inner)):
-        left = value
-        while left > 0x7F:
-            head.append(left & 0x7F | 0x80)
-            left >>= 7
-        head.append(left)
-    return bytes(head) + inner
 
 
 # ----------------------------------------------------------------------------------------------------------- pieces
@@ -200,8 +143,8 @@ def cut_protobuf(body: Content, piece_bytes: int) -> list[Part]:
     """Cut a request into pieces. Raises BadRequest where its lengths do not fit together."""
     parts: list[Part] = []
     start = end = size = 0
-    for field in _fields(body, 0, len(body)):
-        if not _is(field, _RESOURCE_LOGS):
+    for field in fields(body, 0, len(body), _WHAT):
+        if not is_delimited(field, _RESOURCE_LOGS):
             continue
         length = field.end - field.at
         weight = length if length > piece_bytes else sum(part.size for part in _records(body, field, None))
@@ -215,16 +158,17 @@ def cut_protobuf(body: Content, piece_bytes: int) -> list[Part]:
     return [*parts, Part(start, end, size)] if size else parts
 
 
-def _records(body: Content, resource_logs: _Field, piece_bytes: int | None) -> Iterator[Part]:
+def _records(body: Content, resource_logs: Field, piece_bytes: int | None) -> Iterator[Part]:
     """Give the records of one resource in runs; those of a scope as one run where there is no `piece_bytes`."""
-    inside = list(_fields(body, resource_logs.start, resource_logs.end))
-    resource = _span([field for field in inside if _is(field, _RESOURCE)])
-    for scope_logs in (field for field in inside if _is(field, _SCOPE_LOGS)):
-        scope = _span([field for field in _fields(body, scope_logs.start, scope_logs.end) if _is(field, _SCOPE)])
+    inside = list(fields(body, resource_logs.start, resource_logs.end, _WHAT))
+    resource = last_of([field for field in inside if is_delimited(field, _RESOURCE)])
+    for scope_logs in (field for field in inside if is_delimited(field, _SCOPE_LOGS)):
+        of_scope = fields(body, scope_logs.start, scope_logs.end, _WHAT)
+        scope = last_of([field for field in of_scope if is_delimited(field, _SCOPE)])
         each = EVENT_BYTES + resource[1] - resource[0] + scope[1] - scope[0]
         start = end = size = 0
-        for field in _fields(body, scope_logs.start, scope_logs.end):
-            if not _is(field, _LOG_RECORD):
+        for field in fields(body, scope_logs.start, scope_logs.end, _WHAT):
+            if not is_delimited(field, _LOG_RECORD):
                 continue
             weight = field.end - field.at + each
             if size and ((piece_bytes and size + weight > piece_bytes) or field.at != end):
@@ -233,15 +177,6 @@ def _records(body: Content, resource_logs: _Field, piece_bytes: int | None) -> I
             start, end, size = field.at if not size else start, field.end, size + weight
         if size:
             yield Part(start, end, size, resource, scope)
-
-
-def _span(fields: list[_Field]) -> tuple[int, int]:
-    """Give where the last of these is, with its tag; nothing where there is none."""
-    return (fields[-1].at, fields[-1].end) if fields else (0, 0)
-
-
-def _is(field: _Field, number: int) -> bool:
-    return field.number == number and field.wire_type == _LENGTH_DELIMITED
 
 
 def _number(message: Any, name: str) -> int:
@@ -264,5 +199,5 @@ def read_part(body: Content, part: Part) -> list[Log | Broken]:
         if part.end - part.start > MAX_RECORD_BYTES:  # more than a piece holds only where it is a single record
             return [Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")]
         scope_logs = bytes(view[slice(*part.scope)]) + bytes(view[part.start : part.end])
-        resource_logs = bytes(view[slice(*part.resource)]) + _delimited(_SCOPE_LOGS, scope_logs)
-    return read_protobuf(_delimited(_RESOURCE_LOGS, resource_logs))
+        resource_logs = bytes(view[slice(*part.resource)]) + delimited(_SCOPE_LOGS, scope_logs)
+    return read_protobuf(delimited(_RESOURCE_LOGS, resource_logs))

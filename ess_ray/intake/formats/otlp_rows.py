@@ -23,7 +23,8 @@ from typing import Any, Final, NamedTuple
 
 from ess_ray.core.event import MAX_ID_BYTES, level_of_number, normalize_level
 from ess_ray.intake.attributes import Attributes, Reading, Rejected, flatten_into
-from ess_ray.intake.fields import FieldTable, Found, find
+from ess_ray.intake.fields import Found, find
+from ess_ray.intake.formats.holders import found_among, strings_among
 from ess_ray.intake.rows import (
     STRING_FIELDS,
     Broken,
@@ -31,7 +32,6 @@ from ess_ray.intake.rows import (
     check_time,
     hash_event,
     level_of,
-    string_of,
     text_of,
     trace_text,
     without_line_end,
@@ -108,7 +108,7 @@ class _Record:
         flat, shared = Attributes(), self._shared()
         if self._has_strings:
             origin = self._log.origin
-            strings = _strings((self._log.attributes, origin.scope, origin.resource), self._reading, self._taken)
+            strings = strings_among((self._log.attributes, origin.scope, origin.resource), self._reading, self._taken)
             self._own_attributes(flat, rest)
             for attributes in (origin.scope, origin.resource):
                 flatten_into(attributes, self._reading, flat, self._taken)
@@ -222,7 +222,7 @@ class _Record:
         return origin.shared
 
     def _candidates(self, field_name: str) -> Iterator[Found]:
-        return _found(field_name, (self._log.attributes,), self._reading.table)
+        return found_among(field_name, (self._log.attributes,), self._reading.table)
 
     def _take(self, found: Found) -> None:
         self._taken.add((id(found.holder), found.key))
@@ -230,34 +230,12 @@ class _Record:
 
 def _share(origin: Origin, reading: Reading) -> _Shared:
     taken: set[tuple[int, str]] = set()
-    strings = _strings((origin.scope, origin.resource), reading, taken)
+    strings = strings_among((origin.scope, origin.resource), reading, taken)
     flat = Attributes()
     for attributes in (origin.scope, origin.resource):
         flatten_into(attributes, reading, flat, taken)
     flat.settle()
     return _Shared(strings, taken, flat, sum(len(name) + len(text) for name, text in flat.texts.items()))
-
-
-def _strings(
-    holders: tuple[dict[str, Any], ...], reading: Reading, taken: set[tuple[int, str]]
-) -> tuple[str | None, ...]:
-    """Give STRING_FIELDS, each of the first name that any holder has, and remember what was taken."""
-    texts: list[str | None] = []
-    for field_name in STRING_FIELDS:
-        text, found = string_of(field_name, _found(field_name, holders, reading.table), reading.exact)
-        if found is not None:
-            taken.add((id(found.holder), found.key))
-        texts.append(text)
-    return tuple(texts)
-
-
-def _found(field_name: str, holders: tuple[dict[str, Any], ...], table: FieldTable) -> Iterator[Found]:
-    heads = table.heads[field_name]
-    holders = tuple(holder for holder in holders if not holder.keys().isdisjoint(heads))
-    for name in table.names[field_name]:
-        for holder in holders:
-            if (found := find(holder, name)) is not None:
-                yield found
 
 
 def _as_sent(log: Log) -> dict[str, Any]:
