@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
@@ -41,6 +41,7 @@ def without_original(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @settings(max_examples=examples(200))
 @given(requests)
+@example([({"app": "\U00010000"}, [(NOW_US, "")])])  # json.dumps writes it as two escapes
 def test_both_encodings_mean_the_same_and_no_entry_is_lost(streams: Streams) -> None:
     found = [LOKI_PUSH.decode(Body(body_of(streams, kind), kind), NOW_US, LIMITS) for kind in (JSON, PROTOBUF)]
     count = sum(len(entries) for _, entries in streams)

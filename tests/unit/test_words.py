@@ -22,7 +22,7 @@ from ess_ray.search.words import prefilter_in_words, query_in_words
         ),
         ("region:eu-1 trace_id:*", 'attributes.region is "eu-1" AND trace_id is there'),
         (r"/user=\d+7/", r"message matches /user=\d+7/"),
-        ("duration_ms:[100 TO 500]", "attributes.duration_ms >= 100 AND attributes.duration_ms <= 500"),
+        ("duration_ms:[100 TO 500]", "100 <= attributes.duration_ms <= 500"),
         ("severity_number:>=17", "severity_number >= 17"),
         ("NOT (a b)", 'NOT (message contains "a" (any case) AND message contains "b" (any case))'),
     ],

@@ -9,7 +9,11 @@ import re
 from typing import Final
 
 _LABEL: Final = re.compile(r"""\s*([a-zA-Z_:][\w:]*)\s*=\s*("(?:[^"\\\n]|\\.)*"|`[^`]*`)\s*""", re.ASCII)
-_ESCAPE: Final = re.compile(r"\\(?:([abfnrtv\\\"'])|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{3})|(.))")
+_ESCAPE: Final = re.compile(
+    r"\\(?:([abfnrtv\\\"'])|x([\da-fA-F]{2})|(u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2})"
+    r"|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{3})|(.))"
+)
+"""Go's escapes, and the two of JSON that are one character, which clients write that quote as JSON does."""
 _SIMPLE: Final = {
     **{"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"},
     **{"\\": "\\", '"': '"', "'": "'"},
@@ -53,13 +57,15 @@ def _unquoted(quoted: str) -> str:
 
 
 def _escaped(match: re.Match[str]) -> bytes:
-    simple, byte, short, long, octal, _ = match.groups()
+    simple, byte, pair, short, long, octal, _ = match.groups()
     if simple is not None:
         return _SIMPLE[simple].encode()
     if byte is not None:
         return bytes([int(byte, 16)])
     if octal is not None and int(octal, 8) < 256:
         return bytes([int(octal, 8)])
+    if pair is not None:
+        return bytes.fromhex(pair[1:5] + pair[7:]).decode("utf-16-be").encode()
     if short is not None or long is not None:
         code = int(short or long, 16)
         if code <= 0x10FFFF:
