@@ -38,6 +38,12 @@ def data_dir(contract: tuple[Contract, str], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _called_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However pytest was called, printed commands are written for somebody who called `ess`."""
+    monkeypatch.setattr("sys.argv", ["ess"])
+
+
+@pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("ESS_")]:
         monkeypatch.delenv(name)
