@@ -27,6 +27,8 @@ MAX_READINGS: Final = 5
 _AS_OPERATOR: Final = {"and": "AND", "or": "OR", "not": "NOT", "&&": "AND", "||": "OR"}
 _SIGN = re.compile(r"(!?)==?(?!=)|([<>]=?)")
 _SIMPLE_WORD = re.compile(r"\w+")
+_ODD_NAME = re.compile(r"""([^\s:"(){}\[\],;=<>/\\]+):(?![:/\\])(?=.)""")
+"""A name that a query wants in quotes, before a value: `$price:5`, `it's:x`, `message#2:v`; no `C:\\x`, `http://x`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,10 @@ def _operators(text: str) -> Iterator[Reading]:
 def _as_field(text: str, word: Term, following: Piece | None) -> Iterator[Reading]:
     """Read `name=value`, `name>=time` and `name: value` as a field's."""
     start, end = word.start_pos, word.start_pos + len(word)
+    odd = _ODD_NAME.match(word)
+    if odd is not None and not is_bare_name(odd[1]) and any(map(str.isalpha, odd[1])):
+        yield Reading("field", str(word), f"{text[:start]}{quoted(odd[1])}:{text[start + odd.end() :]}")
+        return
     name = NAME.match(word)
     if name is None or not is_bare_name(name[0]):
         return

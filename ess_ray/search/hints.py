@@ -200,7 +200,7 @@ def _nothing_of(tenant: str) -> str:
 
 
 _OF_READINGS: Final[dict[ReadingKind, str]] = {
-    "field": "{part} is a text to be found in messages; a field's value is asked for with a colon",
+    "field": "{part} is a text to be found in messages; a field's value stands behind a colon, an odd name in quotes",
     "operator": "{part} is a word to be found in messages; operators are AND, OR, NOT in capitals, and - before a term",
     "contains": "{part} finds messages that are exactly this; a word alone finds those that contain it",
 }
