@@ -124,6 +124,8 @@ class Access:
         if not (self._keys or self._damaged):
             return None
         key = recognise(text, self._keys)
+        if key is None and text:
+            raise Unauthenticated("the key sent is none of this system's, or was revoked (see `ess keys list`)")
         if key is None:
             raise Unauthenticated("this system wants a key: send `Authorization: Bearer KEY` (see `ess keys create`)")
         return key
