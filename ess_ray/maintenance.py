@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
 
 _log = logging.getLogger(__name__)

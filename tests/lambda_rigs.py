@@ -18,9 +18,10 @@ from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ObjectEntry, ObjectStore, ScanExecutor, ScanResult, ScanTask
 from ess_ray.search.hedge import HedgeLimits
-from ess_ray.search.invocations import HEDGE, InvokeLimits, InvokingExecutor
+from ess_ray.search.invocations import HEDGE, InvokingExecutor
 from ess_ray.search.pace import LocalSlots
 from ess_ray.search.scan import run_task
 from lambda_compat.local.environment import Function

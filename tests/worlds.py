@@ -13,7 +13,8 @@ from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.event import EVENT_HASH_BYTES, RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.record import decode_record
 from ess_ray.search.scan import run_task
@@ -71,7 +72,7 @@ class World:
         found.update(result.partial.table.column("message").to_pylist())
         return found
 
-    def writer(self, limits: WriterLimits = WriterLimits()) -> VnodeWriter:  # noqa: B008
+    def writer(self, limits: WriterLimits = WriterLimits()) -> VnodeWriter:
         return VnodeWriter(
             self.log,
             self.catalog,

@@ -20,6 +20,7 @@ from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, NewerFo
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, MissingPart, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
+from ess_ray.limits import WriterLimits
 from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
 from ess_ray.record import DecodedRecord, KnownRequest
@@ -30,21 +31,6 @@ DeadLetter = Callable[[int, StoredRecord, str], Awaitable[object]]
 """(vnode, record, reason): keeps a record that cannot be decoded, durably when awaited; may be told of one again."""
 Clock = Callable[[], int]
 """Microseconds of wall time."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriterLimits:
-    """What bounds a writer; sizes are of Arrow bytes in memory."""
-
-    seal_bytes: int = 64 * 1024 * 1024
-    seal_age_us: int = 30 * 1_000_000
-    max_buffer_bytes: int = 1024 * 1024 * 1024
-    read_bytes: int = 8 * 1024 * 1024
-    """One read of one virtual node: about ten full records, so that no node starves the others."""
-    many_hours: int = 24
-    """A flush that touches more hours of event time than this is an import: sealed by size only."""
-    reput_after_us: int = 600 * 1_000_000
-    """Sealing to commit may take so long before the objects are put again: far below the orphans' age."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final
 
 from ess_ray.core.errors import EssError
+from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ScanExecutor, ScanResult, ScanTask
 from ess_ray.search.hedge import cost_bytes
-from ess_ray.search.invocations import InvokeLimits
 
 _log = logging.getLogger(__name__)
 

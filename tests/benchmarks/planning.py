@@ -24,8 +24,8 @@ from ess_ray.core.event import DEFAULT_TENANT, partition_of
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.language import parse
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row

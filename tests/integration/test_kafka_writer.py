@@ -15,9 +15,10 @@ from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.query import All, Query
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.intake.foreign import decode_any
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import StoredRecord
 from ess_ray.record import DecodedRecord, encode_records
 from ess_ray.search.plan import Tasks, make_plan

@@ -14,7 +14,7 @@ from ess_ray.adapters.places import Places
 from ess_ray.core.errors import NewerFormat
 from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.core.query import Query
-from ess_ray.ingest.writer import WriterLimits
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import LogRead, Record, VnodeRange
 from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor

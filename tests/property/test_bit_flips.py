@@ -21,12 +21,13 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, merged, open_object, read, write
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import And, Contains, Equals, Exists, Field, Not, Query
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from ess_ray.verify import verify

@@ -17,7 +17,6 @@ from ess_ray.compaction import (
     QUIET_US,
     SMALL_BYTES,
     TARGET_BYTES,
-    CompactionPolicy,
     bucket_of,
     choose,
     compact,
@@ -30,6 +29,7 @@ from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import FORMAT_VERSION, ORDER, partition_of
 from ess_ray.ingest.repeats import WINDOW_US, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import ObjectEntry
 from ess_ray.record import RequestKey
 from tests.compactions import HOUR_US, LONG_AGO_US, MIB, T0_US, Make, World

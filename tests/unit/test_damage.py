@@ -15,13 +15,14 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
 from ess_ray.damage import MAX_NAMED, Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import CompactionPolicy
 from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.ports import Advance, ObjectEntry, ObjectInfo
 from ess_ray.record import RequestKey, encode_records

@@ -26,7 +26,7 @@ from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
 from deployments.whose import route_whose
-from ess_ray.search.course import SearchLimits
+from ess_ray.limits import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts

@@ -19,9 +19,10 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import View
 from ess_ray.record import encode_records
-from ess_ray.search.run import TRUNCATED, Searcher, SearchLimits
+from ess_ray.search.run import TRUNCATED, Searcher
 from tests.worlds import T0_US, HereExecutor, World, batch_of
 
 
@@ -56,7 +57,7 @@ class Rig:
         self.in_flight = OneWriter(writer)
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        results = MemoryResultStore(lambda: world.now_us, ttl_s=60)
+        results = MemoryResultStore(lambda: world.now_us, AnswerLimits(ttl_s=60))
         searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
         api = SearchApi(
             searcher,

@@ -18,10 +18,10 @@ from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.collect import Grouping
 from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.query import Query
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
 from ess_ray.search import elsewhere
 from ess_ray.search.count import Aggregation
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
 from tests.waiting import until
 from tests.worlds import World

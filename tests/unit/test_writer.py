@@ -15,7 +15,8 @@ import pytest
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import DataLoss, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import FORMAT_VERSION
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import WriterLimits
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Record, StoredRecord
 from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
