@@ -127,7 +127,7 @@ class Inside:
         """Give the figures of log, pool and table."""
         ends, starts = await self._log.end_offsets(), await self._log.start_offsets()
         snapshot = await asyncio.to_thread(self._catalog.snapshot)
-        entries = snapshot.objects(None, None, None)
+        totals = await asyncio.to_thread(snapshot.totals)
         log_id = await self._log.log_id()
         stored = snapshot.next_offsets(log_id, sorted(ends))
         lags = {vnode: end - _either(stored[vnode], starts[vnode]) for vnode, end in ends.items()}
@@ -157,12 +157,7 @@ class Inside:
             "nodes": nodes or [],
             "replicas": replicas or {},
             "results": "memory" if self._system.redis_url is None else "redis",
-            "table": {
-                "version": snapshot.version,
-                "objects": len(entries),
-                "rows": sum(entry.rows for entry in entries),
-                "bytes": sum(entry.size for entry in entries),
-            },
+            "table": {"version": snapshot.version, **asdict(totals)},
             "problems": await self.health(),
             "warnings": [
                 *weaknesses,

@@ -367,8 +367,7 @@ class VnodeWriter:
         self.counts["unknown_outcomes"] += 1
         stands = await asyncio.to_thread(self._catalog.next_offsets, self._log_id, sorted(self._nodes))
         snapshot = await asyncio.to_thread(self._catalog.snapshot)
-        there = {entry.key for entry in snapshot.objects(None, None, None)}
-        ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if e.key in there]
+        ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if snapshot.holds(e.key)]
         await asyncio.to_thread(self._make_sure, [e for e, _ in ours], [s for _, s in ours])
         # Where the catalog moved to where our commit would have moved it, and has our objects, it was our commit. Where
         # it moved otherwise, it was somebody else, whose repeats we do not know: then only taking over anew is exact.
