@@ -151,6 +151,12 @@ class KafkaLog:
         self._check_open()
         return await self._topic.weaknesses()
 
+    async def backlog_bytes(self) -> None:
+        """Nothing of it is on this machine's disk: Kafka keeps what it is told to, whoever has stored it."""
+
+    async def room(self) -> None:
+        """The brokers' disks are theirs to watch."""
+
     async def close(self) -> None:
         """Let go of all connections; appends under way end with an error. Idempotent."""
         self._closed = True
