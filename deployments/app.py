@@ -225,29 +225,29 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         departure = Departure(inside.leaving, searcher.close)
         api = SearchApi(
-            searcher,
-            results,
-            tenant,
-            admin,
-            inside.health,
-            inside.status,
-            inside.flush,
-            inside.compact,
-            lanes,
-            system.executor,
-            departure,
+            searcher=searcher,
+            results=results,
+            tenant=tenant,
+            admin=admin,
+            health=inside.health,
+            status=inside.status,
+            flush=inside.flush,
+            compact=inside.compact,
+            executors=lanes,
+            usual_executor=system.executor,
+            departure=departure,
             answers_stay=system.redis_url is not None,
             warnings=inside.warnings,
         )
         app = create_search_app(api)
-        route_export(app, tenant, Exporter(searcher, results, meter), departure)
+        route_export(app, tenant, Exporter(searcher, results, meter=meter), departure)
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
-        route_tail(app, TailApi(looked_at, tenant, departure, meter))
+        route_tail(app, TailApi(looked_at, tenant, departure, meter=meter))
         return app
 
     return build

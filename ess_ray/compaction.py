@@ -166,9 +166,9 @@ def merge(
         merged(readers),
         sum(entry.rows for entry in inputs),
         _united(part for reader in readers for part in reader.facts.ranges),
-        _carried(inputs, readers, now_us),
-        message_codec,
-        MESSAGE_LEVEL,
+        requests=_carried(inputs, readers, now_us),
+        message_codec=message_codec,
+        message_level=MESSAGE_LEVEL,
     )
     entry = _entry_of(inputs, encoded)
     store.put(entry.key, encoded.data)
@@ -264,6 +264,7 @@ def compact(
     catalog: Catalog,
     store: ObjectStore,
     policy: CompactionPolicy,
+    *,
     eager: bool = False,
     before_us: int | None = None,
     budget_s: float = BUDGET_S,

@@ -306,7 +306,7 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
     def identities(number: int, entry: ObjectEntry, part: int) -> pa.Table | None:
         try:
             with reading_from(store, entry.key):
-                return read_identities(open_object(store, entry.key, entry.size, footers), part, parts)
+                return read_identities(open_object(store, entry.key, entry.size, footers=footers), part, parts)
         except (NotFound, CorruptData, NewerFormat) as error:
             unreadable[number] = error.message
             return None

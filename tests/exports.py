@@ -142,7 +142,16 @@ async def _nothing(*_: object) -> dict[str, Any]:
 def app_of(world: World, departure: Departure | None = None) -> FastAPI:
     """Give the search application over a world; the tenant is the request's x-test-tenant."""
     departure = departure or Departure(_stays, world.searcher.close)
-    api = SearchApi(world.searcher, world.results, _tenant, _tenant, _well, _nothing, _nothing, _nothing)
+    api = SearchApi(
+        searcher=world.searcher,
+        results=world.results,
+        tenant=_tenant,
+        admin=_tenant,
+        health=_well,
+        status=_nothing,
+        flush=_nothing,
+        compact=_nothing,
+    )
     app = create_search_app(api)
     route_export(app, _tenant, world.exporter, departure)
     route_explain(app, _tenant, api.executor, Explainer(world.searcher, 0, 1 << 20))

@@ -61,7 +61,7 @@ class Rig:
         location = FunctionLocation(
             "scan",
             "us-east-1",
-            self.service.endpoint,
+            endpoint=self.service.endpoint,
             timeout_s=self.function.timeout_s,
             memory_mb=LOADS_PYARROW_MB,
             **KEYS,
@@ -77,7 +77,7 @@ class Rig:
         self, cap: int = 4, limits: InvokeLimits | None = None, hedge: HedgeLimits = HEDGE, **changed: Any
     ) -> Iterator[InvokingExecutor]:
         with self.lambda_function(**changed) as function:
-            yield InvokingExecutor(function, LocalSlots(cap), limits or InvokeLimits(), hedge)
+            yield InvokingExecutor(function, LocalSlots(cap), limits=limits or InvokeLimits(), hedge=hedge)
 
     def put(self, rows: pa.Table, now_us: int) -> ObjectEntry:
         """Store rows as one object."""

@@ -6,7 +6,7 @@ May live here: this description. May not: Kafka's client, which takes a tenth of
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ess_ray.core.errors import BadRequest
@@ -30,6 +30,7 @@ class KafkaSettings:
     brokers: str
     topic: str = KAFKA.topic
     vnodes: int = KAFKA.vnodes
+    _: KW_ONLY
     replication: int = KAFKA.replication
     min_insync_replicas: int = KAFKA.min_insync_replicas
     retention_s: int = KAFKA.retention_s

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, NotFound, TooFast, TooLarge, Unavailable
@@ -49,6 +49,7 @@ class FunctionLocation:
 
     name: str
     region: str
+    _: KW_ONLY
     endpoint: str | None = None
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
@@ -89,11 +90,11 @@ def function_of(settings: Settings) -> FunctionLocation | None:
     return FunctionLocation(
         told.function,
         told.region,
-        told.endpoint,
-        None if told.access_key is None else told.access_key.get_secret_value(),
-        None if told.secret_key is None else told.secret_key.get_secret_value(),
-        told.timeout_s,
-        told.memory_mb,
+        endpoint=told.endpoint,
+        access_key=None if told.access_key is None else told.access_key.get_secret_value(),
+        secret_key=None if told.secret_key is None else told.secret_key.get_secret_value(),
+        timeout_s=told.timeout_s,
+        memory_mb=told.memory_mb,
     )
 
 

@@ -75,9 +75,9 @@ def places_of(settings: Settings) -> Places:
         store.bucket,
         store.prefix,
         store.endpoint,
-        store.region,
-        None if store.access_key is None else store.access_key.get_secret_value(),
-        None if store.secret_key is None else store.secret_key.get_secret_value(),
+        region=store.region,
+        access_key=None if store.access_key is None else store.access_key.get_secret_value(),
+        secret_key=None if store.secret_key is None else store.secret_key.get_secret_value(),
         virtual_hosted=store.virtual_hosted,
     )
     return Places(settings.data_dir.resolve(), location)

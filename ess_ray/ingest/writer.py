@@ -153,7 +153,9 @@ class VnodeWriter:
 
     def _rebuild(self, vnodes: Sequence[int], max_entries: int) -> dict[int, RepeatMemory]:
         entries = self._catalog.snapshot().objects(None, None, None)
-        return rebuild(self._store, entries, self._log_id, vnodes, self._clock_us(), max_entries)
+        return rebuild(
+            self._store, entries, log_id=self._log_id, vnodes=vnodes, now_us=self._clock_us(), max_entries=max_entries
+        )
 
     # -------------------------------------------------------------------------------------------------- step 2: reading
     async def poll(self) -> int:

@@ -61,7 +61,7 @@ def compact_now(
     before_us = store.now_us() if before_us is None else before_us
     expired = expire(catalog, store, system.compaction)
     room = partial(system.room_to_merge, backlog_bytes)
-    done = asdict(compact(catalog, store, system.compaction, eager, before_us, room=room, known=known))
+    done = asdict(compact(catalog, store, system.compaction, eager=eager, before_us=before_us, room=room, known=known))
     skipped = [{"partition": where, "reason": reason} for where, reason in done.pop("skipped")]
     return {
         **done,

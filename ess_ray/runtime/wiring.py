@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -71,6 +71,7 @@ class System:
 
     places: Places
     namespace: str
+    _: KW_ONLY
     vnodes: int = VNODES
     persist_actors: int = PERSIST_ACTORS
     """What the settings say; how many are wanted now is `pool_size`'s to tell."""
@@ -156,9 +157,11 @@ class System:
             from ess_ray.adapters.redis_slots import RedisSlots
 
             lease_s = self.function.timeout_s + SLOT_MARGIN_S
-            slots = RedisSlots(self.redis_url, self.function.name, cap, lease_s)
-        remote = InvokingExecutor(scans, slots, self.invoke)
-        auto = AutoExecutor(remote, local, scans.memory_gb, self.invoke, self.lambda_limits.max_cost_usd)
+            slots = RedisSlots(self.redis_url, self.function.name, cap=cap, lease_s=lease_s)
+        remote = InvokingExecutor(scans, slots, limits=self.invoke)
+        auto = AutoExecutor(
+            remote, local, memory_gb=scans.memory_gb, limits=self.invoke, max_cost_usd=self.lambda_limits.max_cost_usd
+        )
         return {
             "ray": usual,
             # Who asks for invocations gets them, however small the search: else there is no trying it out.

@@ -34,6 +34,7 @@ class InvokingExecutor:
         self,
         function: ScanFunction,
         slots: InvocationSlots,
+        *,
         limits: InvokeLimits = InvokeLimits(),
         hedge: HedgeLimits = HEDGE,
         clock_s: Callable[[], float] = time.monotonic,

@@ -99,7 +99,7 @@ class AutoExecutor:
     """
 
     def __init__(
-        self, remote: ScanExecutor, local: ScanExecutor, memory_gb: float, limits: InvokeLimits, max_cost_usd: float
+        self, remote: ScanExecutor, local: ScanExecutor, *, memory_gb: float, limits: InvokeLimits, max_cost_usd: float
     ) -> None:
         self._remote, self._local = remote, local
         self._memory_gb, self._limits, self._max_cost_usd = memory_gb, limits, max_cost_usd

@@ -66,7 +66,7 @@ def measure(folder: Path, count: int, rounds: int) -> list[Row]:
         bucket = S3Location("bench", "", server.endpoint, access_key=ADMIN.access_key, secret_key=ADMIN.secret_key)
         make_bucket(bucket)
         catalog = DeltaCatalog(bucket)
-        copy_table(DeltaCatalog(local), LocalObjectStore(local), catalog, bucket.open(), "bench")
+        copy_table(DeltaCatalog(local), LocalObjectStore(local), catalog, bucket.open(), name="bench")
         entries = catalog.snapshot().objects(None, None, None)
         rows = [_stored(entries)]
         through = replace(bucket, endpoint=proxy.endpoint)

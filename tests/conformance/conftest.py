@@ -165,7 +165,7 @@ async def _local_slots(_: pytest.FixtureRequest) -> AsyncIterator[InvocationSlot
 
 @asynccontextmanager
 async def _redis_slots(request: pytest.FixtureRequest) -> AsyncIterator[InvocationSlots]:
-    slots = RedisSlots(request.getfixturevalue("redis").url, uuid4().hex, CAP, lease_s=600)
+    slots = RedisSlots(request.getfixturevalue("redis").url, uuid4().hex, cap=CAP, lease_s=600)
     try:
         yield slots
     finally:

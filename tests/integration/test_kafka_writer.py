@@ -109,7 +109,9 @@ async def test_ours_and_foreign_records_are_stored_once_over_holes_dead_letters_
     assert table.stored() == Counter("abcde") + Counter(["foreign"])
     assert first.counts["dead_letters"] == 1
     assert not heir.counts["dead_letters"]
-    letters = KafkaLog(KafkaSettings(settings.brokers, settings.topic + DEAD_LETTERS, 1, 1, 1))
+    letters = KafkaLog(
+        KafkaSettings(settings.brokers, settings.topic + DEAD_LETTERS, 1, replication=1, min_insync_replicas=1)
+    )
     assert [record.value for record in (await letters.read(0, 0, 1 << 20)).records] == [b"<34>no JSON"]
     await letters.close()
 

@@ -243,7 +243,7 @@ def foreign(texts: list[str], **options: Any) -> chunk.ObjectReader:
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=len(texts))
         writer.add_key_value_metadata(facts_to_metadata(Facts((), "", format_version=1)))
     data = sink.getvalue()
-    key = chunk.object_key("default", 0, 0, "0" * 32, len(data), 0)
+    key = chunk.object_key("default", 0, 0, uuid_hex="0" * 32, footer_bytes=len(data), index_bytes=0)
     return chunk.ObjectReader(key, len(data), data, lambda at, size: data[at : at + size])
 
 

@@ -151,7 +151,9 @@ async def test_compactions_of_a_real_table_beside_a_writer(tmp_path: Path, make_
     async def merge_all() -> int:
         merged, writer = 0, world.catalog
         while not stop.is_set():
-            merged += (await asyncio.to_thread(compact, writer, world.store, CompactionPolicy(), True)).new_objects
+            merged += (
+                await asyncio.to_thread(compact, writer, world.store, CompactionPolicy(), eager=True)
+            ).new_objects
         return merged
 
     _, *merged = await asyncio.gather(write(), merge_all(), merge_all())

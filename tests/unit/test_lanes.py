@@ -46,7 +46,9 @@ def test_without_a_function_there_is_no_lambda_and_auto_is_ray(tmp_path: Path) -
     lanes = System(Places(tmp_path), "any").lanes(local)
     assert set(lanes) == {"ray", "auto"}
     assert lanes["auto"] == lanes["ray"] == Lane(local, SearchLimits().task_bytes)
-    function = FunctionLocation("scan", "us-east-1", "http://127.0.0.1:1", "made-up", "made-up")
+    function = FunctionLocation(
+        "scan", "us-east-1", endpoint="http://127.0.0.1:1", access_key="made-up", secret_key="made-up"
+    )
     lanes = System(Places(tmp_path), "any", function=function).lanes(local)
     assert set(lanes) == {"ray", "auto", "lambda"}
     assert not lanes["lambda"].in_place

@@ -60,14 +60,14 @@ class Rig:
         results = MemoryResultStore(lambda: world.now_us, AnswerLimits(ttl_s=60))
         searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
         api = SearchApi(
-            searcher,
-            results,
-            self._tenant,
-            self._tenant,
-            self._health,
-            self._status,
-            self._flush,
-            self._compact,
+            searcher=searcher,
+            results=results,
+            tenant=self._tenant,
+            admin=self._tenant,
+            health=self._health,
+            status=self._status,
+            flush=self._flush,
+            compact=self._compact,
             warnings=self._warnings,
         )
         self.app = create_search_app(api)

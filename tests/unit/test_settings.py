@@ -210,7 +210,9 @@ def test_every_limit_that_is_set_arrives() -> None:
     assert settings.disk.limits == DiskLimits(warn_bytes=1, reserve_bytes=16 << 20)
     assert settings.lambda_.limits == LambdaLimits(max_concurrency=2, task_bytes=3, max_cost_usd=5)
     assert settings.lambda_.invoke_limits == InvokeLimits(attempts=4, usd_per_gb_second=6)
-    assert function_of(settings) == FunctionLocation("f", "r", "http://h", "a", "s", 1, 128)
+    assert function_of(settings) == FunctionLocation(
+        "f", "r", endpoint="http://h", access_key="a", secret_key="s", timeout_s=1, memory_mb=128
+    )
     assert kafka_of(settings) == KafkaSettings(
         brokers="h:1",
         topic="t",

@@ -74,9 +74,9 @@ async def test_objects_from_before_the_cursor_are_not_opened(rig: Rig, monkeypat
     opened: list[str] = []
     open_object = tailing.open_object
 
-    def opening(store: Any, key: str, *rest: Any) -> Any:
+    def opening(store: Any, key: str, size: int, **rest: Any) -> Any:
         opened.append(key)
-        return open_object(store, key, *rest)
+        return open_object(store, key, size, **rest)
 
     monkeypatch.setattr(tailing, "open_object", opening)
     assert await rig.look(tail) == ["new"]

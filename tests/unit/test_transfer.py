@@ -67,7 +67,7 @@ class World:
 
     def copy(self) -> Copied:
         a, b = self.source, self.target
-        return copy_table(a.catalog, a.store, b.catalog, b.store, "log")
+        return copy_table(a.catalog, a.store, b.catalog, b.store, name="log")
 
     def right(self) -> None:
         assert self.target.messages() == Counter(f"m{number}" for number in range(self.next_offset))

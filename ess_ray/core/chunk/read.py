@@ -69,6 +69,7 @@ def open_object(
     blobs: Blobs,
     key: str,
     size: int,
+    *,
     footers: FooterCache | None = None,
     gap_bytes: int = GAP_BYTES,
     with_index: bool = True,
@@ -92,7 +93,7 @@ def open_object(
         if with_index or name.index_bytes <= gap_bytes:
             wanted += name.index_bytes
         tail = blobs.get_suffix(key, min(size, max(wanted, WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
-    reader = ObjectReader(key, size, tail, fetch, footer, gap_bytes, footers, stream)
+    reader = ObjectReader(key, size, tail, fetch, footer=footer, gap_bytes=gap_bytes, footers=footers, stream=stream)
     if footers is not None:
         footers.put(key, size, reader.footer)
     return reader
@@ -123,6 +124,7 @@ class ObjectReader:
         size: int,
         tail: bytes | None,
         fetch: Fetch,
+        *,
         footer: Footer | None = None,
         gap_bytes: int = GAP_BYTES,
         footers: FooterCache | None = None,
