@@ -133,12 +133,12 @@ def start(system: System, told: Callable[[str], None]) -> Running:
 
 def push_application(system: System) -> Any:
     """Give the Serve application that takes events."""
-    return _deployment("push", _push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
+    return _deployment("push", push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
 
 
 def search_application(system: System) -> Any:
     """Give the Serve application that answers queries."""
-    return _deployment("search", _search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
+    return _deployment("search", search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
 
 
 def ui_application() -> Any:
@@ -189,7 +189,9 @@ def _field_tables(settings: Settings) -> dict[str, FieldTable]:
     return {tenant: FIELD_TABLE.with_names(names) for tenant, names in settings.push.fields.items()}
 
 
-def _push_builder(system: System) -> Callable[[], FastAPI]:
+def push_builder(system: System) -> Callable[[], FastAPI]:
+    """Give what builds the ASGI app of a push replica, in that replica."""
+
     def build() -> FastAPI:
         _settle_heap()
         log = open_log(system)
@@ -213,7 +215,9 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
     return build
 
 
-def _search_builder(system: System) -> Callable[[], FastAPI]:
+def search_builder(system: System) -> Callable[[], FastAPI]:
+    """Give what builds the ASGI app of a search replica, in that replica."""
+
     def build() -> FastAPI:
         log, catalog, results = open_log(system), system.catalog(), system.result_store()
         usual, store, meter = RayScanExecutor(system), system.store(), RaySearchMeter()

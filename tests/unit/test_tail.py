@@ -254,9 +254,13 @@ async def collect(steps: AsyncIterator[Shown | TailProgress]) -> list[Shown | Ta
     return [step async for step in steps]
 
 
-async def test_a_log_that_was_replaced_ends_the_tail(rig: Rig) -> None:
+async def test_a_log_that_was_replaced_ends_the_tail(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = follow(await rig.tail(), rig.clock, rig.clock.sleep)
     await anext(steps)
-    rig.world.log._log_id = "another"
+
+    async def another() -> str:
+        return "another"
+
+    monkeypatch.setattr(rig.world.log, "log_id", another)
     with pytest.raises(BadRequest, match="replaced"):
         await collect(steps)

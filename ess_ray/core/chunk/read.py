@@ -349,7 +349,7 @@ class ObjectReader:
         self.fetch([group], ["message"])
         self._verify(group, ["message"])
         try:
-            blocks = self._message_in_place(group)
+            blocks = self.message_in_place(group)
         except NotInPlace:
             blocks = self._message_decoded(group)
         known = self.facts.ascii_groups
@@ -357,7 +357,7 @@ class ObjectReader:
             block.ascii = group < len(known) and known[group]
         return blocks
 
-    def _message_in_place(self, group: int) -> list[TextBlock]:
+    def message_in_place(self, group: int) -> list[TextBlock]:
         leaf = self.footer.leaves["message"][0]
         column, described = self.metadata.row_group(group).column(leaf), self.metadata.schema.column(leaf)
         if column.has_dictionary_page or described.max_definition_level or column.physical_type != "BYTE_ARRAY":
