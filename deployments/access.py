@@ -25,6 +25,9 @@ from ess_ray.keys import ApiKey, KeyBook, Scope, id_of, recognise
 
 _log = logging.getLogger(__name__)
 
+READS_KEYS: Final = "read the keys"
+ASKS_AGAIN: Final = "ask again for keys"
+"""Names of tasks, for who looks at an event loop."""
 REFRESH_S: Final = 2.0
 """How old the book may be: as long as a revoked key goes on, and a new one waits."""
 AHEAD_S: Final = 1.0
@@ -136,7 +139,7 @@ class Access:
         self._lasting[under_way] = let_in
         under_way.at_end = partial(self._lasting.pop, under_way, None)
         if self._watch is None:
-            self._watch = asyncio.create_task(self._look(), name="ask again for keys")
+            self._watch = asyncio.create_task(self._look(), name=ASKS_AGAIN)
 
     async def _look(self) -> None:
         """Look as long as there is something to look at; most requests are over before."""
@@ -166,7 +169,7 @@ class Access:
             return
         if self._reading is None:
             self._reading_s = self._clock_s()
-            self._reading = asyncio.create_task(self._read(), name="read the keys")
+            self._reading = asyncio.create_task(self._read(), name=READS_KEYS)
         patience_s = FIRST_READING_S if age_s is None or age_s >= MAX_AGE_S else READING_S
         if age_s is None or age_s >= max_age_s:
             left_s = max(0.0, self._reading_s + patience_s - self._clock_s())

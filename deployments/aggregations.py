@@ -185,6 +185,7 @@ class AggregationApi:
 
     async def values(
         self,
+        *,
         request: Request,
         name: Name,
         start: Start = "-1h",

@@ -29,13 +29,10 @@ from deployments.search import SearchApi, create_search_app
 from deployments.tail import TailApi, route_tail
 from deployments.ui import create_ui_app
 from deployments.whose import route_whose
-from ess_ray.adapters.kafka_settings import KafkaSettings
-from ess_ray.adapters.lambda_function import FunctionLocation
+from ess_ray.adapters.kafka_settings import kafka_of
+from ess_ray.adapters.lambda_function import function_of
 from ess_ray.adapters.places import places_of
-from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import BadRequest, EssError
-from ess_ray.disk import DiskLimits
-from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
@@ -46,10 +43,8 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.explain import Explainer, Pricing
 from ess_ray.search.export import Exporter
-from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.tail import EndsReader, Parts
 from ess_ray.settings import Settings
@@ -82,23 +77,21 @@ def system_of(settings: Settings) -> System:
         persist_actors=settings.persist.actors,
         push_replicas=Replicas(settings.push.replicas, settings.push.most_replicas),
         search_replicas=Replicas(settings.search.replicas, settings.search.most_replicas),
-        writer=WriterLimits(**settings.persist.as_limits()),
-        search=SearchLimits(**settings.search.as_limits()),
-        function=FunctionLocation(**settings.lambda_.as_location()) if settings.lambda_.function else None,
-        invoke=InvokeLimits(settings.lambda_.attempts, usd_per_gb_second=settings.lambda_.usd_per_gb_second),
-        invoke_concurrency=settings.lambda_.max_concurrency,
-        invoke_task_bytes=settings.lambda_.task_bytes,
-        max_cost_usd=settings.lambda_.max_cost_usd,
+        writer=settings.persist.limits,
+        search=settings.search.limits,
+        function=function_of(settings),
+        invoke=settings.lambda_.invoke_limits,
+        lambda_limits=settings.lambda_.limits,
         executor=_usual_executor(settings),
-        intake=IntakeLimits(**settings.push.as_limits(), tables=_field_tables(settings)),
+        intake=IntakeLimits.of(settings.push.limits, _field_tables(settings)),
         keys_in_addresses=settings.push.keys_in_addresses,
         elasticsearch_version=settings.push.elasticsearch_version,
-        compaction=CompactionPolicy(**settings.maintenance.as_limits()),
-        disk=DiskLimits(**settings.disk.as_limits()),
-        kafka=KafkaSettings(**settings.log.as_kafka()) if settings.log.brokers else None,
+        compaction=settings.maintenance.policy,
+        disk=settings.disk.limits,
+        kafka=kafka_of(settings),
         foreign_tenant=settings.log.foreign_tenant,
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
-        results=settings.results.as_limits(),
+        answers=settings.results.limits,
     )
 
 
@@ -140,12 +133,12 @@ def start(system: System, told: Callable[[str], None]) -> Running:
 
 def push_application(system: System) -> Any:
     """Give the Serve application that takes events."""
-    return _deployment("push", _push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
+    return _deployment("push", push_builder(system), system.push_replicas, PUSH_TARGET_REQUESTS)
 
 
 def search_application(system: System) -> Any:
     """Give the Serve application that answers queries."""
-    return _deployment("search", _search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
+    return _deployment("search", search_builder(system), system.search_replicas, SEARCH_TARGET_REQUESTS)
 
 
 def ui_application() -> Any:
@@ -196,7 +189,9 @@ def _field_tables(settings: Settings) -> dict[str, FieldTable]:
     return {tenant: FIELD_TABLE.with_names(names) for tenant, names in settings.push.fields.items()}
 
 
-def _push_builder(system: System) -> Callable[[], FastAPI]:
+def push_builder(system: System) -> Callable[[], FastAPI]:
+    """Give what builds the ASGI app of a push replica, in that replica."""
+
     def build() -> FastAPI:
         _settle_heap()
         log = open_log(system)
@@ -220,7 +215,9 @@ def _push_builder(system: System) -> Callable[[], FastAPI]:
     return build
 
 
-def _search_builder(system: System) -> Callable[[], FastAPI]:
+def search_builder(system: System) -> Callable[[], FastAPI]:
+    """Give what builds the ASGI app of a search replica, in that replica."""
+
     def build() -> FastAPI:
         log, catalog, results = open_log(system), system.catalog(), system.result_store()
         usual, store, meter = RayScanExecutor(system), system.store(), RaySearchMeter()
@@ -232,29 +229,29 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         departure = Departure(inside.leaving, searcher.close)
         api = SearchApi(
-            searcher,
-            results,
-            tenant,
-            admin,
-            inside.health,
-            inside.status,
-            inside.flush,
-            inside.compact,
-            lanes,
-            system.executor,
-            departure,
+            searcher=searcher,
+            results=results,
+            tenant=tenant,
+            admin=admin,
+            health=inside.health,
+            status=inside.status,
+            flush=inside.flush,
+            compact=inside.compact,
+            executors=lanes,
+            usual_executor=system.executor,
+            departure=departure,
             answers_stay=system.redis_url is not None,
             warnings=inside.warnings,
         )
         app = create_search_app(api)
-        route_export(app, tenant, Exporter(searcher, results, meter), departure)
+        route_export(app, tenant, Exporter(searcher, results, meter=meter), departure)
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
-        route_tail(app, TailApi(looked_at, tenant, departure, meter))
+        route_tail(app, TailApi(looked_at, tenant, departure, meter=meter))
         return app
 
     return build
@@ -263,4 +260,4 @@ def _search_builder(system: System) -> Callable[[], FastAPI]:
 def _pricing(system: System) -> Pricing | None:
     if system.function is None:
         return None
-    return Pricing(system.function.memory_gb, system.invoke, system.max_cost_usd)
+    return Pricing(system.function.memory_gb, system.invoke, system.lambda_limits.max_cost_usd)

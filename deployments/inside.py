@@ -20,10 +20,10 @@ from deployments.health import Health, Look, StoppedProcesses
 from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.intake.gather import Gatherer
-from ess_ray.ports import Catalog, EventLog, ResultStore
+from ess_ray.ports import Catalog, ResultStore
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.liveness import RayServers
-from ess_ray.runtime.log import RemoteLog
+from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
 from ess_ray.runtime.supervisor import FLUSH_TIMEOUT_S
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, RemoteActor, System
@@ -49,12 +49,12 @@ def ray_looks() -> dict[str, Look]:
     return {"Ray's control store": servers.control_store, "Ray's node manager": servers.node_manager}
 
 
-def push_health(log: EventLog, gatherer: Gatherer, session_id: int | None) -> Health:
+def push_health(log: SystemLog, gatherer: Gatherer, session_id: int | None) -> Health:
     """Give the health of a push replica: it knows from its own appends whether the log takes anything."""
 
     async def ask_log() -> list[str]:
         await log.end_offsets()
-        room = await log.room() if isinstance(log, RemoteLog) else None
+        room = await log.room()
         if room is not None and room.state == "refusing" and room.told:
             return [room.told]
         try:
@@ -69,7 +69,7 @@ def push_health(log: EventLog, gatherer: Gatherer, session_id: int | None) -> He
 class Inside:
     """What the endpoints tell of the system behind them."""
 
-    def __init__(self, system: System, log: EventLog, catalog: Catalog, results: ResultStore) -> None:
+    def __init__(self, system: System, log: SystemLog, catalog: Catalog, results: ResultStore) -> None:
         self._system, self._log, self._catalog, self._results = system, log, catalog, results
         self._supervisor = RemoteActor(system, SUPERVISOR_ACTOR, "the supervisor")
         looks: dict[str, Look] = {
@@ -127,7 +127,7 @@ class Inside:
         """Give the figures of log, pool and table."""
         ends, starts = await self._log.end_offsets(), await self._log.start_offsets()
         snapshot = await asyncio.to_thread(self._catalog.snapshot)
-        entries = snapshot.objects(None, None, None)
+        totals = await asyncio.to_thread(snapshot.totals)
         log_id = await self._log.log_id()
         stored = snapshot.next_offsets(log_id, sorted(ends))
         lags = {vnode: end - _either(stored[vnode], starts[vnode]) for vnode, end in ends.items()}
@@ -136,7 +136,7 @@ class Inside:
             _told_by_ray(_dashboard), _told_by_ray(_nodes), _told_by_ray(_replica_states)
         )
         weaknesses = await self._log.weaknesses()
-        room = await self._log.room() if isinstance(self._log, RemoteLog) else None
+        room = await self._log.room()
         return {
             "log": {
                 "kind": "sqlite" if self._system.kafka is None else "kafka",
@@ -144,7 +144,7 @@ class Inside:
                 "weaknesses": weaknesses,
                 "log_id": log_id,
                 "lag_records": sum(lags.values()),
-                "backlog_bytes": await self._log.backlog_bytes() if isinstance(self._log, RemoteLog) else None,
+                "backlog_bytes": await self._log.backlog_bytes(),
                 "vnodes": {
                     vnode: {"start": starts[vnode], "end": end, "lag": lags[vnode]}
                     for vnode, end in sorted(ends.items())
@@ -157,12 +157,7 @@ class Inside:
             "nodes": nodes or [],
             "replicas": replicas or {},
             "results": "memory" if self._system.redis_url is None else "redis",
-            "table": {
-                "version": snapshot.version,
-                "objects": len(entries),
-                "rows": sum(entry.rows for entry in entries),
-                "bytes": sum(entry.size for entry in entries),
-            },
+            "table": {"version": snapshot.version, **asdict(totals)},
             "problems": await self.health(),
             "warnings": [
                 *weaknesses,

@@ -87,6 +87,7 @@ class Restarts:
 
 
 def keep_alive(
+    *,
     start: Callable[[], Life],
     clean_up: Callable[[], None],
     stop: threading.Event,

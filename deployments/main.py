@@ -171,7 +171,7 @@ def _keep(me: RunFile, data_dir: Path, dirs: environment.RunDirs, stop: threadin
         lost_for = reason
         tell(replace(me, restarting=reason))
 
-    return keep_alive(start, clean_up, stop, Restarts(), ready, lost)
+    return keep_alive(start=start, clean_up=clean_up, stop=stop, restarts=Restarts(), on_ready=ready, on_lost=lost)
 
 
 @click.command()

@@ -150,8 +150,9 @@ def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
 class SearchApi:
     """The endpoints over their parts; `create_search_app` routes to them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of a whole application, each by its name)
         self,
+        *,
         searcher: Searcher,
         results: ResultStore,
         tenant: Tenant,

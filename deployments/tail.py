@@ -44,6 +44,7 @@ class TailApi:
         parts: Parts,
         tenant: Tenant,
         departure: Departure,
+        *,
         meter: SearchMeter | None = None,
         max_tails: int = MAX_TAILS,
         sleep: Sleep = asyncio.sleep,

@@ -10,8 +10,8 @@ import logging
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
 from zlib import crc32
@@ -31,6 +31,7 @@ from ess_ray.core.chunk import (
 from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
 from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
 _log = logging.getLogger(__name__)
@@ -58,17 +59,6 @@ NO_ROOM: Final = "the disk has no room for the merged object beside what must st
 
 Partition = tuple[str, str, int]
 """(tenant, date, hour)"""
-
-
-@dataclass(frozen=True)
-class CompactionPolicy:
-    """What can be chosen: how long each tenant's events are kept (absent: for ever), the codec of `message`, and how
-    many stored bytes are kept, of all tenants and of one (absent: any)."""
-
-    retention_days: Mapping[str, float] = field(default_factory=dict)
-    message_codec: MessageCodec = "zstd"
-    max_bytes: int | None = None
-    tenant_max_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +166,9 @@ def merge(
         merged(readers),
         sum(entry.rows for entry in inputs),
         _united(part for reader in readers for part in reader.facts.ranges),
-        _carried(inputs, readers, now_us),
-        message_codec,
-        MESSAGE_LEVEL,
+        requests=_carried(inputs, readers, now_us),
+        message_codec=message_codec,
+        message_level=MESSAGE_LEVEL,
     )
     entry = _entry_of(inputs, encoded)
     store.put(entry.key, encoded.data)
@@ -274,6 +264,7 @@ def compact(
     catalog: Catalog,
     store: ObjectStore,
     policy: CompactionPolicy,
+    *,
     eager: bool = False,
     before_us: int | None = None,
     budget_s: float = BUDGET_S,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ess_ray.core.errors import Unavailable
+from ess_ray.limits import DiskLimits
 
 _log = logging.getLogger(__name__)
 
@@ -27,17 +28,6 @@ MIN_FREE_FILES: Final = 1_000
 """Names that the file system can still take: a flush makes a file for each tenant and hour, and a commit one more."""
 
 State = Literal["ok", "low", "refusing"]
-
-
-@dataclass(frozen=True)
-class DiskLimits:
-    """When free space is told, and how much of it is never given to new events."""
-
-    warn_bytes: int = 2048 * _MIB
-    """Told below this: about ten minutes of the fastest push that two cores take."""
-    reserve_bytes: int = 512 * _MIB
-    """Kept beside what the log holds: a merge (128 MiB), the write-ahead log moved into its database (128 MiB), our own
-    log file (128 MiB), and commits, checkpoints and what others write between two looks."""
 
 
 @dataclass(frozen=True, slots=True)

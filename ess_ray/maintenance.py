@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.errors import Unavailable
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -44,14 +44,15 @@ def collect_garbage(catalog: Catalog, store: ObjectStore, pressed: bool = False)
     """Delete orphans and removed objects. Idempotent, and safe beside writers, searches and other collectors.
 
     `pressed`: room is scarce, so that removed objects go after ten minutes instead of a day. Ages are told by the
-    store's clock. Each delete is preceded by a look at a fresh snapshot, with commits kept out where the catalog can
-    do that. An object that cannot be deleted keeps no other from it. Raises Unavailable.
+    store's clock. Each delete is preceded by a look for this one object in a fresh snapshot, with commits kept out for
+    that moment where the catalog can do that. An object that cannot be deleted keeps no other from it. Raises
+    Unavailable.
     """
     count = size = 0
     failed: list[str] = []
     for info in list(_candidates(catalog, store, PRESSED_AGE_US if pressed else GARBAGE_AGE_US)):
         with catalog.exclusive():
-            if info.key in _live(catalog):
+            if catalog.snapshot().holds(info.key):
                 continue
             try:
                 store.delete(info.key)
@@ -76,18 +77,14 @@ def is_over(store: ObjectStore, policy: CompactionPolicy) -> bool:
     return any(sum(info.size for info in store.list(prefix)) > most for prefix, most in limits)
 
 
-def _live(catalog: Catalog) -> set[str]:
-    return {entry.key for entry in catalog.snapshot().objects(None, None, None)}
-
-
 def _candidates(catalog: Catalog, store: ObjectStore, removed_age_us: int) -> Iterator[ObjectInfo]:
     # The listing comes before the snapshot: an object put and committed in between is then in the snapshot.
     listed = store.list(PREFIX)
     now_us = store.now_us()
-    live = _live(catalog)
+    snapshot = catalog.snapshot()
     removed = {gone.key: gone.removed_us for gone in catalog.writer().removed()}
     for info in listed:
         since_us = max(info.modified_us, removed.get(info.key, 0))
         age_us = removed_age_us if info.key in removed else GARBAGE_AGE_US
-        if info.key not in live and now_us - since_us > age_us:
+        if now_us - since_us > age_us and not snapshot.holds(info.key):
             yield info

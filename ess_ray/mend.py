@@ -64,12 +64,12 @@ def heal(places: Places, log_file: Path | None) -> list[str]:
 
     Raises CorruptData that names every file which a person must mend, with what to do; Unavailable.
     """
-    log, told, broken = places.table_log(), list[str](), list[Broken]()
-    if isinstance(log, LogFiles):
-        for flaw in find_flaws(log):
-            if flaw.spare or (log_file is not None and _nothing_rests_on(log, flaw, log_file)):
-                where = _put_aside(log, flaw.name)
-                told.append(f"{log.folder / flaw.name}: {flaw.found}: healed, nothing rests on it; it is now {where}")
+    log, files, told, broken = places.table_log(), places.local_table_log(), list[str](), list[Broken]()
+    if files is not None:
+        for flaw in find_flaws(files):
+            if flaw.spare or (log_file is not None and _nothing_rests_on(files, flaw, log_file)):
+                where = _put_aside(files, flaw.name)
+                told.append(f"{files.folder / flaw.name}: {flaw.found}: healed, nothing rests on it; it is now {where}")
             else:
                 broken.append(_broken_log(log, flaw))
     if log_file is not None:
@@ -77,9 +77,9 @@ def heal(places: Places, log_file: Path | None) -> list[str]:
             log_file.unlink()
             told.append(f"{log_file}: it was empty, of a start that was interrupted: healed, it is made anew")
         broken += _broken_sqlite(log_file)
-        if not broken and isinstance(log, LogFiles):
-            told += _other_logs(log, log_file)
-            broken += _disagreeing(log, log_file)
+        if not broken and files is not None:
+            told += _other_logs(files, log_file)
+            broken += _disagreeing(files, log_file)
     told += [str(one) for one in _beside(places)]
     if broken:
         raise CorruptData("\n".join(map(str, broken)))

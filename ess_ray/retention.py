@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ess_ray.compaction import MAX_TRIES, CompactionPolicy, bucket_of, partition
+from ess_ray.compaction import MAX_TRIES, bucket_of, partition
 from ess_ray.core.errors import EssError, Fenced, UnknownOutcome
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
 _log = logging.getLogger(__name__)

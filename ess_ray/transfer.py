@@ -83,6 +83,7 @@ def copy_table(
     source_store: ObjectStore,
     target: Catalog,
     target_store: ObjectStore,
+    *,
     name: str,
     on_progress: Progress = lambda done, total: None,
 ) -> Copied:

@@ -306,7 +306,7 @@ def _doubled_in(store: ObjectStore, group: Sequence[ObjectEntry]) -> Iterator[Pr
     def identities(number: int, entry: ObjectEntry, part: int) -> pa.Table | None:
         try:
             with reading_from(store, entry.key):
-                return read_identities(open_object(store, entry.key, entry.size, footers), part, parts)
+                return read_identities(open_object(store, entry.key, entry.size, footers=footers), part, parts)
         except (NotFound, CorruptData, NewerFormat) as error:
             unreadable[number] = error.message
             return None
@@ -353,11 +353,11 @@ def _uncovered(
 
 
 def _count_unreferenced(report: Report, catalog: Catalog, store: ObjectStore, listed: Iterable[ObjectInfo]) -> None:
-    live = {entry.key for entry in catalog.snapshot().objects(None, None, None)}
+    snapshot = catalog.snapshot()
     removed = {gone.key: gone.removed_us for gone in catalog.writer().removed()}
     now_us = store.now_us()
     for info in listed:
-        if info.key in live:
+        if snapshot.holds(info.key):
             continue
         if now_us - max(info.modified_us, removed.get(info.key, 0)) > GARBAGE_AGE_US:
             report.orphans += 1
@@ -387,5 +387,5 @@ def _still_there(problems: Sequence[Problem], catalog: Catalog, checked: set[str
     """Leave out problems of objects that compaction or retention took out of the table while we looked."""
     if not problems:
         return []
-    live = {entry.key for entry in catalog.snapshot().objects(None, None, None)}
-    return [problem for problem in problems if problem.where not in checked or problem.where in live]
+    snapshot = catalog.snapshot()
+    return [problem for problem in problems if problem.where not in checked or snapshot.holds(problem.where)]

@@ -19,10 +19,11 @@ from ess_ray.core.collect import ROWS
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View, VnodeRange
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
-from ess_ray.search.run import Lane, Searcher, SearchLimits
+from ess_ray.search.run import Lane, Searcher
 from ess_ray.search.scan import run_task
 from ess_ray.search.slices import SliceLimits
 
@@ -66,7 +67,7 @@ class World:
         objects: Sequence[pa.Table],
         buffered: pa.Table,
         *,
-        limits: SearchLimits = SearchLimits(in_place_bytes=0),  # noqa: B008
+        limits: SearchLimits = SearchLimits(in_place_bytes=0),
         slices: SliceLimits = SliceLimits(),  # noqa: B008
         most: int = MAX_EXPORTS,
     ) -> None:
@@ -141,7 +142,16 @@ async def _nothing(*_: object) -> dict[str, Any]:
 def app_of(world: World, departure: Departure | None = None) -> FastAPI:
     """Give the search application over a world; the tenant is the request's x-test-tenant."""
     departure = departure or Departure(_stays, world.searcher.close)
-    api = SearchApi(world.searcher, world.results, _tenant, _tenant, _well, _nothing, _nothing, _nothing)
+    api = SearchApi(
+        searcher=world.searcher,
+        results=world.results,
+        tenant=_tenant,
+        admin=_tenant,
+        health=_well,
+        status=_nothing,
+        flush=_nothing,
+        compact=_nothing,
+    )
     app = create_search_app(api)
     route_export(app, _tenant, world.exporter, departure)
     route_explain(app, _tenant, api.executor, Explainer(world.searcher, 0, 1 << 20))

@@ -18,9 +18,10 @@ from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ObjectEntry, ObjectStore, ScanExecutor, ScanResult, ScanTask
 from ess_ray.search.hedge import HedgeLimits
-from ess_ray.search.invocations import HEDGE, InvokeLimits, InvokingExecutor
+from ess_ray.search.invocations import HEDGE, InvokingExecutor
 from ess_ray.search.pace import LocalSlots
 from ess_ray.search.scan import run_task
 from lambda_compat.local.environment import Function
@@ -60,7 +61,7 @@ class Rig:
         location = FunctionLocation(
             "scan",
             "us-east-1",
-            self.service.endpoint,
+            endpoint=self.service.endpoint,
             timeout_s=self.function.timeout_s,
             memory_mb=LOADS_PYARROW_MB,
             **KEYS,
@@ -76,7 +77,7 @@ class Rig:
         self, cap: int = 4, limits: InvokeLimits | None = None, hedge: HedgeLimits = HEDGE, **changed: Any
     ) -> Iterator[InvokingExecutor]:
         with self.lambda_function(**changed) as function:
-            yield InvokingExecutor(function, LocalSlots(cap), limits or InvokeLimits(), hedge)
+            yield InvokingExecutor(function, LocalSlots(cap), limits=limits or InvokeLimits(), hedge=hedge)
 
     def put(self, rows: pa.Table, now_us: int) -> ObjectEntry:
         """Store rows as one object."""

@@ -13,7 +13,8 @@ from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.event import EVENT_HASH_BYTES, RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import DeadLetter, VnodeWriter
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.record import decode_record
 from ess_ray.search.scan import run_task
@@ -71,13 +72,14 @@ class World:
         found.update(result.partial.table.column("message").to_pylist())
         return found
 
-    def writer(self, limits: WriterLimits = WriterLimits()) -> VnodeWriter:  # noqa: B008
+    def writer(self, limits: WriterLimits = WriterLimits(), dead_letter: DeadLetter | None = None) -> VnodeWriter:
+        """Give a writer over all of this; without `dead_letter` the test fails with the first dead letter."""
         return VnodeWriter(
             self.log,
             self.catalog,
             self.store,
             decode=decode_record,
-            dead_letter=lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}"),
+            dead_letter=dead_letter or (lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}")),
             clock_us=lambda: self.now_us,
             limits=limits,
         )

@@ -87,7 +87,7 @@ class Appender:
         offsets: list[int] = []
         try:
             async with asyncio.timeout(self._timeout_s), lane.lock:
-                for batch in _cut(records):
+                for batch in cut_batches(records):
                     first = await self._append_batch(lane, partition, batch, trouble)
                     offsets += range(first, first + len(batch))
         except TimeoutError as error:
@@ -231,7 +231,7 @@ def _closed() -> Unavailable:
     return Unavailable("the event log was closed during an append: nothing was acknowledged, send it again")
 
 
-def _cut(records: Sequence[Record]) -> list[list[Record]]:
+def cut_batches(records: Sequence[Record]) -> list[list[Record]]:
     """Cut into runs of at most MAX_BATCH_BYTES, one record at least."""
     batches: list[list[Record]] = []
     size = 0

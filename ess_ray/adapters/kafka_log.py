@@ -151,6 +151,12 @@ class KafkaLog:
         self._check_open()
         return await self._topic.weaknesses()
 
+    async def backlog_bytes(self) -> None:
+        """Nothing of it is on this machine's disk: Kafka keeps what it is told to, whoever has stored it."""
+
+    async def room(self) -> None:
+        """The brokers' disks are theirs to watch."""
+
     async def close(self) -> None:
         """Let go of all connections; appends under way end with an error. Idempotent."""
         self._closed = True
@@ -182,7 +188,7 @@ class KafkaLog:
                 position = start
                 continue
             check_code(answer.error_code)
-            records, next_offset = _decode(answer.records, vnode, position, max_bytes)
+            records, next_offset = decode_batches(answer.records, vnode, position, max_bytes)
             if records or next_offset >= answer.high_watermark:
                 return LogRead(records, next_offset)
             if next_offset == position:
@@ -201,7 +207,7 @@ class KafkaLog:
                 check_code(code)
 
 
-def _decode(data: bytes, vnode: int, position: int, max_bytes: int) -> tuple[tuple[StoredRecord, ...], int]:
+def decode_batches(data: bytes, vnode: int, position: int, max_bytes: int) -> tuple[tuple[StoredRecord, ...], int]:
     """Give the records from `position` on whose values fit `max_bytes` (one at least), and where to read next."""
     found: list[StoredRecord] = []
     taken = 0

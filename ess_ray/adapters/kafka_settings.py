@@ -6,10 +6,14 @@ May live here: this description. May not: Kafka's client, which takes a tenth of
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from ess_ray.core.errors import BadRequest
+from ess_ray.limits import KAFKA
+
+if TYPE_CHECKING:  # its library takes a fifth of a second to import, in each process
+    from ess_ray.settings import Settings
 
 PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -24,20 +28,20 @@ class KafkaSettings:
     """
 
     brokers: str
-    topic: str = "ess-events"
-    vnodes: int = 64
-    replication: int = 3
-    min_insync_replicas: int = 2
-    retention_s: int = 7 * 86_400
-    """How long a stopped pool may be repaired before records that were not stored are lost."""
+    topic: str = KAFKA.topic
+    vnodes: int = KAFKA.vnodes
+    _: KW_ONLY
+    replication: int = KAFKA.replication
+    min_insync_replicas: int = KAFKA.min_insync_replicas
+    retention_s: int = KAFKA.retention_s
     group: str = "ess-ray"
     """The consumer group whose committed offsets tell lag tools how far the catalog is."""
     append_timeout_s: float = 10.0
     """An append that is not acknowledged by then is answered with Unavailable: an election takes a few seconds."""
     read_timeout_s: float = 5.0
     request_timeout_s: float = 5.0
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "SCRAM-SHA-512"
+    security_protocol: str = KAFKA.security_protocol
+    sasl_mechanism: str = KAFKA.sasl_mechanism
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
@@ -83,3 +87,25 @@ class KafkaSettings:
                 raise BadRequest(f"the log's certificates cannot be read ({files}): {error}") from error
             options["ssl_context"] = context
         return options
+
+
+def kafka_of(settings: Settings) -> KafkaSettings | None:
+    """Read from the settings where the log is on Kafka; None where it is in the data directory. Raises BadRequest."""
+    log = settings.log
+    if not log.brokers:
+        return None
+    return KafkaSettings(
+        brokers=log.brokers,
+        topic=log.topic,
+        vnodes=log.vnode_count,
+        replication=log.replication,
+        min_insync_replicas=log.min_insync_replicas,
+        retention_s=log.retention_s,
+        security_protocol=log.security_protocol,
+        sasl_mechanism=log.sasl_mechanism,
+        username=log.username,
+        password=None if log.password is None else log.password.get_secret_value(),
+        ca_file=log.ca_file,
+        cert_file=log.cert_file,
+        key_file=log.key_file,
+    )

@@ -14,12 +14,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, NotFound, TooFast, TooLarge, Unavailable
+from ess_ray.limits import FUNCTION_MEMORY_MB, FUNCTION_TIMEOUT_S
 from ess_ray.ports import Invoked, ObjectStore, ScanTask
 from ess_ray.search.wire import MAX_PAYLOAD_BYTES, decode_result, encode_task
+
+if TYPE_CHECKING:  # its library takes a fifth of a second to import, in each process
+    from ess_ray.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_MARGIN_S: Final = 30.0
@@ -45,11 +49,12 @@ class FunctionLocation:
 
     name: str
     region: str
+    _: KW_ONLY
     endpoint: str | None = None
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)
-    timeout_s: float = 60.0
-    memory_mb: int = 1_769
+    timeout_s: float = FUNCTION_TIMEOUT_S
+    memory_mb: int = FUNCTION_MEMORY_MB
 
     @property
     def memory_gb(self) -> float:
@@ -75,6 +80,22 @@ class FunctionLocation:
                 tcp_keepalive=True,
             ),
         )
+
+
+def function_of(settings: Settings) -> FunctionLocation | None:
+    """Read from the settings which function scans; None where none is deployed."""
+    told = settings.lambda_
+    if not told.function:
+        return None
+    return FunctionLocation(
+        told.function,
+        told.region,
+        endpoint=told.endpoint,
+        access_key=None if told.access_key is None else told.access_key.get_secret_value(),
+        secret_key=None if told.secret_key is None else told.secret_key.get_secret_value(),
+        timeout_s=told.timeout_s,
+        memory_mb=told.memory_mb,
+    )
 
 
 class LambdaFunction:

@@ -20,10 +20,10 @@ from uuid import uuid4
 import pyarrow as pa
 
 from ess_ray.adapters.log_rules import check_committed, check_records, check_vnode, check_vnode_count
-from ess_ray.adapters.result_rules import MAX_ANSWER_BYTES, check_page, conflict, fitting, not_found
+from ess_ray.adapters.result_rules import check_page, conflict, fitting, not_found
 from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.core.event import EVENT_SCHEMA
-from ess_ray.core.query import MAX_LIMIT
+from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState, LogRead, ObjectInfo, Record, StoredRecord
 
 MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024
@@ -217,25 +217,22 @@ class _Answer:
 class MemoryResultStore:
     """ResultStore in memory, for one event loop. Rows are immutable Arrow tables, so a page once given never changes.
 
-    An answer expires `ttl_s` after it was last written to. One answer holds at most `max_rows` rows and `max_bytes`
-    Arrow bytes, all of them together, with their buckets, `max_total_bytes` and `max_answers`: the finished answers
-    that were written longest ago go first, and when only running ones are left, the one that asks for more is cut as if
-    it were full.
+    One answer is bounded by `limits`; all of them together, with their buckets, by `max_total_bytes` and
+    `max_answers`: the finished answers that were written longest ago go first, and when only running ones are left, the
+    one that asks for more is cut as if it were full.
     """
 
     def __init__(
         self,
         clock_us: Callable[[], int],
-        ttl_s: float = 3600.0,
+        limits: AnswerLimits = AnswerLimits(),
         *,
-        max_rows: int = MAX_LIMIT,
-        max_bytes: int = MAX_ANSWER_BYTES,
         max_total_bytes: int = MAX_TOTAL_BYTES,
         max_answers: int = MAX_ANSWERS,
     ) -> None:
         self._clock_us = clock_us
-        self._ttl_us = round(ttl_s * 1_000_000)
-        self._max_rows, self._max_bytes = max_rows, max_bytes
+        self._ttl_us = round(limits.ttl_s * 1_000_000)
+        self._max_rows, self._max_bytes = limits.max_rows, limits.max_bytes
         self._max_total_bytes, self._max_answers = max_total_bytes, max_answers
         self._answers: OrderedDict[tuple[str, str], _Answer] = OrderedDict()  # the longest untouched first
         self._total_bytes = 0

@@ -22,9 +22,9 @@ from ess_ray.adapters.catalog_rules import (
     require_live,
     transaction_of,
 )
-from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping
+from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping, totals_of
 from ess_ray.core.errors import Fenced, UnknownOutcome
-from ess_ray.ports import Advance, ObjectEntry, Removed
+from ess_ray.ports import Advance, ObjectEntry, Removed, Totals
 
 _MS_US = 1000
 
@@ -46,6 +46,14 @@ class MemorySnapshot(SnapshotBase):
     def count(self, tenant: str | None) -> int:
         """Count a tenant's objects (None: all)."""
         return sum(1 for entry in self.entries.values() if tenant in (None, entry.tenant))
+
+    def totals(self) -> Totals:
+        """Add up all objects."""
+        return totals_of(self.entries.values())
+
+    def holds(self, key: str) -> bool:
+        """Tell whether an object is in this version."""
+        return key in self.entries
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog, table_log
+from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_log import TableLog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.adapters.s3_location import S3Location
@@ -50,6 +51,10 @@ class Places:
         """Give the files of the table's log, whether or not there is a table."""
         return table_log(self._at(EVENTS))
 
+    def local_table_log(self) -> LogFiles | None:
+        """Give the same where they are files that can be put aside: in a data directory; None for a bucket."""
+        return LogFiles(self.data_dir / EVENTS) if self.bucket is None else None
+
     @property
     def address(self) -> str:
         """Where all of it lies, for messages."""
@@ -70,9 +75,9 @@ def places_of(settings: Settings) -> Places:
         store.bucket,
         store.prefix,
         store.endpoint,
-        store.region,
-        None if store.access_key is None else store.access_key.get_secret_value(),
-        None if store.secret_key is None else store.secret_key.get_secret_value(),
+        region=store.region,
+        access_key=None if store.access_key is None else store.access_key.get_secret_value(),
+        secret_key=None if store.secret_key is None else store.secret_key.get_secret_value(),
         virtual_hosted=store.virtual_hosted,
     )
     return Places(settings.data_dir.resolve(), location)

@@ -29,11 +29,11 @@ from redis import exceptions as redis_errors
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
-from ess_ray.adapters.result_rules import MAX_ANSWER_BYTES, check_page, conflict, fitting, not_found
+from ess_ray.adapters.result_rules import check_page, conflict, fitting, not_found
 from ess_ray.aside import aside
 from ess_ray.core.errors import Conflict, Unavailable
 from ess_ray.core.event import EVENT_SCHEMA, with_all_columns
-from ess_ray.core.query import MAX_LIMIT
+from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState
 
 _log = logging.getLogger(__name__)
@@ -92,26 +92,23 @@ return 1
 class RedisResultStore:
     """ResultStore in Redis, for one event loop. One answer has one writer, the store that created it.
 
-    An answer expires `ttl_s` after it was last written to, and holds at most `max_rows` rows and `max_bytes` Arrow
-    bytes. While it is running, `state` of a writer that gave no sign of life for `alive_s` reads `failed`, with what
+    While an answer is running, `state` of a writer that gave no sign of life for `alive_s` reads `failed`, with what
     was found until then. All methods raise Unavailable when Redis does not answer.
     """
 
     def __init__(
         self,
         url: str,
-        ttl_s: float = 3600.0,
+        limits: AnswerLimits = AnswerLimits(),
         *,
-        max_rows: int = MAX_LIMIT,
-        max_bytes: int = MAX_ANSWER_BYTES,
         alive_s: float = ALIVE_S,
     ) -> None:
         retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES)
         self._redis: Any = aioredis.from_url(
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=retry
         )
-        self._ttl_ms, self._alive_ms = round(ttl_s * 1000), round(alive_s * 1000)
-        self._max_rows, self._max_bytes = max_rows, max_bytes
+        self._ttl_ms, self._alive_ms = round(limits.ttl_s * 1000), round(alive_s * 1000)
+        self._max_rows, self._max_bytes = limits.max_rows, limits.max_bytes
         self._create = self._redis.register_script(_CREATE)
         self._append = self._redis.register_script(_APPEND)
         self._update = self._redis.register_script(_UPDATE)

@@ -41,7 +41,7 @@ class RedisSlots:
     `lease_s`: longer than any invocation takes, since leases are not renewed.
     """
 
-    def __init__(self, url: str, function: str, cap: int, lease_s: float, retry_s: float = RETRY_S) -> None:
+    def __init__(self, url: str, function: str, *, cap: int, lease_s: float, retry_s: float = RETRY_S) -> None:
         self.cap, self._retry_s = cap, retry_s
         self._key, self._lease_ms = f"ess:lambda:{function}:slots", round(lease_s * 1000)
         self._redis: Any = aioredis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)

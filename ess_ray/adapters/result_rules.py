@@ -6,14 +6,10 @@ May live here: caps, checks of one call's arguments against the port, its errors
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final
 
 import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest, Conflict, NotFound
-
-MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
-"""Arrow bytes of one stored answer, beside its MAX_LIMIT rows: beyond, the answer is `truncated`."""
 
 
 def check_page(start: int, limit: int) -> None:

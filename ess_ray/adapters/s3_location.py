@@ -7,7 +7,7 @@ settings from this value, so that they cannot differ. May live here: settings an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -47,6 +47,7 @@ class S3Location:
     bucket: str
     prefix: str = ""
     endpoint: str | None = None
+    _: KW_ONLY
     region: str = DEFAULT_REGION
     access_key: str | None = None
     secret_key: str | None = field(default=None, repr=False)

@@ -6,7 +6,7 @@ May live here: values in memory and questions about them. May not: where a versi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ess_ray.adapters.catalog_rules import transaction_of
-from ess_ray.ports import Ints, ObjectColumns, ObjectEntry
+from ess_ray.ports import Ints, ObjectColumns, ObjectEntry, Totals
 
 
 class Block(ObjectColumns, Protocol):
@@ -77,6 +77,11 @@ def overlapping(
         and (start_us is None or entry.max_us >= start_us)
         and (end_us is None or entry.min_us < end_us)
     ]
+
+
+def totals_of(entries: Collection[ObjectEntry]) -> Totals:
+    """Add up entries."""
+    return Totals(len(entries), sum(entry.rows for entry in entries), sum(entry.size for entry in entries))
 
 
 class SnapshotBase(ABC):

@@ -29,6 +29,6 @@ def open_store(url: str, environ: Mapping[str, str]) -> ObjectStore:
             parts.netloc,
             parts.path.strip("/"),
             environ.get("AWS_ENDPOINT_URL_S3") or None,
-            environ.get("AWS_REGION", DEFAULT_REGION),
+            region=environ.get("AWS_REGION", DEFAULT_REGION),
         ).open()
     raise BadRequest(f"{url!r} is no address of a store: use s3://BUCKET/PREFIX or file:///FOLDER")

@@ -24,7 +24,7 @@ from ess_ray.cli.options import Chosen
 from ess_ray.cli.port_checks import port_checks
 from ess_ray.cli.server_checks import Check, State, server_checks
 from ess_ray.core.errors import CorruptData, EssError
-from ess_ray.disk import DiskLimits, judge, space_of
+from ess_ray.disk import judge, space_of
 from ess_ray.runtime.environment import port_problem
 from ess_ray.runtime.processes import RunFile, read_run_file
 from ess_ray.settings import Settings
@@ -89,7 +89,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _disk_space(settings: Settings, folder: Path) -> Check:
-    limits = DiskLimits(**settings.disk.as_limits())
+    limits = settings.disk.limits
     room = judge(folder, space_of(folder), limits)
     size = settings.maintenance.max_bytes
     found = (

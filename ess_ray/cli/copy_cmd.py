@@ -54,8 +54,8 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
             source.store(EVENTS),
             target.catalog(),
             target.store(EVENTS),
-            _name(source.data_dir),
-            lambda at, total: bar(at, f"{at:,} objects", total),
+            name=_name(source.data_dir),
+            on_progress=lambda at, total: bar(at, f"{at:,} objects", total),
         )
     done.side_objects = keys + letters
     done.failed += damaged_keys

@@ -70,7 +70,7 @@ def port_checks(session_id: int | None) -> Iterator[Check]:
         else:
             yield Check("processes", "ok", f"{processes} in session {session_id}, {len(found)} listening sockets")
             yield from _outside(found)
-    found, processes = listeners(lambda process: _is_rays(process) and os.getsid(process.pid) != session_id)
+    found, processes = listeners(lambda process: is_rays(process) and os.getsid(process.pid) != session_id)
     if processes:
         yield Check("other Ray", "ok", f"{processes} processes of this user, {len(found)} listening sockets")
         yield from _outside(found)
@@ -96,7 +96,7 @@ def listeners(wanted: Callable[[psutil.Process], bool]) -> tuple[list[Listener],
     return found, processes
 
 
-def _is_rays(process: psutil.Process) -> bool:
+def is_rays(process: psutil.Process) -> bool:
     if process.uids().real != os.geteuid():
         return False
     command = process.cmdline()[:3]

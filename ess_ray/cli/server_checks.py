@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_settings import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings, kafka_of
 from ess_ray.adapters.places import places_of
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import EssError
@@ -45,8 +45,8 @@ class Check:
 
 def server_checks(settings: Settings) -> Iterator[Check]:
     """Check the servers that these settings name; none for the embedded profile."""
-    if settings.log.brokers:
-        yield from _kafka(KafkaSettings(**settings.log.as_kafka()))
+    if (kafka := kafka_of(settings)) is not None:
+        yield from _kafka(kafka)
     if (bucket := places_of(settings).bucket) is not None:
         yield from _bucket(bucket)
     if settings.results.redis_url is not None:

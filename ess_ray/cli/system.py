@@ -67,7 +67,7 @@ def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, a
         tell(last_end)
     started_s = time.monotonic()
     tell(f"starting a system in {data_dir}")
-    child = _start(data_dir, port, log_file, detach)
+    child = start_driver(data_dir, port, log_file, detach)
     try:
         run = _wait_until_ready(child, data_dir, log_file)
         took_s = time.monotonic() - started_s
@@ -85,7 +85,7 @@ def up(chosen: Chosen, /, *, port: int | None, detach: bool, demo_events: int, a
         raise
 
 
-def _start(data_dir: Path, port: int | None, log_file: Path, detach: bool) -> subprocess.Popen[bytes]:
+def start_driver(data_dir: Path, port: int | None, log_file: Path, detach: bool) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", DRIVER, "--data-dir", str(data_dir)]
     command += [] if port is None else ["--port", str(port)]
     command += [] if detach else ["--with-parent"]

@@ -48,7 +48,8 @@ def tail(target: Target, /, *, query: str, since: str | None, zone: Zone, as_jso
     cannot be read just now, is told on standard error. Ctrl-C ends it.
     """
     with Client(target) as client:
-        following = _Tail(client, query, None if since is None else Range(since, None, zone), zone, as_json)
+        past = None if since is None else Range(since, None, zone)
+        following = _Tail(client, query, past=past, zone=zone, as_json=as_json)
         try:
             following.run()
         except KeyboardInterrupt:
@@ -60,7 +61,7 @@ def tail(target: Target, /, *, query: str, since: str | None, zone: Zone, as_jso
 class _Tail:
     """One tail over as many connections as it takes."""
 
-    def __init__(self, client: Client, query: str, past: Range | None, zone: Zone, as_json: bool) -> None:
+    def __init__(self, client: Client, query: str, *, past: Range | None, zone: Zone, as_json: bool) -> None:
         self._client, self._query = client, query
         self._print = partial(print_events, as_json=as_json, zone=zone)
         self._past = past

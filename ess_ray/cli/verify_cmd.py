@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from ess_ray.adapters.kafka_log import KafkaLog
-from ess_ray.adapters.kafka_settings import KafkaSettings
+from ess_ray.adapters.kafka_settings import KafkaSettings, kafka_of
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, LOG, places_of
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.cli.options import Chosen, json_option, with_settings
@@ -88,8 +88,9 @@ def _broken_run_file(settings: Settings) -> list[Broken]:
 
 
 def _log_of(settings: Settings) -> Callable[[], LogState | None]:
-    if settings.log.brokers:
-        return lambda: asyncio.run(_kafka_state(KafkaSettings(**settings.log.as_kafka())))
+    kafka = kafka_of(settings)
+    if kafka is not None:
+        return lambda: asyncio.run(_kafka_state(kafka))
     return lambda: _embedded_state(settings)
 
 

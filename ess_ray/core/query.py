@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
+from ess_ray.core.answer import MAX_LIMIT
 from ess_ray.core.field import (
     COLUMNS,
     NUMBER_COLUMNS,
@@ -24,9 +25,6 @@ from ess_ray.core.operators.compare import Comparison, Number
 from ess_ray.core.operators.operator import FieldOperator
 
 Order = Literal["newest", "oldest"]
-
-MAX_LIMIT: Final = 200_000
-"""Rows in one stored answer: beyond, use export."""
 
 __all__ = [
     "COLUMNS",

@@ -149,6 +149,7 @@ def _is_whole(seen: Iterable[tuple[int, int]]) -> bool:
 def rebuild(
     store: ObjectStore,
     entries: Iterable[ObjectEntry],
+    *,
     log_id: str,
     vnodes: Iterable[int],
     now_us: int,

@@ -20,6 +20,7 @@ from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, NewerFo
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, MissingPart, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
+from ess_ray.limits import WriterLimits
 from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
 from ess_ray.record import DecodedRecord, KnownRequest
@@ -30,21 +31,6 @@ DeadLetter = Callable[[int, StoredRecord, str], Awaitable[object]]
 """(vnode, record, reason): keeps a record that cannot be decoded, durably when awaited; may be told of one again."""
 Clock = Callable[[], int]
 """Microseconds of wall time."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriterLimits:
-    """What bounds a writer; sizes are of Arrow bytes in memory."""
-
-    seal_bytes: int = 64 * 1024 * 1024
-    seal_age_us: int = 30 * 1_000_000
-    max_buffer_bytes: int = 1024 * 1024 * 1024
-    read_bytes: int = 8 * 1024 * 1024
-    """One read of one virtual node: about ten full records, so that no node starves the others."""
-    many_hours: int = 24
-    """A flush that touches more hours of event time than this is an import: sealed by size only."""
-    reput_after_us: int = 600 * 1_000_000
-    """Sealing to commit may take so long before the objects are put again: far below the orphans' age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +153,9 @@ class VnodeWriter:
 
     def _rebuild(self, vnodes: Sequence[int], max_entries: int) -> dict[int, RepeatMemory]:
         entries = self._catalog.snapshot().objects(None, None, None)
-        return rebuild(self._store, entries, self._log_id, vnodes, self._clock_us(), max_entries)
+        return rebuild(
+            self._store, entries, log_id=self._log_id, vnodes=vnodes, now_us=self._clock_us(), max_entries=max_entries
+        )
 
     # -------------------------------------------------------------------------------------------------- step 2: reading
     async def poll(self) -> int:
@@ -381,8 +369,7 @@ class VnodeWriter:
         self.counts["unknown_outcomes"] += 1
         stands = await asyncio.to_thread(self._catalog.next_offsets, self._log_id, sorted(self._nodes))
         snapshot = await asyncio.to_thread(self._catalog.snapshot)
-        there = {entry.key for entry in snapshot.objects(None, None, None)}
-        ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if e.key in there]
+        ours = [(e, s) for e, s in zip(entries, sealed, strict=True) if snapshot.holds(e.key)]
         await asyncio.to_thread(self._make_sure, [e for e, _ in ours], [s for _, s in ours])
         # Where the catalog moved to where our commit would have moved it, and has our objects, it was our commit. Where
         # it moved otherwise, it was somebody else, whose repeats we do not know: then only taking over anew is exact.

@@ -48,6 +48,11 @@ class Gate:
         """Bytes held by all claims together."""
         return self._held_bytes
 
+    @property
+    def tenants(self) -> int:
+        """How many tenants hold something: who holds nothing is not remembered."""
+        return len(self._tenants)
+
     def most_held(self) -> int:
         """Give the most bytes that were held since this was asked before."""
         with self._lock:

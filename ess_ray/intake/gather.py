@@ -107,6 +107,7 @@ class Gatherer:
     def __init__(
         self,
         log: EventLog,
+        *,
         limits: GatherLimits = GatherLimits(),  # noqa: B008
         codec: str = CODEC,
         tally: Tally | None = None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
+from ess_ray.limits import RequestLimits
 
 MAX_KEY_BYTES: Final = 100
 """An Idempotency-Key: long enough for a UUID or a hash with a prefix, short enough to remember by the million."""
@@ -18,18 +19,16 @@ MAX_ROUTE_BYTES: Final = 100
 
 
 @dataclass(frozen=True)
-class IntakeLimits:
-    """What one request may hold."""
+class IntakeLimits(RequestLimits):
+    """What one request may hold, and what its fields are called."""
 
-    max_batch_bytes: int = 64 * 1024 * 1024
-    """A body after decompression, of any number of events: agents that catch up send tens of megabytes, and take a
-    refusal for final. It is read a piece at a time (`formats.json_pieces`)."""
-    max_event_age_us: int = 3_653 * 86_400 * 1_000_000
-    """Ten years and their leap days: older is a clock or a unit gone wrong."""
-    max_clock_skew_us: int = 600 * 1_000_000
-    """Ten minutes ahead of our clock: more would sort wrong events to the top for that long."""
     tables: Mapping[str, FieldTable] = field(default_factory=dict)
     """By tenant, where its names of fields are not the usual ones."""
+
+    @classmethod
+    def of(cls, limits: RequestLimits, tables: Mapping[str, FieldTable]) -> IntakeLimits:
+        """Put the limits of requests and the names of fields together."""
+        return cls(limits.max_batch_bytes, limits.max_event_age_us, limits.max_clock_skew_us, tables)
 
     def table_of(self, tenant: str) -> FieldTable:
         """Give the names of fields in a tenant's events."""

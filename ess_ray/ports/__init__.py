@@ -25,6 +25,7 @@ from ess_ray.ports.catalog import (
     Removed,
     Selection,
     Snapshot,
+    Totals,
 )
 from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
 from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
@@ -72,6 +73,7 @@ __all__ = [
     "Selection",
     "Snapshot",
     "StoredRecord",
+    "Totals",
     "View",
     "VnodeRange",
 ]

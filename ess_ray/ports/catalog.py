@@ -74,6 +74,15 @@ class Selection(ObjectColumns, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all objects of a snapshot come to; `bytes` as stored."""
+
+    objects: int
+    rows: int
+    bytes: int
+
+
 class Snapshot(Protocol):
     """One frozen version of the table. Safe to use from many threads."""
 
@@ -96,6 +105,14 @@ class Snapshot(Protocol):
 
     def count(self, tenant: str | None) -> int:
         """Count a tenant's objects, `tenant` None: all."""
+        ...
+
+    def totals(self) -> Totals:
+        """Add up all objects, without making an entry of each."""
+        ...
+
+    def holds(self, key: str) -> bool:
+        """Tell whether an object is in this version, without listing the others."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ess_ray import metrics as m
 from ess_ray.adapters.dead_letters import StoredDeadLetters
@@ -60,7 +60,22 @@ class LogActor(SqliteLog):
             await asyncio.sleep(LOOK_INTERVAL_S)
 
 
-def open_log(system: System) -> EventLog:
+class SystemLog(EventLog, Protocol):
+    """The log of a running system, and what it tells of itself to who watches the system."""
+
+    async def backlog_bytes(self) -> int | None:
+        """Tell how much it keeps in the data directory until it is stored; None where it lies elsewhere.
+
+        Raises Unavailable.
+        """
+        ...
+
+    async def room(self) -> Room | None:
+        """Look at the disk that it stands on; None where that is not ours to watch. Raises Unavailable."""
+        ...
+
+
+def open_log(system: System) -> SystemLog:
     """Give a process its way to the system's log. Makes no call."""
     if system.kafka is None:
         return RemoteLog(system)
@@ -82,7 +97,7 @@ def _kafka_log(settings: KafkaSettings) -> KafkaLog:
 
 
 class RemoteLog:
-    """EventLog over the log actor."""
+    """SystemLog over the log actor."""
 
     def __init__(self, system: System) -> None:
         self._call = RemoteActor(system, LOG_ACTOR, LOG_OFFLINE).call

@@ -20,10 +20,9 @@ from ess_ray import metrics as m
 from ess_ray.compaction import compact
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.maintenance import collect_garbage, is_over
-from ess_ray.ports import EventLog
 from ess_ray.retention import expire
 from ess_ray.runtime.blocking import off_loop
-from ess_ray.runtime.log import RemoteLog
+from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.wiring import System, call
 
 _log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def compact_now(
     before_us = store.now_us() if before_us is None else before_us
     expired = expire(catalog, store, system.compaction)
     room = partial(system.room_to_merge, backlog_bytes)
-    done = asdict(compact(catalog, store, system.compaction, eager, before_us, room=room, known=known))
+    done = asdict(compact(catalog, store, system.compaction, eager=eager, before_us=before_us, room=room, known=known))
     skipped = [{"partition": where, "reason": reason} for where, reason in done.pop("skipped")]
     return {
         **done,
@@ -105,7 +104,7 @@ class Maintenance:
     """Runs `maintain` for ever; `last` tells what came of the last run, `damaged` what the last compaction found."""
 
     def __init__(
-        self, system: System, log: EventLog, interval_s: float = INTERVAL_S, tally: m.Tally | None = None
+        self, system: System, log: SystemLog, interval_s: float = INTERVAL_S, tally: m.Tally | None = None
     ) -> None:
         self._system, self._log, self._interval_s = system, log, interval_s
         self._tally = tally if tally is not None else m.Tally()
@@ -144,10 +143,8 @@ class Maintenance:
             return done
 
     async def _backlog_bytes(self) -> int:
-        if not isinstance(self._log, RemoteLog):
-            return 0
         try:
-            return await self._log.backlog_bytes()
+            return await self._log.backlog_bytes() or 0
         except Unavailable as error:  # retention and garbage must not wait for a log that is just being restarted
             _log.warning("maintenance leaves room for the reserve alone: %s", error.message)
             return 0

@@ -75,6 +75,7 @@ class PersistActor:
         system: System,
         name: str,
         open_log: Callable[[], EventLog],
+        *,
         make_tally: Callable[[], m.Tally] = m.Tally,
         vnodes: Sequence[int] = (),
     ) -> None:

@@ -71,7 +71,14 @@ class RayScanExecutor:
     async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
         """See the port. A task that Ray gives up on becomes a result that names its objects as failed."""
         room = self._system.scan_parallelism or await self._count_cpus()
-        run = _RayTasks(self._system, room, self._remote, tasks, Hedge(time.monotonic, self._hedge), self._pulse)
+        run = _RayTasks(
+            tasks,
+            system=self._system,
+            room=room,
+            remote=self._remote,
+            hedge=Hedge(time.monotonic, self._hedge),
+            pulse=self._pulse,
+        )
         try:
             while run.fill():
                 for index, result in await run.step():
@@ -146,7 +153,7 @@ class _RayTasks:
     """The scan tasks of one search: which are running, in one copy or two, and what came of them."""
 
     def __init__(
-        self, system: System, room: int, remote: Any, tasks: Iterable[ScanTask], hedge: Hedge, pulse: _Pulse
+        self, tasks: Iterable[ScanTask], *, system: System, room: int, remote: Any, hedge: Hedge, pulse: _Pulse
     ) -> None:
         self._system, self._room, self._remote, self._hedge, self._pulse = system, room, remote, hedge, pulse
         self._begun_s = time.monotonic()

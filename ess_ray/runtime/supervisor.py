@@ -152,7 +152,7 @@ class Supervisor:
             max_concurrency=1000,
             lifetime="detached",
             scheduling_strategy=spread(slot.number),
-        ).remote(self._system, slot.name, partial(open_log, self._system), published_tally, mine)
+        ).remote(self._system, slot.name, partial(open_log, self._system), make_tally=published_tally, vnodes=mine)
 
     async def resize(self, actors: int) -> dict[str, Any]:
         """Have so many persist actors from now on, also after a restart; gives `actors` and the `moved` virtual nodes.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,19 +20,32 @@ from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
 from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
-from ess_ray.compaction import TARGET_BYTES, CompactionPolicy
+from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
-from ess_ray.disk import DiskLimits, space_of
-from ess_ray.ingest.writer import WriterLimits
+from ess_ray.disk import space_of
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
+from ess_ray.limits import (
+    EXECUTOR,
+    PERSIST_ACTORS,
+    PUSH_REPLICAS,
+    SEARCH_REPLICAS,
+    VNODES,
+    AnswerLimits,
+    CompactionPolicy,
+    DiskLimits,
+    InvokeLimits,
+    LambdaLimits,
+    SearchLimits,
+    WriterLimits,
+)
 from ess_ray.pool import PoolSize
 from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
 from ess_ray.runtime.blocking import CALL_TIMEOUT_S, off_loop
-from ess_ray.search.course import Lane, SearchLimits
-from ess_ray.search.invocations import InvokeLimits, InvokingExecutor
+from ess_ray.search.course import Lane
+from ess_ray.search.invocations import InvokingExecutor
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.pace import LocalSlots
 
@@ -58,11 +71,12 @@ class System:
 
     places: Places
     namespace: str
-    vnodes: int = 8
-    persist_actors: int = 2
+    _: KW_ONLY
+    vnodes: int = VNODES
+    persist_actors: int = PERSIST_ACTORS
     """What the settings say; how many are wanted now is `pool_size`'s to tell."""
-    push_replicas: Replicas = Replicas(2, 2)
-    search_replicas: Replicas = Replicas(1, 1)
+    push_replicas: Replicas = Replicas(PUSH_REPLICAS, PUSH_REPLICAS)
+    search_replicas: Replicas = Replicas(SEARCH_REPLICAS, SEARCH_REPLICAS)
     scan_parallelism: int | None = None
     """Scan tasks of one search at a time; None: as many as the cluster has CPUs just then."""
     writer: WriterLimits = field(default_factory=WriterLimits)
@@ -83,14 +97,10 @@ class System:
     function: FunctionLocation | None = None
     """The Lambda function that scans; None: there is none."""
     invoke: InvokeLimits = field(default_factory=InvokeLimits)
-    invoke_concurrency: int = 900
-    invoke_task_bytes: int = 32 * 1024 * 1024
-    max_cost_usd: float = 1.0
-    """What a search with executor auto may spend on Lambda."""
-    executor: str = "ray"
+    lambda_limits: LambdaLimits = field(default_factory=LambdaLimits)
+    executor: str = EXECUTOR
     """Who scans when a query does not say."""
-    results: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the result store: how long and how much."""
+    answers: AnswerLimits = field(default_factory=AnswerLimits)
     session_id: int | None = None
     """The session that all processes of this system are in; None where it has none of its own."""
 
@@ -129,32 +139,34 @@ class System:
 
     def result_store(self) -> ResultStore:
         if self.redis_url is None:
-            return MemoryResultStore(lambda: time.time_ns() // 1000, **self.results)
+            return MemoryResultStore(lambda: time.time_ns() // 1000, self.answers)
         # Only here: Redis's client takes a fifth of a second to import, in each process of a system without one.
         from ess_ray.adapters.redis_results import RedisResultStore
 
-        return RedisResultStore(self.redis_url, **self.results)
+        return RedisResultStore(self.redis_url, self.answers)
 
     def lanes(self, local: ScanExecutor) -> dict[str, Lane]:
         """Give the executors that a query may name; `lambda` is among them where a function is configured."""
         usual = Lane(local, self.search.task_bytes)
         if self.function is None:
             return {"ray": usual, "auto": usual}
-        cap = self.invoke_concurrency
+        cap = self.lambda_limits.max_concurrency
         scans = LambdaFunction(self.function, self.places.store(LAMBDA_ANSWERS), cap)
         slots: InvocationSlots = LocalSlots(cap)
         if self.redis_url is not None:
             from ess_ray.adapters.redis_slots import RedisSlots
 
             lease_s = self.function.timeout_s + SLOT_MARGIN_S
-            slots = RedisSlots(self.redis_url, self.function.name, cap, lease_s)
-        remote = InvokingExecutor(scans, slots, self.invoke)
-        auto = AutoExecutor(remote, local, scans.memory_gb, self.invoke, self.max_cost_usd)
+            slots = RedisSlots(self.redis_url, self.function.name, cap=cap, lease_s=lease_s)
+        remote = InvokingExecutor(scans, slots, limits=self.invoke)
+        auto = AutoExecutor(
+            remote, local, memory_gb=scans.memory_gb, limits=self.invoke, max_cost_usd=self.lambda_limits.max_cost_usd
+        )
         return {
             "ray": usual,
             # Who asks for invocations gets them, however small the search: else there is no trying it out.
-            "lambda": Lane(remote, self.invoke_task_bytes, in_place=False),
-            "auto": Lane(auto, self.invoke_task_bytes),
+            "lambda": Lane(remote, self.lambda_limits.task_bytes, in_place=False),
+            "auto": Lane(auto, self.lambda_limits.task_bytes),
         }
 
     def actor(self, name: str) -> Any:

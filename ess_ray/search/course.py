@@ -23,6 +23,7 @@ from ess_ray.aside import aside
 from ess_ray.core.collect import ROWS, Collector, Fold, Partial
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import (
     AnswerState,
     Catalog,
@@ -44,22 +45,6 @@ TABLE_TIMEOUT_S: Final = 30.0
 """How long the table may take to tell its newest state: a third of a second as a rule, ten if a store retries."""
 HERE_TIMEOUT_S: Final = 120.0
 """How long a task may take where its search was planned: about a second as a rule; a disk or store may stand still."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchLimits:
-    """What bounds one search."""
-
-    freshness_timeout_s: float = 2.0
-    task_bytes: int = 16 * 1024 * 1024
-    """Bytes left to read in one task: about a second of scanning, so that cancelling and stopping early stay cheap."""
-    in_place_bytes: int = 4 * 1024 * 1024
-    """Up to here a search is done where it is planned: a task costs more than it saves."""
-    attempts: int = 3
-    """Tries an object gets before it is named as failed."""
-    hints_within_s: float = 2.0
-    """What finding hints may add to an answer that has nothing to show. They take a twentieth of a second as a rule; on
-    a machine that has much to do, a reader who found nothing waits rather than not being told what was misspelt."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 from ess_ray.core.chunk import expected_gets
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import All, Not, Query
+from ess_ray.limits import InvokeLimits
 from ess_ray.search.course import Cut, Lane
-from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.mixed import ASSUMED_BYTES_PER_S
 from ess_ray.search.plan import Plan, count_tasks, make_plan, tasks_in_place
 from ess_ray.search.run import Searcher

@@ -65,6 +65,7 @@ class Exporter:
         self,
         searcher: Searcher,
         results: ResultStore,
+        *,
         meter: SearchMeter | None = None,
         most: int = MAX_EXPORTS,
         limits: SliceLimits = SliceLimits(),  # noqa: B008
@@ -84,9 +85,17 @@ class Exporter:
         if text == NO_EVENTS:
             raise BadRequest("only the events of a search can be exported, and this is the id of something else")
         question = decode_question(text)
-        lane = self._searcher.lane(question.executor)
-        parts = (self._searcher, self._results, lane, self._meter, self._limits)
-        export = Export(*parts, tenant, query_id, question.query, self._places.take(tenant))
+        export = Export(
+            searcher=self._searcher,
+            results=self._results,
+            lane=self._searcher.lane(question.executor),
+            meter=self._meter,
+            limits=self._limits,
+            tenant=tenant,
+            query_id=query_id,
+            query=question.query,
+            ended=self._places.take(tenant),
+        )
         try:
             await export.start()
         except BaseException:
@@ -100,6 +109,7 @@ class Export:
 
     def __init__(
         self,
+        *,
         searcher: Searcher,
         results: ResultStore,
         lane: Lane,

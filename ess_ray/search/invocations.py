@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ess_ray.core.errors import EssError, TooFast
+from ess_ray.limits import InvokeLimits
 from ess_ray.ports import Cost, InvocationSlots, Invoked, ScanFunction, ScanResult, ScanTask
 from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
 from ess_ray.search.pace import Pace
@@ -26,24 +27,6 @@ HEDGE: Final = HedgeLimits(min_s=3.0, factor=3.0, unknown_s=20.0)
 """A cold start takes two or three seconds, and is no reason to pay twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeLimits:
-    """What bounds the invocations of one search, and what they cost (us-east-1, x86-64, end of 2025)."""
-
-    attempts: int = 3
-    """Invocations of a task that may be lost before its objects are named as failed."""
-    throttled_s: float = 60.0
-    """So long may every invocation be refused, none running, before the search fails."""
-    slot_poll_s: float = 0.05
-    """How often a free slot is looked for while all are taken: others hold them too, and nobody tells."""
-    usd_per_gb_second: float = 0.0000166667
-    usd_per_invocation: float = 0.0000002
-
-    def cost_usd(self, invocations: int, gb_seconds: float) -> float:
-        """Estimate what is billed, without requests to the store."""
-        return invocations * self.usd_per_invocation + gb_seconds * self.usd_per_gb_second
-
-
 class InvokingExecutor:
     """ScanExecutor over a function. Lives on one event loop; searches share slots and pace evenly."""
 
@@ -51,6 +34,7 @@ class InvokingExecutor:
         self,
         function: ScanFunction,
         slots: InvocationSlots,
+        *,
         limits: InvokeLimits = InvokeLimits(),
         hedge: HedgeLimits = HEDGE,
         clock_s: Callable[[], float] = time.monotonic,

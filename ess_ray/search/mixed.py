@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final
 
 from ess_ray.core.errors import EssError
+from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ScanExecutor, ScanResult, ScanTask
 from ess_ray.search.hedge import cost_bytes
-from ess_ray.search.invocations import InvokeLimits
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class AutoExecutor:
     """
 
     def __init__(
-        self, remote: ScanExecutor, local: ScanExecutor, memory_gb: float, limits: InvokeLimits, max_cost_usd: float
+        self, remote: ScanExecutor, local: ScanExecutor, *, memory_gb: float, limits: InvokeLimits, max_cost_usd: float
     ) -> None:
         self._remote, self._local = remote, local
         self._memory_gb, self._limits, self._max_cost_usd = memory_gb, limits, max_cost_usd

@@ -103,7 +103,14 @@ class _Run:
         gap_bytes = getattr(self._store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
         try:
             with reading(entry.key):
-                reader = open_object(self._store, entry.key, entry.size, FOOTERS, gap_bytes, self._with_index)
+                reader = open_object(
+                    self._store,
+                    entry.key,
+                    entry.size,
+                    footers=FOOTERS,
+                    gap_bytes=gap_bytes,
+                    with_index=self._with_index,
+                )
                 from_memory = reader.gets == 0
                 reader.sharers = self._at_once
                 found = collect_object(reader, query, self._task.collector, self._cancelled, self._task.probe)

@@ -338,7 +338,7 @@ class Tail:
 def _holds(store: ObjectStore, entry: ObjectEntry, log_id: str, ranges: Mapping[int, VnodeRange]) -> bool:
     try:
         with reading_from(store, entry.key):
-            facts = open_object(store, entry.key, entry.size, FOOTERS).facts
+            facts = open_object(store, entry.key, entry.size, footers=FOOTERS).facts
     except EssError:
         return True  # whoever scans it, says what is wrong
     return any(

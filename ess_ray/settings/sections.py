@@ -1,20 +1,50 @@
 """The sections of the settings, each a frozen model: what can be set, its default, its bounds.
 
-May live here: one section's values, and how they become the arguments of what they limit. May not: where they come
-from, and what concerns two sections.
+Defaults are those of `ess_ray.limits`. May live here: one section's values, their bounds, and the limits that they
+become. May not: where they come from, and what concerns two sections.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from ess_ray.core.answer import MAX_LIMIT
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import DEFAULT_TENANT, check_tenant
+from ess_ray.limits import (
+    EXECUTOR,
+    FUNCTION_MEMORY_MB,
+    FUNCTION_TIMEOUT_S,
+    KAFKA,
+    PERSIST_ACTORS,
+    PUSH_REPLICAS,
+    SEARCH_REPLICAS,
+    VNODES,
+    AnswerLimits,
+    CompactionPolicy,
+    DiskLimits,
+    ExecutorName,
+    InvokeLimits,
+    LambdaLimits,
+    RequestLimits,
+    SaslMechanism,
+    SearchLimits,
+    SecurityProtocol,
+    WriterLimits,
+)
 
 _MIB: Final = 1024 * 1024
-_YEAR_S: Final = 365.25 * 86_400
+_SECOND_US: Final = 1_000_000
+_WRITER: Final = WriterLimits()
+_SEARCH: Final = SearchLimits()
+_INVOKE: Final = InvokeLimits()
+_LAMBDA: Final = LambdaLimits()
+_ANSWER: Final = AnswerLimits()
+_REQUEST: Final = RequestLimits()
+_POLICY: Final = CompactionPolicy()
+_DISK: Final = DiskLimits()
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Count = Annotated[int, Field(ge=1)]
@@ -59,14 +89,14 @@ class Log(_Section):
 
     vnodes: Annotated[int, Field(ge=1, le=1024)] | None = None
     brokers: str = ""
-    topic: str = "ess-events"
+    topic: str = KAFKA.topic
     foreign_tenant: TenantName = DEFAULT_TENANT
     """Whose the records are that other programs write to the topic."""
-    replication: Annotated[int, Field(ge=1, le=16)] = 3
-    min_insync_replicas: Annotated[int, Field(ge=1, le=16)] = 2
-    retention_s: Annotated[int, Field(ge=60)] = 7 * 86_400
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    replication: Annotated[int, Field(ge=1, le=16)] = KAFKA.replication
+    min_insync_replicas: Annotated[int, Field(ge=1, le=16)] = KAFKA.min_insync_replicas
+    retention_s: Annotated[int, Field(ge=60)] = KAFKA.retention_s
+    security_protocol: SecurityProtocol = KAFKA.security_protocol
+    sasl_mechanism: SaslMechanism = KAFKA.sasl_mechanism
     username: str | None = None
     password: SecretStr | None = None
     ca_file: str | None = None
@@ -76,13 +106,7 @@ class Log(_Section):
     @property
     def vnode_count(self) -> int:
         """The number of virtual nodes of a log that is made."""
-        return self.vnodes or (64 if self.brokers else 8)
-
-    def as_kafka(self) -> dict[str, Any]:
-        """Give the arguments of `KafkaSettings`."""
-        told = self.model_dump(exclude={"vnodes", "password", "foreign_tenant"})
-        password = None if self.password is None else self.password.get_secret_value()
-        return {**told, "vnodes": self.vnode_count, "password": password}
+        return self.vnodes or (KAFKA.vnodes if self.brokers else VNODES)
 
 
 class Store(_Section):
@@ -107,29 +131,29 @@ class Disk(_Section):
     than this and what the log holds is free: a merge of 128 MiB, the log's own upkeep, and what others write meanwhile.
     """
 
-    warn_bytes: Bytes = 2048 * _MIB
-    reserve_bytes: Annotated[int, Field(ge=16 * _MIB)] = 512 * _MIB
+    warn_bytes: Bytes = _DISK.warn_bytes
+    reserve_bytes: Annotated[int, Field(ge=16 * _MIB)] = _DISK.reserve_bytes
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `disk.DiskLimits`."""
-        return self.model_dump()
+    @property
+    def limits(self) -> DiskLimits:
+        return DiskLimits(warn_bytes=self.warn_bytes, reserve_bytes=self.reserve_bytes)
 
 
 class Persist(_Section):
     """The pool that carries the log to the object store. Sizes are Arrow bytes in memory, of one actor."""
 
-    actors: Annotated[int, Field(ge=1, le=1024)] = 2
-    seal_bytes: Bytes = 64 * _MIB
-    seal_age_s: Seconds = 30.0
-    max_buffer_bytes: Bytes = 1024 * _MIB
+    actors: Annotated[int, Field(ge=1, le=1024)] = PERSIST_ACTORS
+    seal_bytes: Bytes = _WRITER.seal_bytes
+    seal_age_s: Seconds = _WRITER.seal_age_us / _SECOND_US
+    max_buffer_bytes: Bytes = _WRITER.max_buffer_bytes
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `ingest.writer.WriterLimits` that are settings."""
-        return {
-            "seal_bytes": self.seal_bytes,
-            "seal_age_us": round(self.seal_age_s * 1_000_000),
-            "max_buffer_bytes": self.max_buffer_bytes,
-        }
+    @property
+    def limits(self) -> WriterLimits:
+        return WriterLimits(
+            seal_bytes=self.seal_bytes,
+            seal_age_us=round(self.seal_age_s * _SECOND_US),
+            max_buffer_bytes=self.max_buffer_bytes,
+        )
 
 
 class Search(_Section):
@@ -139,20 +163,26 @@ class Search(_Section):
     their answers in Redis (`results.redis_url`).
     """
 
-    replicas: Replicas = 1
+    replicas: Replicas = SEARCH_REPLICAS
     max_replicas: Replicas | None = None
-    freshness_timeout_s: Seconds = 2.0
-    task_bytes: Bytes = 16 * _MIB
-    in_place_bytes: Annotated[int, Field(ge=0)] = 4 * _MIB
-    attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    hints_within_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 2.0
+    freshness_timeout_s: Seconds = _SEARCH.freshness_timeout_s
+    task_bytes: Bytes = _SEARCH.task_bytes
+    in_place_bytes: Annotated[int, Field(ge=0)] = _SEARCH.in_place_bytes
+    attempts: Annotated[int, Field(ge=1, le=100)] = _SEARCH.attempts
+    hints_within_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = _SEARCH.hints_within_s
     """What an answer without rows may wait for what could have been meant."""
-    executor: Literal["ray", "lambda", "auto"] = "ray"
+    executor: ExecutorName = EXECUTOR
     """Who scans when a query does not say."""
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `search.run.SearchLimits`."""
-        return self.model_dump(exclude={"replicas", "max_replicas", "executor"})
+    @property
+    def limits(self) -> SearchLimits:
+        return SearchLimits(
+            freshness_timeout_s=self.freshness_timeout_s,
+            task_bytes=self.task_bytes,
+            in_place_bytes=self.in_place_bytes,
+            attempts=self.attempts,
+            hints_within_s=self.hints_within_s,
+        )
 
     @property
     def most_replicas(self) -> int:
@@ -177,39 +207,36 @@ class Lambda(_Section):
     endpoint: str | None = None
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=900)] = 60.0
-    memory_mb: Annotated[int, Field(ge=128, le=10_240)] = 1_769
-    max_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 900
-    task_bytes: Bytes = 32 * _MIB
-    """Two seconds of scanning: worth a start that takes one or two the first time."""
-    attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    max_cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    usd_per_gb_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0000166667
+    timeout_s: Annotated[float, Field(gt=0, le=900)] = FUNCTION_TIMEOUT_S
+    memory_mb: Annotated[int, Field(ge=128, le=10_240)] = FUNCTION_MEMORY_MB
+    max_concurrency: Annotated[int, Field(ge=1, le=100_000)] = _LAMBDA.max_concurrency
+    task_bytes: Bytes = _LAMBDA.task_bytes
+    attempts: Annotated[int, Field(ge=1, le=100)] = _INVOKE.attempts
+    max_cost_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _LAMBDA.max_cost_usd
+    usd_per_gb_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _INVOKE.usd_per_gb_second
 
-    def as_location(self) -> dict[str, Any]:
-        """Give the arguments of `adapters.lambda_function.FunctionLocation`."""
-        return {
-            "name": self.function,
-            "region": self.region,
-            "endpoint": self.endpoint,
-            "access_key": None if self.access_key is None else self.access_key.get_secret_value(),
-            "secret_key": None if self.secret_key is None else self.secret_key.get_secret_value(),
-            "timeout_s": self.timeout_s,
-            "memory_mb": self.memory_mb,
-        }
+    @property
+    def limits(self) -> LambdaLimits:
+        return LambdaLimits(
+            max_concurrency=self.max_concurrency, task_bytes=self.task_bytes, max_cost_usd=self.max_cost_usd
+        )
+
+    @property
+    def invoke_limits(self) -> InvokeLimits:
+        return InvokeLimits(attempts=self.attempts, usd_per_gb_second=self.usd_per_gb_second)
 
 
 class Results(_Section):
     """Where answers are kept (in memory of the one search replica, or in Redis at `redis_url`), how long, how much."""
 
     redis_url: SecretStr | None = None
-    ttl_s: Seconds = 3600.0
-    max_rows: Annotated[int, Field(ge=1, le=200_000)] = 200_000
-    max_bytes: Bytes = 256 * _MIB
+    ttl_s: Seconds = _ANSWER.ttl_s
+    max_rows: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = _ANSWER.max_rows
+    max_bytes: Bytes = _ANSWER.max_bytes
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of the result stores that are settings."""
-        return self.model_dump(exclude={"redis_url"})
+    @property
+    def limits(self) -> AnswerLimits:
+        return AnswerLimits(ttl_s=self.ttl_s, max_rows=self.max_rows, max_bytes=self.max_bytes)
 
 
 class Push(_Section):
@@ -228,22 +255,22 @@ class Push(_Section):
     that is older than themselves, Fluentd's plugin one of another major version than its library's.
     """
 
-    replicas: Replicas = 2
+    replicas: Replicas = PUSH_REPLICAS
     max_replicas: Replicas | None = None
-    max_batch_bytes: Bytes = 64 * _MIB
-    max_event_age_s: Seconds = 10 * _YEAR_S
-    max_clock_skew_s: Seconds = 600.0
+    max_batch_bytes: Bytes = _REQUEST.max_batch_bytes
+    max_event_age_s: Seconds = _REQUEST.max_event_age_us / _SECOND_US
+    max_clock_skew_s: Seconds = _REQUEST.max_clock_skew_us / _SECOND_US
     keys_in_addresses: bool = False
     elasticsearch_version: Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]{1,3}\.[0-9]{1,3}$")] = "8.19.0"
     fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `intake.limits.IntakeLimits`."""
-        return {
-            "max_batch_bytes": self.max_batch_bytes,
-            "max_event_age_us": round(self.max_event_age_s * 1_000_000),
-            "max_clock_skew_us": round(self.max_clock_skew_s * 1_000_000),
-        }
+    @property
+    def limits(self) -> RequestLimits:
+        return RequestLimits(
+            max_batch_bytes=self.max_batch_bytes,
+            max_event_age_us=round(self.max_event_age_s * _SECOND_US),
+            max_clock_skew_us=round(self.max_clock_skew_s * _SECOND_US),
+        )
 
     @property
     def most_replicas(self) -> int:
@@ -266,8 +293,13 @@ class Maintenance(_Section):
     retention_days: dict[TenantName, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     max_bytes: Bytes | None = None
     tenant_max_bytes: dict[TenantName, Bytes] = {}
-    message_codec: Literal["zstd", "lz4"] = "zstd"
+    message_codec: Literal["zstd", "lz4"] = _POLICY.message_codec
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `compaction.CompactionPolicy`."""
-        return self.model_dump()
+    @property
+    def policy(self) -> CompactionPolicy:
+        return CompactionPolicy(
+            retention_days=self.retention_days,
+            message_codec=self.message_codec,
+            max_bytes=self.max_bytes,
+            tenant_max_bytes=self.tenant_max_bytes,
+        )

@@ -156,7 +156,9 @@ def _store(directory: Path, cluster: Servers, count: int, rounds: int) -> list[R
 
 async def _store_on(cluster: Servers, number: int, count: int) -> tuple[float, float, int, int]:
     place = replace(cluster.bucket, prefix=f"store-{number}")
-    log = KafkaLog(KafkaSettings(cluster.brokers, f"store-{number}", store.VNODES, 1, 1))
+    log = KafkaLog(
+        KafkaSettings(cluster.brokers, f"store-{number}", store.VNODES, replication=1, min_insync_replicas=1)
+    )
     try:
         return await store.store_all(log, place.open(), DeltaCatalog(place), count)
     finally:

@@ -64,7 +64,9 @@ def measure(directory: Path, count: int, rounds: int) -> str:
     """Store `count` events as eight objects and invoke the function over them; gives a table of medians."""
     directory.mkdir(parents=True)
     with s3_server(directory) as server, http_proxy(server.port) as proxy:
-        bucket = S3Location("bench", "", server.endpoint, "us-east-1", ADMIN.access_key, ADMIN.secret_key)
+        bucket = S3Location(
+            "bench", "", server.endpoint, region="us-east-1", access_key=ADMIN.access_key, secret_key=ADMIN.secret_key
+        )
         make_bucket(bucket)
         entries = _entries(bucket, count)
         environment = {
@@ -80,7 +82,9 @@ def measure(directory: Path, count: int, rounds: int) -> str:
             found = set()
             for at_once in AT_ONCE:
                 with local_lambda(Function("bench", "tests.benchmarks.measured.handler", ROOT, environment)) as service:
-                    location = FunctionLocation("bench", "us-east-1", service.endpoint, "made-up", "made-up")
+                    location = FunctionLocation(
+                        "bench", "us-east-1", endpoint=service.endpoint, access_key="made-up", secret_key="made-up"
+                    )
                     runs = _invoke(location, {**payload, "objects_at_once": at_once}, rounds + 1)
                 found |= {run["rows"] for run in runs}
                 rows += [_cells(name, at_once, "cold", runs[:1]), _cells(name, at_once, "warm", runs[1:])]

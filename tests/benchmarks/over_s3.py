@@ -66,7 +66,7 @@ def measure(folder: Path, count: int, rounds: int) -> list[Row]:
         bucket = S3Location("bench", "", server.endpoint, access_key=ADMIN.access_key, secret_key=ADMIN.secret_key)
         make_bucket(bucket)
         catalog = DeltaCatalog(bucket)
-        copy_table(DeltaCatalog(local), LocalObjectStore(local), catalog, bucket.open(), "bench")
+        copy_table(DeltaCatalog(local), LocalObjectStore(local), catalog, bucket.open(), name="bench")
         entries = catalog.snapshot().objects(None, None, None)
         rows = [_stored(entries)]
         through = replace(bucket, endpoint=proxy.endpoint)
@@ -95,13 +95,13 @@ def _asked(
     for seen in proxy.requests():
         path = seen.path.partition("?")[0]
         if path in sizes:
-            ranges[path].append(_length(seen, sizes[path]))
+            ranges[path].append(length_of(seen, sizes[path]))
         else:
             table_requests += 1
     return Asked(ranges, table_requests, statistics.median(walls_s[0.0]), statistics.median(walls_s[FAR_MS]))
 
 
-def _length(seen: Seen, size: int) -> int:
+def length_of(seen: Seen, size: int) -> int:
     """Tell how many bytes a request asked for: `bytes=FIRST-LAST`, `bytes=-LAST_N`, or the whole."""
     if seen.method != "GET":
         return 0

@@ -24,8 +24,8 @@ from ess_ray.core.event import DEFAULT_TENANT, partition_of
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.language import parse
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row
@@ -71,7 +71,9 @@ def _entries(count: int) -> Iterator[ObjectEntry]:
         low_us = END_US - SPAN_HOURS * HOUR_US + number * step_us
         high_us = min(low_us + step_us, low_us - low_us % HOUR_US + HOUR_US) - 1
         date, hour = partition_of(low_us)
-        key = object_key(DEFAULT_TENANT, low_us, high_us, UUID(int=number).hex, 60_000, 900_000)
+        key = object_key(
+            DEFAULT_TENANT, low_us, high_us, uuid_hex=UUID(int=number).hex, footer_bytes=60_000, index_bytes=900_000
+        )
         yield ObjectEntry(key, OBJECT_BYTES, DEFAULT_TENANT, date, hour, 800_000, low_us, high_us, high_us)
 
 

@@ -12,8 +12,9 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.core.errors import EssError
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import EventLog, ObjectStore, StoredRecord
 from ess_ray.record import decode_record
 from tests.benchmarks.report import Row

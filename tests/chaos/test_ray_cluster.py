@@ -157,7 +157,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             s3_server(folders["s3"], gateway) as s3,
             redis_server(folders["redis"], gateway) as redis,
         ):
-            bucket = S3Location("nodes", "a", s3.endpoint, "us-east-1", ADMIN.access_key, ADMIN.secret_key)
+            bucket = S3Location(
+                "nodes", "a", s3.endpoint, region="us-east-1", access_key=ADMIN.access_key, secret_key=ADMIN.secret_key
+            )
             make_bucket(bucket)
             settings = {
                 "log": {"brokers": kafka.bootstrap, "vnodes": 8, "replication": 1, "min_insync_replicas": 1},

@@ -122,7 +122,9 @@ def _servers(folder: Path) -> Iterator[Servers]:
         proxy = stack.enter_context(http_proxy(s3.port))
         redis = stack.enter_context(redis_server(folder / "redis"))
         name = f"chaos-{uuid.uuid4().hex[:8]}"
-        bucket = S3Location(name, "a/prefix", s3.endpoint, "us-east-1", ADMIN.access_key, ADMIN.secret_key)
+        bucket = S3Location(
+            name, "a/prefix", s3.endpoint, region="us-east-1", access_key=ADMIN.access_key, secret_key=ADMIN.secret_key
+        )
         make_bucket(bucket)
         yield Servers(kafka, proxy, redis, bucket)
 

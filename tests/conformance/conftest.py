@@ -16,6 +16,7 @@ from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
+from ess_ray.limits import AnswerLimits
 from ess_ray.ports import EventLog, InvocationSlots, ResultStore
 from ess_ray.search.pace import LocalSlots
 from tests.kafka_server import new_topic, opened
@@ -87,6 +88,7 @@ def log(log_under_test: LogUnderTest) -> EventLog:
 MAX_ROWS = 100
 MAX_BYTES = 64 * 1024
 TTL_S = 60.0
+LIMITS = AnswerLimits(ttl_s=TTL_S, max_rows=MAX_ROWS, max_bytes=MAX_BYTES)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ async def _memory_results(_: pytest.FixtureRequest) -> AsyncIterator[ResultsUnde
         nonlocal now_us
         now_us += round(seconds * 1_000_000)
 
-    yield ResultsUnderTest(MemoryResultStore(lambda: now_us, TTL_S, max_rows=MAX_ROWS, max_bytes=MAX_BYTES), let_pass)
+    yield ResultsUnderTest(MemoryResultStore(lambda: now_us, LIMITS), let_pass)
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +123,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 async def _redis_results(request: pytest.FixtureRequest) -> AsyncIterator[ResultsUnderTest]:
     server: RedisServer = request.getfixturevalue("redis")
     server.client.flushall()
-    store = RedisResultStore(server.url, TTL_S, max_rows=MAX_ROWS, max_bytes=MAX_BYTES, alive_s=100 * TTL_S)
+    store = RedisResultStore(server.url, LIMITS, alive_s=100 * TTL_S)
 
     async def let_pass(seconds: float) -> None:
         server.let_pass(seconds)
@@ -163,7 +165,7 @@ async def _local_slots(_: pytest.FixtureRequest) -> AsyncIterator[InvocationSlot
 
 @asynccontextmanager
 async def _redis_slots(request: pytest.FixtureRequest) -> AsyncIterator[InvocationSlots]:
-    slots = RedisSlots(request.getfixturevalue("redis").url, uuid4().hex, CAP, lease_s=600)
+    slots = RedisSlots(request.getfixturevalue("redis").url, uuid4().hex, cap=CAP, lease_s=600)
     try:
         yield slots
     finally:

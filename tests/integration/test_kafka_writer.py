@@ -15,9 +15,10 @@ from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.query import All, Query
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.intake.foreign import decode_any
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import StoredRecord
 from ess_ray.record import DecodedRecord, encode_records
 from ess_ray.search.plan import Tasks, make_plan
@@ -108,7 +109,9 @@ async def test_ours_and_foreign_records_are_stored_once_over_holes_dead_letters_
     assert table.stored() == Counter("abcde") + Counter(["foreign"])
     assert first.counts["dead_letters"] == 1
     assert not heir.counts["dead_letters"]
-    letters = KafkaLog(KafkaSettings(settings.brokers, settings.topic + DEAD_LETTERS, 1, 1, 1))
+    letters = KafkaLog(
+        KafkaSettings(settings.brokers, settings.topic + DEAD_LETTERS, 1, replication=1, min_insync_replicas=1)
+    )
     assert [record.value for record in (await letters.read(0, 0, 1 << 20)).records] == [b"<34>no JSON"]
     await letters.close()
 

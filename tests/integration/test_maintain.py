@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from ess_ray.adapters.places import Places
-from ess_ray.compaction import CompactionPolicy
 from ess_ray.core.chunk import encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import CompactionPolicy
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Advance
 from ess_ray.runtime.maintain import compact_now, maintain

@@ -14,7 +14,7 @@ from ess_ray.adapters.places import Places
 from ess_ray.core.errors import NewerFormat
 from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.core.query import Query
-from ess_ray.ingest.writer import WriterLimits
+from ess_ray.limits import WriterLimits
 from ess_ray.ports import LogRead, Record, VnodeRange
 from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
@@ -31,6 +31,14 @@ def actor_on(log: MemoryLog, data_dir: Path, **limits: int) -> PersistActor:
     return PersistActor(System(Places(data_dir), "test", writer=WriterLimits(**limits)), "persist-0", lambda: log)
 
 
+async def stored(actor: PersistActor) -> int:
+    return int((await actor.ping())["counts"].get("rows_stored", 0))
+
+
+async def trouble(actor: PersistActor) -> list[str]:
+    return [told for told in (await actor.ping())["trouble"] if "cannot store" in told]
+
+
 async def append(log: MemoryLog, name: str) -> None:
     await log.append(encode_records(batch_of([name], [None], 0, time.time_ns() // 1000), 0, "default"))
 
@@ -40,7 +48,7 @@ async def test_what_is_appended_is_stored_by_itself_when_it_is_due(tmp_path: Pat
     actor = actor_on(log, tmp_path, seal_age_us=1)
     await actor.assign([0])
     await append(log, "a")
-    await until(lambda: actor._writer.counts["rows_stored"], "nothing was stored")
+    await until(lambda: stored(actor), "nothing was stored")
     assert (await actor.ping())["failure"] is None
     await actor.close()
 
@@ -121,11 +129,16 @@ async def test_storing_goes_on_when_the_disk_comes_back(tmp_path: Path) -> None:
     events.rename(hidden)
     events.write_text("a file where the folder was")
     await append(log, "a")
-    await until(lambda: "flush" in actor._trouble, "the trouble was not told")
+    await until(lambda: trouble(actor), "the trouble was not told")
     events.unlink()
     hidden.rename(events)
-    await until(lambda: actor._writer.counts["rows_stored"] == 1, "it did not go on")
-    await until(lambda: "flush" not in actor._trouble, "the trouble stayed")
+    await until(lambda: stored(actor), "it did not go on")
+    assert await stored(actor) == 1
+
+    async def is_well() -> bool:
+        return not await trouble(actor)
+
+    await until(is_well, "the trouble stayed")
     assert (await actor.ping())["failure"] is None
     await actor.close()
 

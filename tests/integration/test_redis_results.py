@@ -11,6 +11,7 @@ import pytest
 from ess_ray.adapters import redis_results
 from ess_ray.adapters.redis_results import CHUNK_ROWS, RedisResultStore
 from ess_ray.core.errors import Conflict, NotFound, Unavailable
+from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState
 from tests.redis_server import PASSWORD, RedisServer, redis_server
 from tests.waiting import until
@@ -138,7 +139,7 @@ async def test_a_second_writer_of_one_answer_is_refused(make: Any, rows: Any, se
 
 
 async def test_nothing_is_left_behind_when_an_answer_expires(make: Any, rows: Any, server: RedisServer) -> None:
-    store = make(ttl_s=5.0)
+    store = make(limits=AnswerLimits(ttl_s=5.0))
     await store.create("t", "q", RUNNING)
     await store.append("t", "q", rows(0, 5))
     await store.update("t", "q", DONE)

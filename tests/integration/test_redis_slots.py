@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 async def test_slots_are_shared_and_those_of_the_dead_come_back(server: RedisServer) -> None:
-    one, other = (RedisSlots(server.url, "scan", 2, lease_s=600) for _ in range(2))
+    one, other = (RedisSlots(server.url, "scan", cap=2, lease_s=600) for _ in range(2))
     assert await one.take() is not None
     assert await other.take() is not None
     assert await one.take() is None
@@ -34,7 +34,7 @@ async def test_slots_are_shared_and_those_of_the_dead_come_back(server: RedisSer
 
 
 async def test_a_request_whose_answer_was_lost_takes_its_slot_once(server: RedisServer) -> None:
-    slots = RedisSlots(server.url, "scan", 1, lease_s=600)
+    slots = RedisSlots(server.url, "scan", cap=1, lease_s=600)
     request = ([KEY], [1, "a-slot", 600_000])
     assert [await slots._script(*request) for _ in range(2)] == [1, 1]
     assert server.client.zcard(KEY) == 1
@@ -42,7 +42,7 @@ async def test_a_request_whose_answer_was_lost_takes_its_slot_once(server: Redis
 
 
 async def test_a_restart_of_redis_is_waited_out(server: RedisServer) -> None:
-    slots = RedisSlots(server.url, "scan", 1, lease_s=600, retry_s=60.0)
+    slots = RedisSlots(server.url, "scan", cap=1, lease_s=600, retry_s=60.0)
     assert await slots.take() is not None
     server.process.kill()
     server.process.wait()
@@ -53,7 +53,7 @@ async def test_a_restart_of_redis_is_waited_out(server: RedisServer) -> None:
 
 
 async def test_a_redis_that_stays_away_is_told(server: RedisServer) -> None:
-    slots = RedisSlots(server.url, "scan", 1, lease_s=600, retry_s=0.2)
+    slots = RedisSlots(server.url, "scan", cap=1, lease_s=600, retry_s=0.2)
     await asyncio.to_thread(server.close)
     with pytest.raises(Unavailable, match="check that it is up"):
         await slots.take()

@@ -70,7 +70,7 @@ def stored(
             first_us = t0_us + number * ROWS
             yield make_events(list(range(first_us, first_us + ROWS)), messages)
 
-    encoded = chunk.encode_stream(tables(), TABLES * ROWS, (), ())
+    encoded = chunk.encode_stream(tables(), TABLES * ROWS, (), requests=())
     key = encoded.key("default")
     root = tmp_path_factory.mktemp("store")
     LocalObjectStore(root).put(key, encoded.data)

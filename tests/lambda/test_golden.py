@@ -10,8 +10,8 @@ import pytest
 
 from ess_ray.core.query import Query
 from ess_ray.language import parse
+from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ObjectEntry, ScanTask
-from ess_ray.search.invocations import InvokeLimits
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.scan import run_task
 from tests.lambda_golden import COUNTINGS, OBJECTS, QUERIES, answer, counts, store_objects
@@ -41,7 +41,9 @@ async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[Obj
                 if fault not in ("none", "throttled"):
                     golden.order(fault)
                 assert (await answer(remote, query, entries)).equals(expected), (text, query.limit, "lambda")
-                auto = AutoExecutor(remote, Here(golden.store), LOADS_PYARROW_MB / 1024, limits, 1.0)
+                auto = AutoExecutor(
+                    remote, Here(golden.store), memory_gb=LOADS_PYARROW_MB / 1024, limits=limits, max_cost_usd=1.0
+                )
                 assert (await answer(auto, query, entries)).equals(expected), (text, query.limit, "auto")
 
 
@@ -53,21 +55,27 @@ async def test_every_executor_gives_the_same_counts(golden: Rig, entries: list[O
             if fault != "none":
                 golden.order(fault)
             assert (await counts(remote, Query(parse(text)), counting, entries)).equals(expected), (text, "lambda")
-            auto = AutoExecutor(remote, Here(golden.store), LOADS_PYARROW_MB / 1024, InvokeLimits(), 1.0)
+            auto = AutoExecutor(
+                remote, Here(golden.store), memory_gb=LOADS_PYARROW_MB / 1024, limits=InvokeLimits(), max_cost_usd=1.0
+            )
             assert (await counts(auto, Query(parse(text)), counting, entries)).equals(expected), (text, "auto")
 
 
 async def test_auto_without_a_budget_is_local(golden: Rig, entries: list[ObjectEntry]) -> None:
     local = Here(golden.store)
     with golden.executor() as remote:
-        await answer(AutoExecutor(remote, local, 1.0, InvokeLimits(), 0.0), Query(), entries)
+        await answer(
+            AutoExecutor(remote, local, memory_gb=1.0, limits=InvokeLimits(), max_cost_usd=0.0), Query(), entries
+        )
     assert local.ran == OBJECTS - 2
 
 
 async def test_auto_survives_a_function_that_is_not_there(golden: Rig, entries: list[ObjectEntry]) -> None:
     query, local = Query(limit=10_000), Here(golden.store)
     with golden.executor(name="nobody") as remote:
-        found = await answer(AutoExecutor(remote, local, 1.0, InvokeLimits(), 1.0), query, entries)
+        found = await answer(
+            AutoExecutor(remote, local, memory_gb=1.0, limits=InvokeLimits(), max_cost_usd=1.0), query, entries
+        )
     assert found.equals(await answer(Here(golden.store), query, entries))
 
 

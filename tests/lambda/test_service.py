@@ -47,7 +47,9 @@ def handler(event, context):
 
 class Client:
     def __init__(self, service: LambdaService) -> None:
-        location = FunctionLocation("echo", "us-east-1", service.endpoint, "made-up", "made-up")
+        location = FunctionLocation(
+            "echo", "us-east-1", endpoint=service.endpoint, access_key="made-up", secret_key="made-up"
+        )
         self._client = location.client(16)
 
     def invoke(self, name: str = "echo", **event: Any) -> Any:

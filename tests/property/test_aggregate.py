@@ -36,9 +36,9 @@ from ess_ray.core.event import parse_timestamp_us
 from ess_ray.core.query import All, Field, Query
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange
 from ess_ray.search.count import Aggregation
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher

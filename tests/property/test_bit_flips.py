@@ -21,12 +21,13 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, merged, open_object, read, write
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import And, Contains, Equals, Exists, Field, Not, Query
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from ess_ray.verify import verify
@@ -145,11 +146,11 @@ class Readers:
         }
         self.tasks: dict[str, tuple[Query, Collector]] = {name: (query, Rows()) for name, query in queries.items()}
         self.tasks |= {f"count {name}": (queries["all"], counting) for name, counting in counts.items()}
-        self.right = {name: self.scan(name, self._entries({}), 0) for name in self.tasks}
+        self.right = {name: self.scan(name, self.entries({}), 0) for name in self.tasks}
         assert not any(failed for _, failed in self.right.values())
         assert all(len(rows) for name, (rows, _) in self.right.items() if name != "none")
 
-    def _entries(self, flipped: dict[int, int]) -> list[ObjectEntry]:
+    def entries(self, flipped: dict[int, int]) -> list[ObjectEntry]:
         """Put both objects, under names that no cache knows."""
         self.store = MemoryObjectStore(clock_us=lambda: T0_US)
         entries = []
@@ -175,7 +176,7 @@ class Readers:
 
     def outcomes(self, at: int, bit: int, gap_bytes: int) -> dict[str, str]:
         """Say for each reader whether it gave the right answer ("right") or named the damaged object ("named")."""
-        entries = self._entries({at: bit})
+        entries = self.entries({at: bit})
         told = {}
         for name, (right, _) in self.right.items():
             found, failed = self.scan(name, entries, gap_bytes)
@@ -270,7 +271,7 @@ def test_a_damaged_page_is_told_by_column_and_row_group() -> None:
     made = readers.damaged
     column = parse_footer(made.encoded.key("default"), made.data).metadata.row_group(1).column(7)
     assert column.path_in_schema == "trace_id"
-    entries = readers._entries({column.data_page_offset + 100: 3})
+    entries = readers.entries({column.data_page_offset + 100: 3})
     result = run_task(readers.store, ScanTask("default", Query(limit=10_000), tuple(entries)))
     told = f"{entries[0].key}: a page of column trace_id in row group 1 does not match its checksum"
     assert result.failed == ((entries[0].key, told),)
@@ -278,7 +279,7 @@ def test_a_damaged_page_is_told_by_column_and_row_group() -> None:
 
 def test_an_object_under_another_checksum_than_its_own_is_named() -> None:
     readers = Readers()
-    entry = readers._entries({})[0]
+    entry = readers.entries({})[0]
     data = readers.store.get_range(entry.key, 0, entry.size)
     other = replace(readers.damaged.encoded, checksum=readers.damaged.encoded.checksum ^ 1).key("default")
     for key in (other, other.rpartition("-c")[0] + ".parquet"):

@@ -26,9 +26,9 @@ from ess_ray.core.event import partition_of
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Record, ScanTask, View
 from ess_ray.record import RequestKey, encode_records
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.examples import examples

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ess_ray.core.query import Order, Query
 from ess_ray.language import parse
-from ess_ray.search.run import SearchLimits
+from ess_ray.limits import SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.examples import examples
 from tests.exports import World

@@ -197,7 +197,7 @@ def test_pages_of_every_kind_read_as_arrow_reads_them(
 ) -> None:
     texts = [ALPHABET[i % len(ALPHABET)] * length for i, length in enumerate(lengths)]
     reader = foreign(texts, data_page_version=version, max_rows_per_page=rows_per_page or 2**31 - 1, compression=codec)
-    blocks = reader._message_in_place(0)
+    blocks = reader.message_in_place(0)
     assert pa.chunked_array([block.array() for block in blocks]).to_pylist() == texts
     assert len(blocks) == -(-len(texts) // (rows_per_page or 2**31))
 
@@ -215,7 +215,7 @@ def test_what_is_not_laid_out_as_ours_is_left_to_arrow(options: dict[str, Any]) 
     texts = ["needle", "", "nee", "dle", "a needle b"] * 20
     reader = foreign(texts, **options)
     with pytest.raises(NotInPlace):
-        reader._message_in_place(0)
+        reader.message_in_place(0)
     found = chunk.collect_object(
         reader, Query(Contains(MESSAGE, "needle", False), order="oldest", limit=1000), Rows()
     ).table
@@ -243,7 +243,7 @@ def foreign(texts: list[str], **options: Any) -> chunk.ObjectReader:
         writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=len(texts))
         writer.add_key_value_metadata(facts_to_metadata(Facts((), "", format_version=1)))
     data = sink.getvalue()
-    key = chunk.object_key("default", 0, 0, "0" * 32, len(data), 0)
+    key = chunk.object_key("default", 0, 0, uuid_hex="0" * 32, footer_bytes=len(data), index_bytes=0)
     return chunk.ObjectReader(key, len(data), data, lambda at, size: data[at : at + size])
 
 

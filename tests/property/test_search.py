@@ -18,8 +18,8 @@ from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Order, Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, AnswerState, ScanResult, ScanTask, View, VnodeRange
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.examples import examples

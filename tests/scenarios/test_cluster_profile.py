@@ -32,7 +32,12 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def bucket(s3: S3Server) -> S3Location:
     location = S3Location(
-        f"cluster-{uuid.uuid4().hex[:8]}", "a/prefix", s3.endpoint, "us-east-1", ADMIN.access_key, ADMIN.secret_key
+        f"cluster-{uuid.uuid4().hex[:8]}",
+        "a/prefix",
+        s3.endpoint,
+        region="us-east-1",
+        access_key=ADMIN.access_key,
+        secret_key=ADMIN.secret_key,
     )
     make_bucket(location)
     return location

@@ -25,7 +25,12 @@ QUERIES = ("service:shop", "turn", '"turn 1 event 7"', r"/event \d*5\b/", "NOT k
 @pytest.fixture(scope="module")
 def bucket(s3: S3Server) -> S3Location:
     location = S3Location(
-        f"lambda-{uuid.uuid4().hex[:8]}", "a/prefix", s3.endpoint, "us-east-1", ADMIN.access_key, ADMIN.secret_key
+        f"lambda-{uuid.uuid4().hex[:8]}",
+        "a/prefix",
+        s3.endpoint,
+        region="us-east-1",
+        access_key=ADMIN.access_key,
+        secret_key=ADMIN.secret_key,
     )
     make_bucket(location)
     return location

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from deployments.access import MAX_AGE_S, REFRESH_S, REREAD_S, Access
+from deployments.access import MAX_AGE_S, READS_KEYS, REFRESH_S, REREAD_S, Access
 from deployments.main import check_listener
 from deployments.problem import install_problem_handlers
 from deployments.whose import route_whose
@@ -33,11 +33,11 @@ class Store(MemoryObjectStore):
 class Rig:
     """An application with a door for each scope, and time that passes when told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_addresses: bool = False) -> None:
         self.store = Store(lambda: 1_790_000_000_000_000)
         self.book = KeyBook(self.store)
         self.now_s = 1000.0
-        self.access = Access(self.book, lambda: self.now_s)
+        self.access = Access(self.book, lambda: self.now_s, in_addresses=in_addresses)
         app = FastAPI()
         install_problem_handlers(app)
         for scope in ("push", "search", "admin"):
@@ -65,9 +65,8 @@ class Rig:
         """Let the book become old, have it read again, and wait for that."""
         self.now_s += REFRESH_S
         await self.http.get("/push")
-        reading = self.access._reading
-        if reading is not None:
-            await asyncio.wait([reading])
+        if reading := [task for task in asyncio.all_tasks() if task.get_name() == READS_KEYS]:
+            await asyncio.wait(reading)
 
 
 @pytest.fixture
@@ -225,5 +224,6 @@ async def test_authorization_comes_before_the_vendors_header(rig: Rig) -> None:
 async def test_a_key_in_an_address_counts_only_where_that_is_switched_on(rig: Rig, name: str) -> None:
     _, key = rig.book.create("acme", ["push"])
     assert (await rig.http.get("/push", params={name: key})).status_code == 401
-    rig.access._in_addresses = True
+    rig = Rig(in_addresses=True)
+    _, key = rig.book.create("acme", ["push"])
     assert (await rig.http.get("/push", params={name: key})).json() == "acme"

@@ -12,9 +12,9 @@ import pytest
 
 from deployments import aggregations
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP, format_timestamp
+from ess_ray.limits import SearchLimits
 from ess_ray.record import encode_records
 from ess_ray.search.count import LONG_TEXTS
-from ess_ray.search.course import SearchLimits
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World
 

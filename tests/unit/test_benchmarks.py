@@ -113,7 +113,7 @@ def test_a_table_keeps_its_columns_whatever_its_cells_hold() -> None:
 
 def test_a_request_is_as_long_as_its_range_says() -> None:
     def length(method: str, range_: str) -> int:
-        return over_s3._length(Seen(method, "/b/k", range_), 1_000)
+        return over_s3.length_of(Seen(method, "/b/k", range_), 1_000)
 
     asked = ("bytes=0-99", "bytes=900-1999", "bytes=-300", "bytes=-3000", "")
     assert [length("GET", range_) for range_ in asked] == [100, 100, 300, 1_000, 1_000]

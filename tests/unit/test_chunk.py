@@ -159,7 +159,7 @@ def test_a_cancelled_scan_ends_between_row_groups(make_events: Make, t0_us: int)
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"nonsense" * 10])
 def test_damaged_bytes_are_corrupt_data(damage: bytes) -> None:
-    key = chunk.object_key("default", 0, 0, "0" * 32, len(damage), 0, 0)
+    key = chunk.object_key("default", 0, 0, uuid_hex="0" * 32, footer_bytes=len(damage), index_bytes=0, checksum=0)
     with pytest.raises(CorruptData, match="cannot be read as an ess_ray object"):
         chunk.ObjectReader(key, len(damage), damage, lambda offset, length: damage[offset : offset + length])
 

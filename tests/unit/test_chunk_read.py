@@ -61,7 +61,9 @@ class Requests:
     def open(
         self, footers: chunk.FooterCache | None = None, gap_bytes: int = read.GAP_BYTES, with_index: bool = True
     ) -> chunk.ObjectReader:
-        return chunk.open_object(self, self.key, len(self.data), footers, gap_bytes, with_index)
+        return chunk.open_object(
+            self, self.key, len(self.data), footers=footers, gap_bytes=gap_bytes, with_index=with_index
+        )
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from ess_ray.compaction import (
     QUIET_US,
     SMALL_BYTES,
     TARGET_BYTES,
-    CompactionPolicy,
     bucket_of,
     choose,
     compact,
@@ -30,6 +29,7 @@ from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import FORMAT_VERSION, ORDER, partition_of
 from ess_ray.ingest.repeats import WINDOW_US, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import ObjectEntry
 from ess_ray.record import RequestKey
 from tests.compactions import HOUR_US, LONG_AGO_US, MIB, T0_US, Make, World
@@ -42,7 +42,7 @@ def sized(sizes: Sequence[int], modified_us: int = LONG_AGO_US, hour: int = 0) -
     date, of_day = partition_of(at_us)
     return [
         ObjectEntry(
-            object_key("default", at_us, at_us + 1, f"{number:032x}", 8, 0),
+            object_key("default", at_us, at_us + 1, uuid_hex=f"{number:032x}", footer_bytes=8, index_bytes=0),
             *(size, "default", date, of_day, 1, at_us, at_us + 1, modified_us),
         )
         for number, size in enumerate(sizes)
@@ -169,7 +169,7 @@ def test_request_keys_are_carried_for_an_hour(world: World) -> None:
     facts = open_object(world.store, done.entry.key, done.entry.size).facts
     assert [r.key for r in facts.requests] == ["stored late", "young"]
     assert done.entry.modified_us == world.now_us
-    memory = rebuild(world.store, [done.entry], "log", [0], world.now_us)[0]
+    memory = rebuild(world.store, [done.entry], log_id="log", vnodes=[0], now_us=world.now_us)[0]
     assert memory.is_repeat(RequestKey("default", "young", "hash", 0, 1), world.now_us)
     assert not memory.is_repeat(RequestKey("default", "old", "hash", 0, 1), world.now_us)
 

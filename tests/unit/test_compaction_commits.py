@@ -10,16 +10,10 @@ import pytest
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import (
-    MAX_INPUTS,
-    CompactionPolicy,
-    commit,
-    compact,
-    merge,
-    plan,
-)
+from ess_ray.compaction import MAX_INPUTS, commit, compact, merge, plan
 from ess_ray.core.errors import NotFound, Unavailable, UnknownOutcome
 from ess_ray.ingest.repeats import WINDOW_US
+from ess_ray.limits import CompactionPolicy
 from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.retention import expire
@@ -157,7 +151,9 @@ async def test_compactions_of_a_real_table_beside_a_writer(tmp_path: Path, make_
     async def merge_all() -> int:
         merged, writer = 0, world.catalog
         while not stop.is_set():
-            merged += (await asyncio.to_thread(compact, writer, world.store, CompactionPolicy(), True)).new_objects
+            merged += (
+                await asyncio.to_thread(compact, writer, world.store, CompactionPolicy(), eager=True)
+            ).new_objects
         return merged
 
     _, *merged = await asyncio.gather(write(), merge_all(), merge_all())

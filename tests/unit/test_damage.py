@@ -15,13 +15,14 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
 from ess_ray.damage import MAX_NAMED, Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import CompactionPolicy
 from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.ports import Advance, ObjectEntry, ObjectInfo
 from ess_ray.record import RequestKey, encode_records
@@ -317,13 +318,13 @@ def test_a_copy_goes_on_with_the_others_and_the_next_one_takes_it(table: Table, 
     OBJECT_DAMAGES[how](path)
     store = MemoryObjectStore(lambda: T0_US)
     target = MemoryCatalog(clock_us=lambda: T0_US)
-    done = copy_table(table.catalog, table.store, target, store, "log")
+    done = copy_table(table.catalog, table.store, target, store, name="log")
     assert (done.objects, [one.key for one in done.failed]) == (5, [bad.key])
     assert bad.key in str(done.failed[0])
     if path.is_dir():
         path.rmdir()
     path.write_bytes(whole)
-    done = copy_table(table.catalog, table.store, target, store, "log")
+    done = copy_table(table.catalog, table.store, target, store, name="log")
     assert (done.objects, done.there, done.failed) == (1, 5, [])
     assert verify(target, store, deep=True).problems == []
 
@@ -332,12 +333,12 @@ def test_a_copy_goes_on_with_the_others_and_the_next_one_takes_it(table: Table, 
 def test_a_copy_mends_what_was_damaged_in_the_target(table: Table, tmp_path: Path, how: str) -> None:
     there = tmp_path / "target"
     store, target = LocalObjectStore(there), DeltaCatalog(there)
-    copy_table(table.catalog, table.store, target, store, "log")
+    copy_table(table.catalog, table.store, target, store, name="log")
     path = there / table.hour[0].key
     OBJECT_DAMAGES[how](path)
     if path.is_dir():
         path.rmdir()
-    done = copy_table(table.catalog, table.store, target, store, "log")
+    done = copy_table(table.catalog, table.store, target, store, name="log")
     assert (done.mended, done.there, done.objects, done.failed) == (1, 6, 0, [])
     assert verify(target, store, deep=True).problems == []
 

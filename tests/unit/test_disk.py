@@ -15,17 +15,8 @@ from ess_ray.adapters.s3_location import S3Location
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable
-from ess_ray.disk import (
-    APPEND_COPIES,
-    MIN_FREE_FILES,
-    RESUME_BYTES,
-    DiskLimits,
-    DiskWatch,
-    Room,
-    Space,
-    judge,
-    space_of,
-)
+from ess_ray.disk import APPEND_COPIES, MIN_FREE_FILES, RESUME_BYTES, DiskWatch, Room, Space, judge, space_of
+from ess_ray.limits import DiskLimits
 from ess_ray.ports import Record
 from ess_ray.runtime import wiring
 from ess_ray.runtime.wiring import System

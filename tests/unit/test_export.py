@@ -13,9 +13,9 @@ from ess_ray.core.collect import Partial, SliceFold
 from ess_ray.core.collect import slices as slices_module
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound, TooFast, Unavailable
 from ess_ray.core.query import MAX_LIMIT, Query
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, Record
 from ess_ray.search.export import PIECE_ROWS, Export
-from ess_ray.search.run import SearchLimits
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World
 from tests.waiting import until

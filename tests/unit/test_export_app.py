@@ -18,9 +18,10 @@ import pytest
 
 from deployments import lasting
 from deployments.departure import Departure
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import Record, ScanResult, ScanTask
 from ess_ray.search.formats import PARQUET_SCHEMA
-from ess_ray.search.run import SHUT_DOWN, Lane, SearchLimits
+from ess_ray.search.run import SHUT_DOWN, Lane
 from ess_ray.search.slices import SliceLimits
 from tests.exports import World, app_of
 from tests.http_server import serving

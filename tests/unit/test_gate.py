@@ -110,4 +110,4 @@ def test_whatever_is_taken_and_given_back_adds_up() -> None:
         assert gate.held_bytes == sum(one.held_bytes for one in claims) <= 10_000
     for claim in claims:
         claim.close()
-    assert (gate.held_bytes, dict(gate._tenants)) == (0, {})
+    assert (gate.held_bytes, gate.tenants) == (0, 0)

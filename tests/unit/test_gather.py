@@ -106,7 +106,7 @@ async def test_what_arrives_during_an_append_goes_together_with_the_next() -> No
 
 async def test_full_records_do_not_wait_for_the_append_before_up_to_a_few() -> None:
     log = SlowLog()
-    gatherer = Gatherer(log, GatherLimits(max_appends=3))
+    gatherer = Gatherer(log, limits=GatherLimits(max_appends=3))
     tasks = []
     for _ in range(10):
         tasks.append(asyncio.create_task(gatherer.submit("default", batch_of("x" * 500_000))))
@@ -460,7 +460,7 @@ async def test_a_request_that_is_wrong_is_no_trouble_of_the_log() -> None:
 
 async def test_what_has_one_route_keeps_its_order_with_and_without_keys() -> None:
     log = MemoryLog(VNODES)
-    gatherer = Gatherer(log, GatherLimits(max_append_bytes=64 * 1024))
+    gatherer = Gatherer(log, limits=GatherLimits(max_append_bytes=64 * 1024))
     expected = []
     for number in range(40):
         key = f"key {number}" if number % 2 else None

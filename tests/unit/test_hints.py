@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.event import ATTRIBUTES, format_timestamp
+from ess_ray.limits import SearchLimits
 from ess_ray.record import encode_records
 from ess_ray.search import hints
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.hints import near_names
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World, batch_of

@@ -38,12 +38,12 @@ class Script:
 
     def run(self) -> str | None:
         return keep_alive(
-            self.start,
-            lambda: self.told.append("clean up"),
-            self.stop,
-            Restarts(clock_s=lambda: self.now_s),
-            self.told.append,
-            lambda reason: self.told.append(f"again, {reason}"),
+            start=self.start,
+            clean_up=lambda: self.told.append("clean up"),
+            stop=self.stop,
+            restarts=Restarts(clock_s=lambda: self.now_s),
+            on_ready=self.told.append,
+            on_lost=lambda reason: self.told.append(f"again, {reason}"),
         )
 
 

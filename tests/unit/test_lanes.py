@@ -10,10 +10,11 @@ from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.adapters.places import Places
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import ScanResult, ScanTask, View
 from ess_ray.record import encode_records
 from ess_ray.runtime.wiring import System
-from ess_ray.search.course import Lane, SearchLimits
+from ess_ray.search.course import Lane
 from ess_ray.search.run import Searcher
 from tests.lambda_rigs import Here
 from tests.worlds import World, batch_of
@@ -45,7 +46,9 @@ def test_without_a_function_there_is_no_lambda_and_auto_is_ray(tmp_path: Path) -
     lanes = System(Places(tmp_path), "any").lanes(local)
     assert set(lanes) == {"ray", "auto"}
     assert lanes["auto"] == lanes["ray"] == Lane(local, SearchLimits().task_bytes)
-    function = FunctionLocation("scan", "us-east-1", "http://127.0.0.1:1", "made-up", "made-up")
+    function = FunctionLocation(
+        "scan", "us-east-1", endpoint="http://127.0.0.1:1", access_key="made-up", secret_key="made-up"
+    )
     lanes = System(Places(tmp_path), "any", function=function).lanes(local)
     assert set(lanes) == {"ray", "auto", "lambda"}
     assert not lanes["lambda"].in_place
@@ -65,7 +68,7 @@ async def test_only_a_lane_that_says_so_is_spared_what_is_small() -> None:
     world = World()
     await _stored(world)
     usual, asked = _Counting(world), _Counting(world)
-    results = MemoryResultStore(lambda: world.now_us, ttl_s=60)
+    results = MemoryResultStore(lambda: world.now_us, AnswerLimits(ttl_s=60))
     lanes = {"ray": Lane(usual, 1), "lambda": Lane(asked, 1, in_place=False)}
     searcher = Searcher(
         world.log, world.catalog, world.store, _NoBuffers(), usual, results, SearchLimits(), lanes=lanes

@@ -20,7 +20,7 @@ class World:
 
     def put(self) -> ObjectEntry:
         self.serial += 1
-        key = object_key("default", T0_US, T0_US + 1, f"{self.serial:032x}", 8, 0)
+        key = object_key("default", T0_US, T0_US + 1, uuid_hex=f"{self.serial:032x}", footer_bytes=8, index_bytes=0)
         self.store.put(key, b"rows")
         return ObjectEntry(key, 4, "default", "2026-09-21", 0, 1, T0_US, T0_US + 1, self.now_us)
 

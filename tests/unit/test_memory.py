@@ -12,6 +12,7 @@ import pytest
 
 from ess_ray.adapters.memory import BUCKET_BYTES, MemoryLog, MemoryObjectStore, MemoryResultStore
 from ess_ray.core.errors import BadRequest, NotFound
+from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState, Record
 
 RUNNING = AnswerState("running", {}, False, (), 0)
@@ -62,7 +63,7 @@ async def test_running_answers_are_cut_when_nothing_can_go(rows: pa.Table) -> No
 
 async def test_room_comes_back_when_answers_expire(rows: pa.Table) -> None:
     now_us = 0
-    results = MemoryResultStore(lambda: now_us, ttl_s=10, max_total_bytes=int(1.5 * rows.nbytes))
+    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10), max_total_bytes=int(1.5 * rows.nbytes))
     for _ in range(5):
         assert await fill(results, "same id", rows, RUNNING)
         now_us += 10_000_000
@@ -77,7 +78,7 @@ async def test_the_number_of_answers_is_bounded(rows: pa.Table) -> None:
 
 async def test_buckets_take_room_too_and_give_it_back(rows: pa.Table) -> None:
     now_us = 0
-    results = MemoryResultStore(lambda: now_us, ttl_s=10, max_total_bytes=25 * BUCKET_BYTES)
+    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10), max_total_bytes=25 * BUCKET_BYTES)
     buckets = replace(DONE, buckets=({"start": None, "by": {}, "count": 1},) * 10)
     for query_id in "abc":
         await fill(results, query_id, rows.slice(0, 0))

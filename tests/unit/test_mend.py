@@ -25,8 +25,9 @@ from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.cli import main
 from ess_ray.core.errors import Conflict, CorruptData, Unavailable
 from ess_ray.core.query import All, Query
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.keys import KeyBook
+from ess_ray.limits import WriterLimits
 from ess_ray.mend import heal, look
 from ess_ray.pool import PoolSize
 from ess_ray.ports import ScanTask

@@ -107,7 +107,7 @@ def test_verify_and_copy_take_both_formats(store: MemoryObjectStore, rows: pa.Ta
     catalog.writer().commit("log", [entry], {0: Advance(0, len(rows))})
     assert verify(catalog, store, deep=True).problems == []
     target, there = MemoryCatalog(clock_us=lambda: t0_us), MemoryObjectStore(clock_us=lambda: t0_us)
-    assert copy_table(catalog, store, target, there, "source").objects == 1
+    assert copy_table(catalog, store, target, there, name="source").objects == 1
     assert there.get_range(entry.key, 0, entry.size) == store.get_range(entry.key, 0, entry.size)
     assert verify(target, there, deep=True).problems == []
 

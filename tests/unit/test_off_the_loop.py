@@ -13,7 +13,7 @@ import pytest
 import deployments.search
 from ess_ray import exact_json
 from ess_ray.core.collect import CellsFold, RowsFold
-from ess_ray.search.run import SearchLimits
+from ess_ray.limits import SearchLimits
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

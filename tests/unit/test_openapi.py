@@ -26,7 +26,7 @@ from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
 from deployments.whose import route_whose
-from ess_ray.search.course import SearchLimits
+from ess_ray.limits import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
@@ -40,10 +40,10 @@ CHOSEN: Final = settings(max_examples=30, derandomize=True)
 """Requests for each route, right ones and as many wrong ones: an application takes five to ten seconds."""
 RUNNING_ROUTES: Final = """
 import json, pathlib, sys
-from deployments.app import _search_builder
+from deployments.app import search_builder
 from ess_ray.adapters.places import Places
 from ess_ray.runtime.wiring import System
-app = _search_builder(System(Places(pathlib.Path(sys.argv[1])), "test"))()
+app = search_builder(System(Places(pathlib.Path(sys.argv[1])), "test"))()
 print(json.dumps(list(app.openapi()["paths"])))
 """
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ess_ray.compaction import NO_ROOM, CompactionPolicy, compact
+from ess_ray.compaction import NO_ROOM, compact
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import All, Query
+from ess_ray.limits import CompactionPolicy
 from ess_ray.maintenance import GARBAGE_AGE_US, PRESSED_AGE_US, collect_garbage, is_over
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.retention import expire

@@ -19,9 +19,10 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import View
 from ess_ray.record import encode_records
-from ess_ray.search.run import TRUNCATED, Searcher, SearchLimits
+from ess_ray.search.run import TRUNCATED, Searcher
 from tests.worlds import T0_US, HereExecutor, World, batch_of
 
 
@@ -51,22 +52,28 @@ class OneWriter:
 class Rig:
     """A search application whose tenant is the request's x-test-tenant."""
 
-    def __init__(self, world: World, writer: VnodeWriter, limits: SearchLimits) -> None:
+    def __init__(
+        self,
+        world: World,
+        writer: VnodeWriter,
+        limits: SearchLimits,
+        answers: AnswerLimits = AnswerLimits(ttl_s=60),
+    ) -> None:
         self.world, self.writer = world, writer
         self.in_flight = OneWriter(writer)
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        results = MemoryResultStore(lambda: world.now_us, ttl_s=60)
+        results = MemoryResultStore(lambda: world.now_us, answers)
         searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
         api = SearchApi(
-            searcher,
-            results,
-            self._tenant,
-            self._tenant,
-            self._health,
-            self._status,
-            self._flush,
-            self._compact,
+            searcher=searcher,
+            results=results,
+            tenant=self._tenant,
+            admin=self._tenant,
+            health=self._health,
+            status=self._status,
+            flush=self._flush,
+            compact=self._compact,
             warnings=self._warnings,
         )
         self.app = create_search_app(api)
@@ -300,9 +307,12 @@ async def test_an_object_that_is_gone_makes_the_answer_incomplete_and_is_named(r
     assert len(page["events"]) == 1
 
 
-async def test_a_truncated_answer_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_truncated_answer_says_why() -> None:
+    world = World()
+    writer = world.writer()
+    await writer.assign(range(3))
+    rig = Rig(world, writer, SearchLimits(in_place_bytes=0, task_bytes=1), AnswerLimits(max_rows=4))
     await rig.push(*[f"number {number}" for number in range(10)])
-    monkeypatch.setattr(rig.results, "_max_rows", 4)
     page = await rig.finished(await rig.start())
     assert (page["state"], page["complete"], len(page["events"])) == ("truncated", False, 4)
     assert page["incomplete"] == [TRUNCATED]

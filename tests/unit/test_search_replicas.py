@@ -18,10 +18,10 @@ from ess_ray.adapters.memory import MemoryResultStore
 from ess_ray.core.collect import Grouping
 from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.query import Query
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
 from ess_ray.search import elsewhere
 from ess_ray.search.count import Aggregation
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
 from tests.waiting import until
 from tests.worlds import World
@@ -180,7 +180,18 @@ async def well() -> list[str]:
 
 
 async def test_a_replica_that_goes_tells_its_searches_as_failed(rig: Rig) -> None:
-    app = create_search_app(SearchApi(rig.one, rig.results, nobody, nobody, well, nothing, nothing, nothing))
+    app = create_search_app(
+        SearchApi(
+            searcher=rig.one,
+            results=rig.results,
+            tenant=nobody,
+            admin=nobody,
+            health=well,
+            status=nothing,
+            flush=nothing,
+            compact=nothing,
+        )
+    )
     async with app.router.lifespan_context(app):
         mine, others = await rig.one.start("default", Query()), await rig.other.start("default", Query())
     state = await rig.state(mine)
@@ -203,8 +214,19 @@ async def streamed(
         return leaving
 
     departure = Departure(asked, rig.one.close, look_s=0.001, grace_s=0.05)
-    parts = (rig.one, rig.results, default, default, well, nothing, nothing, nothing)
-    app = create_search_app(SearchApi(*parts, departure=departure, answers_stay=answers_stay))
+    api = SearchApi(
+        searcher=rig.one,
+        results=rig.results,
+        tenant=default,
+        admin=default,
+        health=well,
+        status=nothing,
+        flush=nothing,
+        compact=nothing,
+        departure=departure,
+        answers_stay=answers_stay,
+    )
+    app = create_search_app(api)
     async with (
         asyncio.timeout(DEADLINE_S),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://one") as http,

@@ -7,9 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from ess_ray.compaction import CompactionPolicy
+from ess_ray.adapters.kafka_settings import KafkaSettings, kafka_of
+from ess_ray.adapters.lambda_function import FunctionLocation, function_of
+from ess_ray.adapters.places import places_of
 from ess_ray.core.errors import BadRequest
-from ess_ray.disk import DiskLimits
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.limits import (
+    AnswerLimits,
+    CompactionPolicy,
+    DiskLimits,
+    InvokeLimits,
+    LambdaLimits,
+    RequestLimits,
+    SearchLimits,
+    WriterLimits,
+)
+from ess_ray.runtime.wiring import Replicas, System
 from ess_ray.settings import known_variables, load
 
 
@@ -138,10 +151,83 @@ def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_limits_are_those_of_the_parts_that_read_them() -> None:
-    writer = pytest.importorskip("ess_ray.ingest.writer", exc_type=ImportError)
-    course = pytest.importorskip("ess_ray.search.course", exc_type=ImportError)
-    assert writer.WriterLimits(**load().persist.as_limits()) == writer.WriterLimits()
-    assert course.SearchLimits(**load().search.as_limits()) == course.SearchLimits()
+    """A system of which nothing is told has in every part the values that the settings have by default."""
+    settings = load()
+    system = System(places_of(settings), "ess")
+    assert settings.persist.limits == system.writer == WriterLimits()
+    assert settings.search.limits == system.search == SearchLimits()
+    assert settings.lambda_.limits == system.lambda_limits == LambdaLimits()
+    assert settings.lambda_.invoke_limits == system.invoke == InvokeLimits()
+    assert settings.push.limits == RequestLimits()
+    assert IntakeLimits.of(settings.push.limits, {}) == system.intake == IntakeLimits()
+    assert settings.results.limits == system.answers == AnswerLimits()
+    assert settings.maintenance.policy == system.compaction == CompactionPolicy()
+    assert settings.disk.limits == system.disk == DiskLimits()
+    assert (settings.log.vnode_count, settings.persist.actors) == (system.vnodes, system.persist_actors)
+    assert Replicas(settings.push.replicas, settings.push.most_replicas) == system.push_replicas
+    assert Replicas(settings.search.replicas, settings.search.most_replicas) == system.search_replicas
+    assert (settings.search.executor, settings.log.foreign_tenant) == (system.executor, system.foreign_tenant)
+    assert settings.push.elasticsearch_version == system.elasticsearch_version
+    assert settings.push.keys_in_addresses == system.keys_in_addresses
+
+
+def test_a_log_on_kafka_and_a_function_have_the_defaults_of_the_settings() -> None:
+    assert kafka_of(load()) is None
+    assert kafka_of(load(log={"brokers": "h:1"})) == KafkaSettings("h:1")
+    assert function_of(load()) is None
+    location = function_of(load(**{"lambda": {"function": "scan"}}))
+    assert location == FunctionLocation("scan", "us-east-1")
+
+
+def test_every_limit_that_is_set_arrives() -> None:
+    settings = load(
+        log={"brokers": "h:1", "vnodes": 3, "topic": "t", "replication": 2, "min_insync_replicas": 1}
+        | {"retention_s": 61, "ca_file": "ca", "cert_file": "cert", "key_file": "key"}
+        | {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "username": "me", "password": "hush"},
+        persist={"seal_bytes": 1, "seal_age_s": 2.5, "max_buffer_bytes": 3},
+        search={"freshness_timeout_s": 1, "task_bytes": 2, "in_place_bytes": 3, "attempts": 4, "hints_within_s": 5},
+        push={"max_batch_bytes": 1, "max_event_age_s": 2.5, "max_clock_skew_s": 3},
+        results={"ttl_s": 1, "max_rows": 2, "max_bytes": 3},
+        maintenance={"message_codec": "lz4", "max_bytes": 1, "tenant_max_bytes": {"a": 2}, "retention_days": {"a": 3}},
+        disk={"warn_bytes": 1, "reserve_bytes": 16 << 20},
+        **{
+            "lambda": {"function": "f", "region": "r", "endpoint": "http://h", "access_key": "a", "secret_key": "s"}
+            | {"timeout_s": 1, "memory_mb": 128, "max_concurrency": 2, "task_bytes": 3, "attempts": 4}
+            | {"max_cost_usd": 5, "usd_per_gb_second": 6}
+        },
+    )
+    assert settings.persist.limits == WriterLimits(seal_bytes=1, seal_age_us=2_500_000, max_buffer_bytes=3)
+    assert settings.search.limits == SearchLimits(
+        freshness_timeout_s=1, task_bytes=2, in_place_bytes=3, attempts=4, hints_within_s=5
+    )
+    assert settings.push.limits == RequestLimits(
+        max_batch_bytes=1, max_event_age_us=2_500_000, max_clock_skew_us=3_000_000
+    )
+    assert settings.results.limits == AnswerLimits(ttl_s=1, max_rows=2, max_bytes=3)
+    assert settings.maintenance.policy == CompactionPolicy(
+        retention_days={"a": 3}, message_codec="lz4", max_bytes=1, tenant_max_bytes={"a": 2}
+    )
+    assert settings.disk.limits == DiskLimits(warn_bytes=1, reserve_bytes=16 << 20)
+    assert settings.lambda_.limits == LambdaLimits(max_concurrency=2, task_bytes=3, max_cost_usd=5)
+    assert settings.lambda_.invoke_limits == InvokeLimits(attempts=4, usd_per_gb_second=6)
+    assert function_of(settings) == FunctionLocation(
+        "f", "r", endpoint="http://h", access_key="a", secret_key="s", timeout_s=1, memory_mb=128
+    )
+    assert kafka_of(settings) == KafkaSettings(
+        brokers="h:1",
+        topic="t",
+        vnodes=3,
+        replication=2,
+        min_insync_replicas=1,
+        retention_s=61,
+        security_protocol="SASL_SSL",
+        sasl_mechanism="PLAIN",
+        username="me",
+        password="hush",
+        ca_file="ca",
+        cert_file="cert",
+        key_file="key",
+    )
 
 
 def test_retention_is_set_per_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +236,7 @@ def test_retention_is_set_per_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().maintenance.retention_days == {"default": 30, "audit": 3650.5}
     monkeypatch.setenv("ESS_MAINTENANCE__RETENTION_DAYS", '{"default": 7}')
     assert load().maintenance.retention_days["default"] == 7
-    assert CompactionPolicy(**load().maintenance.as_limits()).message_codec == CompactionPolicy().message_codec
+    assert load().maintenance.policy.message_codec == CompactionPolicy().message_codec
 
 
 @pytest.mark.parametrize("value", ['{"default": 0}', '{"../etc": 7}', '{"default": "hunter2"}', "7"])
@@ -162,11 +248,11 @@ def test_a_wrong_retention_is_refused(monkeypatch: pytest.MonkeyPatch, value: st
 
 
 def test_sizes_of_what_is_kept_and_of_what_stays_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert DiskLimits(**load().disk.as_limits()) == DiskLimits()
+    assert load().disk.limits == DiskLimits()
     assert load().maintenance.max_bytes is None
     monkeypatch.setenv("ESS_MAINTENANCE__MAX_BYTES", "1000000")
     monkeypatch.setenv("ESS_MAINTENANCE__TENANT_MAX_BYTES", '{"audit": 5000}')
-    policy = CompactionPolicy(**load().maintenance.as_limits())
+    policy = load().maintenance.policy
     assert (policy.max_bytes, policy.tenant_max_bytes) == (1_000_000, {"audit": 5000})
 
 

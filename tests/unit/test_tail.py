@@ -74,9 +74,9 @@ async def test_objects_from_before_the_cursor_are_not_opened(rig: Rig, monkeypat
     opened: list[str] = []
     open_object = tailing.open_object
 
-    def opening(store: Any, key: str, *rest: Any) -> Any:
+    def opening(store: Any, key: str, size: int, **rest: Any) -> Any:
         opened.append(key)
-        return open_object(store, key, *rest)
+        return open_object(store, key, size, **rest)
 
     monkeypatch.setattr(tailing, "open_object", opening)
     assert await rig.look(tail) == ["new"]
@@ -254,9 +254,13 @@ async def collect(steps: AsyncIterator[Shown | TailProgress]) -> list[Shown | Ta
     return [step async for step in steps]
 
 
-async def test_a_log_that_was_replaced_ends_the_tail(rig: Rig) -> None:
+async def test_a_log_that_was_replaced_ends_the_tail(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = follow(await rig.tail(), rig.clock, rig.clock.sleep)
     await anext(steps)
-    rig.world.log._log_id = "another"
+
+    async def another() -> str:
+        return "another"
+
+    monkeypatch.setattr(rig.world.log, "log_id", another)
     with pytest.raises(BadRequest, match="replaced"):
         await collect(steps)

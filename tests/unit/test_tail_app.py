@@ -36,7 +36,9 @@ class Door:
         self.app = FastAPI()
         install_problem_handlers(self.app)
         departure = Departure(self._is_leaving, self._end, look_s=0.001)
-        route_tail(self.app, TailApi(rig.parts, self._tenant, departure, self.meter, 2, rig.clock.sleep))
+        route_tail(
+            self.app, TailApi(rig.parts, self._tenant, departure, meter=self.meter, max_tails=2, sleep=rig.clock.sleep)
+        )
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
         self.clients: list[Client] = []
 

@@ -14,11 +14,12 @@ from ess_ray import transfer
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.cli import main
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.errors import Conflict
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import KeyBook
+from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Advance
 from ess_ray.transfer import Copied, copy_keys, copy_missing, copy_table
 from ess_ray.verify import verify
@@ -66,7 +67,7 @@ class World:
 
     def copy(self) -> Copied:
         a, b = self.source, self.target
-        return copy_table(a.catalog, a.store, b.catalog, b.store, "log")
+        return copy_table(a.catalog, a.store, b.catalog, b.store, name="log")
 
     def right(self) -> None:
         assert self.target.messages() == Counter(f"m{number}" for number in range(self.next_offset))

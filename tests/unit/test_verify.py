@@ -12,11 +12,12 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, identity
 from ess_ray.core.event import partition_of
 from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import CompactionPolicy
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Advance, ObjectEntry
 from ess_ray.verify import LogState, Report, verify

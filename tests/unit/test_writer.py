@@ -15,7 +15,8 @@ import pytest
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import DataLoss, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import FORMAT_VERSION
-from ess_ray.ingest.writer import VnodeWriter, WriterLimits
+from ess_ray.ingest.writer import VnodeWriter
+from ess_ray.limits import WriterLimits
 from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Record, StoredRecord
 from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
@@ -416,7 +417,6 @@ async def test_what_was_stored_without_a_hash_is_known_by_its_id_alone() -> None
 async def test_a_record_that_cannot_be_decoded_is_kept_aside_and_stops_nothing() -> None:
     world = World()
     kept: list[tuple[int, int, bytes]] = []
-    writer = world.writer()
     broken = True
 
     async def keep(vnode: int, record: StoredRecord, _: str) -> None:
@@ -424,7 +424,7 @@ async def test_a_record_that_cannot_be_decoded_is_kept_aside_and_stops_nothing()
             raise Unavailable("the dead-letter topic is not there just now")
         kept.append((vnode, record.offset, record.value))
 
-    writer._dead_letter = keep
+    writer = world.writer(dead_letter=keep)
     await writer.assign((0,))
     await append(world, "before")
     await world.log.append([Record(0, b"no arrow", ())])

@@ -105,7 +105,7 @@ def check_rows(
         digest.add(rows)
         on_rows(rows)
         times = rows.column("timestamp").cast(pa.int64()).to_numpy()
-        for fault in _faults_of(group, rows, times, last_us, told, ranges):
+        for fault in _faults_of(group, rows, times=times, last_us=last_us, told=told, ranges=ranges):
             faults.setdefault(fault.check, fault)
         last_us = int(times[-1]) if len(times) else last_us
         if index is not None and (lost := _hidden(index, group, rows)):
@@ -122,7 +122,13 @@ def _index(reader: ObjectReader) -> Index | None:
 
 
 def _faults_of(
-    group: int, rows: pa.Table, times: Any, last_us: int | None, told: Told, ranges: dict[tuple[str, int], OffsetRange]
+    group: int,
+    rows: pa.Table,
+    *,
+    times: Any,
+    last_us: int | None,
+    told: Told,
+    ranges: dict[tuple[str, int], OffsetRange],
 ) -> Iterator[Fault]:
     if len(times) and (int(times.min()) < told.min_us or int(times.max()) > told.max_us):
         yield Fault("statistics", f"row group {group} has events outside the times that the catalog tells")

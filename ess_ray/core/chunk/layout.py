@@ -100,14 +100,22 @@ class Encoded:
 
     def key(self, tenant: str) -> str:
         """Name it, by a UUID of its own for every attempt to write it."""
-        tail = self.footer_bytes, self.index_bytes, self.checksum
-        return object_key(tenant, self.min_us, self.max_us, uuid4().hex, *tail)
+        return object_key(
+            tenant,
+            self.min_us,
+            self.max_us,
+            uuid_hex=uuid4().hex,
+            footer_bytes=self.footer_bytes,
+            index_bytes=self.index_bytes,
+            checksum=self.checksum,
+        )
 
 
 def object_key(
     tenant: str,
     min_us: int,
     max_us: int,
+    *,
     uuid_hex: str,
     footer_bytes: int,
     index_bytes: int,

@@ -69,6 +69,7 @@ def open_object(
     blobs: Blobs,
     key: str,
     size: int,
+    *,
     footers: FooterCache | None = None,
     gap_bytes: int = GAP_BYTES,
     with_index: bool = True,
@@ -92,7 +93,7 @@ def open_object(
         if with_index or name.index_bytes <= gap_bytes:
             wanted += name.index_bytes
         tail = blobs.get_suffix(key, min(size, max(wanted, WHOLE_BYTES if size <= WHOLE_BYTES else 0)))
-    reader = ObjectReader(key, size, tail, fetch, footer, gap_bytes, footers, stream)
+    reader = ObjectReader(key, size, tail, fetch, footer=footer, gap_bytes=gap_bytes, footers=footers, stream=stream)
     if footers is not None:
         footers.put(key, size, reader.footer)
     return reader
@@ -123,6 +124,7 @@ class ObjectReader:
         size: int,
         tail: bytes | None,
         fetch: Fetch,
+        *,
         footer: Footer | None = None,
         gap_bytes: int = GAP_BYTES,
         footers: FooterCache | None = None,
@@ -347,7 +349,7 @@ class ObjectReader:
         self.fetch([group], ["message"])
         self._verify(group, ["message"])
         try:
-            blocks = self._message_in_place(group)
+            blocks = self.message_in_place(group)
         except NotInPlace:
             blocks = self._message_decoded(group)
         known = self.facts.ascii_groups
@@ -355,7 +357,7 @@ class ObjectReader:
             block.ascii = group < len(known) and known[group]
         return blocks
 
-    def _message_in_place(self, group: int) -> list[TextBlock]:
+    def message_in_place(self, group: int) -> list[TextBlock]:
         leaf = self.footer.leaves["message"][0]
         column, described = self.metadata.row_group(group).column(leaf), self.metadata.schema.column(leaf)
         if column.has_dictionary_page or described.max_definition_level or column.physical_type != "BYTE_ARRAY":

@@ -36,7 +36,7 @@ def collect_object(
     For any other, order and limit mean nothing; it ends when the collector has too much. `cancelled` is asked between
     row groups, since nothing can interrupt the native code that matches one. `probe`: see `index_first`.
     """
-    return _Walk(reader, query, collector, cancelled, probe).result()
+    return _Walk(reader, query, collector, cancelled=cancelled, probe=probe).result()
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Walk:
     """A walk under way: what is sought, what is left to read, what was found."""
 
     def __init__(
-        self, reader: ObjectReader, query: Query, collector: Collector, cancelled: Callable[[], bool], probe: bool
+        self, reader: ObjectReader, query: Query, collector: Collector, *, cancelled: Callable[[], bool], probe: bool
     ) -> None:
         self._ordered = collector.ordered
         # Without an order all rows are wanted: then windows are as large as they may be, and few columns are wanted of

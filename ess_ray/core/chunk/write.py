@@ -60,13 +60,16 @@ def encode_object(
 ) -> Encoded:
     """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes."""
     groups = (rows.slice(start, length) for start, length in _groups(rows))
-    return _encode(groups, len(rows), ranges, requests, message_codec, message_level)
+    return _encode(
+        groups, len(rows), ranges, requests=requests, message_codec=message_codec, message_level=message_level
+    )
 
 
 def encode_stream(
     tables: Iterable[pa.Table],
     row_count: int,
     ranges: Sequence[OffsetRange],
+    *,
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
@@ -75,7 +78,14 @@ def encode_stream(
 
     Besides the object itself, memory holds two row groups and a piece. Raises ValueError when the rows are not as many.
     """
-    encoded = _encode(_regrouped(tables), row_count, ranges, requests, message_codec, message_level)
+    encoded = _encode(
+        _regrouped(tables),
+        row_count,
+        ranges,
+        requests=requests,
+        message_codec=message_codec,
+        message_level=message_level,
+    )
     if encoded.rows != row_count:
         raise ValueError(f"{row_count} rows were announced, {encoded.rows} came")
     return encoded
@@ -85,6 +95,7 @@ def _encode(
     groups: Iterable[pa.Table],
     row_count: int,
     ranges: Sequence[OffsetRange],
+    *,
     requests: Sequence[StoredRequest],
     message_codec: MessageCodec,
     message_level: int,

@@ -21,7 +21,7 @@ import ess_ray.search.scan as task_scan
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import CompactionPolicy, compact
+from ess_ray.compaction import compact
 from ess_ray.core.chunk import FooterCache, MessageCodec, tail_bytes
 from ess_ray.core.chunk.page import text_blocks
 from ess_ray.core.event import DEFAULT_TENANT
@@ -29,6 +29,7 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Segment, segment_of
 from ess_ray.ingest.seal import entry_of, seal
 from ess_ray.language import parse
+from ess_ray.limits import CompactionPolicy, SearchLimits
 from ess_ray.ports import (
     Advance,
     Catalog,
@@ -40,7 +41,6 @@ from ess_ray.ports import (
     ScanTask,
     View,
 )
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus

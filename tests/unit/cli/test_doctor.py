@@ -246,7 +246,7 @@ def open_port() -> Iterator[int]:
 def test_the_ports_of_a_node_of_a_cluster_are_named(open_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes are of no session of ours: this process stands for one of Ray's."""
     me = psutil.Process()
-    monkeypatch.setattr(port_checks, "_is_rays", lambda process: process.pid == me.pid)
+    monkeypatch.setattr(port_checks, "is_rays", lambda process: process.pid == me.pid)
     found = list(port_checks.port_checks(None))
     assert found[0].name == "other Ray"
     assert any(f":{open_port} " in check.found for check in found[1:] if check.name == "open port")
@@ -254,5 +254,5 @@ def test_the_ports_of_a_node_of_a_cluster_are_named(open_port: int, monkeypatch:
 
 
 def test_only_this_users_processes_of_ray_are_taken_for_rays() -> None:
-    _, processes = listeners(lambda process: process.pid == os.getpid() and port_checks._is_rays(process))
+    _, processes = listeners(lambda process: process.pid == os.getpid() and port_checks.is_rays(process))
     assert processes == 0

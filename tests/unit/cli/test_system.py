@@ -29,7 +29,7 @@ def test_no_code_is_run_from_a_folder_that_others_can_write_to(
     monkeypatch.chdir(here)
     monkeypatch.setenv("PYTHONPATH", str(ours))
     monkeypatch.setattr(system, "DRIVER", "our_driver")
-    assert system._start(data, None, data / "system.log", detach=True).wait() == 0
+    assert system.start_driver(data, None, data / "system.log", detach=True).wait() == 0
     told = (data / "system.log").read_text().split()
     assert told == (["json", str(data), str(here / "ess.yaml")] if shared else ["json", str(here), "None"])
     assert os.getcwd() == str(here)

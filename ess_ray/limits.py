@@ -1,0 +1,163 @@
+"""What bounds each part of a system, with the value that holds where nobody sets another: each written here once.
+
+The parts take these values; `settings` builds them from `ess.yaml` and variables, and has its defaults from here. May
+live here: frozen values with units and reasons. May not: where they are set (`settings`), what is done about them, and
+limits that are constants of one part, which stand there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ess_ray.core.answer import MAX_LIMIT
+
+_MIB: Final = 1024 * 1024
+_SECOND_US: Final = 1_000_000
+
+VNODES: Final = 8
+"""Virtual nodes of a log in the data directory: enough for a few persist actors, little to follow for one."""
+PERSIST_ACTORS: Final = 2
+PUSH_REPLICAS: Final = 2
+"""Python decodes on one core each; two keep both cores of the smallest machine at work."""
+SEARCH_REPLICAS: Final = 1
+"""More than one need Redis for their answers."""
+
+FUNCTION_TIMEOUT_S: Final = 60.0
+FUNCTION_MEMORY_MB: Final = 1_769
+"""AWS gives a whole CPU from here on."""
+
+ExecutorName = Literal["ray", "lambda", "auto"]
+EXECUTOR: Final = "ray"
+"""Who scans when neither a query nor the settings say."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLimits:
+    """What bounds a writer; sizes are of Arrow bytes in memory."""
+
+    seal_bytes: int = 64 * _MIB
+    seal_age_us: int = 30 * _SECOND_US
+    max_buffer_bytes: int = 1024 * _MIB
+    read_bytes: int = 8 * _MIB
+    """One read of one virtual node: about ten full records, so that no node starves the others."""
+    many_hours: int = 24
+    """A flush that touches more hours of event time than this is an import: sealed by size only."""
+    reput_after_us: int = 600 * _SECOND_US
+    """Sealing to commit may take so long before the objects are put again: far below the orphans' age."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """What bounds one search; bytes are stored bytes."""
+
+    freshness_timeout_s: float = 2.0
+    task_bytes: int = 16 * _MIB
+    """Bytes left to read in one task: about a second of scanning, so that cancelling and stopping early stay cheap."""
+    in_place_bytes: int = 4 * _MIB
+    """Up to here a search is done where it is planned: a task costs more than it saves."""
+    attempts: int = 3
+    """Tries an object gets before it is named as failed."""
+    hints_within_s: float = 2.0
+    """What finding hints may add to an answer that has nothing to show. They take a twentieth of a second as a rule; on
+    a machine that has much to do, a reader who found nothing waits rather than not being told what was misspelt."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeLimits:
+    """What bounds the invocations of one search, and what they cost (us-east-1, x86-64, end of 2025)."""
+
+    attempts: int = 3
+    """Invocations of a task that may be lost before its objects are named as failed."""
+    throttled_s: float = 60.0
+    """So long may every invocation be refused, none running, before the search fails."""
+    slot_poll_s: float = 0.05
+    """How often a free slot is looked for while all are taken: others hold them too, and nobody tells."""
+    usd_per_gb_second: float = 0.0000166667
+    usd_per_invocation: float = 0.0000002
+
+    def cost_usd(self, invocations: int, gb_seconds: float) -> float:
+        """Estimate what is billed, without requests to the store."""
+        return invocations * self.usd_per_invocation + gb_seconds * self.usd_per_gb_second
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaLimits:
+    """How the function is used, by all searches together and by one."""
+
+    max_concurrency: int = 900
+    """Of the 1,000 of an AWS account, shared by all searches and replicas."""
+    task_bytes: int = 32 * _MIB
+    """Two seconds of scanning: worth a start that takes one or two the first time."""
+    max_cost_usd: float = 1.0
+    """What a search with executor auto may spend on Lambda."""
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What one request of the front door may hold."""
+
+    max_batch_bytes: int = 64 * _MIB
+    """A body after decompression, of any number of events: agents that catch up send tens of megabytes, and take a
+    refusal for final. It is read a piece at a time (`formats.json_pieces`)."""
+    max_event_age_us: int = 315_576_000 * _SECOND_US
+    """Ten years of 365.25 days: older is a clock or a unit gone wrong."""
+    max_clock_skew_us: int = 600 * _SECOND_US
+    """Ten minutes ahead of our clock: more would sort wrong events to the top for that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """How long a stored answer is kept after it was last written to, and how much it holds."""
+
+    ttl_s: float = 3600.0
+    max_rows: int = MAX_LIMIT
+    max_bytes: int = 256 * _MIB
+    """Arrow bytes: beyond, the answer is `truncated`."""
+
+
+@dataclass(frozen=True)
+class CompactionPolicy:
+    """What can be chosen: how long each tenant's events are kept (absent: for ever), the codec of `message`, and how
+    many stored bytes are kept, of all tenants and of one (absent: any)."""
+
+    retention_days: Mapping[str, float] = field(default_factory=dict)
+    message_codec: Literal["zstd", "lz4"] = "zstd"
+    """lz4 suits fast local disks: larger, and read with less work."""
+    max_bytes: int | None = None
+    tenant_max_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DiskLimits:
+    """When free space is told, and how much of it is never given to new events."""
+
+    warn_bytes: int = 2048 * _MIB
+    """Told below this: about ten minutes of the fastest push that two cores take."""
+    reserve_bytes: int = 512 * _MIB
+    """Kept beside what the log holds: a merge (128 MiB), the write-ahead log moved into its database (128 MiB), our own
+    log file (128 MiB), and commits, checkpoints and what others write between two looks."""
+
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaDefaults:
+    """A log on Kafka where only its brokers are told. The numbers are those of a topic that is made."""
+
+    topic: str = "ess-events"
+    vnodes: int = 64
+    """Partitions: they cannot become fewer, and events move when they become more."""
+    replication: int = 3
+    min_insync_replicas: int = 2
+    """Acknowledged records are on so many brokers; the log is safe, and open, without the rest of `replication`."""
+    retention_s: int = 7 * 86_400
+    """How long a stopped pool may be repaired before records that were not stored are lost."""
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    sasl_mechanism: SaslMechanism = "SCRAM-SHA-512"
+
+
+KAFKA: Final = KafkaDefaults()
