@@ -19,7 +19,7 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
-from ess_ray.ports import View
+from ess_ray.ports import ScanExecutor, View
 from ess_ray.record import encode_records
 from ess_ray.search.run import TRUNCATED, Searcher, SearchLimits
 from tests.worlds import T0_US, HereExecutor, World, batch_of
@@ -51,13 +51,16 @@ class OneWriter:
 class Rig:
     """A search application whose tenant is the request's x-test-tenant."""
 
-    def __init__(self, world: World, writer: VnodeWriter, limits: SearchLimits) -> None:
+    def __init__(
+        self, world: World, writer: VnodeWriter, limits: SearchLimits, executor: ScanExecutor | None = None
+    ) -> None:
         self.world, self.writer = world, writer
         self.in_flight = OneWriter(writer)
         self.problems: list[str] = []
         self.warnings: list[str] = []
         results = MemoryResultStore(lambda: world.now_us, ttl_s=60)
-        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
+        scans = HereExecutor(world) if executor is None else executor
+        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, scans, results, limits)
         api = SearchApi(
             searcher,
             results,
@@ -71,8 +74,8 @@ class Rig:
         )
         self.app = create_search_app(api)
         self.searcher, self.results = searcher, results
-        self.aggregations = AggregationApi(searcher, results, self._tenant, api.executor)
-        route_aggregations(self.app, self.aggregations, api)
+        self.aggregations = AggregationApi(searcher, results, self._tenant, api)
+        route_aggregations(self.app, self.aggregations)
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 
