@@ -7,7 +7,6 @@ waits for. May live here: translation between HTTP and `Searcher.start_count`. M
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
@@ -17,8 +16,10 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
-from deployments.search import Created, Hint, SearchApi, read_range
+from deployments.asked import FIRST_PAGE_ROWS, Created, Hint, Wait, read_range
+from deployments.search import SearchApi
 from deployments.sse import described
+from deployments.waiting import GONE, MAX_WAIT_S
 from ess_ray.core import query as q
 from ess_ray.core import regex
 from ess_ray.core.collect import COLUMN, FieldNames, Grouping
@@ -37,15 +38,12 @@ MAX_BY: Final = 8
 MAX_NAME_CHARS: Final = 1_000
 MAX_PREFIX_CHARS: Final = 1_000
 """As a regular expression in a query may have: it becomes one."""
-MAX_WAIT_S: Final = 30.0
-"""How long a request for fields or values counts: then what is known is told as incomplete. Balancers wait 60 s."""
 LOOK_INTERVAL_S: Final = 0.25
 """How often it is looked whether the client is still there."""
 TIME_LIMIT: Final = (
     f"counting stopped after {MAX_WAIT_S:g} s, so that counts are lower bounds: narrow the time range or the query, or "
     "use POST /v1/aggregations, which has no such limit"
 )
-GONE: Final = "the client that asked has gone"
 MORE_FIELDS: Final = f"there are more than {MAX_TOP:,} different fields: the most frequent ones are here"
 
 Start = Annotated[str, Query(description="From, inclusive: as of a query.")]
@@ -78,6 +76,8 @@ class AggregationBody(BaseModel):
     """Groups told by themselves: those with the most events of all buckets together."""
     executor: Literal["ray", "lambda", "auto"] | None = None
     """None: as the system is set."""
+    wait: Wait = 0.0
+    """Answer when everything is counted, at most so many seconds later, with what is counted by then."""
 
 
 class Bucket(BaseModel):
@@ -159,19 +159,23 @@ class AggregationApi:
     searcher: Searcher
     results: ResultStore
     tenant: Tenant
-    executor: Callable[[str | None], str]
-    """Gives the executor that a request asked for, or the usual one."""
+    search: SearchApi
+    """Answers what polls, streams and cancels an aggregation, and who waits for one."""
     max_wait_s: float = MAX_WAIT_S
 
     async def create(self, request: Request, body: AggregationBody) -> Response:
-        """Start to count. 201 with its id at once; buckets come by polling or streaming, as they are counted."""
+        """Start to count. 201 with its id at once; buckets come by polling or streaming, as they are counted.
+
+        With `wait` it is answered when everything is counted, at most so many seconds later: as
+        `GET /v1/aggregations/{query_id}` then is. Counting goes on, unless its client has gone by then.
+        """
         tenant = await self.tenant(request)
-        executor = self.executor(body.executor)
+        executor = self.search.executor(body.executor)
         start_us, end_us = read_range(body.start, body.end, _now_us())
         aggregation = to_aggregation(body, start_us, end_us)
         query = q.Query(parse(body.query), start_us, end_us)
         query_id = await self.searcher.start_count(tenant, query, aggregation, executor, body.query)
-        return json_answer({"id": query_id, "state": "running"}, 201)
+        return await self.search.created(request, tenant, query_id, body.wait, FIRST_PAGE_ROWS)
 
     async def fields(self, request: Request, start: Start = "-1h", end: End = None, query: Text = "") -> Response:
         """Name the fields that events have, columns and attributes, and count the events that have each."""
@@ -210,7 +214,7 @@ class AggregationApi:
     async def _counted(self, request: Request, query: q.Query, aggregation: Aggregation) -> AnswerState:
         """Run an aggregation to its end, its time limit, or until the client is gone. Raises Unavailable."""
         tenant = await self.tenant(request)
-        query_id = await self.searcher.start_count(tenant, query, aggregation, self.executor(None))
+        query_id = await self.searcher.start_count(tenant, query, aggregation, self.search.executor(None))
         deadline = time.monotonic() + self.max_wait_s
         reason = GONE
         try:
@@ -291,11 +295,12 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def route_aggregations(app: FastAPI, api: AggregationApi, search: SearchApi) -> None:
+def route_aggregations(app: FastAPI, api: AggregationApi) -> None:
     """Add the endpoints; polling, streaming and cancelling are those of queries."""
+    search = api.search
     pages: dict[int | str, dict[str, Any]] = {200: {"model": AggregationPage}}
     answers = described("`progress`, with the buckets so far, while it runs, `done` at its end, or `error`")
-    app.post("/v1/aggregations", status_code=201, response_model=Created)(api.create)
+    app.post("/v1/aggregations", status_code=201, response_model=Created | AggregationPage)(api.create)
     app.get("/v1/aggregations/{query_id}", responses=pages)(search.page)
     app.get("/v1/aggregations/{query_id}/stream", response_class=Response, responses=answers)(search.stream)
     app.delete("/v1/aggregations/{query_id}")(search.cancel)

@@ -247,7 +247,7 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         route_export(app, tenant, Exporter(searcher, results, meter=meter), departure)
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
-        route_aggregations(app, AggregationApi(searcher, results, tenant, api.executor), api)
+        route_aggregations(app, AggregationApi(searcher, results, tenant, api))
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)

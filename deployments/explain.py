@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
-from deployments.search import QueryBody, to_query
+from deployments.asked import QueryBody, to_query
 from ess_ray.search.explain import Explainer
 
 

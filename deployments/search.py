@@ -6,138 +6,51 @@ May live here: translation between HTTP and `search.Searcher`. May not: Ray (see
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import fields
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import pyarrow as pa
 from fastapi import FastAPI, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from deployments import sse
 from deployments.access import Tenant
 from deployments.answers import json_answer
+from deployments.asked import (
+    MAX_PAGE_ROWS,
+    PAGE_ROWS,
+    AnswerPage,
+    CompactBody,
+    Created,
+    LongPoll,
+    QueryBody,
+    read_cursor,
+    to_query,
+)
 from deployments.bodies import Questions
 from deployments.departure import LEAVING, Departure
 from deployments.docs import route_docs
 from deployments.lasting import Endable
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
+from deployments.waiting import GONE, while_connected
 from ess_ray.aside import aside
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import to_json_rows
-from ess_ray.core.query import MAX_LIMIT, Query
-from ess_ray.language import parse, parse_time_us
 from ess_ray.ports import AnswerState, ResultStore
 from ess_ray.search.run import Searcher
 
-PAGE_ROWS: Final = 1_000
-"""Rows in a page when the client does not say."""
-MAX_PAGE_ROWS: Final = 10_000
-"""Rows in a page at the most: about 5 MB of JSON."""
 WRITTEN_ROWS: Final = 100
 """Rows of a stream that are written at once: one by one each would wait for a thread, and they may be large."""
 STREAM_INTERVAL_S: Final = 0.05
-"""How often a stream looks for new rows: below what a person notices."""
-_CURSOR = re.compile(r"r(\d{1,9})", re.ASCII)
+"""How often a stream looks for progress: below what a person notices. New rows, and the end, wake it."""
+
 
 Health = Callable[[], Awaitable[list[str]]]
 Status = Callable[[], Awaitable[dict[str, Any]]]
 Flush = Callable[[], Awaitable[dict[str, int]]]
 Compact = Callable[[int | None], Awaitable[dict[str, Any]]]
-
-
-class QueryBody(BaseModel):
-    """What to look for. `start` is inclusive, `end` exclusive.
-
-    Times are RFC 3339 (nanoseconds count), days (`2026-11-24`, `today`, `yesterday`; in UTC), epoch numbers, or
-    relative (`-15m`, `-1h30m`, `now-1.5h`).
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    query: str = ""
-    start: str | int | float | None = "-1h"
-    end: str | int | float | None = None
-    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 1000
-    order: Literal["newest", "oldest"] = "newest"
-    executor: Literal["ray", "lambda", "auto"] | None = None
-    """None: as the system is set."""
-
-
-class CompactBody(BaseModel):
-    """Which objects count: those whose rows were put until `before_us` (epoch microseconds); absent: until now."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    before_us: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
-
-
-class Created(BaseModel):
-    """The id to poll."""
-
-    id: str
-    state: str
-
-
-class Hint(BaseModel):
-    """Something to know of an answer without rows, or to try."""
-
-    kind: Literal[
-        "no_events", "empty_range", "no_such_field", "did_you_mean", "search_text", "field", "operator", "contains"
-    ]
-    """`no_events`, `empty_range`: nothing at all lies there. `no_such_field`: no event in the range has the field.
-    `did_you_mean`: another field. `search_text`: the term as a text. `field`, `operator`, `contains`: a text that may
-    have been meant as these."""
-    text: str
-    """For people: a sentence."""
-    query: str | None
-    """The query to ask instead; null: as it is."""
-    start: str | None
-    """The `start` to ask with instead, without an end; null: the range as it is."""
-
-
-class AnswerPage(BaseModel):
-    """Where a search stands, and its rows from the cursor on."""
-
-    id: str
-    state: Literal["running", "done", "truncated", "failed", "cancelled"]
-    events: list[dict[str, Any]]
-    cursor: str
-    progress: dict[str, int | float | str | None]
-    complete: bool
-    incomplete: list[str]
-    hints: list[Hint]
-    """Of a search that is done and found nothing; else empty."""
-    elapsed_ms: int
-
-
-def to_query(body: QueryBody, now_us: int) -> Query:
-    """Read a query's text and times. Raises QueryError, BadRequest."""
-    start_us, end_us = read_range(body.start, body.end, now_us)
-    return Query(parse(body.query), start_us, end_us, body.limit, body.order)
-
-
-def read_range(start: str | float | None, end: str | float | None, now_us: int) -> tuple[int | None, int | None]:
-    """Read the bounds of a query in microseconds: an hour ago where there is no start. Raises BadRequest."""
-    start_us = parse_time_us(start if start is not None else "-1h", now_us)
-    # "now" sets no upper bound either: an event that arrives while we look is not in the future.
-    end_us = None if end in (None, "now") else parse_time_us(end, now_us)
-    if start_us is not None and end_us is not None and end_us < start_us:
-        raise BadRequest("end lies before start")
-    return start_us, end_us
-
-
-def read_cursor(cursor: str | None) -> int:
-    """Read a cursor as the position of the next row."""
-    if cursor is None or cursor == "":
-        return 0
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise BadRequest("this cursor is not one of ours: use the `cursor` of the page before, unchanged")
-    return int(match[1])
 
 
 def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
@@ -180,11 +93,27 @@ class SearchApi:
         self._warnings = warnings if warnings is not None else _none
 
     async def create(self, request: Request, body: QueryBody) -> Response:
-        """Start a search. 201 with its id at once; rows come by polling or streaming."""
+        """Start a search. 201 with its id at once; rows come by polling or streaming.
+
+        With `wait` it is answered when `page` rows are there or the search has ended, at most so many seconds later: as
+        `GET /v1/queries/{query_id}` then is. The search goes on, unless its client has gone by then.
+        """
         tenant = await self._tenant(request)
         executor = self.executor(body.executor)
         query_id = await self._searcher.start(tenant, to_query(body, time.time_ns() // 1000), executor, body.query)
-        return json_answer({"id": query_id, "state": "running"}, 201)
+        return await self.created(request, tenant, query_id, body.wait, body.page)
+
+    async def created(self, request: Request, tenant: str, query_id: str, wait_s: float, rows: int) -> Response:
+        """Answer a request that has started something: at once, or with its first page when that is there."""
+        if not wait_s:
+            return json_answer({"id": query_id, "state": "running"}, 201)
+        heard = False
+        try:
+            heard = await while_connected(request, self._searcher.wait(tenant, query_id, wait_s, rows))
+        finally:
+            if not heard:  # nobody was told its id
+                await self._searcher.cancel(tenant, query_id, GONE)
+        return await aside(_page, query_id, *await self._read(tenant, query_id, 0, rows), 0, 201)
 
     def executor(self, asked: str | None) -> str:
         """Give the executor asked for, or the usual one. Raises BadRequest for one that is not there."""
@@ -197,13 +126,23 @@ class SearchApi:
         return executor
 
     async def page(
-        self, request: Request, query_id: str, cursor: str | None = None, limit: int = PAGE_ROWS
+        self,
+        request: Request,
+        query_id: str,
+        cursor: str | None = None,
+        limit: int = PAGE_ROWS,
+        wait: LongPoll = 0.0,
     ) -> Response:
-        """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows."""
+        """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows.
+
+        With `wait` it is answered as soon as a row is there or the search has ended, at most so many seconds later.
+        """
         tenant = await self._tenant(request)
         if not 1 <= limit <= MAX_PAGE_ROWS:
             raise BadRequest(f"limit must lie between 1 and {MAX_PAGE_ROWS}")
         start = read_cursor(cursor)
+        if wait:
+            await while_connected(request, self._searcher.wait(tenant, query_id, wait, start + 1))
         state, rows = await self._read(tenant, query_id, start, limit)
         return await aside(_page, query_id, state, rows, start)
 
@@ -237,7 +176,7 @@ class SearchApi:
             while True:
                 try:
                     if idle:
-                        await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S)
+                        await self._searcher.wait(tenant, query_id, STREAM_INTERVAL_S, at + 1)
                     state, rows = await self._read(tenant, query_id, at, PAGE_ROWS)
                 except EssError as error:
                     yield _broken_off(error.message, error.retryable, at)
@@ -326,9 +265,9 @@ def _written(rows: pa.Table, at: int) -> bytes:
     return b"".join(server_sent("event", event, f"r{at + n}") for n, event in enumerate(to_json_rows(rows), 1))
 
 
-def _page(query_id: str, state: AnswerState, rows: pa.Table, start: int) -> Response:
+def _page(query_id: str, state: AnswerState, rows: pa.Table, start: int, status: int = 200) -> Response:
     cursor = f"r{start + len(rows)}"
-    return json_answer({**_state_json(query_id, state), "events": to_json_rows(rows), "cursor": cursor})
+    return json_answer({**_state_json(query_id, state), "events": to_json_rows(rows), "cursor": cursor}, status)
 
 
 def create_search_app(api: SearchApi) -> FastAPI:
@@ -351,7 +290,7 @@ def create_search_app(api: SearchApi) -> FastAPI:
     install_problem_handlers(app)
     app.add_middleware(Questions)
     app.add_middleware(Endable)
-    app.post("/v1/queries", status_code=201, response_model=Created)(api.create)
+    app.post("/v1/queries", status_code=201, response_model=Created | AnswerPage)(api.create)
     pages: dict[int | str, dict[str, Any]] = {200: {"model": AnswerPage}}
     app.get("/v1/queries/{query_id}", responses=pages)(api.page)
     answers = sse.described("`event` and `progress` while the search runs, `done` at its end, or `error`")

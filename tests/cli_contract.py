@@ -63,6 +63,9 @@ class Contract:
         self.most_named = 1_000
         self.most_at_a_time = self._under_way = 0
         self.queries: list[dict[str, Any]] = []
+        """What was asked, without how long the request may wait, and for how many rows."""
+        self.requests = 0
+        """About queries: to ask, and for their pages."""
         self.cancelled = threading.Event()
         self.polled = threading.Event()
         self.refusals: list[Response] = []
@@ -149,15 +152,18 @@ class Contract:
 
     async def query(self, request: Request) -> Response:
         body = await request.json()
+        wait, _ = body.pop("wait", 0), body.pop("page", None)
         self.queries.append(body)
+        self.requests += 1
         if body["query"] == "a AND (b":
             return problem(400, "a closing bracket is missing", position=6)
         if body["start"] == "yesterday":
             return problem(400, "yesterday is no time")
-        return JSONResponse({"id": "q1", "state": "running"}, 201)
+        return JSONResponse({**self.pages[0], "cursor": "r1"} if wait else {"id": "q1", "state": "running"}, 201)
 
     async def poll(self, request: Request) -> Response:
         self.polled.set()
+        self.requests += 1
         at = int(request.query_params["cursor"].removeprefix("r") or 0)
         return JSONResponse({**self.pages[min(at, len(self.pages) - 1)], "cursor": f"r{at + 1}"})
 

@@ -284,6 +284,9 @@ class MemoryResultStore:
         self._expire()
         return {key for key in answers if key in self._answers and self._answers[key].cancel_requested}
 
+    async def row_count(self, tenant: str, query_id: str) -> int:
+        return self._find(tenant, query_id).rows
+
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""
         check_page(start, limit)

@@ -212,6 +212,14 @@ class RedisResultStore:
                 asked = await together.execute()
         return {answer for answer, wish in zip(answers, asked, strict=True) if wish}
 
+    async def row_count(self, tenant: str, query_id: str) -> int:
+        """As the port says."""
+        with _answering():
+            rows = await self._redis.hget(_keys(tenant, query_id)[0], "rows")
+        if rows is None:
+            raise not_found(query_id)
+        return int(rows)
+
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""
         check_page(start, limit)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ess_ray.cli.client import Client
-from ess_ray.cli.follow import cancelling, pages, reasons_of, started
+from ess_ray.cli.follow import asking, reasons_of
 from ess_ray.core.event import format_timestamp, parse_timestamp_us
 from ess_ray.core.query import Field
 from ess_ray.language import field_term
@@ -95,10 +95,9 @@ class Surroundings:
 
     def _ask(self, query: str, **body: Any) -> list[Event]:
         asked = {"query": query, **self._executor, **body}
-        path = f"/search/v1/queries/{started(self._client, '/search/v1/queries', asked)}"
         events: list[Event] = []
-        with cancelling(self._client, path):
-            for page in pages(self._client, path):
+        with asking(self._client, "/search/v1/queries", asked) as pages:
+            for page in pages:
                 events += page["events"]
         self.incomplete += [reason for reason in reasons_of(page) if reason not in self.incomplete]
         return events

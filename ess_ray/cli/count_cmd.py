@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ess_ray.cli.client import Client, Target
-from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
+from ess_ray.cli.follow import asking, end, show_progress
 from ess_ray.cli.options import executor_option, json_option, with_target
 from ess_ray.cli.output import json_line, print_counts, progress, write
 from ess_ray.cli.question import QueryCommand
@@ -57,11 +57,13 @@ def count(
         body["time_zone"] = range_.zone.told
     if executor is not None:
         body["executor"] = executor
-    with Client(target) as client:
-        path = f"/search/v1/aggregations/{started(client, '/search/v1/aggregations', body)}"
-        with cancelling(client, path), progress("counting", None) as bar:
-            for page in pages(client, path):
-                show_progress(bar, page)
+    with (
+        Client(target) as client,
+        asking(client, "/search/v1/aggregations", body) as pages,
+        progress("counting", None) as bar,
+    ):
+        for page in pages:
+            show_progress(bar, page)
     if as_json:
         write(b"".join(json_line(bucket) for bucket in page["buckets"]))
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -18,52 +17,71 @@ from ess_ray.cli.question import pointed_out
 
 PAGE_ROWS: Final = 10_000
 """Rows in a page: the most that the contract gives."""
-POLL_FIRST_S: Final = 0.01
-POLL_MOST_S: Final = 0.25
-"""A small search is done in milliseconds; a long one is not asked for more than four times a second."""
+FIRST_ROWS: Final = 1_000
+"""Rows of the first page: it comes when it is full, and a person reads from its top."""
+WAIT_S: Final = 0.5
+"""How long a request waits for rows, or the end: a bar moves so often while nothing is found."""
 RETRY_PAGE_S: Final = 15.0
 """How long a page is asked for again. Where answers are shared any other search replica gives it, and the only one is
 replaced by then; an answer that lay in its replica's memory is gone with it, and the next one says so at once."""
 INCOMPLETE: Final = 3
 
 
-def started(client: Client, path: str, body: Mapping[str, Any]) -> str:
-    """Start a query and give its id. Raises Refused, pointing at what is wrong in its text, and EssError."""
-    with pointed_out(str(body["query"])):
-        return str(client.call("POST", path, json=body)["id"])
+class Following:
+    """A query that is asked, and followed to its end."""
+
+    def __init__(self, client: Client, root: str, body: Mapping[str, Any]) -> None:
+        """`root`: of which kind it is, and where its pages are: `/search/v1/queries`. `limit` in `body`: its rows."""
+        self._client, self._root, self._body = client, root, body
+        self._path: str | None = None
+
+    def pages(self) -> Iterator[dict[str, Any]]:
+        """Ask, and give the pages as they come, up to the last: of what ends soon that is one, in one round trip.
+
+        Raises Refused, pointing at what is wrong in its text, and EssError.
+        """
+        limit = self._body.get("limit")
+        asked = PAGE_ROWS if limit is None else min(limit, FIRST_ROWS)
+        body = {**self._body, "wait": WAIT_S, **({} if limit is None else {"page": asked})}
+        with pointed_out(str(body["query"])):
+            page: dict[str, Any] = self._client.call("POST", self._root, json=body)
+        self._path = f"{self._root}/{page['id']}"
+        cursor, rows = "", 0
+        while True:
+            if "cursor" in page:
+                yield page
+                cursor, rows = page["cursor"], rows + len(page["events"])
+                if page["state"] != "running" and (len(page["events"]) < asked or rows == limit):
+                    return
+            asked = PAGE_ROWS
+            # The same cursor gives the same rows, so a lost answer is asked for again.
+            page = self._client.call_patiently(
+                "GET",
+                self._path,
+                params={"cursor": cursor, "limit": asked, "wait": WAIT_S},
+                stop=threading.Event(),
+                for_s=RETRY_PAGE_S,
+            )
+
+    def cancel(self) -> None:
+        """Have it end. One whose first page never came has ended with the connection."""
+        if self._path is not None:
+            self._client.call("DELETE", self._path)
 
 
 @contextlib.contextmanager
-def cancelling(client: Client, path: str) -> Iterator[None]:
-    """Have an interruption or a closed pipe cancel the query, and end the command."""
+def asking(client: Client, root: str, body: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+    """Ask a query and give its pages; have an interruption or a closed pipe cancel it, and end the command."""
+    following = Following(client, root, body)
     try:
-        yield
+        yield following.pages()
     except KeyboardInterrupt:
-        client.call("DELETE", path)
+        following.cancel()
         tell("incomplete: the query was cancelled")
         sys.exit(INCOMPLETE)
     except BrokenPipeError:  # `ess search ... | head`
-        client.call("DELETE", path)
+        following.cancel()
         end_without_reader()
-
-
-def pages(client: Client, path: str) -> Iterator[dict[str, Any]]:
-    """Give the pages of a query as they come, up to the last."""
-    cursor, wait_s = "", POLL_FIRST_S
-    while True:
-        # The same cursor gives the same rows, so a lost answer is asked for again.
-        page: dict[str, Any] = client.call_patiently(
-            "GET", path, params={"cursor": cursor, "limit": PAGE_ROWS}, stop=threading.Event(), for_s=RETRY_PAGE_S
-        )
-        yield page
-        cursor = page["cursor"]
-        if page["events"]:
-            wait_s = POLL_FIRST_S
-        elif page["state"] != "running":
-            return
-        else:
-            time.sleep(wait_s)
-            wait_s = min(wait_s * 2, POLL_MOST_S)
 
 
 def show_progress(bar: SetTo, page: Mapping[str, Any]) -> None:

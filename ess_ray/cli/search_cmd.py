@@ -14,7 +14,7 @@ import click
 
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.context import MAX_CONTEXT_HITS, Surroundings
-from ess_ray.cli.follow import cancelling, end, pages, show_progress, started
+from ess_ray.cli.follow import asking, end, show_progress
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_events, print_groups, progress
 from ess_ray.cli.question import Asked, QueryCommand, with_question
@@ -62,9 +62,8 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
     zone = asked.range.zone
     hits: list[dict[str, Any]] = []
     with Client(target) as client:
-        path = f"/search/v1/queries/{started(client, '/search/v1/queries', asked.body(limit=limit))}"
         show = hits.extend if around is not None else partial(print_events, as_json=as_json, zone=zone)
-        rows, page = _follow(client, path, show)
+        rows, page = _follow(client, asked.body(limit=limit), show)
         if around is not None:
             surroundings = Surroundings(client, around, asked.executor)
             with progress("looking around", None) as bar:
@@ -77,11 +76,16 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
     end(page)
 
 
-def _follow(client: Client, path: str, show: Callable[[list[dict[str, Any]]], object]) -> tuple[int, dict[str, Any]]:
+def _follow(
+    client: Client, body: dict[str, Any], show: Callable[[list[dict[str, Any]]], object]
+) -> tuple[int, dict[str, Any]]:
     """Show all rows as they come; gives their number and the last page."""
     rows = 0
-    with cancelling(client, path), progress("searching", None, enabled=not sys.stdout.isatty()) as bar:
-        for page in pages(client, path):
+    with (
+        asking(client, "/search/v1/queries", body) as pages,
+        progress("searching", None, enabled=not sys.stdout.isatty()) as bar,
+    ):
+        for page in pages:
             show_progress(bar, page)
             show(page["events"])
             rows += len(page["events"])

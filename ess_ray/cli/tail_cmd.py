@@ -17,7 +17,7 @@ import httpx
 
 from ess_ray.cli.client import RETRY_FOR_S, Client, Target
 from ess_ray.cli.context import identity
-from ess_ray.cli.follow import INCOMPLETE, cancelling, pages, reasons_of, started
+from ess_ray.cli.follow import INCOMPLETE, asking, reasons_of
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, print_events, tell
 from ess_ray.cli.question import QueryCommand, pointed_out
@@ -125,10 +125,9 @@ class _Tail:
             return
         past, self._past = self._past, None
         body = {"query": self._query, **past.bounds(), "limit": PAST_ROWS, "order": "newest"}
-        path = f"/search/v1/queries/{started(self._client, '/search/v1/queries', body)}"
         events: list[dict[str, Any]] = []
-        with cancelling(self._client, path):
-            for page in pages(self._client, path):
+        with asking(self._client, "/search/v1/queries", body) as pages:
+            for page in pages:
                 events += page["events"]
         self._print(reversed(events))
         self._shown = {identity(event) for event in events}

@@ -59,6 +59,10 @@ class ResultStore(Protocol):
         """Give those of these (tenant, query id) that were asked to end; unknown ones were not. One round trip."""
         ...
 
+    async def row_count(self, tenant: str, query_id: str) -> int:
+        """Count the rows that are there by now. Raises NotFound."""
+        ...
+
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """Give rows [start, start + limit) that are there by now. Raises NotFound."""
         ...

@@ -37,6 +37,7 @@ from ess_ray.ports import (
     Snapshot,
     VnodeRange,
 )
+from ess_ray.search.growth import Growth
 from ess_ray.search.meter import SearchMeter
 from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, tasks_in_place, uncovered
 from ess_ray.search.scan import run_task
@@ -103,6 +104,8 @@ class Search:
     """Whether an event is known to lie in its time range, matching or not."""
     hints: tuple[dict[str, Any], ...] = ()
     """What a reader should know of it having no rows."""
+    growth: Growth = field(default_factory=Growth)
+    """How many of its rows can be read by now."""
     stopped: tuple[str, str] | None = None
     """The state and reason that it is to end with, once somebody has stopped it."""
 

@@ -23,7 +23,9 @@ WATCH_INTERVAL_S: Final = 0.25
 CANCEL_WAIT_S: Final = 5.0
 """How long a cancel waits for another replica: five times what it should take; a dead one reads as failed later."""
 LOOK_AGAIN_S: Final = 0.05
-"""Pause between looks at the state of a search that was asked to end."""
+"""Pause between looks at the state of a search that runs elsewhere."""
+FIRST_LOOK_S: Final = 0.01
+"""Before the second look at one that is waited for: small searches take as long."""
 
 AnswerKey = tuple[str, str]
 """(tenant, query id)"""
@@ -49,11 +51,24 @@ async def cancel_elsewhere(results: ResultStore, tenant: str, query_id: str) -> 
     return state
 
 
-async def wait_elsewhere(results: ResultStore, tenant: str, query_id: str, timeout_s: float) -> None:
-    """Wait `timeout_s` if a search is running; return at once when it is not, or is not there."""
+async def wait_elsewhere(
+    results: ResultStore, tenant: str, query_id: str, timeout_s: float, rows: int | None = None
+) -> None:
+    """Wait while a search is running and its answer has fewer than `rows` rows, at most `timeout_s`; return at once
+    when it is not there.
+
+    The store is looked at, more and more seldom: nobody tells who does not run a search that it goes on.
+    """
+    deadline, pause_s = time.monotonic() + timeout_s, FIRST_LOOK_S
     with contextlib.suppress(NotFound):
-        if (await results.state(tenant, query_id)).state == "running":
-            await asyncio.sleep(timeout_s)
+        while (await results.state(tenant, query_id)).state == "running":
+            if rows is not None and await results.row_count(tenant, query_id) >= rows:
+                return
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, LOOK_AGAIN_S)
 
 
 class WishWatch:

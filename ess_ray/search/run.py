@@ -169,13 +169,18 @@ class Searcher:
             each.stop("failed", SHUT_DOWN)
         await self._stopped(running)
 
-    async def wait(self, tenant: str, query_id: str, timeout_s: float) -> None:
-        """Wait until a search has ended, at most `timeout_s`: as long as that where another process runs it."""
+    async def wait(self, tenant: str, query_id: str, timeout_s: float, rows: int | None = None) -> None:
+        """Wait until a search has ended or, where that is given, so many rows of its answer can be read; at most
+        `timeout_s`. One that is not there is not waited for. Who waits no more ends nothing.
+        """
         running = self._running.get((tenant, query_id))
         if running is None:
-            await wait_elsewhere(self._results, tenant, query_id, timeout_s)
-        else:
+            await wait_elsewhere(self._results, tenant, query_id, timeout_s, rows)
+        elif rows is None:
             await asyncio.wait([running.task], timeout=timeout_s)
+        else:
+            with running.search.growth.reaching(rows) as enough:
+                await asyncio.wait([running.task, enough], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     # ------------------------------------------------------------------------------------------ the course of a search
     async def _guarded(self, search: Search, work: Work, text: str | None) -> None:
@@ -208,6 +213,7 @@ class Searcher:
             async for rows in parts:
                 fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
                 await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))
+                search.growth.add(len(rows))
                 if not fits:
                     search.incomplete.append(TRUNCATED)
                     return "truncated"

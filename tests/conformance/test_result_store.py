@@ -116,6 +116,7 @@ async def expect_not_found(results: ResultStore, rows: Rows, tenant: str, query_
         lambda: results.update(tenant, query_id, DONE),
         lambda: results.request_cancel(tenant, query_id),
         lambda: results.question(tenant, query_id),
+        lambda: results.row_count(tenant, query_id),
     ):
         with pytest.raises(NotFound):
             await call()
@@ -127,6 +128,7 @@ async def test_rows_come_by_position_whatever_the_pages_they_came_in(results: Re
     for count in (1, 0, 7, 2, 13):
         assert await results.append("t", "q", rows(at, count))
         at += count
+        assert await results.row_count("t", "q") == at
     everything = list(range(at))
     for start in range(at + 2):
         for limit in (0, 1, 2, 9, 100):

@@ -20,7 +20,7 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import AnswerLimits, SearchLimits
-from ess_ray.ports import View
+from ess_ray.ports import ScanExecutor, View
 from ess_ray.record import encode_records
 from ess_ray.search.run import TRUNCATED, Searcher
 from tests.worlds import T0_US, HereExecutor, World, batch_of
@@ -58,13 +58,15 @@ class Rig:
         writer: VnodeWriter,
         limits: SearchLimits,
         answers: AnswerLimits = AnswerLimits(ttl_s=60),
+        executor: ScanExecutor | None = None,
     ) -> None:
         self.world, self.writer = world, writer
         self.in_flight = OneWriter(writer)
         self.problems: list[str] = []
         self.warnings: list[str] = []
         results = MemoryResultStore(lambda: world.now_us, answers)
-        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, HereExecutor(world), results, limits)
+        scans = HereExecutor(world) if executor is None else executor
+        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, scans, results, limits)
         api = SearchApi(
             searcher=searcher,
             results=results,
@@ -78,8 +80,8 @@ class Rig:
         )
         self.app = create_search_app(api)
         self.searcher, self.results = searcher, results
-        self.aggregations = AggregationApi(searcher, results, self._tenant, api.executor)
-        route_aggregations(self.app, self.aggregations, api)
+        self.aggregations = AggregationApi(searcher, results, self._tenant, api)
+        route_aggregations(self.app, self.aggregations)
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 

@@ -49,6 +49,18 @@ def test_search_prints_rows_as_they_come(ess: Ess, server: Contract) -> None:
     ]
 
 
+@pytest.mark.parametrize("limit", [2, 1])  # fewer rows than asked for, and exactly as many
+def test_a_search_that_ends_soon_is_one_request(ess: Ess, server: Contract, limit: int) -> None:
+    server.pages = [page("done", "one"), page("done", "never asked for")]
+    done = ess("search", "x", "--limit", str(limit))
+    assert (done.exit_code, len(done.stdout.splitlines()), server.requests) == (0, 1, 1)
+
+
+def test_a_count_that_ends_soon_is_one_request(ess: Ess, server: Contract) -> None:
+    server.pages = [counted("done", bucket(None, 9), interval_s=None)]
+    assert (ess("count").stdout, server.requests) == ("9\n", 1)
+
+
 def test_search_json_is_one_event_a_line_whatever_it_holds(ess: Ess, server: Contract) -> None:
     message = "a\nb\u2028c\x85d\x0be \x00"
     server.pages = [page("done", message), page("done")]
