@@ -99,7 +99,7 @@ class AggregationPage(BaseModel):
     """
 
     id: str
-    state: Literal["running", "done", "truncated", "failed", "cancelled"]
+    state: Literal["queued", "running", "done", "truncated", "failed", "cancelled"]
     buckets: list[Bucket] = []
     interval_s: int | None = None
     events: list[Any]
@@ -218,7 +218,7 @@ class AggregationApi:
         deadline = time.monotonic() + self.max_wait_s
         reason = GONE
         try:
-            while (await self.results.state(tenant, query_id)).state == "running":
+            while (await self.results.state(tenant, query_id)).under_way:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     reason = TIME_LIMIT

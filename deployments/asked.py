@@ -71,7 +71,9 @@ class Created(BaseModel):
     """The id to poll."""
 
     id: str
-    state: str
+    state: Literal["queued", "running"]
+    position: int | None = None
+    """While it waits for its turn: how many of the tenant's searches wait until it runs, itself among them."""
 
 
 class Hint(BaseModel):
@@ -95,12 +97,14 @@ class AnswerPage(BaseModel):
     """Where a search stands, and its rows from the cursor on."""
 
     id: str
-    state: Literal["running", "done", "truncated", "failed", "cancelled"]
+    state: Literal["queued", "running", "done", "truncated", "failed", "cancelled"]
     events: list[dict[str, Any]]
     cursor: str
     progress: dict[str, int | float | str | None]
     complete: bool
     incomplete: list[str]
+    position: int | None = None
+    """Only while it is queued: how many of the tenant's searches wait until it runs, itself among them."""
     hints: list[Hint]
     """Of a search that is done and found nothing; else empty."""
     elapsed_ms: int

@@ -57,6 +57,8 @@ def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
     told = {one.name: getattr(state, one.name) for one in fields(state)}
     if state.buckets is None:  # a search for rows
         del told["buckets"], told["interval_s"]
+    if state.position is None:
+        del told["position"]
     return {"id": query_id, **told}
 
 
@@ -106,7 +108,9 @@ class SearchApi:
     async def created(self, request: Request, tenant: str, query_id: str, wait_s: float, rows: int) -> Response:
         """Answer a request that has started something: at once, or with its first page when that is there."""
         if not wait_s:
-            return json_answer({"id": query_id, "state": "running"}, 201)
+            position = self._searcher.position(tenant, query_id)
+            told = {"state": "running"} if position is None else {"state": "queued", "position": position}
+            return json_answer({"id": query_id, **told}, 201)
         heard = False
         try:
             heard = await while_connected(request, self._searcher.wait(tenant, query_id, wait_s, rows))
@@ -185,8 +189,8 @@ class SearchApi:
                     part = rows.slice(first, WRITTEN_ROWS)
                     yield await aside(_written, part, at)
                     at += len(part)
-                finished = not len(rows) and state.state != "running"
-                more = state.state == "running" or len(rows) == PAGE_ROWS
+                finished = not len(rows) and not state.under_way
+                more = state.under_way or len(rows) == PAGE_ROWS
                 # Where answers end with this replica nobody could go on: the search is then ended in time, and says so.
                 if more and self._departure.begun and self._answers_stay:
                     yield _broken_off(LEAVING, True, at)

@@ -59,6 +59,11 @@ class SearchLimits:
     """Up to here a search is done where it is planned: a task costs more than it saves."""
     attempts: int = 3
     """Tries an object gets before it is named as failed."""
+    max_running: int = 8
+    """Searches and counts of one tenant that a replica runs at a time; others wait. More take memory and no less time:
+    a scan keeps a core at work, and the smallest machine has two."""
+    max_queued: int = 100
+    """Of one tenant that wait for their turn: more are refused (429), as their clients would not wait so long."""
     hints_within_s: float = 2.0
     """What finding hints may add to an answer that has nothing to show. They take a twentieth of a second as a rule; on
     a machine that has much to do, a reader who found nothing waits rather than not being told what was misspelt."""

@@ -12,8 +12,9 @@ from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.collect import ROWS
 from ess_ray.core.query import Query

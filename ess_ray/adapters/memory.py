@@ -1,39 +1,22 @@
-"""The log, the object store and the result store in the memory of one process: real adapters, gone with the process.
+"""The log and the object store in the memory of one process: real adapters, gone with the process.
 
-MemoryResultStore is what the embedded profile runs on. MemoryLog and MemoryObjectStore keep every promise of their
-ports but durability; tests of policy run on them, and they pass the same conformance suites as the durable ones.
-
-May live here: in-memory adapters. May not: policy, threads, files. (The catalog's twin is in `memory_catalog`.)
+They keep every promise of their ports but durability; tests of policy run on them, and they pass the same conformance
+suites as the durable ones. The catalog's twin is in `memory_catalog`, the result store in `memory_results`.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
 import pyarrow as pa
 
 from ess_ray.adapters.log_rules import check_committed, check_records, check_vnode, check_vnode_count
-from ess_ray.adapters.result_rules import check_page, conflict, fitting, not_found
 from ess_ray.core.errors import BadRequest, NotFound
-from ess_ray.core.event import EVENT_SCHEMA
-from ess_ray.limits import AnswerLimits
-from ess_ray.ports import AnswerState, LogRead, ObjectInfo, Record, StoredRecord
-
-MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024
-"""Arrow bytes of all answers of one process: four of the largest, on a machine that runs everything else as well."""
-MAX_ANSWERS: Final = 10_000
-"""Answers kept at once, so that empty ones are bounded too: three new queries a second for an hour."""
-BUCKET_BYTES: Final = 1_000
-"""A bucket of an aggregation as Python values, about: dictionaries and short texts."""
-SLICE_WASTE: Final = 1.25
-"""An appended slice may keep this many times its own bytes alive in its parent's buffers; beyond, it is copied out."""
+from ess_ray.ports import LogRead, ObjectInfo, Record, StoredRecord
 
 
 # ---------------------------------------------------------------------------------------------------------- log
@@ -189,163 +172,3 @@ def _check_key(key: str, pattern: re.Pattern[str]) -> None:
     """Refuse what a folder could take for another key: no `..`, no empty or `.` step, no leading `/`."""
     if pattern.fullmatch(key) is None or ".." in key or "." in key.split("/"):
         raise BadRequest(f"{key!r} is no key: use [A-Za-z0-9._=/-] without `..`, relative to the store's root")
-
-
-# ------------------------------------------------------------------------------------------------------ results
-@dataclass
-class _Answer:
-    """One answer: its pages as they were appended, and for each the position of the row after its last."""
-
-    state: AnswerState
-    question: str
-    written_us: int
-    tables: list[pa.Table] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    bytes: int = 0
-    full: bool = False
-    cancel_requested: bool = False
-
-    @property
-    def rows(self) -> int:
-        return self.ends[-1] if self.ends else 0
-
-    @property
-    def finished(self) -> bool:
-        return self.state.state != "running"
-
-
-class MemoryResultStore:
-    """ResultStore in memory, for one event loop. Rows are immutable Arrow tables, so a page once given never changes.
-
-    One answer is bounded by `limits`; all of them together, with their buckets, by `max_total_bytes` and
-    `max_answers`: the finished answers that were written longest ago go first, and when only running ones are left, the
-    one that asks for more is cut as if it were full.
-    """
-
-    def __init__(
-        self,
-        clock_us: Callable[[], int],
-        limits: AnswerLimits = AnswerLimits(),
-        *,
-        max_total_bytes: int = MAX_TOTAL_BYTES,
-        max_answers: int = MAX_ANSWERS,
-    ) -> None:
-        self._clock_us = clock_us
-        self._ttl_us = round(limits.ttl_s * 1_000_000)
-        self._max_rows, self._max_bytes = limits.max_rows, limits.max_bytes
-        self._max_total_bytes, self._max_answers = max_total_bytes, max_answers
-        self._answers: OrderedDict[tuple[str, str], _Answer] = OrderedDict()  # the longest untouched first
-        self._total_bytes = 0
-
-    async def create(self, tenant: str, query_id: str, state: AnswerState, question: str = "") -> None:
-        """Begin an answer. Raises Conflict when the tenant has one under this id already."""
-        self._expire()
-        key = (tenant, query_id)
-        if key in self._answers:
-            raise conflict(query_id)
-        self._answers[key] = _Answer(state, question, self._clock_us())
-        self._total_bytes += BUCKET_BYTES * len(state.buckets or ())
-        self._make_room(0)
-
-    async def question(self, tenant: str, query_id: str) -> str:
-        return self._find(tenant, query_id).question
-
-    async def append(self, tenant: str, query_id: str, rows: pa.Table) -> bool:
-        """Add rows at the end, each once. False when some were not kept; then no later row is kept either."""
-        answer = self._touch(tenant, query_id)
-        wanted = rows.slice(0, 0) if answer.full else rows.slice(0, self._max_rows - answer.rows)
-        self._make_room(min(wanted.nbytes, self._max_bytes - answer.bytes))
-        room = min(self._max_bytes - answer.bytes, self._max_total_bytes - self._total_bytes)
-        kept = _own(fitting(wanted, room))
-        if len(kept):
-            answer.tables.append(kept)
-            answer.ends.append(answer.rows + len(kept))
-            answer.bytes += kept.nbytes
-            self._total_bytes += kept.nbytes
-        answer.full |= len(kept) < len(rows)
-        return not answer.full
-
-    async def update(self, tenant: str, query_id: str, state: AnswerState) -> None:
-        """Replace the state. Raises NotFound."""
-        answer = self._touch(tenant, query_id)
-        grown = BUCKET_BYTES * (len(state.buckets or ()) - len(answer.state.buckets or ()))
-        self._make_room(max(0, grown))
-        self._total_bytes += grown
-        answer.state = state
-
-    async def state(self, tenant: str, query_id: str) -> AnswerState:
-        return self._find(tenant, query_id).state
-
-    async def request_cancel(self, tenant: str, query_id: str) -> None:
-        """Keep the wish beside the answer. Raises NotFound."""
-        self._find(tenant, query_id).cancel_requested = True
-
-    async def cancel_requested(self, answers: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        self._expire()
-        return {key for key in answers if key in self._answers and self._answers[key].cancel_requested}
-
-    async def row_count(self, tenant: str, query_id: str) -> int:
-        return self._find(tenant, query_id).rows
-
-    async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
-        """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""
-        check_page(start, limit)
-        answer = self._find(tenant, query_id)
-        found = []
-        for index in range(bisect_right(answer.ends, start), len(answer.tables)):
-            table = answer.tables[index]
-            skipped = max(start - (answer.ends[index] - len(table)), 0)
-            part = table.slice(skipped, limit)
-            found.append(part)
-            limit -= len(part)
-            if limit <= 0:
-                break
-        return pa.concat_tables(found) if found else EVENT_SCHEMA.empty_table()
-
-    # ------------------------------------------------------------------------------------------------ what is kept
-    def _find(self, tenant: str, query_id: str) -> _Answer:
-        self._expire()
-        answer = self._answers.get((tenant, query_id))
-        if answer is None:
-            raise not_found(query_id)
-        return answer
-
-    def _touch(self, tenant: str, query_id: str) -> _Answer:
-        answer = self._find(tenant, query_id)
-        answer.written_us = self._clock_us()
-        self._answers.move_to_end((tenant, query_id))
-        return answer
-
-    def _expire(self) -> None:
-        oldest_us = self._clock_us() - self._ttl_us
-        while self._answers:
-            key, answer = next(iter(self._answers.items()))
-            if answer.written_us > oldest_us:
-                return
-            self._drop(key)
-
-    def _make_room(self, more_bytes: int) -> None:
-        if self._has_room(more_bytes):
-            return
-        for key in list(self._answers)[:-1]:  # the last is the one that wants the room
-            if self._answers[key].finished:
-                self._drop(key)
-                if self._has_room(more_bytes):
-                    return
-
-    def _has_room(self, more_bytes: int) -> bool:
-        return self._total_bytes + more_bytes <= self._max_total_bytes and len(self._answers) <= self._max_answers
-
-    def _drop(self, key: tuple[str, str]) -> None:
-        answer = self._answers.pop(key)
-        self._total_bytes -= answer.bytes + BUCKET_BYTES * len(answer.state.buckets or ())
-
-
-def _own(rows: pa.Table) -> pa.Table:
-    """Give rows whose buffers hold little else: a slice of a large table would keep all of it alive, uncounted."""
-    if rows.get_total_buffer_size() <= rows.nbytes * SLICE_WASTE:
-        return rows
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    return pa.ipc.open_stream(sink.getvalue()).read_all()

@@ -7,6 +7,7 @@ Keys of one answer, all with its time to live, `{}` keeping them on one node of 
     ess:{TENANT/ID}:chunks   list: Arrow IPC streams of at most CHUNK_ROWS rows
     ess:{TENANT/ID}:ends     list: the number of rows up to and with each chunk
     ess:{TENANT/ID}:alive    string, gone ALIVE_S after the writer's last sign of life
+    ess:{TENANT/ID}:was      string, there a day longer than the others: who asks then is told that it has expired
 
 May live here: keys, scripts, encoding, signs of life. May not: what an answer holds, or who may read it.
 """
@@ -29,9 +30,9 @@ from redis import exceptions as redis_errors
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
-from ess_ray.adapters.result_rules import check_page, conflict, fitting, not_found
+from ess_ray.adapters.result_rules import check_page, conflict, expired, fitting, gone, not_found
 from ess_ray.aside import aside
-from ess_ray.core.errors import Conflict, Unavailable
+from ess_ray.core.errors import Conflict, NotFound, Unavailable
 from ess_ray.core.event import EVENT_SCHEMA, with_all_columns
 from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState
@@ -46,6 +47,8 @@ ALIVE_S: Final = 10.0
 """How long a running answer outlives its writer's last sign of life: then it is told as failed."""
 SIGN_OF_LIFE_S: Final = 3.0
 """Pause between signs of life: two may be lost before anybody notices."""
+REMEMBERED_MS: Final = 86_400_000
+"""How much longer than an answer it is known that there was one."""
 TIMEOUT_S: Final = 5.0
 """One command: a page of the largest events takes a tenth of it on a slow network."""
 RETRIES: Final = 3
@@ -79,6 +82,7 @@ if redis.call('HSETNX', KEYS[1], 'state', ARGV[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'rows', 0, 'bytes', 0, 'full', 0, 'question', ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[3])
+redis.call('SET', KEYS[5], '1', 'PX', ARGV[5])
 return 1
 """
 # Only where the answer is: HSET would make one that never expires.
@@ -129,7 +133,8 @@ class RedisResultStore:
         """Begin an answer. Raises Conflict when the tenant has one under this id already."""
         with _answering():
             made = await self._create(
-                keys=_keys(tenant, query_id), args=[_to_json(state), self._ttl_ms, self._alive_ms, question]
+                keys=_keys(tenant, query_id),
+                args=[_to_json(state), self._ttl_ms, self._alive_ms, question, 2 * self._ttl_ms + REMEMBERED_MS],
             )
         if not made:
             raise conflict(query_id)
@@ -142,7 +147,7 @@ class RedisResultStore:
         with _answering():
             text = await self._redis.hget(_keys(tenant, query_id)[0], "question")
         if text is None:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         question: str = text.decode()
         return question
 
@@ -152,7 +157,7 @@ class RedisResultStore:
         with _answering():
             held, size, full = await self._redis.hmget(keys[0], "rows", "bytes", "full")
         if held is None:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         wanted = rows.slice(0, 0) if int(full) else rows.slice(0, self._max_rows - int(held))
         kept, pairs = await aside(_packed, wanted, self._max_bytes - int(size), int(held))
         cut = bool(int(full)) or len(kept) < len(rows)
@@ -161,14 +166,14 @@ class RedisResultStore:
         with _answering():
             found = await self._append(keys=keys, args=arguments)
         if found == -1:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         if found != until:
             raise Conflict(f"the answer of query {query_id} has another writer: run the query again")
         return not cut
 
     async def update(self, tenant: str, query_id: str, state: AnswerState) -> None:
         """Replace the state. Raises NotFound."""
-        running = state.state == "running"
+        running = state.under_way
         if not running:
             self._running.discard((tenant, query_id))
         # An aggregation's may have 10 MB.
@@ -179,18 +184,18 @@ class RedisResultStore:
             )
         if not there:
             self._running.discard((tenant, query_id))
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
 
     async def state(self, tenant: str, query_id: str) -> AnswerState:
         """As the port says; `failed` for a running answer whose writer is gone."""
-        answer, _, _, alive = _keys(tenant, query_id)
+        answer, _, _, alive, _ = _keys(tenant, query_id)
         with _answering():
             async with self._redis.pipeline(transaction=True) as together:
                 text, lives = await together.hget(answer, "state").exists(alive).execute()
         if text is None:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         state = _from_json(text) if len(text) <= MAX_READ_AT_ONCE else await aside(_from_json, text)
-        if state.state == "running" and not lives:
+        if state.under_way and not lives:
             return replace(state, state="failed", complete=False, incomplete=(*state.incomplete, _LOST))
         return state
 
@@ -199,7 +204,7 @@ class RedisResultStore:
         with _answering():
             there = await self._cancel(keys=_keys(tenant, query_id)[:1])
         if not there:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
 
     async def cancel_requested(self, answers: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """As the port says, in one pipeline."""
@@ -217,18 +222,18 @@ class RedisResultStore:
         with _answering():
             rows = await self._redis.hget(_keys(tenant, query_id)[0], "rows")
         if rows is None:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         return int(rows)
 
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """As the port says; rows of EVENT_SCHEMA, none beyond the end. Raises BadRequest for negative numbers."""
         check_page(start, limit)
-        answer, chunks, ends_key, _ = _keys(tenant, query_id)
+        answer, chunks, ends_key, _, _ = _keys(tenant, query_id)
         with _answering():
             async with self._redis.pipeline(transaction=True) as together:
                 there, texts = await together.exists(answer).lrange(ends_key, 0, -1).execute()
         if not there:
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         ends = [int(text) for text in texts]
         first, last = bisect_right(ends, start), bisect_right(ends, start + limit - 1)
         if limit == 0 or first == len(ends):
@@ -236,9 +241,15 @@ class RedisResultStore:
         with _answering():
             found = await self._redis.lrange(chunks, first, last)
         if not found:  # expired between the two
-            raise not_found(query_id)
+            raise await self._missing(tenant, query_id)
         whole = await aside(lambda: pa.concat_tables([_from_stream(chunk) for chunk in found]))
         return whole.slice(start - (ends[first - 1] if first else 0), limit)
+
+    async def _missing(self, tenant: str, query_id: str) -> NotFound:
+        """Give the error for an answer that is not there: whether there was one."""
+        with _answering():
+            was = await self._redis.exists(_keys(tenant, query_id)[4])
+        return gone(query_id, expired(self._ttl_ms / 1000)) if was else not_found(query_id)
 
     # ------------------------------------------------------------------------------------------------- signs of life
     async def _give_signs(self) -> None:
@@ -256,7 +267,7 @@ class RedisResultStore:
 
 def _keys(tenant: str, query_id: str) -> list[str]:
     answer = f"ess:{{{tenant}/{query_id}}}"
-    return [answer, f"{answer}:chunks", f"{answer}:ends", f"{answer}:alive"]
+    return [answer, f"{answer}:chunks", f"{answer}:ends", f"{answer}:alive", f"{answer}:was"]
 
 
 @contextlib.contextmanager

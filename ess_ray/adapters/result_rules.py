@@ -9,7 +9,7 @@ from bisect import bisect_right
 
 import pyarrow as pa
 
-from ess_ray.core.errors import BadRequest, Conflict, NotFound
+from ess_ray.core.errors import BadRequest, Conflict, Gone, NotFound
 
 
 def check_page(start: int, limit: int) -> None:
@@ -24,8 +24,18 @@ def conflict(query_id: str) -> Conflict:
 
 
 def not_found(query_id: str) -> NotFound:
-    """An id that is unknown or expired."""
-    return NotFound(f"there is no query {query_id}, or its answer has expired: run the query again")
+    """An id that is unknown, or another tenant's."""
+    return NotFound(f"there is no query {query_id}: run it again")
+
+
+def gone(query_id: str, why: str) -> Gone:
+    """An id whose answer was let go of."""
+    return Gone(f"the answer of query {query_id} is no longer kept, since {why}: run the query again")
+
+
+def expired(ttl_s: float) -> str:
+    """Why an answer is gone that nobody wrote to for long."""
+    return f"it was last written to more than {ttl_s:g} s ago (results.ttl_s)"
 
 
 def fitting(rows: pa.Table, room_bytes: int) -> pa.Table:

@@ -51,7 +51,7 @@ class Following:
             if "cursor" in page:
                 yield page
                 cursor, rows = page["cursor"], rows + len(page["events"])
-                if page["state"] != "running" and (len(page["events"]) < asked or rows == limit):
+                if page["state"] not in ("queued", "running") and (len(page["events"]) < asked or rows == limit):
                     return
             asked = PAGE_ROWS
             # The same cursor gives the same rows, so a lost answer is asked for again.

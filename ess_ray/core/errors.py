@@ -5,7 +5,8 @@
          x  QueryError              the query's text is wrong, with the position
       x  Unauthenticated       401  a key is needed, and this is none
       x  Forbidden             403  the key is good, but not for this
-      x  NotFound              404  no such query, object or key (or it expired)
+      x  NotFound              404  no such query, object or key
+         x  Gone               410  an answer that was kept, and is no longer: the message says why
       x  Conflict              409  somebody else did it first
          x  KeyConflict        422  an Idempotency-Key was used again with another body
          x  Fenced                  another writer has moved this virtual node on
@@ -87,6 +88,13 @@ class NotFound(EssError):
 
     http_status = 404
     title = "Not found"
+
+
+class Gone(NotFound):
+    """There was such a thing, and it is no longer kept; the message says why."""
+
+    http_status = 410
+    title = "Gone"
 
 
 class Conflict(EssError):

@@ -28,6 +28,13 @@ class AnswerState:
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
     hints: tuple[dict[str, Any], ...] = ()
+    position: int | None = None
+    """Of one that waits for its turn (`queued`): how many of its tenant's wait until it runs, itself among them."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is more to come."""
+        return self.state in ("queued", "running")
 
 
 class ResultStore(Protocol):
@@ -48,7 +55,8 @@ class ResultStore(Protocol):
     async def update(self, tenant: str, query_id: str, state: AnswerState) -> None: ...
 
     async def state(self, tenant: str, query_id: str) -> AnswerState:
-        """Raises NotFound for an unknown or expired id, and for another tenant's."""
+        """Raises NotFound for an unknown id and for another tenant's; Gone, which is a NotFound, where it is known that
+        there was such an answer."""
         ...
 
     async def request_cancel(self, tenant: str, query_id: str) -> None:

@@ -18,7 +18,7 @@ from ray import exceptions as ray_errors
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
-from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
 from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable

@@ -104,6 +104,8 @@ class Search:
     """Whether an event is known to lie in its time range, matching or not."""
     hints: tuple[dict[str, Any], ...] = ()
     """What a reader should know of it having no rows."""
+    position: int | None = None
+    """Of one that waits for its turn."""
     growth: Growth = field(default_factory=Growth)
     """How many of its rows can be read by now."""
     stopped: tuple[str, str] | None = None
@@ -127,6 +129,7 @@ class Search:
             self.buckets,
             self.interval_s,
             self.hints,
+            self.position,
         )
 
 

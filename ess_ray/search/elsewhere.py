@@ -37,10 +37,10 @@ async def cancel_elsewhere(results: ResultStore, tenant: str, query_id: str) -> 
     Raises NotFound; Unavailable when it still runs after CANCEL_WAIT_S (the wish stays).
     """
     state = await results.state(tenant, query_id)
-    if state.state == "running":
+    if state.under_way:
         await results.request_cancel(tenant, query_id)
     deadline = time.monotonic() + CANCEL_WAIT_S
-    while state.state == "running":
+    while state.under_way:
         if time.monotonic() >= deadline:
             raise Unavailable(
                 f"the replica that runs query {query_id} was asked to end it and has not within {CANCEL_WAIT_S:g} s; "
@@ -61,7 +61,7 @@ async def wait_elsewhere(
     """
     deadline, pause_s = time.monotonic() + timeout_s, FIRST_LOOK_S
     with contextlib.suppress(NotFound):
-        while (await results.state(tenant, query_id)).state == "running":
+        while (await results.state(tenant, query_id)).under_way:
             if rows is not None and await results.row_count(tenant, query_id) >= rows:
                 return
             left_s = deadline - time.monotonic()

@@ -181,7 +181,7 @@ class Export:
         reason = f"{LEFT_OUT}: {self._unreadable().message}"
         with contextlib.suppress(NotFound):  # expired meanwhile: nobody can ask for it
             state = await self._results.state(self._tenant, self.query_id)
-            if self.left_out and state.state != "running":  # else who runs it would write over it
+            if self.left_out and not state.under_way:  # else who runs it would write over it
                 told = tuple(dict.fromkeys((*state.incomplete, reason)))
                 await self._results.update(self._tenant, self.query_id, replace(state, complete=False, incomplete=told))
 

@@ -28,6 +28,7 @@ from ess_ray.search.hints import find_hints
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.question import NO_EVENTS, Question, encode_question
 from ess_ray.search.rows import rows_in_order
+from ess_ray.search.turns import Place, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ TRUNCATED: Final = (
     "the answer is larger than what is kept of one: it ends at its last row here; narrow the query or its time, or "
     "export it, which has no such limit"
 )
+QUEUE_LOOK_S: Final = 0.5
+"""How often a search that waits looks whether its position is another: what a person watches."""
+_UNDER_WAY: Final = {True: "queued", False: "running"}
 SHUT_DOWN: Final = "the search replica that ran this query was shut down: what it found is here, run it again"
 
 
@@ -76,10 +80,12 @@ class Searcher:
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
         self.course = Course(log, catalog, store, in_flight, limits, self._meter)
         self._running: dict[AnswerKey, _Running] = {}
+        self._turns = Turns(limits.max_running, limits.max_queued)
         self._wishes = WishWatch(results, self._running.keys, self._asked_to_stop)
 
     async def start(self, tenant: str, query: Query, executor: str | None = None, text: str | None = None) -> str:
-        """Start a search and give its id at once. Raises BadRequest for a limit that cannot be.
+        """Start a search and give its id at once: it runs, or waits for its turn behind others of its tenant. Raises
+        BadRequest for a limit that cannot be, TooFast where too many wait.
 
         `executor` names a lane; one that is not there means the usual executor. `text`: the query as it was written,
         for hints where nothing is found; without it there are none.
@@ -111,15 +117,26 @@ class Searcher:
         return Search(tenant, uuid4().hex, query, time.monotonic(), self.lane(executor))
 
     async def _begin(self, search: Search, work: Work, question: str, text: str | None) -> str:
-        """Tell that a search runs and what was asked, and have it run."""
+        """Tell that a search runs or waits, and what was asked, and have it run. Raises TooFast."""
         key = (search.tenant, search.query_id)
-        await self._results.create(*key, search.state("running", finished=False), question)
+        place = self._turns.enter(search.tenant)
+        try:
+            search.position = place.position
+            await self._results.create(*key, search.state(_UNDER_WAY[place.waits], finished=False), question)
+        except BaseException:
+            place.give_back()
+            raise
         with telemetry.context(query_id=search.query_id, tenant=search.tenant):
-            task = asyncio.create_task(self._guarded(search, work, text), name=f"search {search.query_id}")
+            task = asyncio.create_task(self._guarded(search, place, work, text), name=f"search {search.query_id}")
         self._running[key] = _Running(task, search)
         self._count_running()
-        task.add_done_callback(lambda _: self._forget(*key))
+        task.add_done_callback(lambda _: self._forget(key, place))
         return search.query_id
+
+    def position(self, tenant: str, query_id: str) -> int | None:
+        """Tell of a search that waits here how many of the tenant's wait until it runs; None of any other."""
+        running = self._running.get((tenant, query_id))
+        return None if running is None else running.search.position
 
     @property
     def running(self) -> int:
@@ -130,8 +147,9 @@ class Searcher:
         """Give the lane of this name; the usual one for None, or a name that is not there."""
         return self._usual if executor is None else self._lanes.get(executor, self._usual)
 
-    def _forget(self, tenant: str, query_id: str) -> None:
-        self._running.pop((tenant, query_id), None)
+    def _forget(self, key: AnswerKey, place: Place) -> None:
+        place.give_back()
+        self._running.pop(key, None)
         self._count_running()
 
     def _count_running(self) -> None:
@@ -183,9 +201,10 @@ class Searcher:
                 await asyncio.wait([running.task, enough], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     # ------------------------------------------------------------------------------------------ the course of a search
-    async def _guarded(self, search: Search, work: Work, text: str | None) -> None:
-        """Run a search so that its end, whatever it is, is told."""
+    async def _guarded(self, search: Search, place: Place, work: Work, text: str | None) -> None:
+        """Run a search, when it is its turn, so that its end, whatever it is, is told."""
         try:
+            await self._turn(search, place)
             state = await work()
             if text is not None and state == "done" and search.progress.rows_matched == 0:
                 with contextlib.suppress(asyncio.CancelledError):  # the answer is whole without them
@@ -198,6 +217,15 @@ class Searcher:
         except Exception as error:  # noqa: BLE001 (told in the answer, and logged)
             _log.exception("search %s failed", search.query_id)
             await self._end(search, "failed", f"the search failed unexpectedly: {type(error).__name__}: {error}")
+
+    async def _turn(self, search: Search, place: Place) -> None:
+        """Wait for a search's turn, and tell meanwhile how far it is."""
+        while place.waits:
+            await asyncio.wait([place.turn], timeout=QUEUE_LOOK_S)
+            if place.position != search.position:
+                search.position = place.position
+                state = search.state(_UNDER_WAY[place.waits], finished=False)
+                await self._results.update(search.tenant, search.query_id, state)
 
     async def _end(self, search: Search, state: str, reason: str | None = None) -> None:
         search.incomplete += [] if reason is None else [reason]

@@ -169,6 +169,8 @@ class Search(_Section):
     task_bytes: Bytes = _SEARCH.task_bytes
     in_place_bytes: Annotated[int, Field(ge=0)] = _SEARCH.in_place_bytes
     attempts: Annotated[int, Field(ge=1, le=100)] = _SEARCH.attempts
+    max_running: Annotated[int, Field(ge=1, le=10_000)] = _SEARCH.max_running
+    max_queued: Annotated[int, Field(ge=0, le=100_000)] = _SEARCH.max_queued
     hints_within_s: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = _SEARCH.hints_within_s
     """What an answer without rows may wait for what could have been meant."""
     executor: ExecutorName = EXECUTOR
@@ -181,6 +183,8 @@ class Search(_Section):
             task_bytes=self.task_bytes,
             in_place_bytes=self.in_place_bytes,
             attempts=self.attempts,
+            max_running=self.max_running,
+            max_queued=self.max_queued,
             hints_within_s=self.hints_within_s,
         )
 
@@ -236,7 +240,11 @@ class Results(_Section):
 
     @property
     def limits(self) -> AnswerLimits:
-        return AnswerLimits(ttl_s=self.ttl_s, max_rows=self.max_rows, max_bytes=self.max_bytes)
+        return AnswerLimits(
+            ttl_s=self.ttl_s,
+            max_rows=self.max_rows,
+            max_bytes=self.max_bytes,
+        )
 
 
 class Push(_Section):

@@ -15,7 +15,8 @@ from typing import Final
 from uuid import UUID
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import object_key
 from ess_ray.core.collect import Partial

@@ -20,7 +20,8 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.event import EVENT_SCHEMA, IDENTITY_FIELDS

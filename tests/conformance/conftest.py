@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray.core.errors import BadRequest, Conflict, NotFound
+from ess_ray.core.errors import BadRequest, Conflict, Gone, NotFound
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.ports import AnswerState, ResultStore
 
@@ -96,6 +96,20 @@ async def test_a_question_is_kept_as_long_as_its_answer(
 
 async def test_an_unknown_id_is_not_found(results: ResultStore, rows: Rows) -> None:
     await expect_not_found(results, rows, "t", "nothing")
+
+
+async def test_who_asks_for_an_answer_that_has_expired_is_told_so(
+    results: ResultStore, rows: Rows, let_pass: Callable[[float], Awaitable[None]]
+) -> None:
+    await results.create("t", "q", RUNNING)
+    await results.append("t", "q", rows(0, 3))
+    await let_pass(TTL_S)
+    for call in (results.state("t", "q"), results.rows("t", "q", 0, 1), results.question("t", "q")):
+        with pytest.raises(Gone, match="no longer kept"):
+            await call
+    with pytest.raises(NotFound) as anothers:
+        await results.state("theirs", "q")
+    assert anothers.type is NotFound
 
 
 async def test_another_tenants_id_is_not_found(results: ResultStore, rows: Rows) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.attribute import canonical_number
 from ess_ray.core.chunk import encode_object, write
 from ess_ray.core.collect import (

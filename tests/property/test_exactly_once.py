@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.compaction import commit, merge, plan
 from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import encode_object, read, write
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Order, Query

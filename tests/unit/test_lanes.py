@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 from ess_ray.adapters.lambda_function import FunctionLocation
-from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import Places
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import VnodeWriter

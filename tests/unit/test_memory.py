@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import BUCKET_BYTES, MemoryLog, MemoryObjectStore, MemoryResultStore
-from ess_ray.core.errors import BadRequest, NotFound
+from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
+from ess_ray.adapters.memory_results import BUCKET_BYTES, TENANT_SHARE, MemoryResultStore
+from ess_ray.core.errors import BadRequest, Gone, NotFound
 from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState, Record
 
@@ -24,18 +25,25 @@ def rows(make_events: Callable[..., pa.Table], t0_us: int) -> pa.Table:
     return make_events([t0_us] * 100, ["x" * 1000] * 100)
 
 
-async def fill(results: MemoryResultStore, query_id: str, rows: pa.Table, state: AnswerState = DONE) -> bool:
-    await results.create("t", query_id, RUNNING)
-    fits = await results.append("t", query_id, rows)
-    await results.update("t", query_id, state)
+def alone(tenant_bytes: float) -> int:
+    """Give the bytes of all answers of which one tenant that is alone may have so many."""
+    return round(tenant_bytes * (TENANT_SHARE + 1) / TENANT_SHARE)
+
+
+async def fill(
+    results: MemoryResultStore, query_id: str, rows: pa.Table, state: AnswerState = DONE, tenant: str = "t"
+) -> bool:
+    await results.create(tenant, query_id, RUNNING)
+    fits = await results.append(tenant, query_id, rows)
+    await results.update(tenant, query_id, state)
     return fits
 
 
-async def there(results: MemoryResultStore, *query_ids: str) -> list[str]:
+async def there(results: MemoryResultStore, *query_ids: str, tenant: str = "t") -> list[str]:
     found = []
     for query_id in query_ids:
         try:
-            await results.state("t", query_id)
+            await results.state(tenant, query_id)
             found.append(query_id)
         except NotFound:
             pass
@@ -43,7 +51,7 @@ async def there(results: MemoryResultStore, *query_ids: str) -> list[str]:
 
 
 async def test_the_oldest_finished_answers_make_room(rows: pa.Table) -> None:
-    results = MemoryResultStore(lambda: 0, max_total_bytes=int(3.5 * rows.nbytes))
+    results = MemoryResultStore(lambda: 0, max_total_bytes=alone(3.5 * rows.nbytes))
     assert await fill(results, "running", rows, RUNNING)
     assert await fill(results, "old", rows)
     assert await fill(results, "newer", rows)
@@ -53,7 +61,7 @@ async def test_the_oldest_finished_answers_make_room(rows: pa.Table) -> None:
 
 
 async def test_running_answers_are_cut_when_nothing_can_go(rows: pa.Table) -> None:
-    results = MemoryResultStore(lambda: 0, max_total_bytes=int(2.5 * rows.nbytes))
+    results = MemoryResultStore(lambda: 0, max_total_bytes=alone(2.5 * rows.nbytes))
     assert await fill(results, "a", rows, RUNNING)
     assert await fill(results, "b", rows, RUNNING)
     assert not await fill(results, "c", rows, RUNNING)
@@ -61,9 +69,39 @@ async def test_running_answers_are_cut_when_nothing_can_go(rows: pa.Table) -> No
     assert await there(results, "a", "b", "c") == ["a", "b", "c"]
 
 
+async def test_who_has_most_makes_room_and_is_told_so(rows: pa.Table) -> None:
+    results = MemoryResultStore(lambda: 0, max_total_bytes=10 * rows.nbytes)
+    assert await fill(results, "mine", rows, tenant="light")
+    for number in range(20):
+        assert await fill(results, str(number), rows, tenant="heavy")
+    assert await there(results, "mine", tenant="light") == ["mine"]
+    assert await there(results, *map(str, range(20)), tenant="heavy") == [str(number) for number in range(14, 20)]
+    with pytest.raises(Gone, match="yours were most of them"):
+        await results.state("heavy", "13")
+    with pytest.raises(NotFound) as never_there:
+        await results.state("light", "13")
+    assert never_there.type is NotFound
+
+
+async def test_a_tenants_running_answers_leave_room_for_anothers(rows: pa.Table) -> None:
+    results = MemoryResultStore(lambda: 0, max_total_bytes=10 * rows.nbytes)
+    fits = [await fill(results, str(number), rows, RUNNING, tenant="heavy") for number in range(12)]
+    assert fits == [True] * 7 + [False] * 5
+    assert await fill(results, "mine", rows, tenant="light")
+
+
+async def test_who_asks_for_an_answer_that_has_expired_is_told_so(rows: pa.Table) -> None:
+    now_us = 0
+    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10))
+    await fill(results, "q", rows)
+    now_us = 10_000_000
+    with pytest.raises(Gone, match=r"more than 10 s ago \(results.ttl_s\)"):
+        await results.rows("t", "q", 0, 1)
+
+
 async def test_room_comes_back_when_answers_expire(rows: pa.Table) -> None:
     now_us = 0
-    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10), max_total_bytes=int(1.5 * rows.nbytes))
+    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10), max_total_bytes=alone(1.5 * rows.nbytes))
     for _ in range(5):
         assert await fill(results, "same id", rows, RUNNING)
         now_us += 10_000_000
@@ -78,7 +116,7 @@ async def test_the_number_of_answers_is_bounded(rows: pa.Table) -> None:
 
 async def test_buckets_take_room_too_and_give_it_back(rows: pa.Table) -> None:
     now_us = 0
-    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10), max_total_bytes=25 * BUCKET_BYTES)
+    results = MemoryResultStore(lambda: now_us, AnswerLimits(ttl_s=10), max_total_bytes=alone(25 * BUCKET_BYTES))
     buckets = replace(DONE, buckets=({"start": None, "by": {}, "count": 1},) * 10)
     for query_id in "abc":
         await fill(results, query_id, rows.slice(0, 0))

@@ -13,7 +13,7 @@ from fastapi import Request
 
 from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
@@ -249,7 +249,7 @@ async def test_a_wrong_page_is_a_bad_request(rig: Rig, parameters: dict[str, Any
     assert answer.status_code == 400
 
 
-async def test_unknown_expired_and_foreign_ids_are_not_found(rig: Rig) -> None:
+async def test_unknown_and_foreign_ids_are_not_found_expired_ones_are_gone(rig: Rig) -> None:
     await rig.push("one")
     query_id = await rig.start()
     await rig.finished(query_id)
@@ -258,7 +258,9 @@ async def test_unknown_expired_and_foreign_ids_are_not_found(rig: Rig) -> None:
         assert foreign.status_code == 404, (method, path)
         assert (await rig.http.request(method, f"/v1/queries/unknown{path}")).status_code == 404
     rig.world.now_us += 61_000_000
-    assert (await rig.http.get(f"/v1/queries/{query_id}")).status_code == 404
+    expired = await rig.http.get(f"/v1/queries/{query_id}")
+    assert (expired.status_code, expired.json()["title"]) == (410, "Gone")
+    assert "more than 60 s ago" in expired.json()["detail"]
 
 
 async def test_another_tenant_finds_nothing(rig: Rig) -> None:

@@ -14,7 +14,7 @@ from fastapi import Request
 
 from deployments.departure import LEAVING, Departure
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryResultStore
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.collect import Grouping
 from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.query import Query

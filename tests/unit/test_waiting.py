@@ -46,10 +46,11 @@ class Steps:
 class StepRig(Rig):
     """A search application over objects h0, h1, ... of one row each, which is read when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: SearchLimits | None = None) -> None:
         world = World()
+        limits = limits or SearchLimits(in_place_bytes=0, task_bytes=1)
         self.steps = Steps(world)
-        super().__init__(world, world.writer(), SearchLimits(in_place_bytes=0, task_bytes=1), self.steps)
+        super().__init__(world, world.writer(), limits, executor=self.steps)
 
     async def store(self, objects: int) -> None:
         await self.writer.assign(range(3))

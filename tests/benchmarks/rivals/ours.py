@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 import ess_ray.search.scan as task_scan
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryLog, MemoryResultStore
+from ess_ray.adapters.memory import MemoryLog
+from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.compaction import compact
 from ess_ray.core.chunk import FooterCache, MessageCodec, tail_bytes

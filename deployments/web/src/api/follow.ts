@@ -2,7 +2,7 @@
 import { parseExact } from './exact'
 import { isAbort, Problem, sendJson, withParameters } from './http'
 import { readStream, type ServerEvent } from './stream'
-import type { AnswerPage, AnswerState, LogEvent } from './types'
+import { isUnderWay, type AnswerPage, type AnswerState, type LogEvent } from './types'
 
 /** Rows in one polled page: about half a megabyte. */
 const PAGE_ROWS = 1_000
@@ -86,7 +86,7 @@ async function poll<S extends AnswerState>(
       if (events.length > 0) follower.onRows?.(events)
       if (events.length < PAGE_ROWS) {
         follower.onState(state as unknown as S)
-        if (state.state !== 'running') return
+        if (!isUnderWay(state.state)) return
         await pause(POLL_MS, signal)
       }
     } catch (error) {

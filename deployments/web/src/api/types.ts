@@ -28,7 +28,12 @@ export interface LogEvent {
   row: number
 }
 
-export type RunState = 'running' | 'done' | 'truncated' | 'failed' | 'cancelled'
+export type RunState = 'queued' | 'running' | 'done' | 'truncated' | 'failed' | 'cancelled'
+
+/** Whether there is more to come. */
+export function isUnderWay(state: RunState): boolean {
+  return state === 'queued' || state === 'running'
+}
 
 export interface Progress {
   objects_total: number
@@ -67,6 +72,8 @@ export interface AnswerState {
   incomplete: string[]
   /** Of what is done and has found nothing; else empty. */
   hints: Hint[]
+  /** While it is queued: how many searches wait until it runs, itself among them. */
+  position?: number
   elapsed_ms: number
 }
 

@@ -54,6 +54,7 @@ export function ResultBar({ run, view, onChange, children }: ResultBarProps) {
 
 function headline({ running, count, state, hasMore, problem }: RunView): string {
   const rows = `${formatCount(count)}${hasMore ? '+' : ''} ${count === 1 ? 'row' : 'rows'}`
+  if (running && state?.state === 'queued') return `Waiting, place ${state.position ?? 1} of this tenant's searches …`
   if (running) return count === 0 ? 'Searching …' : `${rows} so far …`
   if (problem) return count === 0 ? 'No answer' : `${rows}, then it failed`
   if (state?.state === 'cancelled') return `${rows}, stopped`

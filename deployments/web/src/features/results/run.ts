@@ -5,7 +5,7 @@
 import { follow } from '../../api/follow'
 import { asProblem, isAbort, type Problem } from '../../api/http'
 import { cancelQuery, createQuery } from '../../api/search'
-import type { AnswerState, LogEvent, QueryBody } from '../../api/types'
+import { isUnderWay, type AnswerState, type LogEvent, type QueryBody } from '../../api/types'
 import { nextMicrosecond } from '../../view/time'
 
 /** Rows of the first answer: more than fit on a screen, few enough to be found at once. */
@@ -144,7 +144,7 @@ export class SearchRun {
             this.tellSoon({ count: this.rows.length })
           },
           onState: (state: AnswerState) => {
-            if (state.state !== 'running' && !state.complete)
+            if (!isUnderWay(state.state) && !state.complete)
               state.incomplete.forEach((why) => this.incomplete.add(why))
             this.tellSoon({ state, incomplete: [...this.incomplete] })
           },
