@@ -144,8 +144,7 @@ export class SearchRun {
             this.tellSoon({ count: this.rows.length })
           },
           onState: (state: AnswerState) => {
-            if (!isUnderWay(state.state) && !state.complete)
-              state.incomplete.forEach((why) => this.incomplete.add(why))
+            if (!isUnderWay(state.state) && !state.complete) state.incomplete.forEach((why) => this.incomplete.add(why))
             this.tellSoon({ state, incomplete: [...this.incomplete] })
           },
         },
