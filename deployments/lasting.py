@@ -66,8 +66,14 @@ class Endable:
     """ASGI middleware: requests of `app` can be ended by their `Lasting`. `words_of` gives how a request's refusal is
     put, where not as a problem document."""
 
-    def __init__(self, app: ASGIApp, words_of: Callable[[Request], Write] = lambda _: as_problem) -> None:
-        self._app, self._words_of = app, words_of
+    def __init__(
+        self,
+        app: ASGIApp,
+        words_of: Callable[[Request], Write] = lambda _: as_problem,
+        *,
+        linger_s: float = LINGER_S,
+    ) -> None:
+        self._app, self._words_of, self._linger_s = app, words_of, linger_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or end it."""
@@ -75,7 +81,7 @@ class Endable:
             await self._app(scope, receive, send)
             return
         mine = scope[_KEY] = Lasting()
-        answer = _Answer(scope, receive, send)
+        answer = _Answer(scope, receive, send, self._linger_s)
         try:
             async with mine.limit:
                 await self._app(scope, answer.receive, answer.send)
@@ -91,8 +97,8 @@ class Endable:
 class _Answer:
     """What has been received of a request and sent to its client."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
+    def __init__(self, scope: Scope, receive: Receive, send: Send, linger_s: float) -> None:
+        self._scope, self._receive, self._send, self._linger_s = scope, receive, send, linger_s
         self._started = self._ended = self._events = False
         self._unread = _announces_more_than(scope["headers"], DRAINED_BYTES)
 
@@ -132,7 +138,7 @@ class _Answer:
 
     async def _linger(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
+            async with asyncio.timeout(self._linger_s):
                 while self._unread and (await self.receive())["type"] == "http.request":
                     continue
 

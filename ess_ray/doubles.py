@@ -32,9 +32,9 @@ class Doubles:
     Uses 12 bytes a row in the folder for temporary files, until the context ends.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, *, rows_per_file: int = ROWS_PER_FILE, max_files: int = MAX_FILES) -> None:
         """Make files for about so many rows."""
-        count = min(max(1, -(-rows // ROWS_PER_FILE)), MAX_FILES)
+        count = min(max(1, -(-rows // rows_per_file)), max_files)
         self._stack = ExitStack()
         self._files: list[IO[bytes]] = [self._stack.enter_context(TemporaryFile()) for _ in range(count)]  # noqa: SIM115
         self._lock = threading.Lock()

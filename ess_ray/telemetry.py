@@ -84,8 +84,9 @@ class _Appender(logging.Handler):
     Follows `RotatedLog`: when another file has the name, that one is written.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, follow_s: float) -> None:
         super().__init__()
+        self._follow_s = follow_s
         self._file, self._looked_s, self._is_cut = file, time.monotonic(), False
         self._descriptor = _open_log(file)
 
@@ -100,7 +101,7 @@ class _Appender(logging.Handler):
 
     def _follow(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._looked_s < FOLLOW_S:
+        if now_s - self._looked_s < self._follow_s:
             return
         self._looked_s = now_s
         with suppress(FileNotFoundError):  # between its two names
@@ -174,16 +175,18 @@ def worker_variables(level: str, log_format: str, file: Path) -> dict[str, str]:
     return {WORKER_VARIABLE: f"{level} {'json' if log_format == 'auto' else log_format} {file}"}
 
 
-def setup_worker() -> None:
+def setup_worker(follow_s: float = FOLLOW_S) -> None:
     """Set up a Ray worker's log as its driver said: into the driver's file, or where that is not (another machine), to
-    standard error, which Ray keeps with its session's logs. Idempotent; nothing where no driver said anything."""
+    standard error, which Ray keeps with its session's logs. Idempotent; nothing where no driver said anything.
+
+    `follow_s`: how often the file is looked for, whether another one has its name now."""
     level, _, rest = os.environ.get(WORKER_VARIABLE, "").partition(" ")
     log_format, _, file = rest.partition(" ")
     if not file:
         return
     as_json = log_format == "json"
     if Path(file).parent.is_dir():
-        _install(_Appender(Path(file)), level, as_json)
+        _install(_Appender(Path(file), follow_s), level, as_json)
     else:
         setup(level, as_json=as_json)
 

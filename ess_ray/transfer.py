@@ -86,6 +86,7 @@ def copy_table(
     *,
     name: str,
     on_progress: Progress = lambda done, total: None,
+    batch_objects: int = BATCH_OBJECTS,
 ) -> Copied:
     """Copy what is live in one version of the source and not in the target. Idempotent, resumable; safe beside writers.
 
@@ -96,7 +97,8 @@ def copy_table(
     """
     snapshot = source.snapshot()
     entries = sorted(snapshot.objects(None, None, None), key=lambda e: (e.tenant, e.date, e.hour, e.key))
-    run = _Run(source_store, target, target_store, f"copy-{sha256(name.encode()).hexdigest()[:32]}")
+    transaction = f"copy-{sha256(name.encode()).hexdigest()[:32]}"
+    run = _Run(source_store, target, target_store, transaction=transaction, batch_objects=batch_objects)
     ranges = run.copy(entries, on_progress)
     run.carry_offsets(snapshot, ranges)
     return run.done
@@ -105,7 +107,10 @@ def copy_table(
 class _Run:
     """One run over the source's objects."""
 
-    def __init__(self, source: ObjectStore, target: Catalog, store: ObjectStore, transaction: str) -> None:
+    def __init__(
+        self, source: ObjectStore, target: Catalog, store: ObjectStore, *, transaction: str, batch_objects: int
+    ) -> None:
+        self._batch_objects = batch_objects
         self._source, self._target, self._store = source, target, store
         self._writer: CatalogWriter = target.writer()
         self._transaction = transaction
@@ -116,7 +121,7 @@ class _Run:
         nodes: set[tuple[str, int]] = set()
         at = tries = 0
         while at < len(entries):
-            batch = _batch(entries, at)
+            batch = _batch(entries, at, self._batch_objects)
             try:
                 nodes |= self._copy_batch(batch)
             except (Fenced, UnknownOutcome) as error:
@@ -209,11 +214,11 @@ class _Run:
             self.done.logs.append(log_id)
 
 
-def _batch(entries: Sequence[ObjectEntry], at: int) -> list[ObjectEntry]:
-    """Give the entries of the next commit, from `at` on: at least one."""
+def _batch(entries: Sequence[ObjectEntry], at: int, most: int) -> list[ObjectEntry]:
+    """Give the entries of the next commit, from `at` on: at least one, at most `most`."""
     batch: list[ObjectEntry] = []
     size = 0
-    for entry in islice(entries, at, at + BATCH_OBJECTS):
+    for entry in islice(entries, at, at + most):
         if batch and size + entry.size > BATCH_BYTES:
             break
         batch.append(entry)

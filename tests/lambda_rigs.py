@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +19,10 @@ from ess_ray.core.chunk import encode_object
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import InvokeLimits
-from ess_ray.ports import ObjectEntry, ObjectStore, ScanExecutor, ScanResult, ScanTask
+from ess_ray.ports import ObjectEntry, ScanExecutor, ScanResult, ScanTask
 from ess_ray.search.hedge import HedgeLimits
 from ess_ray.search.invocations import HEDGE, InvokingExecutor
 from ess_ray.search.pace import LocalSlots
-from ess_ray.search.scan import run_task
 from lambda_compat.local.environment import Function
 from lambda_compat.local.service import Deployed, LambdaService, local_lambda
 from tests.servers import or_skip
@@ -90,19 +89,6 @@ class Rig:
         """Store an object of one event for each task; its offset is the task's index."""
         entries = [self.put(make_events([t0_us + number], first=number), t0_us) for number in range(count)]
         return [ScanTask("default", query, (entry,)) for entry in entries]
-
-
-class Here:
-    """ScanExecutor in this process."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-        self.ran = 0
-
-    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
-        for index, task in enumerate(tasks):
-            self.ran += 1
-            yield index, run_task(self._store, task)
 
 
 @contextmanager

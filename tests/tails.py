@@ -18,7 +18,8 @@ from ess_ray.language import parse
 from ess_ray.ports import View
 from ess_ray.record import encode_records
 from ess_ray.search.tail import EndsReader, Look, Parts, Tail, read_cursor
-from tests.worlds import VNODES, HereExecutor, World, batch_of
+from tests.ports import HereExecutor
+from tests.worlds import VNODES, World, batch_of
 
 
 class Clock:
@@ -47,7 +48,7 @@ class Rig:
             self,
             world.catalog,
             world.store,
-            HereExecutor(world),
+            HereExecutor(world.store),
             self.clock,
         )
 

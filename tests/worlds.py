@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable
 from hashlib import blake2b
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from ess_ray.core.event import EVENT_HASH_BYTES, RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import DeadLetter, VnodeWriter
 from ess_ray.limits import WriterLimits
-from ess_ray.ports import ScanResult, ScanTask
+from ess_ray.ports import ScanTask
 from ess_ray.record import decode_record
 from ess_ray.search.scan import run_task
 
@@ -83,14 +83,3 @@ class World:
             clock_us=lambda: self.now_us,
             limits=limits,
         )
-
-
-class HereExecutor:
-    """ScanExecutor in this process, one task after the other."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
-        for index, task in enumerate(tasks):
-            yield index, run_task(self._world.store, task)

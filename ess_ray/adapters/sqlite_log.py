@@ -23,6 +23,7 @@ from typing import Final
 
 from ess_ray.adapters.log_rules import check_committed, check_records, check_vnode, check_vnode_count
 from ess_ray.adapters.recent import RecentRecords
+from ess_ray.adapters.sqlite_calls import Change, answer_all
 from ess_ray.adapters.sqlite_file import PAGE_BYTES, LogFile, LogReader, Row, VnodeState, encode_headers, row_key
 from ess_ray.core.errors import DataLoss, EssError, Unavailable
 from ess_ray.ports import LogRead, Record, StoredRecord
@@ -55,18 +56,6 @@ class SqliteLimits:
     """Unused file kept for the next records: what fills up between two flushes; more is given back to the disk."""
     max_wal_bytes: int = 128 * 1024 * 1024
     """From here on the write-ahead log is started over by keeping readers out for a moment."""
-
-
-@dataclass(eq=False, slots=True)
-class _Change:
-    """One call that waits for the writer: records to add, or offsets to trim below."""
-
-    records: Sequence[Record]
-    headers: Sequence[bytes]
-    starts: Mapping[int, int]
-    bytes: int
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[list[int]]
 
 
 class SqliteLog:
@@ -102,12 +91,12 @@ class SqliteLog:
         self._reading = threading.Lock()  # held while a read may keep the WAL from starting over
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
         self._wake = threading.Condition()  # over what follows
-        self._waiting: deque[_Change] = deque()
+        self._waiting: deque[Change] = deque()
         self._waiting_bytes = 0
         self._closed: Unavailable | None = None
         self._file_closed = False
         # The writer thread's own:
-        self._group: list[_Change] = []
+        self._group: list[Change] = []
         self._in_doubt = False
         self._unmoved_bytes = CHECKPOINT_BYTES  # a killed owner left its WAL as it was
         self._shrinking = True
@@ -207,7 +196,7 @@ class SqliteLog:
         self, records: Sequence[Record], headers: Sequence[bytes], starts: Mapping[int, int], size: int
     ) -> list[int]:
         loop = asyncio.get_running_loop()
-        change = _Change(records, headers, starts, size, loop, loop.create_future())
+        change = Change(records, headers, starts, size, loop, loop.create_future())
         with self._wake:
             if self._closed is not None:
                 raise copy.copy(self._closed)
@@ -260,7 +249,7 @@ class SqliteLog:
             self._in_doubt = True
             answers = [copy.copy(error) for _ in self._group]
         group, self._group = self._group, []
-        _answer(group, answers)
+        answer_all(group, answers)
 
     def _look_again(self) -> None:
         """After a failed commit: what the file holds is what is true, whatever the answer was."""
@@ -271,7 +260,7 @@ class SqliteLog:
             self._states = states
         self._in_doubt = False
 
-    def _write(self, group: Sequence[_Change]) -> list[list[int]]:
+    def _write(self, group: Sequence[Change]) -> list[list[int]]:
         states: dict[int, VnodeState] = {}  # only this thread changes self._states, so no lock for reading them
 
         def state_of(vnode: int) -> VnodeState:
@@ -312,7 +301,7 @@ class SqliteLog:
             self._closed = reason
             lost = [*self._group, *self._waiting]
             self._waiting.clear()
-        _answer(lost, [copy.copy(reason) for _ in lost])
+        answer_all(lost, [copy.copy(reason) for _ in lost])
 
     # --------------------------------------------------------------------------------------------------------- upkeep
     def _upkeep_wait_s(self) -> float | None:
@@ -377,25 +366,3 @@ class SqliteLog:
                         f"virtual node {vnode}: the event log {self._path} has lost records from offset {offset} on",
                         vnode=vnode,
                     )
-
-
-def _answer(group: Sequence[_Change], answers: Sequence[list[int] | EssError]) -> None:
-    """Hand the answers to their loops, one call for each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Change, list[int] | EssError]]] = {}
-    for change, answer in zip(group, answers, strict=True):
-        by_loop.setdefault(change.loop, []).append((change, answer))
-    for loop, answered in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, answered)
-        except RuntimeError:
-            _log.debug("%d callers of the event log are gone with their loop", len(answered))
-
-
-def _resolve(answered: Sequence[tuple[_Change, list[int] | EssError]]) -> None:
-    for change, answer in answered:
-        if change.future.done():  # cancelled by its caller
-            continue
-        if isinstance(answer, EssError):
-            change.future.set_exception(answer)
-        else:
-            change.future.set_result(answer)

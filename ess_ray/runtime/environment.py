@@ -25,8 +25,8 @@ from ess_ray.runtime import requests
 
 _FIRST_PORT: Final = 20_000
 """Ray gives its workers ports from 10002 to 19999."""
-_KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_SHORT: Final = Path("/tmp")
+KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _PREFIX: Final = "ess-"
 _WRAPPER: Final = """#!/bin/sh
@@ -152,18 +152,20 @@ class RunDirs:
         return self.private / "h"
 
 
-def new_run_dirs() -> RunDirs:
-    """Make the folder of a run, under a name that nobody has. Raises Forbidden where others could replace it,
-    Unavailable."""
-    return RunDirs(new_folder(_SHORT, _PREFIX))
+def new_run_dirs(parent: Path = SHORT) -> RunDirs:
+    """Make the folder of a run in `parent`, under a name that nobody has.
+
+    Raises Forbidden where others could replace it, Unavailable.
+    """
+    return RunDirs(new_folder(parent, _PREFIX))
 
 
-def remove_run_dirs(dirs: RunDirs) -> None:
+def remove_run_dirs(dirs: RunDirs, parent: Path = SHORT) -> None:
     """Remove what `new_run_dirs` made, and nothing else, wherever a run file has its name from. Idempotent.
 
     Call only when none of that run's processes lives.
     """
-    remove_private(dirs.private, _SHORT, _PREFIX)
+    remove_private(dirs.private, parent, _PREFIX)
 
 
 def prepare(dirs: RunDirs) -> dict[str, str]:
@@ -211,13 +213,13 @@ def remembered(file: Path) -> RunDirs | None:
         found = Path(file.read_text().strip())
     except (OSError, UnicodeDecodeError):
         return None
-    return RunDirs(found) if found.parent == _SHORT and is_private(found) else None
+    return RunDirs(found) if found.parent == SHORT and is_private(found) else None
 
 
 def _node_dirs(file: Path) -> RunDirs:
     dirs = remembered(file)
     if dirs is None:
-        dirs = new_run_dirs()
+        dirs = new_run_dirs(SHORT)
         fresh = file.with_name(f"{file.name}.{os.getpid()}")
         fresh.write_text(f"{dirs.private}\n")
         fresh.replace(file)
@@ -302,13 +304,13 @@ def port_problem(host: str, port: int) -> str | None:
     return None
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, kernel_ports: Path = KERNEL_PORTS) -> list[int]:
     """Find ports that are free on loopback just now, all different.
 
     The kernel gives none of them to others by itself where its range leaves room below: it is seconds until somebody
     listens there, and on a busy machine a connection had such a port by then.
     """
-    own = range(_FIRST_PORT, _first_of_kernel())
+    own = range(_FIRST_PORT, _first_of_kernel(kernel_ports))
     at = secrets.randbelow(max(1, len(own)))
     tried = itertools.chain(own[at:], own[:at], itertools.repeat(0))
     with contextlib.ExitStack() as held:
@@ -321,10 +323,10 @@ def free_ports(count: int) -> list[int]:
         return found
 
 
-def _first_of_kernel() -> int:
+def _first_of_kernel(told: Path) -> int:
     """Give the first port that the kernel gives away by itself; where it does not tell, none is known to be below."""
     try:
-        return int(_KERNEL_PORTS.read_text().split()[0])
+        return int(told.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return _FIRST_PORT
 

@@ -160,8 +160,8 @@ class ParquetEncoder:
     Row groups are written as they fill; the footer comes last.
     """
 
-    def __init__(self) -> None:
-        self._out = _Drained()
+    def __init__(self, group_rows: int = GROUP_ROWS) -> None:
+        self._out, self._group_rows = _Drained(), group_rows
         self._writer = pq.ParquetWriter(self._out, PARQUET_SCHEMA, compression="zstd")
         self._waiting: list[pa.Table] = []
 
@@ -169,7 +169,7 @@ class ParquetEncoder:
         """See the protocol."""
         self._waiting.append(rows)
         size = sum(table.nbytes for table in self._waiting)
-        if size >= GROUP_BYTES or sum(map(len, self._waiting)) >= GROUP_ROWS:
+        if size >= GROUP_BYTES or sum(map(len, self._waiting)) >= self._group_rows:
             self._write()
         return self._out.drain()
 
@@ -182,7 +182,7 @@ class ParquetEncoder:
     def _write(self) -> None:
         rows, self._waiting = self._waiting, []
         if rows:
-            self._writer.write_table(with_typed_maps(pa.concat_tables(rows)), row_group_size=GROUP_ROWS)
+            self._writer.write_table(with_typed_maps(pa.concat_tables(rows)), row_group_size=self._group_rows)
 
 
 class _Drained(io.RawIOBase):

@@ -84,7 +84,7 @@ class Log(_Section):
     """The event log: in the data directory, or on Kafka where `brokers` (`HOST:PORT,HOST:PORT`) is given.
 
     `vnodes` is fixed when the log is made: afterwards its own number counts. It is 8 in the data directory and 64 on
-    Kafka, where it is the number of partitions. The rest is Kafka's (see `adapters.kafka_wire.KafkaSettings`).
+    Kafka, where it is the number of partitions. The rest is Kafka's (see `adapters.kafka_settings.KafkaSettings`).
     """
 
     vnodes: Annotated[int, Field(ge=1, le=1024)] | None = None

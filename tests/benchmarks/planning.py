@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -26,10 +26,11 @@ from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View
+from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask
 from ess_ray.search.run import Searcher
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row
+from tests.ports import NoOwners
 
 SPAN_HOURS: Final = 30 * 24
 OBJECT_BYTES: Final = 32 * 1024 * 1024
@@ -41,13 +42,6 @@ QUERIES: Final = (
     ("a day of them", END_US - 24 * HOUR_US, END_US),
     ("the newest hour", END_US - HOUR_US, None),
 )
-
-
-class _NoOwners:
-    async def views(
-        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
-    ) -> list[View]:
-        return []
 
 
 class _FirstTask:
@@ -96,7 +90,7 @@ class _Planner:
         """Take the catalog and search until the first task is planned; gives the seconds for both."""
         first = _FirstTask()
         began_s = time.perf_counter()
-        searcher = Searcher(MemoryLog(8), catalog(), self._store, _NoOwners(), first, self._results, SearchLimits())
+        searcher = Searcher(MemoryLog(8), catalog(), self._store, NoOwners(), first, self._results, SearchLimits())
         query_id = await searcher.start(DEFAULT_TENANT, Query(parse("timeout"), start_us, end_us))
         await searcher.wait(DEFAULT_TENANT, query_id, 600)
         state = await self._results.state(DEFAULT_TENANT, query_id)

@@ -11,7 +11,6 @@ import asyncio
 import multiprocessing
 import statistics
 import time
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,13 +31,14 @@ from ess_ray.intake.formats.format import Body
 from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
-from ess_ray.ports import Advance, ScanTask, View
+from ess_ray.ports import Advance, ScanTask
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.wiring import System
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.benchmarks.report import Row
+from tests.ports import NoOwners
 from tests.rays import local_ray
 
 SEED: Final = 12
@@ -52,15 +52,6 @@ QUERIES: Final = (
     ("a regex in 1 % of the rows, up to the limit", r"/user=u-\d+77\b/"),
 )
 SEARCH_TIMEOUT_S: Final = 600.0
-
-
-class _NoBuffers:
-    """InFlight of a system in which everything is stored."""
-
-    async def views(
-        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
-    ) -> list[View]:
-        return []
 
 
 def table(count: int, seed: int) -> pa.Table:
@@ -130,7 +121,7 @@ async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolE
     catalog, store = system.catalog(), system.store()
     for _ in range(rounds + 1):
         for count, executor in executors.items():
-            searcher = Searcher(MemoryLog(1), catalog, store, _NoBuffers(), executor, results, limits)
+            searcher = Searcher(MemoryLog(1), catalog, store, NoOwners(), executor, results, limits)
             began_s = time.perf_counter()
             query_id = await searcher.start("default", query)
             await searcher.wait("default", query_id, SEARCH_TIMEOUT_S)

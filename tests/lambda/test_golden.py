@@ -15,7 +15,8 @@ from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.scan import run_task
 from tests.lambda_golden import COUNTINGS, OBJECTS, QUERIES, answer, counts, store_objects
-from tests.lambda_rigs import LOADS_PYARROW_MB, Here, Rig, rig
+from tests.lambda_rigs import LOADS_PYARROW_MB, Rig, rig
+from tests.ports import HereExecutor
 
 FAULTS = ("none", "crash", "error", "large", "throttled")
 
@@ -37,12 +38,16 @@ async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[Obj
     with golden.executor(cap=6 if fault == "throttled" else 2) as remote:
         for text in QUERIES:
             for query in (Query(parse(text), limit=10_000), Query(parse(text), limit=20, order="oldest")):
-                expected = await answer(Here(golden.store), query, entries)
+                expected = await answer(HereExecutor(golden.store), query, entries)
                 if fault not in ("none", "throttled"):
                     golden.order(fault)
                 assert (await answer(remote, query, entries)).equals(expected), (text, query.limit, "lambda")
                 auto = AutoExecutor(
-                    remote, Here(golden.store), memory_gb=LOADS_PYARROW_MB / 1024, limits=limits, max_cost_usd=1.0
+                    remote,
+                    HereExecutor(golden.store),
+                    memory_gb=LOADS_PYARROW_MB / 1024,
+                    limits=limits,
+                    max_cost_usd=1.0,
                 )
                 assert (await answer(auto, query, entries)).equals(expected), (text, query.limit, "auto")
 
@@ -51,18 +56,22 @@ async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[Obj
 async def test_every_executor_gives_the_same_counts(golden: Rig, entries: list[ObjectEntry], fault: str) -> None:
     with golden.executor(cap=2) as remote:
         for text, counting in zip(("", "row", "level:ERROR -row", "user:u3", "tags:prod"), COUNTINGS, strict=True):
-            expected = await counts(Here(golden.store), Query(parse(text)), counting, entries)
+            expected = await counts(HereExecutor(golden.store), Query(parse(text)), counting, entries)
             if fault != "none":
                 golden.order(fault)
             assert (await counts(remote, Query(parse(text)), counting, entries)).equals(expected), (text, "lambda")
             auto = AutoExecutor(
-                remote, Here(golden.store), memory_gb=LOADS_PYARROW_MB / 1024, limits=InvokeLimits(), max_cost_usd=1.0
+                remote,
+                HereExecutor(golden.store),
+                memory_gb=LOADS_PYARROW_MB / 1024,
+                limits=InvokeLimits(),
+                max_cost_usd=1.0,
             )
             assert (await counts(auto, Query(parse(text)), counting, entries)).equals(expected), (text, "auto")
 
 
 async def test_auto_without_a_budget_is_local(golden: Rig, entries: list[ObjectEntry]) -> None:
-    local = Here(golden.store)
+    local = HereExecutor(golden.store)
     with golden.executor() as remote:
         await answer(
             AutoExecutor(remote, local, memory_gb=1.0, limits=InvokeLimits(), max_cost_usd=0.0), Query(), entries
@@ -71,12 +80,12 @@ async def test_auto_without_a_budget_is_local(golden: Rig, entries: list[ObjectE
 
 
 async def test_auto_survives_a_function_that_is_not_there(golden: Rig, entries: list[ObjectEntry]) -> None:
-    query, local = Query(limit=10_000), Here(golden.store)
+    query, local = Query(limit=10_000), HereExecutor(golden.store)
     with golden.executor(name="nobody") as remote:
         found = await answer(
             AutoExecutor(remote, local, memory_gb=1.0, limits=InvokeLimits(), max_cost_usd=1.0), query, entries
         )
-    assert found.equals(await answer(Here(golden.store), query, entries))
+    assert found.equals(await answer(HereExecutor(golden.store), query, entries))
 
 
 @pytest.mark.parametrize("objects_at_once", [2, 4])

@@ -24,7 +24,8 @@ from ess_ray.ports import ObjectEntry
 from lambda_compat.package import MAX_UNZIPPED_BYTES, build_package, our_files, write_template, write_zip
 from lambda_compat.wheels import RUNTIME, WHEELS, PackageError, fetched_files, installed_files, requirements
 from tests.lambda_golden import QUERIES, answer, store_objects
-from tests.lambda_rigs import ROOT, Here, Rig, need_runtime_client, rig
+from tests.lambda_rigs import ROOT, Rig, need_runtime_client, rig
+from tests.ports import HereExecutor
 from tests.servers import or_skip
 
 
@@ -161,5 +162,5 @@ async def test_the_golden_cases_over_the_package(
     with packaged.executor(cap=2) as executor:
         for text in QUERIES:
             for query in (Query(parse(text), limit=10_000), Query(parse(text), limit=20, order="oldest")):
-                expected = await answer(Here(packaged.store), query, entries)
+                expected = await answer(HereExecutor(packaged.store), query, entries)
                 assert (await answer(executor, query, entries)).equals(expected), (text, query.limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.attribute import canonical_number
-from ess_ray.core.chunk import encode_object, write
+from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.collect import (
     FIELD_COLUMNS,
     UTC_CLOCK,
@@ -62,15 +62,7 @@ GROUPINGS = st.builds(
 )
 COUNTINGS: st.SearchStrategy[CellCollector] = GROUPINGS | st.just(FieldNames())
 QUERIES = st.builds(Query, TREES | st.just(All()), BOUNDS, BOUNDS, st.just(1))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_groups() -> Iterator[None]:
-    """Make row groups of three rows."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "ROWS_PER_GROUP", 3)
-        patch.setattr(write, "INDEX_MIN_ROWS", 0)
-        yield
+SMALL = ObjectLimits(rows_per_group=3, index_min_rows=0)
 
 
 # ---------------------------------------------------------------------------------------------------------- oracle
@@ -116,7 +108,7 @@ def stored(objects: list[list[Row]]) -> tuple[MemoryObjectStore, list[Any]]:
     store, entries = MemoryObjectStore(lambda: 0), []
     for rows in objects:
         table = table_of(sorted(rows, key=lambda row: row["timestamp"]))
-        encoded = encode_object(table, [])
+        encoded = encode_object(table, [], limits=SMALL)
         entries.append(entry_of(Sealed("default", encoded), 0))
         store.put(entries[-1].key, encoded.data)
     return store, entries

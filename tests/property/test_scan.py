@@ -46,10 +46,8 @@ MANY = settings(max_examples=examples(300), suppress_health_check=[HealthCheck.t
 
 @pytest.fixture(autouse=True, scope="module", params=["few hits", "many hits", "streamed"])
 def _small_limits(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Make row groups of three rows; once take every search to be of no use after its first hit, once stream all."""
+    """Once take every search to be of no use after its first hit, once stream all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "ROWS_PER_GROUP", 3)
-        patch.setattr(write, "INDEX_MIN_ROWS", 0)
         if request.param == "many hits":
             patch.setattr(prefilter, "MIN_HITS", 1)
             patch.setattr(prefilter, "FEW_SHARE", 1.0)
@@ -77,7 +75,9 @@ class Bytes:
 
 
 def opened(rows: pa.Table, gap_bytes: int, message_codec: write.MessageCodec = "zstd") -> chunk.ObjectReader:
-    encoded = chunk.encode_object(rows, (), (), message_codec)
+    encoded = chunk.encode_object(
+        rows, (), (), message_codec, limits=chunk.ObjectLimits(rows_per_group=3, index_min_rows=0)
+    )
     data = encoded.data.to_pybytes()
     tail = data[-encoded.footer_bytes :]
     blob = Bytes(data)

@@ -18,8 +18,9 @@ from ess_ray.core.query import All, Query
 from ess_ray.ports import View
 from ess_ray.search.tail import EndsReader, Parts, Tail, read_cursor
 from tests.examples import examples
+from tests.ports import HereExecutor
 from tests.property.test_exactly_once import WRITERS, ExactlyOnce, Owners
-from tests.worlds import VNODES, HereExecutor
+from tests.worlds import VNODES
 
 QUERY = Query(All())
 
@@ -36,7 +37,7 @@ class TailExactlyOnce(ExactlyOnce):
     def _parts(self) -> Parts:
         world = self.world
         ends = EndsReader(world.log, world.store, lambda: self.clock_s)
-        return Parts(ends, self, world.catalog, world.store, HereExecutor(world), lambda: self.clock_s)
+        return Parts(ends, self, world.catalog, world.store, HereExecutor(world.store), lambda: self.clock_s)
 
     async def views(self, *asked: Any, **more: Any) -> list[View]:
         """Be InFlight, over whoever owns what at this moment."""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ess_ray.core import chunk
-from ess_ray.core.chunk import write
+from ess_ray.core.chunk import ObjectLimits
 from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.query import All, Contains, Field, Query
@@ -39,7 +39,7 @@ class Bytes:
 
 
 def stored(rows: pa.Table, **facts: Any) -> tuple[str, Bytes]:
-    encoded = chunk.encode_object(rows, facts.get("ranges", ()), facts.get("requests", ()))
+    encoded = chunk.encode_object(rows, facts.pop("ranges", ()), facts.pop("requests", ()), **facts)
     key = encoded.key("default")
     return key, Bytes(encoded.data.to_pybytes())
 
@@ -84,11 +84,9 @@ def test_the_file_is_laid_out_as_the_design_says(make_events: Make, t0_us: int) 
     assert pq.read_table(io.BytesIO(blob.data)).num_rows == 40_000
 
 
-def test_a_row_group_closes_at_its_message_bytes(
-    make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write, "MESSAGE_BYTES_PER_GROUP", 1000)
-    reader = opened(make_events([t0_us + i for i in range(10)], ["x" * 400] * 9 + ["y" * 5000]))
+def test_a_row_group_closes_at_its_message_bytes(make_events: Make, t0_us: int) -> None:
+    rows = make_events([t0_us + i for i in range(10)], ["x" * 400] * 9 + ["y" * 5000])
+    reader = opened(rows, limits=ObjectLimits(message_bytes_per_group=1000))
     assert [len(reader.read_group(i)) for i in range(reader.groups)] == [2, 2, 2, 2, 1, 1]
 
 
@@ -141,10 +139,10 @@ def test_repeats_by_id_are_merged_within_an_object(make_events: Make, t0_us: int
     assert found.duplicates_suppressed == 1
 
 
-def test_repeats_by_id_do_not_fill_a_limit(make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "ROWS_PER_GROUP", 3)
+def test_repeats_by_id_do_not_fill_a_limit(make_events: Make, t0_us: int) -> None:
     ids = [None, "a", "a", "a", "a"] * 2
-    reader = opened(make_events([t0_us + i for i in range(10)], event_id=ids))
+    rows = make_events([t0_us + i for i in range(10)], event_id=ids)
+    reader = opened(rows, limits=ObjectLimits(rows_per_group=3))
     found = chunk.collect_object(reader, Query(limit=3), ROWS)
     assert found.table.column("offset").to_pylist() == [9, 5, 0]
     assert found.rows_matched == 10

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core import chunk
-from ess_ray.core.chunk import ranges, read, windows, write
+from ess_ray.core.chunk import ObjectLimits, ranges, read, windows
+from ess_ray.core.chunk.write import ROWS_PER_GROUP
 from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import EVENT_SCHEMA
@@ -28,8 +29,8 @@ STREAM_GAP_BYTES = read.MIN_STREAM_GAP_BYTES
 class Requests:
     """One object in memory that notes the ranges asked for."""
 
-    def __init__(self, rows: pa.Table) -> None:
-        encoded = chunk.encode_object(rows, ())
+    def __init__(self, rows: pa.Table, rows_per_group: int = ROWS_PER_GROUP) -> None:
+        encoded = chunk.encode_object(rows, (), limits=ObjectLimits(rows_per_group=rows_per_group))
         self.key = encoded.key("default")
         self.data = encoded.data.to_pybytes()
         self.footer_bytes, self.index_bytes = encoded.footer_bytes, encoded.index_bytes
@@ -94,9 +95,7 @@ def many_groups(make_events: Make, t0_us: int) -> Requests:
     ]
     for i in (700, 30_000, 59_000):
         texts[i] = "here is needle-42"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "ROWS_PER_GROUP", 500)
-        return Requests(make_events([t0_us + i for i in range(COUNT)], texts))
+    return Requests(make_events([t0_us + i for i in range(COUNT)], texts), rows_per_group=500)
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
@@ -341,12 +340,11 @@ def test_of_row_groups_far_apart_no_more_is_streamed_than_the_limit_needs(
 ) -> None:
     monkeypatch.setattr(read, "MIN_STREAM_GAP_BYTES", 0)
     monkeypatch.setattr(read, "STREAM_GAPS", 0)
-    monkeypatch.setattr(write, "ROWS_PER_GROUP", 200)
     texts = [sha256(b"%d" % i).hexdigest() for i in range(12_000)]
     sought = sha256(b"sought").hexdigest()
     for i in (250, 2_050, 11_650):
         texts[i] = sought
-    blob = Requests(make_events([t0_us + i for i in range(12_000)], texts))
+    blob = Requests(make_events([t0_us + i for i in range(12_000)], texts), rows_per_group=200)
     found = chunk.collect_object(
         blob.open(gap_bytes=16 * 1024), Query(Contains(MESSAGE, sought, False), limit=limit, order=order), ROWS
     )
@@ -359,10 +357,9 @@ def test_what_only_a_small_column_decides_is_not_streamed_over_large_ones(
 ) -> None:
     monkeypatch.setattr(read, "STREAM_GAPS", 0)
     monkeypatch.setattr(read, "MIN_STREAM_GAP_BYTES", 0)
-    monkeypatch.setattr(write, "ROWS_PER_GROUP", 500)
     texts = [sha256(b"%d" % i).hexdigest() for i in range(10_000)]
     hosts = [f"host-{i % 5}" for i in range(10_000)]
-    blob = Requests(make_events([t0_us + i for i in range(10_000)], texts, host=hosts))
+    blob = Requests(make_events([t0_us + i for i in range(10_000)], texts, host=hosts), rows_per_group=500)
     reader = blob.open(gap_bytes=1024)
     chunk.collect_object(reader, Query(Equals(Field("host"), "nowhere", False)), ROWS)
     assert not blob.streamed

@@ -8,15 +8,14 @@ from random import Random
 import pyarrow as pa
 import pytest
 
-from ess_ray import doubles
 from ess_ray.core.chunk.identity import IDENTITY, IDENTITY_SCHEMA
 from ess_ray.doubles import Doubles
 
 Identity = tuple[str, int, int, int]
 
 
-def pairs_of(objects: list[list[Identity]], rows: int) -> list[tuple[int, int]]:
-    with Doubles(rows) as found:
+def pairs_of(objects: list[list[Identity]], rows: int, **limits: int) -> list[tuple[int, int]]:
+    with Doubles(rows, **limits) as found:
         for number, rows_of in enumerate(objects):
             columns = list(zip(*rows_of, strict=True)) or [()] * len(IDENTITY)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, IDENTITY_SCHEMA, strict=True)]
@@ -32,22 +31,20 @@ def drawn(random: Random) -> list[list[Identity]]:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_as_a_dictionary_would_say(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubles, "ROWS_PER_FILE", 3)
+def test_as_a_dictionary_would_say(seed: int) -> None:
     random = Random(seed)
     objects = drawn(random)
     holders: dict[Identity, list[int]] = {}
     for number, rows_of in enumerate(objects):
         for one in sorted(set(rows_of)):
             holders.setdefault(one, []).append(number)
-    found = pairs_of(objects, random.randrange(40))
+    found = pairs_of(objects, random.randrange(40), rows_per_file=3)
     assert len(found) == len(set(found))
     assert set(found) == {pair for numbers in holders.values() for pair in pairwise(numbers)}
 
 
-def test_many_files_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubles, "ROWS_PER_FILE", 10)
-    monkeypatch.setattr(doubles, "MAX_FILES", 7)
+def test_many_files_share_the_rows() -> None:
+    limits = {"rows_per_file": 10, "max_files": 7}
     rows: list[Identity] = [("log", vnode, offset, 0) for vnode in range(8) for offset in range(100)]
-    assert pairs_of([rows[:400], rows[400:]], len(rows)) == []
-    assert pairs_of([rows[:401], rows[400:]], len(rows)) == [(0, 1)]
+    assert pairs_of([rows[:400], rows[400:]], len(rows), **limits) == []
+    assert pairs_of([rows[:401], rows[400:]], len(rows), **limits) == [(0, 1)]

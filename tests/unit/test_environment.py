@@ -18,28 +18,24 @@ from ess_ray.runtime.processes import RUN_FILE, RunFile, boot_id, read_run_file
 from tests.users import NOBODY, root_only
 
 
-def test_ports_are_out_of_the_kernels_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_are_out_of_the_kernels_reach(tmp_path: Path) -> None:
     """The kernel gives its own away for connections: one was taken before Ray's dashboard listened on it."""
     told = tmp_path / "ip_local_port_range"
     told.write_text("20040\t60999\n")
-    monkeypatch.setattr(environment, "_KERNEL_PORTS", told)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", environment.free_ports(1)[0]))
-        found = environment.free_ports(20)
+        taken.bind(("127.0.0.1", environment.free_ports(1, told)[0]))
+        found = environment.free_ports(20, told)
         assert taken.getsockname()[1] not in found
     assert len(set(found)) == 20
     assert all(20_000 <= port < 20_040 for port in found)
 
 
 @pytest.mark.parametrize("told", ["1024 65535", "", None])
-def test_without_such_ports_the_kernel_is_asked(
-    told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_such_ports_the_kernel_is_asked(told: str | None, tmp_path: Path) -> None:
     file = tmp_path / "ip_local_port_range"
     if told is not None:
         file.write_text(told)
-    monkeypatch.setattr(environment, "_KERNEL_PORTS", file)
-    assert len(set(environment.free_ports(20))) == 20
+    assert len(set(environment.free_ports(20, file))) == 20
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
@@ -64,11 +60,8 @@ def test_what_a_run_executes_and_keeps_secret_is_its_users_alone(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("umask")
-def test_each_run_has_a_new_folder_and_only_such_a_one_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(environment, "_SHORT", tmp_path)
-    dirs, others = environment.new_run_dirs(), environment.new_run_dirs()
+def test_each_run_has_a_new_folder_and_only_such_a_one_is_removed(tmp_path: Path) -> None:
+    dirs, others = environment.new_run_dirs(tmp_path), environment.new_run_dirs(tmp_path)
     assert dirs != others
     assert is_private(dirs.private)
     elsewhere = tmp_path / "elsewhere"
@@ -76,21 +69,20 @@ def test_each_run_has_a_new_folder_and_only_such_a_one_is_removed(
     link = tmp_path / "ess-link"
     link.symlink_to(others.private)
     for kept in (elsewhere, link, Path(), Path("/"), others.private / "h", Path("ess-x")):
-        environment.remove_run_dirs(environment.RunDirs(kept))
+        environment.remove_run_dirs(environment.RunDirs(kept), tmp_path)
     others.private.chmod(0o755)
-    environment.remove_run_dirs(others)
-    environment.remove_run_dirs(dirs)
-    environment.remove_run_dirs(dirs)
+    environment.remove_run_dirs(others, tmp_path)
+    environment.remove_run_dirs(dirs, tmp_path)
+    environment.remove_run_dirs(dirs, tmp_path)
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["elsewhere", "ess-link", others.private.name])
 
 
-def test_no_run_begins_where_others_can_rename_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_SHORT", tmp_path)
+def test_no_run_begins_where_others_can_rename_its_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(Forbidden, match=r"chmod \+t"):
-        environment.new_run_dirs()
+        environment.new_run_dirs(tmp_path)
     tmp_path.chmod(0o1777)
-    assert is_private(environment.new_run_dirs().private)
+    assert is_private(environment.new_run_dirs(tmp_path).private)
 
 
 RUN = RunFile(1, 2.5, "http://127.0.0.1:1", 1, "", "", boot_id(), "/tmp/ess-x")

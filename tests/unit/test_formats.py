@@ -16,8 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import EVENT_SCHEMA, SHOWN_COLUMNS, to_json_rows
-from ess_ray.search import formats
-from ess_ray.search.formats import FORMATS, MAX_CSV_COLUMNS, encoder_of
+from ess_ray.search.formats import FORMATS, MAX_CSV_COLUMNS, ParquetEncoder, encoder_of
 
 NASTY = ["", " ", '"', '""', "a,b;c\td", "two\nlines", "two\r\nlines\r", "=1+2", "@x", "\x00nul", "\u2028\u0085", "ä€𝄞"]
 Tables = Callable[..., pa.Table]
@@ -197,10 +196,9 @@ def test_values_that_look_like_formulas_are_what_was_stored(make_events: Tables)
     assert b'"=HYPERLINK(""x"")"' in encoded("csv", [table(make_events, ['=HYPERLINK("x")'])])
 
 
-def test_parquet_comes_out_as_its_row_groups_fill(make_events: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "GROUP_ROWS", 100)
+def test_parquet_comes_out_as_its_row_groups_fill(make_events: Tables) -> None:
     rows = make_events(range(1_000), [f"{i * 2654435761 % 2**64:x}" * 20 for i in range(1_000)])
-    encoder = FORMATS["parquet"].make()
+    encoder = ParquetEncoder(group_rows=100)
     parts = [encoder.add(piece) for piece in cut(rows, 40)]
     last = encoder.finish()
     # 40 rows a piece, 100 rows and more a group: each third piece fills one.

@@ -11,16 +11,16 @@ from ess_ray.adapters.places import Places
 from ess_ray.core.query import Query
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import AnswerLimits, SearchLimits
-from ess_ray.ports import ScanResult, ScanTask, View
+from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.record import encode_records
 from ess_ray.runtime.wiring import System
 from ess_ray.search.course import Lane
 from ess_ray.search.run import Searcher
-from tests.lambda_rigs import Here
+from tests.ports import HereExecutor, NoOwners
 from tests.worlds import World, batch_of
 
 
-class _Counting(Here):
+class _Counting(HereExecutor):
     """Tells how many objects it was given."""
 
     def __init__(self, world: World) -> None:
@@ -36,13 +36,8 @@ class _Counting(Here):
         return task
 
 
-class _NoBuffers:
-    async def views(self, *_: object, **__: object) -> list[View]:
-        return []
-
-
 def test_without_a_function_there_is_no_lambda_and_auto_is_ray(tmp_path: Path) -> None:
-    local = Here(Places(tmp_path).store("events"))
+    local = HereExecutor(Places(tmp_path).store("events"))
     lanes = System(Places(tmp_path), "any").lanes(local)
     assert set(lanes) == {"ray", "auto"}
     assert lanes["auto"] == lanes["ray"] == Lane(local, SearchLimits().task_bytes)
@@ -70,9 +65,7 @@ async def test_only_a_lane_that_says_so_is_spared_what_is_small() -> None:
     usual, asked = _Counting(world), _Counting(world)
     results = MemoryResultStore(lambda: world.now_us, AnswerLimits(ttl_s=60))
     lanes = {"ray": Lane(usual, 1), "lambda": Lane(asked, 1, in_place=False)}
-    searcher = Searcher(
-        world.log, world.catalog, world.store, _NoBuffers(), usual, results, SearchLimits(), lanes=lanes
-    )
+    searcher = Searcher(world.log, world.catalog, world.store, NoOwners(), usual, results, SearchLimits(), lanes=lanes)
     for executor in ("ray", "lambda"):
         query_id = await searcher.start("default", Query(), executor)
         await searcher.wait("default", query_id, 60)

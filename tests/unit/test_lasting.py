@@ -14,7 +14,6 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from deployments import lasting
 from deployments.access import ASK_AGAIN_S, ASKS_AGAIN, MAX_AGE_S, REFRESH_S, Access
 from deployments.lasting import DRAINED_BYTES, Endable
 from deployments.problem import install_problem_handlers
@@ -287,11 +286,8 @@ async def test_a_request_that_is_answered_before_its_long_body_has_come_closes_i
             assert (answer.headers.get("connection") == "close") is closes
 
 
-def test_who_still_sends_gets_the_answer_and_who_stands_still_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(lasting, "LINGER_S", 0.2)
-    with serving(Endable(refuse)) as url:
+def test_who_still_sends_gets_the_answer_and_who_stands_still_is_not_waited_for() -> None:
+    with serving(Endable(refuse, linger_s=0.2)) as url:
         assert httpx.post(url, content=b"x" * 50_000_000).status_code == 503
         port = int(url.rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as stalled:

@@ -32,9 +32,10 @@ from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
 from tests.documents import ENDLESS, probe, schema_at
 from tests.http_server import serving
+from tests.ports import HereExecutor
 from tests.unit.test_push_app import World as PushWorld
 from tests.unit.test_search_app import Rig
-from tests.worlds import HereExecutor, World
+from tests.worlds import World
 
 CHOSEN: Final = settings(max_examples=30, derandomize=True)
 """Requests for each route, right ones and as many wrong ones: an application takes five to ten seconds."""
@@ -88,7 +89,9 @@ def rig() -> Rig:
     limits = SearchLimits()
     explainer = Explainer(rig.searcher, limits.in_place_bytes, world.store.coalesce_bytes)
     route_explain(rig.app, tenant, lambda asked: asked or "ray", explainer)
-    parts = Parts(EndsReader(world.log, world.store), rig.in_flight, world.catalog, world.store, HereExecutor(world))
+    parts = Parts(
+        EndsReader(world.log, world.store), rig.in_flight, world.catalog, world.store, HereExecutor(world.store)
+    )
     route_tail(rig.app, TailApi(parts, tenant, departure))
     return rig
 

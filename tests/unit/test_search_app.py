@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -14,39 +14,14 @@ from fastapi import Request
 from deployments.aggregations import AggregationApi, route_aggregations
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory_results import MemoryResultStore
-from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.query import Query
-from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import AnswerLimits, SearchLimits
-from ess_ray.ports import ScanExecutor, View
+from ess_ray.ports import ScanExecutor
 from ess_ray.record import encode_records
 from ess_ray.search.run import TRUNCATED, Searcher
-from tests.worlds import T0_US, HereExecutor, World, batch_of
-
-
-class OneWriter:
-    """InFlight over one writer of this process; `hold` keeps a search waiting."""
-
-    def __init__(self, writer: VnodeWriter) -> None:
-        self.writer = writer
-        self.hold = asyncio.Event()
-        self.hold.set()
-
-    async def views(
-        self,
-        tenant: str,
-        query: Query,
-        min_ends: Mapping[int, int],
-        timeout_s: float,
-        *,
-        since: Mapping[int, int] | None = None,
-        collector: Collector = ROWS,
-    ) -> list[View]:
-        await self.hold.wait()
-        frozen = self.writer.freeze(tenant, since=since)
-        return [await asyncio.to_thread(collect_frozen, frozen, query, collector)]  # as a persist actor does
+from tests.ports import HereExecutor, OneWriter
+from tests.worlds import T0_US, World, batch_of
 
 
 class Rig:
@@ -65,7 +40,7 @@ class Rig:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         results = MemoryResultStore(lambda: world.now_us, answers)
-        scans = HereExecutor(world) if executor is None else executor
+        scans = HereExecutor(world.store) if executor is None else executor
         searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, scans, results, limits)
         api = SearchApi(
             searcher=searcher,

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ess_ray import telemetry
 from ess_ray.telemetry import LOGGERS, RotatedLog, context, current, setup, setup_worker, worker_variables
 
 
@@ -99,10 +98,9 @@ def test_without_a_driver_nothing_is_set_up(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_log_is_bounded_and_every_writer_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, before = tmp_path / "system.log", tmp_path / "system.log.1"
-    monkeypatch.setattr(telemetry, "FOLLOW_S", 0.0)
     for name, value in worker_variables("INFO", "text", file).items():
         monkeypatch.setenv(name, value)
-    setup_worker()
+    setup_worker(follow_s=0.0)
     stdout = os.open(file, os.O_WRONLY | os.O_APPEND)
     silent = os.open(file, os.O_WRONLY | os.O_APPEND)
     other = os.open(tmp_path / "elsewhere", os.O_WRONLY | os.O_CREAT)

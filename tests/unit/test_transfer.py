@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from ess_ray import transfer
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.cli import main
@@ -65,9 +64,9 @@ class World:
         self.source.store.put(entry.key, encoded.data)
         self.source.catalog.writer().commit("log", [entry], {0: Advance(first, end)})
 
-    def copy(self) -> Copied:
+    def copy(self, **limits: int) -> Copied:
         a, b = self.source, self.target
-        return copy_table(a.catalog, a.store, b.catalog, b.store, name="log")
+        return copy_table(a.catalog, a.store, b.catalog, b.store, name="log", **limits)
 
     def right(self) -> None:
         assert self.target.messages() == Counter(f"m{number}" for number in range(self.next_offset))
@@ -100,10 +99,7 @@ def test_everything_is_copied_as_it_is_and_a_second_run_copies_nothing(world: Wo
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("strike", range(5))
-def test_a_copy_that_dies_at_a_commit_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch, moment: str, strike: int
-) -> None:
-    monkeypatch.setattr(transfer, "BATCH_OBJECTS", 1)
+def test_a_copy_that_dies_at_a_commit_goes_on(world: World, moment: str, strike: int) -> None:
     left = [strike]
 
     def fault(now: str) -> None:
@@ -114,14 +110,13 @@ def test_a_copy_that_dies_at_a_commit_goes_on(
 
     world.target.fault = fault
     with contextlib.suppress(KeyboardInterrupt):
-        world.copy()
+        world.copy(batch_objects=1)
     world.target.fault = lambda now: None
-    world.copy()
+    world.copy(batch_objects=1)
     world.right()
 
 
-def test_a_commit_whose_answer_is_lost_is_not_made_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "BATCH_OBJECTS", 2)
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(world: World) -> None:
     lost = [True]
 
     def fault(now: str) -> None:
@@ -130,7 +125,7 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(world: World, monkeypat
             raise ConnectionError("the answer is lost")
 
     world.target.fault = fault
-    world.copy()
+    world.copy(batch_objects=2)
     assert not lost
     world.right()
 

@@ -60,7 +60,7 @@ from ess_ray.core.chunk.reading import reading
 from ess_ray.core.chunk.sums import PARQUET_MAGIC
 from ess_ray.core.chunk.walk import collect_object
 from ess_ray.core.chunk.windows import index_first
-from ess_ray.core.chunk.write import MessageCodec, encode_object, encode_stream
+from ess_ray.core.chunk.write import MessageCodec, ObjectLimits, encode_object, encode_stream
 
 __all__ = [
     "FIRST_WITH_CHECKSUMS",
@@ -75,6 +75,7 @@ __all__ = [
     "Fault",
     "FooterCache",
     "MessageCodec",
+    "ObjectLimits",
     "ObjectReader",
     "OffsetRange",
     "StoredRequest",

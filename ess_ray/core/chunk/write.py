@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -28,6 +29,17 @@ MESSAGE_BYTES_PER_GROUP: Final = 32 * 1024 * 1024
 """Message bytes in a row group: bounds the memory of a scan, which holds one decompressed group."""
 INDEX_MIN_ROWS: Final = 4_096
 """Rows that are worth a skip index: of fewer, reading all costs no more than reading the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLimits:
+    """Where row groups of an object end, and from how many rows on it has a skip index."""
+
+    rows_per_group: int = ROWS_PER_GROUP
+    message_bytes_per_group: int = MESSAGE_BYTES_PER_GROUP
+    index_min_rows: int = INDEX_MIN_ROWS
+
+
 MessageCodec = Literal["zstd", "lz4"]
 """lz4 makes `message` 1.7 times as large and searchable at twice the speed."""
 COMPRESSION_LEVEL: Final = 3
@@ -57,11 +69,19 @@ def encode_object(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
+    *,
+    limits: ObjectLimits = ObjectLimits(),
 ) -> Encoded:
     """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes."""
-    groups = (rows.slice(start, length) for start, length in _groups(rows))
+    groups = (rows.slice(start, length) for start, length in _groups(rows, limits))
     return _encode(
-        groups, len(rows), ranges, requests=requests, message_codec=message_codec, message_level=message_level
+        groups,
+        len(rows),
+        ranges,
+        requests=requests,
+        message_codec=message_codec,
+        message_level=message_level,
+        index_min_rows=limits.index_min_rows,
     )
 
 
@@ -73,18 +93,20 @@ def encode_stream(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
+    limits: ObjectLimits = ObjectLimits(),
 ) -> Encoded:
     """Write sorted rows that come in pieces of any length, `row_count` in all (at least one), as `encode_object` does.
 
     Besides the object itself, memory holds two row groups and a piece. Raises ValueError when the rows are not as many.
     """
     encoded = _encode(
-        _regrouped(tables),
+        _regrouped(tables, limits),
         row_count,
         ranges,
         requests=requests,
         message_codec=message_codec,
         message_level=message_level,
+        index_min_rows=limits.index_min_rows,
     )
     if encoded.rows != row_count:
         raise ValueError(f"{row_count} rows were announced, {encoded.rows} came")
@@ -99,6 +121,7 @@ def _encode(
     requests: Sequence[StoredRequest],
     message_codec: MessageCodec,
     message_level: int,
+    index_min_rows: int,
 ) -> Encoded:
     rows = ids = 0
     first_us = last_us = 0
@@ -122,7 +145,7 @@ def _encode(
                 rows, ids = rows + len(group), ids + len(group) - group.column("event_id").null_count
                 yield group
 
-        index = build(written()) if row_count >= INDEX_MIN_ROWS else b""
+        index = build(written()) if row_count >= index_min_rows else b""
         if not index:
             deque(written(), maxlen=0)
         # Index and table stand between the last page and the page index: no Parquet reader looks there.
@@ -179,30 +202,30 @@ def _writer_options(message_codec: MessageCodec, message_level: int) -> dict[str
     }
 
 
-def _groups(rows: pa.Table) -> Iterator[tuple[int, int]]:
+def _groups(rows: pa.Table, limits: ObjectLimits) -> Iterator[tuple[int, int]]:
     """Cut rows into row groups by count and by message bytes; gives (start, length)."""
     start = 0
     while start < len(rows):
-        length = min(ROWS_PER_GROUP, len(rows) - start)
+        length = min(limits.rows_per_group, len(rows) - start)
         sizes = pc.binary_length(rows.column("message").slice(start, length)).cast(pa.int64())
-        if pc.sum(sizes).as_py() > MESSAGE_BYTES_PER_GROUP:
-            fits = pc.less_equal(pc.cumulative_sum(sizes), MESSAGE_BYTES_PER_GROUP)
+        if pc.sum(sizes).as_py() > limits.message_bytes_per_group:
+            fits = pc.less_equal(pc.cumulative_sum(sizes), limits.message_bytes_per_group)
             length = max(1, pc.sum(fits).as_py())
         yield start, length
         start += length
 
 
-def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _regrouped(tables: Iterable[pa.Table], limits: ObjectLimits) -> Iterator[pa.Table]:
     """Cut pieces of any length into the row groups that `_groups` would make of all of them."""
     pending: list[pa.Table] = []
     rows = size = 0
     for table in tables:
         pending.append(table)
         rows, size = rows + len(table), size + table.column("message").nbytes
-        if rows < ROWS_PER_GROUP and size <= MESSAGE_BYTES_PER_GROUP:
+        if rows < limits.rows_per_group and size <= limits.message_bytes_per_group:
             continue
         joined = pa.concat_tables(pending).combine_chunks()
-        *full, (start, length) = _groups(joined)
+        *full, (start, length) = _groups(joined, limits)
         yield from (joined.slice(*cut) for cut in full)
         pending = [joined.slice(start, length)]
         rows, size = length, pending[0].column("message").nbytes

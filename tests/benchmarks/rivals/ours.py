@@ -9,7 +9,7 @@ import asyncio
 import importlib.metadata
 import statistics
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -38,15 +38,12 @@ from ess_ray.ports import (
     ObjectInfo,
     ObjectStore,
     ResultStore,
-    ScanResult,
-    ScanTask,
-    View,
 )
 from ess_ray.search.run import Searcher
-from ess_ray.search.scan import run_task
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
 from tests.benchmarks.rivals.shapes import Shape
 from tests.benchmarks.rivals.side import Found, Side, timed
+from tests.ports import HereExecutor, NoOwners
 
 FLUSH_EVENTS: Final = 200_000
 """In a flush: about the 64 MiB at which a writer seals."""
@@ -54,15 +51,6 @@ MIN_FLUSHES: Final = 8
 """So that a small corpus is compacted too: what a flush writes is zstd, whatever codec compaction is told."""
 WAIT_S: Final = 600.0
 DECOMPRESS_ROUNDS: Final = 5
-
-
-class _NoOwners:
-    """InFlight of a system in which everything is stored."""
-
-    async def views(
-        self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
-    ) -> list[View]:
-        return []
 
 
 class _Counted:
@@ -108,21 +96,10 @@ class _Counted:
         return self._store.now_us()
 
 
-class _HereExecutor:
-    """ScanExecutor of this process: one task after the other, so that a search's CPU is all here."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-
-    async def run(self, tasks: Iterable[ScanTask]) -> AsyncGenerator[tuple[int, ScanResult], None]:
-        for index, task in enumerate(tasks):
-            yield index, run_task(self._store, task)
-
-
 def searcher_over(catalog: Catalog, store: ObjectStore, results: ResultStore) -> Searcher:
     """Wire up a search of everything stored, in this process."""
-    log, executor = MemoryLog(VNODES), _HereExecutor(store)
-    return Searcher(log, catalog, store, _NoOwners(), executor, results, SearchLimits())
+    log, executor = MemoryLog(VNODES), HereExecutor(store)
+    return Searcher(log, catalog, store, NoOwners(), executor, results, SearchLimits())
 
 
 async def answer(searcher: Searcher, results: ResultStore, shape: Shape) -> list[int]:

@@ -132,7 +132,7 @@ def test_a_run_folder_that_is_open(data: Path, dirs: RunDirs) -> None:
 @pytest.fixture
 def node(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A node of a cluster, whose folder is below this test's."""
-    monkeypatch.setattr(environment, "_SHORT", tmp_path)
+    monkeypatch.setattr(environment, "SHORT", tmp_path)
     return Path(node_variables(home / ".ess")["RAY_TMPDIR"])
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.chunk import encode_object, write
+from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.collect import COLLECTORS, PLACES, Block, CellCollector, Grouping, Partial, Value
 from ess_ray.core.query import Compare, Field, Query
 from ess_ray.ingest.buffer import Frozen, collect_frozen
@@ -75,7 +75,6 @@ QUERY = Query(Compare(Field(SEVERITY), "<", 90))
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COLLECTORS, Severities.name, Severities)
-    monkeypatch.setattr(write, "ROWS_PER_GROUP", 4)
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_stored_in_flight_and_far_away_it_is_the_same(rows: pa.Table) -> None:
     store = MemoryObjectStore(lambda: 0)
     entries = []
     for part in (rows.slice(0, 5), rows.slice(5, 5)):
-        encoded = encode_object(part, [])
+        encoded = encode_object(part, [], limits=ObjectLimits(rows_per_group=4))
         entries.append(entry_of(Sealed("default", encoded), 0))
         store.put(entries[-1].key, encoded.data)
     far = over_the_wire(ScanTask("default", QUERY, tuple(entries), COLLECTOR), store)
