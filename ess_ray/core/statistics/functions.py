@@ -59,11 +59,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A function of a field (None: it takes none), shown as `text`; `q`: which quantile, 0 for other functions."""
+    """A function of a field (None: it takes none), shown as `text`, and the field as `name`.
+
+    `q`: which quantile, 0 for other functions.
+    """
 
     text: str
     family: str
     field: Field | None = None
+    name: str = ""
     q: Fraction = Fraction(0)
 
     @property
@@ -115,10 +119,13 @@ def accumulators_of(statistics: Sequence[Statistic]) -> tuple[Accumulator, ...]:
     return tuple(sorted(found, key=lambda each: (each.name, each.field.name, each.field.attribute)))
 
 
-def ignored(told: Told, statistics: Sequence[Statistic], names: Mapping[Field, str]) -> dict[str, int]:
-    """Tell how many values of each field that must be numbers are none, or lie beyond a double's range."""
-    fields = {one.field for one in statistics if any(isinstance(each, Tally) for each in one.accumulators)}
-    return {name: ignored_in(told.of(Tally, field)) for field, name in names.items() if field in fields}
+def ignored(told: Told, statistics: Sequence[Statistic]) -> dict[str, int]:
+    """Tell how many values of each field that must be numbers are none, or lie beyond a double's range; by its name."""
+    return {
+        one.name: ignored_in(told.of(Tally, one.field))
+        for one in statistics
+        if any(isinstance(each, Tally) for each in one.accumulators)
+    }
 
 
 def encode_accumulators(accumulators: Sequence[Accumulator]) -> list[Any]:

@@ -75,6 +75,9 @@ def quantiles_of(slots: Slots, q: Fraction, least: Floats, largest: Floats) -> l
     there = counts > 0
     at = np.searchsorted(upto, upto[offsets[:-1]] + ranks, side="right") - 1
     found = np.clip(_middle_of(slots.slots[at[there]]), least[there], largest[there])
+    # The ends are known, and so is the number of a cell that has one.
+    found = np.where(ranks[there] == counts[there] - 1, largest[there], found)
+    found = np.where(ranks[there] == 0, least[there], found)
     values: list[float | None] = [None] * cells
     for cell, value in zip(np.flatnonzero(there).tolist(), found.tolist(), strict=True):
         values[cell] = value
