@@ -31,7 +31,7 @@ MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024
 MAX_ANSWERS: Final = 10_000
 """Answers kept at once, so that empty ones are bounded too: three new queries a second for an hour."""
 BUCKET_BYTES: Final = 1_000
-"""A bucket of an aggregation as Python values, about: dictionaries and short texts."""
+"""A bucket of an aggregation, or a row of a table, as Python values, about: dictionaries and short texts."""
 SLICE_WASTE: Final = 1.25
 """An appended slice may keep this many times its own bytes alive in its parent's buffers; beyond, it is copied out."""
 
@@ -247,7 +247,7 @@ class MemoryResultStore:
         if key in self._answers:
             raise conflict(query_id)
         self._answers[key] = _Answer(state, question, self._clock_us())
-        self._total_bytes += BUCKET_BYTES * len(state.buckets or ())
+        self._total_bytes += BUCKET_BYTES * state.parts
         self._make_room(0)
 
     async def question(self, tenant: str, query_id: str) -> str:
@@ -271,7 +271,7 @@ class MemoryResultStore:
     async def update(self, tenant: str, query_id: str, state: AnswerState) -> None:
         """Replace the state. Raises NotFound."""
         answer = self._touch(tenant, query_id)
-        grown = BUCKET_BYTES * (len(state.buckets or ()) - len(answer.state.buckets or ()))
+        grown = BUCKET_BYTES * (state.parts - answer.state.parts)
         self._make_room(max(0, grown))
         self._total_bytes += grown
         answer.state = state
@@ -338,7 +338,7 @@ class MemoryResultStore:
 
     def _drop(self, key: tuple[str, str]) -> None:
         answer = self._answers.pop(key)
-        self._total_bytes -= answer.bytes + BUCKET_BYTES * len(answer.state.buckets or ())
+        self._total_bytes -= answer.bytes + BUCKET_BYTES * answer.state.parts
 
 
 def _own(rows: pa.Table) -> pa.Table:

@@ -44,7 +44,7 @@ What the contract leaves open is decided so:
 from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
 from ess_ray.language.names import field_named, name_of, without_surrogates
 from ess_ray.language.pipes import TIME_COLUMN, Fields, Limit, Pipe, Sort, Stats, Step, parse_pipe, parse_statistic
-from ess_ray.language.scanner import MAX_NESTING
+from ess_ray.language.scanner import MAX_NESTING, pipe_in
 from ess_ray.language.terms import MAX_PATTERN_CHARS
 from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
 from ess_ray.language.writing import field_term, quoted
@@ -74,6 +74,7 @@ __all__ = [
     "parse_pipe",
     "parse_statistic",
     "parse_time_us",
+    "pipe_in",
     "quoted",
     "without_surrogates",
     "zone_behind",

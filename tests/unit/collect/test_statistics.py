@@ -28,7 +28,7 @@ MS = Field("ms", attribute=True)
 SEVERITY = Field("severity_number")
 ASKED = (
     Statistic("sum(ms)", "sum", MS),
-    Statistic("p50(ms)", "quantile", MS, Fraction(1, 2)),
+    Statistic("p50(ms)", "quantile", MS, "ms", Fraction(1, 2)),
     Statistic("max(severity_number)", "max", SEVERITY),
     Statistic("count_distinct(ms)", "count_distinct", MS),
 )
