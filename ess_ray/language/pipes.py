@@ -139,11 +139,17 @@ class _Top:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """Columns that a stage names, before it is known whether they are there."""
+class _Chosen:
+    """Columns that `fields` names, before it is known whether they are there."""
 
     columns: tuple[_Column, ...]
-    descending: tuple[bool, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Columns that `sort` names, each with whether it descends, before it is known whether they are there."""
+
+    keys: tuple[tuple[_Column, bool], ...]
 
 
 @v_args(inline=True)
@@ -186,8 +192,8 @@ class _Build(Transformer[Token, Any]):  # type: ignore[misc]
             0 if every is None else every.start_pos,
         )
 
-    def sort(self, *orders: tuple[_Column, bool]) -> _Named:
-        return _Named(tuple(column for column, _ in orders), tuple(descending for _, descending in orders))
+    def sort(self, *orders: tuple[_Column, bool]) -> _Order:
+        return _Order(orders)
 
     def top(self, count: Token, column: Any) -> _Top:
         return _Top(_count_of(count), None if column is None else _column_of(column))
@@ -195,8 +201,8 @@ class _Build(Transformer[Token, Any]):  # type: ignore[misc]
     def limit(self, count: Token) -> Limit:
         return Limit(_count_of(count))
 
-    def fields(self, *columns: Any) -> _Named:
-        return _Named(tuple(map(_column_of, columns)))
+    def fields(self, *columns: Any) -> _Chosen:
+        return _Chosen(tuple(map(_column_of, columns)))
 
     def patterns(self, word: Token) -> Any:
         raise QueryError("`| patterns` is not there yet: use `| stats count() by FIELD`", word.start_pos)
@@ -228,7 +234,7 @@ def parse_statistic(text: str) -> Statistic:
     if not text.strip():
         raise QueryError(f"a function is missing: there are {FUNCTIONS}")
     check_size(text)
-    statistic, _ = _read(text, 0, "function")
+    statistic: Statistic = _read(text, 0, "function")[0]
     return replace(statistic, text=text)
 
 
@@ -275,13 +281,12 @@ def _steps(stats: Stats, found: Sequence[Any], begin: int) -> tuple[Step, ...]:
             case _Top(rows, by):
                 name = _there(by, columns) if by is not None else _first(stats, columns, begin)
                 steps += [Sort(((name, True),)), Limit(rows)]
-            case _Named(named, None):
-                _check_apart(named)
-                columns = [_there(column, columns) for column in named]
+            case _Chosen(chosen):
+                _check_apart(chosen)
+                columns = [_there(column, columns) for column in chosen]
                 steps.append(Fields(tuple(columns)))
-            case _Named(named, descending):
-                names = (_there(column, columns) for column in named)
-                steps.append(Sort(tuple(zip(names, descending, strict=True))))
+            case _Order(keys):
+                steps.append(Sort(tuple((_there(column, columns), descending) for column, descending in keys)))
     return tuple(steps)
 
 

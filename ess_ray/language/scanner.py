@@ -200,9 +200,10 @@ def pipe_in(text: str) -> int | None:
         return None
     last = max(places)
     for token in Scanner(text).tokens():
-        if token.start_pos in places and token == "|":
-            return token.start_pos
-        if token.start_pos > last:
+        at: int = token.start_pos
+        if at in places and token == "|":
+            return at
+        if at > last:
             break
     return None
 

@@ -45,7 +45,8 @@ class Values:
     def ignored_cells(self) -> Ints:
         """The cell of each value that is no such number."""
         there = self.texts.is_valid().to_numpy(zero_copy_only=False)
-        return self.cells[there & ~np.isfinite(self._floats)]
+        ignored: Ints = self.cells[there & ~np.isfinite(self._floats)]
+        return ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,8 @@ def _added_up(numbers: Floats, cells: Ints) -> tuple[Floats, Ints]:
     """Add up each cell's numbers where doubles do that without an error: small whole ones, as nearly all are."""
     most = float(np.abs(numbers).max()) * len(numbers) if len(numbers) else 0.0
     if 0 < most < _MAX_WHOLE and (numbers == np.floor(numbers)).all():
-        sums = np.bincount(cells, numbers)
-        return sums, np.arange(len(sums))
+        sums = np.bincount(cells, numbers).astype(np.float64)
+        return sums, np.arange(len(sums), dtype=np.int64)
     return numbers, cells
 
 
