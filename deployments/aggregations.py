@@ -22,19 +22,22 @@ from deployments.sse import described
 from deployments.waiting import GONE, MAX_WAIT_S
 from ess_ray.core import query as q
 from ess_ray.core import regex
-from ess_ray.core.collect import COLUMN, FieldNames, Grouping
-from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.language import field_named, name_of, parse, without_surrogates
+from ess_ray.core.collect import COLUMN, FieldNames, Grouping, Statistics
+from ess_ray.core.errors import BadRequest, QueryError, Unavailable
+from ess_ray.core.statistics import Statistic, accumulators_of
+from ess_ray.language import field_named, name_of, parse, parse_statistic, without_surrogates
 from ess_ray.ports import AnswerState, ResultStore
-from ess_ray.search.count import Aggregation
 from ess_ray.search.intervals import AUTO, check_buckets, parse_interval_us
 from ess_ray.search.run import Searcher
+from ess_ray.search.shown import Aggregation
 from ess_ray.search.zones import clock_named
 
 MAX_TOP: Final = 1_000
 """Groups told by themselves: more than anybody reads, and with many buckets a large answer."""
 MAX_BY: Final = 8
 """Fields to group by: each multiplies the groups."""
+MAX_STATS: Final = 50
+"""Functions of one aggregation: more columns than anybody reads."""
 MAX_NAME_CHARS: Final = 1_000
 MAX_PREFIX_CHARS: Final = 1_000
 """As a regular expression in a query may have: it becomes one."""
@@ -74,6 +77,11 @@ class AggregationBody(BaseModel):
     """Fields to group by: columns, or attributes with or without `attributes.` before them."""
     top: Annotated[int, Field(ge=1, le=MAX_TOP)] = 10
     """Groups told by themselves: those with the most events of all buckets together."""
+    stats: Annotated[list[Key], Field(max_length=MAX_STATS)] = Field(default_factory=list)
+    """Functions to tell of each bucket: `count()`, `count_distinct(f)`, `sum(f)`, `avg(f)`, `min(f)`, `max(f)`,
+    `p95(f)`, `p99.9(f)`, `quantile(0.25, f)`, `rate()` (events a second)."""
+    order_by: Key | None = None
+    """A function by which groups are ranked, the largest first; null: by their events."""
     executor: Literal["ray", "lambda", "auto"] | None = None
     """None: as the system is set."""
     wait: Wait = 0.0
@@ -90,6 +98,8 @@ class Bucket(BaseModel):
     other: bool = False
     """There, and true, for what all groups but the `top` ones have together; the values in `by` are null then."""
     count: int
+    stats: dict[str, int | float | None] = {}
+    """There if `stats` was given: each function's value, as it was written; null: there is no number in the bucket."""
 
 
 class AggregationPage(BaseModel):
@@ -102,6 +112,10 @@ class AggregationPage(BaseModel):
     state: Literal["queued", "running", "done", "truncated", "failed", "cancelled"]
     buckets: list[Bucket] = []
     interval_s: int | None = None
+    ignored: dict[str, int] = {}
+    """There if `stats` was given: how many values of each field are no numbers, and were left out."""
+    relative_error: dict[str, float] = {}
+    """There if `stats` was given: by how much of its value a function may be off; those that are exact are not here."""
     events: list[Any]
     cursor: str
     progress: dict[str, int | float | str | None]
@@ -243,9 +257,27 @@ def to_aggregation(body: AggregationBody, start_us: int | None, end_us: int | No
     interval_us = None if auto or body.interval is None else parse_interval_us(body.interval)
     if interval_us is not None:
         check_buckets(start_us, end_us, interval_us)
+    statistics = tuple(_statistic(text, f"stats[{at}]") for at, text in enumerate(body.stats))
+    order_by = None if body.order_by is None else _statistic(body.order_by, "order_by")
+    grouping = Grouping(interval_us, by, clock_named(body.time_zone))
+    kept = accumulators_of([*statistics, *([] if order_by is None else [order_by])])
     return Aggregation(
-        Grouping(interval_us, by, clock_named(body.time_zone)), tuple(map(without_surrogates, body.by)), body.top, auto
+        Statistics(grouping, kept) if kept else grouping,
+        tuple(map(without_surrogates, body.by)),
+        body.top,
+        auto,
+        statistics,
+        order_by,
+        _now_us(),
     )
+
+
+def _statistic(text: str, where: str) -> Statistic:
+    """Read a function of a request. Raises QueryError, with the position in it."""
+    try:
+        return parse_statistic(text)
+    except QueryError as error:
+        raise QueryError(f"{where}: {error.message}", error.position) from None
 
 
 def _with_value(root: q.Node, field: q.Field, prefix: str) -> q.Node:

@@ -23,6 +23,7 @@ from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.inside import FLUSH_ANSWER_TIMEOUT_S, Inside, push_health
+from deployments.pipes import PipeApi, route_pipes
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
 from deployments.search import SearchApi, create_search_app
@@ -248,6 +249,7 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         explainer = Explainer(searcher, system.search.in_place_bytes, store.coalesce_bytes, _pricing(system))
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api))
+        route_pipes(app, PipeApi(searcher, tenant, api))
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)

@@ -55,11 +55,14 @@ Compact = Callable[[int | None], Awaitable[dict[str, Any]]]
 
 def _state_json(query_id: str, state: AnswerState) -> dict[str, Any]:
     told = {one.name: getattr(state, one.name) for one in fields(state)}
+    beside = {**(told.pop("statistics") or {}), **(told.pop("table") or {})}
     if state.buckets is None:  # a search for rows
         del told["buckets"], told["interval_s"]
+    elif state.table is not None:
+        del told["buckets"]
     if state.position is None:
         del told["position"]
-    return {"id": query_id, **told}
+    return {"id": query_id, **told, **beside}
 
 
 class SearchApi:
@@ -261,7 +264,9 @@ async def _differs(state: AnswerState, told: AnswerState) -> bool:
     """Tell whether there is something new to tell; of many buckets that takes a while."""
     if state.progress != told.progress:
         return True
-    return state.buckets is not told.buckets and await aside(lambda: state.buckets != told.buckets)
+    if state.buckets is told.buckets and state.table is told.table:
+        return False
+    return await aside(lambda: (state.buckets, state.table) != (told.buckets, told.table))
 
 
 def _written(rows: pa.Table, at: int) -> bytes:

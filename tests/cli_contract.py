@@ -92,6 +92,8 @@ class Contract:
                 Route("/search/v1/aggregations", self.query, methods=["POST"]),
                 Route("/search/v1/aggregations/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/aggregations/q1", self.cancel, methods=["DELETE"]),
+                Route("/search/v1/pipes", self.query, methods=["POST"]),
+                Route("/search/v1/pipes/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/fields", self.fields),
                 Route("/search/v1/fields/{name:path}/values", self.fields),
                 Route("/search/v1/flush", self.flush, methods=["POST"]),
@@ -157,6 +159,8 @@ class Contract:
         self.requests += 1
         if body["query"] == "a AND (b":
             return problem(400, "a closing bracket is missing", position=6)
+        if "median(" in body["query"]:
+            return problem(400, "there is no function median", position=body["query"].index("median("))
         if body["start"] == "yesterday":
             return problem(400, "yesterday is no time")
         return JSONResponse({**self.pages[0], "cursor": "r1"} if wait else {"id": "q1", "state": "running"}, 201)

@@ -8,9 +8,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from ess_ray.core.collect import CellCollector, FieldNames, Grouping
+from ess_ray.core.collect import CellCollector, FieldNames, Grouping, Statistics
 from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import Field, Query
+from ess_ray.core.statistics import FAMILIES, Statistic, accumulators_of
 from ess_ray.ports import ObjectEntry, ScanExecutor, ScanTask
 from tests.lambda_rigs import Rig, results
 
@@ -22,12 +23,16 @@ QUERIES += (
     'user:u9 "user#2":u9 -_ess.row:<5',
 )
 
+FUNCTIONS: Final = tuple(
+    Statistic(family, family, Field(name, True)) for family in FAMILIES for name in ("duration", "user")
+)
 COUNTINGS: Final[tuple[CellCollector, ...]] = (
     Grouping(),
     Grouping(1_000, (Field("level"),)),
     Grouping(None, (Field("user", True), Field("message"))),
     Grouping(None, (Field("duration", True), Field("tags", True))),
     FieldNames(),
+    Statistics(Grouping(1_000, (Field("level"),)), accumulators_of(FUNCTIONS)),
 )
 
 
@@ -73,4 +78,4 @@ async def counts(executor: ScanExecutor, query: Query, counting: CellCollector, 
         assert not result.failed
         added.add(result.partial)
     table = added.partial().table
-    return table.sort_by([(name, "ascending") for name in table.column_names])
+    return table.sort_by([(name, "ascending") for name in table.column_names if name not in counting.accumulators])

@@ -28,7 +28,7 @@ any. So the next one's first answer always fits, though all others run and canno
 MAX_REMEMBERED: Final = 20_000
 """Answers that were let go of whose ids are known, so that who asks for one is told why: 200 bytes each."""
 BUCKET_BYTES: Final = 1_000
-"""A bucket of an aggregation as Python values, about: dictionaries and short texts."""
+"""A bucket of an aggregation, or a row of a table, as Python values, about: dictionaries and short texts."""
 SLICE_WASTE: Final = 1.25
 """An appended slice may keep this many times its own bytes alive in its parent's buffers; beyond, it is copied out."""
 _NO_ROOM: Final = (
@@ -59,7 +59,7 @@ class _Answer:
 
     @property
     def total_bytes(self) -> int:
-        return self.bytes + BUCKET_BYTES * len(self.state.buckets or ())
+        return self.bytes + BUCKET_BYTES * self.state.parts
 
 
 class MemoryResultStore:
@@ -122,7 +122,7 @@ class MemoryResultStore:
     async def update(self, tenant: str, query_id: str, state: AnswerState) -> None:
         """Replace the state. Raises NotFound."""
         answer = self._touch(tenant, query_id)
-        grown = BUCKET_BYTES * (len(state.buckets or ()) - len(answer.state.buckets or ()))
+        grown = BUCKET_BYTES * (state.parts - answer.state.parts)
         self._make_room((tenant, query_id), max(0, grown))
         self._bytes[tenant] += grown
         answer.state = state

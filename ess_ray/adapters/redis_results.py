@@ -177,7 +177,7 @@ class RedisResultStore:
         if not running:
             self._running.discard((tenant, query_id))
         # An aggregation's may have 10 MB.
-        text = await aside(_to_json, state) if state.buckets else _to_json(state)
+        text = await aside(_to_json, state) if state.parts else _to_json(state)
         with _answering():
             there = await self._update(
                 keys=_keys(tenant, query_id), args=[text, self._ttl_ms, self._alive_ms, int(running)]

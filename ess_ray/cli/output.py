@@ -151,7 +151,7 @@ def print_counts(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], int]]
     Bars tell the share of `whole`, or of the largest count.
     """
     if not sys.stdout.isatty():
-        lines = "".join("\t".join([*map(_in_a_line, cells), str(count)]) + "\n" for cells, count in rows)
+        lines = "".join("\t".join([*map(in_a_line, cells), str(count)]) + "\n" for cells, count in rows)
         write(lines.encode("utf-8", "replace"))
         return
     table = Table(box=None, pad_edge=False)
@@ -161,12 +161,13 @@ def print_counts(heads: Sequence[str], rows: Sequence[tuple[Sequence[str], int]]
     table.add_column()
     most = max(1, max((count for _, count in rows), default=1) if whole is None else whole)
     for cells, count in rows:
-        texts = (Text(_in_a_line(visible(cell)), overflow="ellipsis", no_wrap=True) for cell in cells)
+        texts = (Text(in_a_line(visible(cell)), overflow="ellipsis", no_wrap=True) for cell in cells)
         table.add_row(*texts, f"{count:,}", Bar(most, 0, count, width=BAR_CHARS, color="blue"))
     Console().print(table)
 
 
-def _in_a_line(text: str) -> str:
+def in_a_line(text: str) -> str:
+    """Write tabs and line ends as what they are called, so that a row stays a line of cells."""
     return text.replace("\t", "\\t").replace("\n", "\\n")
 
 

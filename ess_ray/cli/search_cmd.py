@@ -17,7 +17,8 @@ from ess_ray.cli.context import MAX_CONTEXT_HITS, Surroundings
 from ess_ray.cli.follow import asking, end, show_progress
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_events, print_groups, progress
-from ess_ray.cli.question import Asked, QueryCommand, with_question
+from ess_ray.cli.piped import is_pipe, search_table
+from ess_ray.cli.question import NEWEST, Asked, QueryCommand, with_question
 from ess_ray.cli.told import tell_hints, tell_rows
 from ess_ray.core.query import MAX_LIMIT
 
@@ -49,6 +50,9 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
     /user=\\d+7/ level:ERROR         a regex, a field
     "user agent":curl ms>500        a field of any name, a comparison
     a AND (b OR NOT c)              as in Kibana and Quickwit
+    a | stats count() as n, p95(ms) by service every 5m | top 10 by n
+
+    With stages behind the query (stats, then sort, top, limit, fields) the answer is a table (--json: one object).
 
     Which range was looked at, and whether there is more, is told on standard error. With --context, rows that match are
     marked by `>` (--json: `hit`, and `group` for those that belong together) and groups are parted by `--`; a context
@@ -57,6 +61,12 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
     Exit codes: 0 all is there, 1 failed, 2 the query is wrong, 3 the answer is incomplete (what is missing is told on
     standard error). Ctrl-C cancels the query.
     """
+    if is_pipe(asked.query):
+        if around is not None or limit != DEFAULT_LIMIT or asked.order != NEWEST:
+            raise click.UsageError("--context, --limit and --order are for rows: use stages, `| sort by n | limit 5`")
+        with Client(target) as client:
+            search_table(client, asked, as_json=as_json)
+        return
     if around is not None and limit > MAX_CONTEXT_HITS:
         raise click.UsageError(f"--context is for at most {MAX_CONTEXT_HITS:,} rows: lower --limit")
     zone = asked.range.zone

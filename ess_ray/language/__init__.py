@@ -8,6 +8,7 @@ grammar then carries the structure: NOT over AND (and juxtaposition) over OR, an
 - `names`: a field's name to the fields that it means.
 - `terms`: one term to its leaf.
 - `grammar`: tokens to a tree; `parse`.
+- `pipes`: stages behind a query, `| stats ... | top 5`. `statistics`: functions in them.
 - `writing`: names and terms to text that reads back as them.
 - `times`: the bounds of a query, as text.
 
@@ -42,7 +43,8 @@ What the contract leaves open is decided so:
 
 from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
 from ess_ray.language.names import field_named, name_of, without_surrogates
-from ess_ray.language.scanner import MAX_NESTING
+from ess_ray.language.pipes import TIME_COLUMN, Fields, Limit, Pipe, Sort, Stats, Step, parse_pipe, parse_statistic
+from ess_ray.language.scanner import MAX_NESTING, pipe_in
 from ess_ray.language.terms import MAX_PATTERN_CHARS
 from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
 from ess_ray.language.writing import field_term, quoted
@@ -54,15 +56,25 @@ __all__ = [
     "MAX_NESTING",
     "MAX_PATTERN_CHARS",
     "MAX_QUERY_BYTES",
+    "TIME_COLUMN",
     "UNIT_US",
+    "Fields",
+    "Limit",
     "NoZone",
+    "Pipe",
+    "Sort",
+    "Stats",
+    "Step",
     "field_named",
     "field_term",
     "in_zone",
     "name_of",
     "parse",
     "parse_length_us",
+    "parse_pipe",
+    "parse_statistic",
     "parse_time_us",
+    "pipe_in",
     "quoted",
     "without_surrogates",
     "zone_behind",

@@ -14,7 +14,7 @@ from lark.lexer import Lexer
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, And, Node, Not, Or
 from ess_ray.language.names import without_surrogates
-from ess_ray.language.scanner import Scanner, Term
+from ess_ray.language.scanner import Scanner, Term, pipe_in
 
 MAX_QUERY_BYTES: Final = 16 * 1024
 """Of UTF-8 text: the contract's limit; longer queries are machine-made and belong in code over the stored table."""
@@ -59,11 +59,28 @@ _PARSER: Final = Lark(_GRAMMAR, parser="lalr", lexer=_Passing, transformer=_Buil
 
 
 def parse(text: str) -> Node:
-    """Read a query. Empty text and `*` are everything. Raises QueryError, with the position, and nothing else."""
+    """Read a query. Empty text and `*` are everything. Raises QueryError, with the position, and nothing else.
+
+    One with stages behind it (`pipes`) gives no rows, and is refused.
+    """
     text = without_surrogates(text)
+    check_size(text)
+    at = pipe_in(text)
+    if at is not None:
+        message = "stages such as `| stats` make a table: ess search shows it, POST /search/v1/pipes answers with it; "
+        raise QueryError(message + 'put the | in quotes ("|") to find the text', at)
+    return parse_terms(text)
+
+
+def check_size(text: str) -> None:
+    """Raise QueryError for a text that is too long."""
     size = len(text.encode())
     if size > MAX_QUERY_BYTES:
         raise QueryError(f"the query has {size} bytes, at most {MAX_QUERY_BYTES} are read: shorten it", len(text))
+
+
+def parse_terms(text: str) -> Node:
+    """Read a query without stages, checked already. Raises QueryError."""
     tokens = list(Scanner(text).tokens())
     if not tokens:
         return All()

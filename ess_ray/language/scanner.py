@@ -40,6 +40,9 @@ _COMPARED = re.compile(rf"[<>]=?{NUMBER.pattern}(?=[\s()]|\Z)")
 _MINUS = re.compile(r"-(?![\s)-]|\Z)")
 _SLASH_AT_END = re.compile(r"/(i?)(?=[\s)]|\Z)")
 _RANGE = re.compile(r"([\[{])\s*([^\s\]}]+)\s+TO\s+([^\s\]}]+)\s*([\]}])")
+STAGES: Final = ("stats", "patterns", "sort", "top", "limit", "fields")
+"""What a `|` must have behind it to be a pipe."""
+_PIPE = re.compile(rf"(?<!\S)\|\s+(?:{'|'.join(STAGES)})(?![^\s|(])")
 _OPERATORS: Final = {"AND": "_AND", "OR": "_OR", "NOT": "_NOT"}
 
 
@@ -185,6 +188,24 @@ class Scanner:
         if index == len(self._closers) or self._closer_starts[index] == at + 1:
             return None
         return self._closers[index]
+
+
+def pipe_in(text: str) -> int | None:
+    """Give where the first pipe of a text is: a word `|` with a stage's name behind it. Raises QueryError.
+
+    Most texts have none; of others the terms before it are read, as it may stand in quotes or a regex.
+    """
+    places = {found.start() for found in _PIPE.finditer(text)}
+    if not places:
+        return None
+    last = max(places)
+    for token in Scanner(text).tokens():
+        at: int = token.start_pos
+        if at in places and token == "|":
+            return at
+        if at > last:
+            break
+    return None
 
 
 def _is_escaped(text: str, at: int) -> bool:

@@ -17,7 +17,8 @@ class AnswerState:
     """Where an answer stands: the JSON of the contract without its events.
 
     `buckets` (JSON values, as they are shown) and `interval_s` only aggregations have. `hints` (JSON values): what a
-    reader should know of an answer without rows.
+    reader should know of an answer without rows. `statistics` (JSON values, to be told beside it) has an aggregation
+    that was asked for some, `table` (`columns`, `rows`) a pipe. What was stored by a version without them has neither.
     """
 
     state: str
@@ -28,6 +29,8 @@ class AnswerState:
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
     hints: tuple[dict[str, Any], ...] = ()
+    statistics: dict[str, Any] | None = None
+    table: dict[str, Any] | None = None
     position: int | None = None
     """Of one that waits for its turn (`queued`): how many of its tenant's wait until it runs, itself among them."""
 
@@ -35,6 +38,11 @@ class AnswerState:
     def under_way(self) -> bool:
         """Whether there is more to come."""
         return self.state in ("queued", "running")
+
+    @property
+    def parts(self) -> int:
+        """How many buckets, or rows of a table, it holds."""
+        return len(self.buckets or ()) + len((self.table or {}).get("rows", ()))
 
 
 class ResultStore(Protocol):

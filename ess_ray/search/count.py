@@ -1,7 +1,7 @@
 """Count a query's rows over the ports: views and tasks count where rows lie, and here it is added up.
 
 Repeats by `id` are counted as often as they are stored: only answers of rows merge them. May live here: the course of
-an aggregation, and how its buckets are shown. May not: how a row is counted (`core.collect`), the book of running
+an aggregation. May not: how its buckets are shown (`shown`), how a row is counted (`core.collect`), the book of running
 searches (`run`).
 """
 
@@ -11,52 +11,25 @@ import contextlib
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.aside import aside
-from ess_ray.core.collect import (
-    MAX_CELLS,
-    MAX_HELD_CELLS,
-    CellCollector,
-    CellsFold,
-    Grouping,
-    Partial,
-    group_count,
-    top_groups,
-)
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.collect import CellCollector, CellsFold, Grouping, Partial, Statistics
 from ess_ray.core.query import Query
 from ess_ray.ports import ResultStore
 from ess_ray.search.course import Course, Progress, Search
-from ess_ray.search.intervals import SECOND_US, choose_interval_us, too_many_buckets
+from ess_ray.search.intervals import SECOND_US, choose_interval_us
 from ess_ray.search.plan import Plan, Tasks
+from ess_ray.search.shown import Aggregation, show
 
 PUBLISH_INTERVAL_S: Final = 0.1
 """Pause at the least between two looks at what was counted so far: fluent for a person."""
 PUBLISH_SHARE: Final = 0.1
 """Of an aggregation's time, what telling its partial buckets may take: large answers are told less often."""
-NOT_HELD: Final = (
-    f"there are more different groups than can be held ({MAX_HELD_CELLS:,}): the rarest are in `other`, so that the "
-    "counts of groups are lower bounds; narrow the query, or group by fewer fields"
-)
-LONG_TEXTS: Final = "groups whose values are too long to be shown are in `other`: group by a shorter field"
-
-
-@dataclass(frozen=True)
-class Aggregation:
-    """What is asked for: the counting, the fields' names as they are to be shown, how many groups by themselves.
-
-    `auto`: the interval is chosen when the extent of the data is known; until then `grouping` has none.
-    """
-
-    grouping: CellCollector
-    names: tuple[str, ...] = ()
-    top: int = 10
-    auto: bool = False
 
 
 @dataclass
@@ -72,13 +45,13 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
     counting = aggregation.grouping
     # In flight, buckets of a second are counted while their width is not known: every step is a multiple of it.
     asked = counting
-    if aggregation.auto and isinstance(counting, Grouping):  # field names have no buckets
-        asked = replace(counting, interval_us=SECOND_US)
+    if aggregation.auto and isinstance(counting, Grouping | Statistics):  # field names have no buckets
+        asked = counting.widened(SECOND_US)
     cut = await course.cut(search.tenant, search.query, asked)
     plan = await course.plan(search, cut)
     flying = await aside(cut.partial, asked)
-    if aggregation.auto and isinstance(counting, Grouping):
-        counting = replace(counting, interval_us=_chosen_us(search.query, plan, flying.table))
+    if aggregation.auto and isinstance(counting, Grouping | Statistics):
+        counting = counting.widened(_chosen_us(search.query, plan, flying.table))
         flying = replace(flying, table=await aside(counting.coarser, flying.table))
     told, plan = await aside(_tell, search, plan, counting)
     fold = counting.fold(search.query)
@@ -143,56 +116,9 @@ class _Sums:
 
     async def settle(self) -> None:
         """Make the buckets of what was counted so far those of the search."""
-        shown = await aside(_show, self._fold, self._aggregation)
         search = self._search
-        search.buckets = shown.buckets
+        shown = await aside(show, self._fold, self._aggregation, search.query)
+        search.buckets, search.table, search.statistics = shown.buckets, shown.table, shown.statistics
         search.incomplete += [reason for reason in shown.reasons if reason not in search.incomplete]
         if isinstance(search.progress, CountProgress):
             search.progress.groups = shown.groups
-
-
-@dataclass(frozen=True)
-class _Shown:
-    buckets: tuple[dict[str, Any], ...]
-    groups: int | None
-    reasons: tuple[str, ...]
-
-
-def _show(fold: CellsFold, aggregation: Aggregation) -> _Shown:
-    """Make JSON values of what was counted, in ascending buckets, the largest groups first. Raises BadRequest."""
-    counting = aggregation.grouping
-    cells = fold.partial().table
-    if fold.bound.done:
-        raise too_many_buckets(len(cells))
-    held_all = not pc.any(cells.column("other")).as_py()
-    groups = group_count(cells, counting) if held_all else None
-    top = top_groups(cells, counting, aggregation.top)
-    if len(top.cells) > MAX_CELLS:
-        raise too_many_buckets(len(top.cells))
-    reasons = (*(() if held_all else (NOT_HELD,)), *((LONG_TEXTS,) if top.too_long else ()))
-    ranked = top.cells.append_column("rank", top.ranks)
-    ordered = ranked.take(pc.sort_indices(ranked, sort_keys=[("start_us", "ascending"), ("rank", "ascending")]))
-    return _Shown(tuple(_buckets(ordered, aggregation)), groups, reasons)
-
-
-def _buckets(cells: pa.Table, aggregation: Aggregation) -> list[dict[str, Any]]:
-    starts = {
-        us: None if us is None else format_timestamp(us) for us in pc.unique(cells.column("start_us")).to_pylist()
-    }
-    keys = [cells.column(f"by_{at}").to_pylist() for at in range(aggregation.grouping.keys)]
-    rows = zip(
-        cells.column("start_us").to_pylist(),
-        zip(*keys, strict=True) if keys else [()] * len(cells),
-        cells.column("other").to_pylist(),
-        cells.column("count").to_pylist(),
-        strict=True,
-    )
-    return [
-        {
-            "start": starts[start_us],
-            "by": dict(zip(aggregation.names, values, strict=True)),
-            **({"other": True} if other else {}),
-            "count": count,
-        }
-        for start_us, values, other, count in rows
-    ]

@@ -100,6 +100,9 @@ class Search:
     buckets: tuple[dict[str, Any], ...] | None = None
     interval_s: int | None = None
     """These two an aggregation has."""
+    statistics: dict[str, Any] | None = None
+    table: dict[str, Any] | None = None
+    """What is to be known of its statistics, and, of a pipe, its table."""
     range_holds: bool = False
     """Whether an event is known to lie in its time range, matching or not."""
     hints: tuple[dict[str, Any], ...] = ()
@@ -129,6 +132,8 @@ class Search:
             self.buckets,
             self.interval_s,
             self.hints,
+            self.statistics,
+            self.table,
             self.position,
         )
 

@@ -21,13 +21,14 @@ from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, Catalog, EventLog, InFlight, ObjectStore, ResultStore, ScanExecutor
-from ess_ray.search.count import Aggregation, CountProgress, count
+from ess_ray.search.count import CountProgress, count
 from ess_ray.search.course import Course, Lane, Search
 from ess_ray.search.elsewhere import AnswerKey, WishWatch, cancel_elsewhere, wait_elsewhere
 from ess_ray.search.hints import find_hints
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.question import NO_EVENTS, Question, encode_question
 from ess_ray.search.rows import rows_in_order
+from ess_ray.search.shown import Aggregation
 from ess_ray.search.turns import Place, Turns
 
 _log = logging.getLogger(__name__)

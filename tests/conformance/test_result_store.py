@@ -60,6 +60,14 @@ async def test_buckets_come_back_as_they_were(results: ResultStore) -> None:
     assert (await results.state("t", "q")).buckets == ()
     await results.update("t", "q", COUNTED)
     assert await results.state("t", "q") == COUNTED
+    stats = {"stats": {"p95(ms)": 0.1, "sum(ms)": None, "max(ms)": 5e-324}}
+    told = replace(COUNTED, buckets=({**FIRST, **stats},), statistics={"ignored": {"ms": 2}, "relative_error": {}})
+    await results.update("t", "q", told)
+    assert await results.state("t", "q") == told
+    table = {"columns": [{"name": "n", "type": "number"}], "rows": [[1, None, "é", 1.5]], "rows_total": 1}
+    tabled = replace(told, buckets=(), table=table)
+    await results.update("t", "q", tabled)
+    assert await results.state("t", "q") == tabled
     many = replace(COUNTED, state="done", buckets=tuple({**FIRST, "count": n} for n in range(5_000)))
     await results.update("t", "q", many)
     assert await results.state("t", "q") == many

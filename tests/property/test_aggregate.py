@@ -39,11 +39,11 @@ from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange
-from ess_ray.search.count import Aggregation
 from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from ess_ray.search.shown import Aggregation
 from tests.examples import examples
 from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, entries_by_key, table_of, wanted
 from tests.property.test_search import Shuffled

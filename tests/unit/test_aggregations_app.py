@@ -14,7 +14,7 @@ from deployments import aggregations
 from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP, format_timestamp
 from ess_ray.limits import SearchLimits
 from ess_ray.record import encode_records
-from ess_ray.search.count import LONG_TEXTS
+from ess_ray.search.shown import LONG_TEXTS
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World
 
@@ -254,7 +254,7 @@ async def test_a_lone_surrogate_in_a_name_is_no_fault_of_ours(shop: Rig) -> None
 
 
 async def test_too_many_buckets_fail_and_say_what_to_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ess_ray.core.collect.cells.MAX_CELLS", "ess_ray.search.count.MAX_CELLS"):
+    for name in ("ess_ray.core.collect.cells.MAX_CELLS", "ess_ray.search.shown.MAX_CELLS"):
         monkeypatch.setattr(name, 2)
     await push(rig, *({"timestamp": n * MINUTE_US} for n in range(3)), flush=True)
     page = await rig.finished(await rig.start("", "/v1/aggregations", interval="1m"))

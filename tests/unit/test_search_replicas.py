@@ -21,8 +21,8 @@ from ess_ray.core.query import Query
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
 from ess_ray.search import elsewhere
-from ess_ray.search.count import Aggregation
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
+from ess_ray.search.shown import Aggregation
 from tests.waiting import until
 from tests.worlds import World
 

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from deployments.waiting import GONE
 from ess_ray.core.query import Query
+from ess_ray.limits import SearchLimits
 from ess_ray.ports import ScanResult, ScanTask
-from ess_ray.search.course import SearchLimits
 from ess_ray.search.growth import Growth
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task

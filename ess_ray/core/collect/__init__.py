@@ -2,7 +2,7 @@
 
 - `collector`: the protocol, and the values that pass through it.
 - `rows`: the newest or oldest rows. `slices`: the rows of an export. `counts`: rows per time bucket and group, which is
-  also how a field's values are counted. `names`: rows per field.
+  also how a field's values are counted. `statistics`: besides, statistics of fields' values. `names`: rows per field.
 - `cells`: what collectors have alike that give cells (a bucket, a group, and values): they are made one within bounds.
 - `buckets`: where time buckets begin.
 - `registry`: every collector by its name.
@@ -15,11 +15,13 @@ from ess_ray.core.collect.cells import (
     MAX_CELLS,
     MAX_HELD_BYTES,
     MAX_HELD_CELLS,
+    MAX_SLOT_BYTES,
     MAX_VIEW_CELLS,
     CellCollector,
     CellsFold,
     Top,
     Value,
+    Worth,
     group_count,
     top_groups,
 )
@@ -29,6 +31,7 @@ from ess_ray.core.collect.names import COLUMN, FIELD_COLUMNS, FieldNames
 from ess_ray.core.collect.registry import COLLECTORS, decode_collector, encode_collector
 from ess_ray.core.collect.rows import ROWS, Rows, RowsFold
 from ess_ray.core.collect.slices import SLICE_ROWS, SliceFold, SliceRows
+from ess_ray.core.collect.statistics import Statistics
 
 __all__ = [
     "COLLECTORS",
@@ -37,6 +40,7 @@ __all__ = [
     "MAX_CELLS",
     "MAX_HELD_BYTES",
     "MAX_HELD_CELLS",
+    "MAX_SLOT_BYTES",
     "MAX_VIEW_CELLS",
     "PLACES",
     "ROWS",
@@ -57,8 +61,10 @@ __all__ = [
     "RowsFold",
     "SliceFold",
     "SliceRows",
+    "Statistics",
     "Top",
     "Value",
+    "Worth",
     "bucket_starts",
     "decode_collector",
     "encode_collector",

@@ -1,9 +1,9 @@
 """Results that are cells: one per time bucket and group, with a number of rows and what else was made of them.
 
 A partial result has one row a cell: `start_us` (the bucket, null without an interval), a string column a key (`by_0`,
-...; null: the row has no such field), `other` (true: what small groups were added to), `count`, and a collector's
-further values. Cells with the same keys are made one, value by value; within bounds: nothing is lost from a total, but
-rare groups may be told together.
+...; null: the row has no such field), `other` (true: what small groups were added to), `count`, a collector's further
+values, and lists of slots of its accumulators (`core.statistics`). Cells with the same keys are made one, value by
+value; within bounds: nothing is lost from a total, but rare groups may be told together.
 
 May live here: what collectors of cells have alike, making cells one, bounds, which groups come first. May not: rows.
 """
@@ -11,7 +11,7 @@ May live here: what collectors of cells have alike, making cells one, bounds, wh
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from ess_ray.core.collect.collector import Bound, Collector, Fold
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import Query
+from ess_ray.core.statistics import SLOT_BYTES, SLOTS, Accumulator, slot_counts, unpacked
 
 MAX_CELLS: Final = 100_000
 """Buckets times groups in an answer: about 10 MB of JSON, more than anybody draws."""
@@ -32,10 +33,14 @@ MAX_VIEW_CELLS: Final = 1_000_000
 """The same for what is in flight, where cells are kept apart by record: all records of full buffers."""
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Of cells held, for groups by long texts: a task has 256 MiB, and holds them three times while it adds up."""
+MAX_SLOT_BYTES: Final = 64 * 1024 * 1024
+"""Of cells held that have no groups which could be told together, only time buckets: beyond, nothing is answered."""
 MAX_TEXT_BYTES: Final = 8 * 1024 * 1024
 """Of the values in an answer, one at each cell: an event's message alone may have half a megabyte."""
 _CELL_BYTES: Final = 32
 """Of a cell, besides its values: a start, a count, and where the values are."""
+_MAX_MARKS: Final = 1 << 22
+"""Bytes of marks for what keys may be together; where more are possible, they are told apart by sorting them."""
 _KEPT_SHARE: Final = 0.5
 """Of the bounds, what is kept when they are reached: so that it is not all looked through again at once."""
 _MIN_FRESH: Final = 50_000
@@ -51,6 +56,9 @@ class Value:
     kind: pa.DataType
     joined_by: str
 
+
+Worth = Callable[[pa.Table], Sequence[float | None]]
+"""Tells by what groups are ranked, the largest first, of a table with `count` and slots of each: None comes last."""
 
 COUNT: Final = Value(pa.int64(), "sum")
 
@@ -69,6 +77,11 @@ class CellCollector(Collector):
         """How many key columns its cells have."""
 
     @property
+    def accumulators(self) -> Mapping[str, Accumulator]:
+        """What its cells have slots of, by column."""
+        return {}
+
+    @property
     def bucket_us(self) -> int | None:
         """The width of its time buckets; None: it has none."""
         return None
@@ -82,6 +95,7 @@ class CellCollector(Collector):
                 *(pa.field(name, pa.string()) for name in key_names(self)),
                 pa.field("other", pa.bool_()),
                 *(pa.field(name, value.kind) for name, value in self.values.items()),
+                *(pa.field(name, SLOTS) for name in self.accumulators),
             ]
         )
 
@@ -119,6 +133,7 @@ class CellsFold(Fold):
         self._fresh: list[pa.Table] = []
         self._waiting = self._waiting_bytes = 0
         self._starts = 0
+        self._too_large = False
 
     def _add(self, table: pa.Table) -> None:
         self._fresh.append(table)
@@ -134,8 +149,8 @@ class CellsFold(Fold):
 
     @property
     def bound(self) -> Bound:
-        """Done when there are, as far as they were made one, more buckets than an answer may have: more is vain."""
-        return Bound(done=self._starts > MAX_CELLS)
+        """Done when there are, as far as they were made one, more or larger buckets than may be: more is vain."""
+        return Bound(done=self._starts > MAX_CELLS or self._too_large)
 
     def _settle(self) -> None:
         if not self._fresh:
@@ -145,6 +160,8 @@ class CellsFold(Fold):
         self._held = _bounded(cells, self._collector, self._max_cells)
         if len(self._held) > MAX_CELLS and self._collector.bucket_us is not None:
             self._starts = pc.count_distinct(self._held.column("start_us")).as_py()
+        if self._collector.accumulators and not self._collector.keys:
+            self._too_large = _slot_bytes(self._held, self._collector).sum() > MAX_SLOT_BYTES
 
 
 @dataclass(frozen=True)
@@ -159,40 +176,61 @@ class Top:
     too_long: bool
 
 
-def top_groups(cells: pa.Table, collector: CellCollector, top: int) -> Top:
-    """Keep the `top` groups with the most rows and tell the rest together, as `other`.
+def top_groups(cells: pa.Table, collector: CellCollector, top: int, worth: Worth | None = None) -> Top:
+    """Keep the `top` groups with the most rows, or of the most worth, and tell the rest together, as `other`.
 
-    Of equally large ones those with the smaller values are kept.
+    Of equal ones those with the smaller values are kept.
     """
     if not collector.keys or not len(cells):
         return Top(cells, pa.array(np.zeros(len(cells), np.int64)), False)
-    ranks = _ranks(cells, collector)
+    ranks = _ranks(cells, collector, worth)
     long = np.cumsum(np.bincount(ranks, _text_bytes(cells, collector)))[ranks] > MAX_TEXT_BYTES
     too_long = pc.any(pc.and_(pa.array(long & (ranks < top)), pc.invert(cells.column("other")))).as_py()
     kept = _told_together(cells, collector, long | (ranks >= top))
-    return Top(kept, pa.array(_ranks(kept, collector)), too_long)
+    return Top(kept, pa.array(_ranks(kept, collector, worth)), too_long)
 
 
 def group_count(counts: pa.Table, collector: CellCollector) -> int:
     """Count the different groups that are told by themselves."""
     alone = counts.filter(pc.invert(counts.column("other")))
-    return int(_group_ids(alone, key_names(collector)).max() + 1) if len(alone) else 0
+    return int(group_ids(alone, key_names(collector)).max() + 1) if len(alone) else 0
 
 
 def joined(cells: pa.Table, collector: CellCollector) -> pa.Table:
     """Make cells with the same keys one."""
-    values = [(name, value.joined_by) for name, value in collector.values.items()]
-    names = [name for name in cells.schema.names if name not in collector.values]
-    grouped = cells.group_by(names, use_threads=False).aggregate(values)
-    arrays = [grouped.column(name) for name in [*names, *(f"{name}_{function}" for name, function in values)]]
+    apart = {*collector.values, *collector.accumulators}
+    names = [name for name in cells.schema.names if name not in apart]
+    if not len(cells):
+        return cells
+    if collector.accumulators:
+        ids = group_ids(cells, names)
+        keys = cells.select(names).take(pa.array(firsts(ids)))
+        values = _values_of(cells, collector, ids)
+        arrays = [*keys.columns, *values.columns]
+    else:
+        functions = [(name, value.joined_by) for name, value in collector.values.items()]
+        grouped = cells.group_by(names, use_threads=False).aggregate(functions)
+        arrays = [grouped.column(name) for name in [*names, *(f"{name}_{function}" for name, function in functions)]]
     return pa.table(arrays, schema=cells.schema).combine_chunks()
+
+
+def _values_of(cells: pa.Table, collector: CellCollector, ids: Ids) -> pa.Table:
+    """Make what cells of one id have, besides keys, one: a row an id, in their order."""
+    functions = [(name, value.joined_by) for name, value in collector.values.items()]
+    plain = cells.select(list(collector.values)).append_column("id", pa.array(ids))
+    grouped = plain.group_by("id", use_threads=False).aggregate(functions).sort_by("id")
+    columns = {name: grouped.column(f"{name}_{function}") for name, function in functions}
+    for name, accumulator in collector.accumulators.items():
+        slots = accumulator.put_together(unpacked(cells.column(name)).in_cells(ids))
+        columns[name] = slots.packed(len(grouped))
+    return pa.table(columns)
 
 
 def _bounded(cells: pa.Table, collector: CellCollector, max_cells: int) -> pa.Table:
     """Tell the rarest groups together when cells are too many or too large; a count without keys has no groups."""
     if not collector.keys:
         return cells
-    sizes = _text_bytes(cells, collector) + _CELL_BYTES
+    sizes = _text_bytes(cells, collector) + _slot_bytes(cells, collector) + _CELL_BYTES
     if len(cells) <= max_cells and sizes.sum() <= MAX_HELD_BYTES:
         return cells
     ranks = _ranks(cells, collector)
@@ -214,13 +252,15 @@ def _told_together(cells: pa.Table, collector: CellCollector, rare: npt.NDArray[
     return joined(cells.set_column(at, cells.schema.field(at), pc.or_(mask, cells.column("other"))), collector)
 
 
-def _ranks(cells: pa.Table, collector: CellCollector) -> Ids:
-    """Rank each cell's group: 0 has the most rows; `other` comes behind all."""
+def _ranks(cells: pa.Table, collector: CellCollector, worth: Worth | None = None) -> Ids:
+    """Rank each cell's group: 0 has the most rows, or is of the most worth; `other` comes behind all."""
     names = key_names(collector)
-    ids = _group_ids(cells, ["other", *names])
-    _, first = np.unique(ids, return_index=True)
-    totals = np.bincount(ids, cells.column("count").to_numpy()).astype(np.int64)
-    groups = cells.select(["other", *names]).take(pa.array(first)).append_column("total", pa.array(totals))
+    ids = group_ids(cells, ["other", *names])
+    if worth is None:
+        totals = pa.array(np.bincount(ids, cells.column("count").to_numpy()).astype(np.int64))
+    else:
+        totals = pa.array(worth(_values_of(cells, collector, ids)), pa.float64())
+    groups = cells.select(["other", *names]).take(pa.array(firsts(ids))).append_column("total", totals)
     keys = [("other", "ascending"), ("total", "descending"), *((name, "ascending") for name in names)]
     order = pc.sort_indices(groups, sort_keys=keys).to_numpy()
     ranks = np.empty(len(order), np.int64)
@@ -228,14 +268,31 @@ def _ranks(cells: pa.Table, collector: CellCollector) -> Ids:
     return ranks[ids]
 
 
-def _group_ids(cells: pa.Table, names: Sequence[str]) -> Ids:
-    """Number each cell's group, from 0 on without holes; null is a value."""
-    ids: Ids = np.zeros(len(cells), np.int64)
+def group_ids(rows: pa.Table, names: Sequence[str]) -> Ids:
+    """Number the group of each row or cell by the values of some columns, from 0 on without holes; null is a value."""
+    ids: Ids = np.zeros(len(rows), np.int64)
     for name in names:
-        encoded = pa.concat_arrays(cells.column(name).chunks).dictionary_encode(null_encoding="encode")
+        chunks = rows.column(name).chunks
+        if not chunks:
+            continue
+        encoded = pa.concat_arrays(chunks).dictionary_encode(null_encoding="encode")
         codes = encoded.indices.to_numpy().astype(np.int64)
-        _, ids = np.unique(ids * len(encoded.dictionary) + codes, return_inverse=True)
+        pairs = ids * len(encoded.dictionary) + codes
+        possible = (int(ids.max()) + 1) * len(encoded.dictionary) if len(ids) else 0
+        if possible <= _MAX_MARKS:
+            marks = np.zeros(possible, np.int64)
+            marks[pairs] = 1
+            ids = (np.cumsum(marks) - 1)[pairs]
+        else:
+            _, ids = np.unique(pairs, return_inverse=True)
     return ids
+
+
+def firsts(ids: Ids) -> Ids:
+    """Give where each id stands first, by ids without holes."""
+    first = np.empty(int(ids.max()) + 1 if len(ids) else 0, np.int64)
+    first[ids[::-1]] = np.arange(len(ids))[::-1]
+    return first
 
 
 def _text_bytes(cells: pa.Table, collector: CellCollector) -> npt.NDArray[np.float64]:
@@ -243,4 +300,12 @@ def _text_bytes(cells: pa.Table, collector: CellCollector) -> npt.NDArray[np.flo
     sizes = np.zeros(len(cells))
     for name in key_names(collector):
         sizes += pc.fill_null(pc.binary_length(cells.column(name)), 0).to_numpy()
+    return sizes
+
+
+def _slot_bytes(cells: pa.Table, collector: CellCollector) -> npt.NDArray[np.float64]:
+    """Give what each cell's slots take."""
+    sizes = np.zeros(len(cells))
+    for name in collector.accumulators:
+        sizes += slot_counts(cells.column(name)) * float(SLOT_BYTES)
     return sizes

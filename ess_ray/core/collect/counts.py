@@ -6,7 +6,7 @@ May live here: counting rows that are at hand, and blocks by their statistics. M
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -108,6 +108,10 @@ class Grouping(CellCollector):
         if self.interval_us is None:
             return self.cells({"count": rows}, None)
         return self.cells({"count": rows, "start_us": self.starts(first_us)}, None)
+
+    def widened(self, interval_us: int) -> Self:
+        """Give the same with another width of buckets."""
+        return replace(self, interval_us=interval_us)
 
     def coarser(self, table: pa.Table) -> pa.Table:
         """Put counts of smaller buckets, of which this width is a multiple, into buckets of this one."""

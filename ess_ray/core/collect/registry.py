@@ -13,8 +13,11 @@ from ess_ray.core.collect.counts import Grouping
 from ess_ray.core.collect.names import FieldNames
 from ess_ray.core.collect.rows import Rows
 from ess_ray.core.collect.slices import SliceRows
+from ess_ray.core.collect.statistics import Statistics
 
-COLLECTORS: Final[dict[str, type[Collector]]] = {kind.name: kind for kind in (Rows, SliceRows, Grouping, FieldNames)}
+COLLECTORS: Final[dict[str, type[Collector]]] = {
+    kind.name: kind for kind in (Rows, SliceRows, Grouping, Statistics, FieldNames)
+}
 
 
 def encode_collector(collector: Collector) -> list[Any]:

@@ -66,12 +66,16 @@ def _mixed(hashes: Hashes) -> Hashes:
 
 
 def hash_texts(values: pa.Array) -> Hashes:
-    """Hash each text of a string array (nulls give anything): eight bytes at a time, over all values at once."""
-    folded = _folded(values)
-    _, offsets, data = folded.buffers()
-    if not len(folded):
+    """Hash each text of a string array, folded (nulls give anything)."""
+    return hash_exactly(_folded(values))
+
+
+def hash_exactly(values: pa.StringArray) -> Hashes:
+    """Hash each text as it is (nulls give anything): eight bytes at a time, over all values at once."""
+    _, offsets, data = values.buffers()
+    if not len(values):
         return np.zeros(0, np.uint64)
-    ends = np.frombuffer(offsets, np.int32, len(folded) + 1, folded.offset * 4).astype(np.int64)
+    ends = np.frombuffer(offsets, np.int32, len(values) + 1, values.offset * 4).astype(np.int64)
     first, last = int(ends[0]), int(ends[-1])
     text = (b"" if data is None else data.slice(first, last - first).to_pybytes()) + bytes(8)
     starts, lengths = ends[:-1] - first, np.diff(ends)

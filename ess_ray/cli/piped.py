@@ -1,0 +1,42 @@
+"""A query with stages behind it, asked on the command line: `ess search 'level:ERROR | stats count() by service'`.
+
+May live here: asking for a table and printing it. May not: what stages do, how tables look (`tables`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ess_ray.cli.client import Client
+from ess_ray.cli.follow import asking, end, show_progress
+from ess_ray.cli.output import print_json, progress
+from ess_ray.cli.question import Asked
+from ess_ray.cli.tables import print_table, tell_ignored
+from ess_ray.core.errors import QueryError
+from ess_ray.language import pipe_in
+
+
+def is_pipe(query: str) -> bool:
+    """Tell whether a text has stages; of one that is wrong before them the server says what is wrong."""
+    try:
+        return pipe_in(query) is not None
+    except QueryError:
+        return False
+
+
+def search_table(client: Client, asked: Asked, *, as_json: bool) -> None:
+    """Ask for a table, print it when it is there (`as_json`: the whole answer as one object), and end the command."""
+    body: dict[str, Any] = {"query": asked.query, **asked.range.bounds()}
+    if asked.range.zone.given is not None:
+        body["time_zone"] = asked.range.zone.told
+    if asked.executor is not None:
+        body["executor"] = asked.executor
+    with asking(client, "/search/v1/pipes", body) as pages, progress("counting", None) as bar:
+        for page in pages:
+            show_progress(bar, page)
+    if as_json:
+        print_json({name: value for name, value in page.items() if name not in ("events", "cursor")})
+    else:
+        print_table(page.get("columns", []), page.get("rows", []), asked.range.zone)
+        tell_ignored(page)
+    end(page)
