@@ -5,6 +5,7 @@ May live here: this table. May not: what a way is made of (`way`, and one file f
 
 from __future__ import annotations
 
+from deployments.ways.datadog import DATADOG_LOGS
 from deployments.ways.elastic import elastic
 from deployments.ways.events import EVENTS
 from deployments.ways.hec import HEC
@@ -16,4 +17,4 @@ from ess_ray.intake.formats.elastic_handshake import VERSION
 
 def ways(elastic_version: str = VERSION) -> Ways:
     """Give the table, for a server that tells Elasticsearch's clients this version."""
-    return Ways((EVENTS, OTLP, elastic(elastic_version), LOKI, HEC))
+    return Ways((EVENTS, OTLP, elastic(elastic_version), LOKI, HEC, DATADOG_LOGS))
