@@ -5,14 +5,16 @@ May live here: these paths and their OpenAPI. May not: streams and their lines (
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
 
-from deployments.problem import refusal
+from deployments.problem import error_response
 from deployments.ways.describing import BINARY, PROTOBUF, body_of, text_answer
 from deployments.ways.way import Described, Parts, Way, describe_post
+from ess_ray.core.errors import Unavailable
 from ess_ray.intake.formats.loki import LOKI_PUSH, encoding_of
 
 LOKI_PATH: Final = "/loki/api/v1/push"
@@ -31,7 +33,7 @@ LOKI_ANSWERS: Final[Described] = {
     422: text_answer("The Idempotency-Key came with another body before"),
     503: text_answer("Nothing was acknowledged: send it again after Retry-After"),
 }
-READY: Final[Described] = {503: refusal("Events cannot be taken just now")}
+READY: Final[Described] = {503: text_answer("Events cannot be taken just now")}
 _STREAM: Final = {
     "type": "object",
     "properties": {
@@ -54,9 +56,12 @@ def _describe(app: FastAPI, parts: Parts) -> None:
     taken = body_of({"application/json": _REQUEST, PROTOBUF: BINARY})
     describe_post(app, LOKI_PATH, push_loki, 204, LOKI_ANSWERS, **taken)
 
-    async def ready() -> Response:
+    async def ready(request: Request) -> Response:
         """Health in Loki's words, which its agents ask for before they push."""
-        await parts.check_health()
+        try:
+            await parts.check_health()
+        except Unavailable as error:
+            return error_response(request, error, write=partial(LOKI_PUSH.refused, content_type=None))
         return PlainTextResponse("ready\n")
 
     app.get(READY_PATH, response_class=PlainTextResponse, responses=READY)(ready)

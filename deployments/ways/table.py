@@ -8,6 +8,7 @@ from __future__ import annotations
 from deployments.ways.datadog import DATADOG_LOGS
 from deployments.ways.elastic import elastic
 from deployments.ways.events import EVENTS
+from deployments.ways.gelf import GELF
 from deployments.ways.hec import HEC
 from deployments.ways.loki import LOKI
 from deployments.ways.otlp import OTLP
@@ -17,4 +18,4 @@ from ess_ray.intake.formats.elastic_handshake import VERSION
 
 def ways(elastic_version: str = VERSION) -> Ways:
     """Give the table, for a server that tells Elasticsearch's clients this version."""
-    return Ways((EVENTS, OTLP, elastic(elastic_version), LOKI, HEC, DATADOG_LOGS))
+    return Ways((EVENTS, OTLP, elastic(elastic_version), LOKI, HEC, DATADOG_LOGS, GELF))

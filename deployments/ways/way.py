@@ -67,8 +67,8 @@ class Way:
     """Describes the routes in OpenAPI, and adds what is asked by GET besides and needs no words of its own."""
     form_of: Callable[[Format, Request], Format] = _as_it_is
     """Gives the format of one request, by what stands in its address and headers."""
-    encoding_of: Callable[[Content, str | None], str | None] | None = None
-    """Gives the Content-Encoding of a body that names none, by the body and its type."""
+    encoding_of: Callable[[Content, str | None, str | None], str | None] | None = None
+    """Gives the Content-Encoding of a body, by the body, its type and what its header names; without this the last."""
     options: bool = False
     """Whether the routes answer OPTIONS with 200."""
     owns: Callable[[str], bool] | None = None
@@ -109,11 +109,8 @@ class Ways:
 
     def encoding_of(self, request: Request, body: Content) -> str | None:
         """Give a body's Content-Encoding."""
-        named = request.headers.get("content-encoding")
-        if named:
-            return named
-        tell = self._at(request)[0].encoding_of
-        return named if tell is None else tell(body, request.headers.get("content-type"))
+        named, tell = request.headers.get("content-encoding"), self._at(request)[0].encoding_of
+        return named if tell is None else tell(body, request.headers.get("content-type"), named)
 
     def _at(self, request: Request) -> tuple[Way, Format]:
         path = get_route_path(request.scope)

@@ -70,10 +70,13 @@ PROTOCOLS: Final = {
     "/services/": "/push",
     "/api/v1/validate": "/push",
     "/api/v2/": "/push",
+    "/gelf": "/push",
+    "/gelf/": "/push",
 }
 """Paths that protocols fix for their clients, and what stands before them here: an application has one prefix, and a
 process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address. What ends
 with a slash stands for all below it, what does not for that path alone; of two that fit the first one counts."""
+_BELOW: Final = tuple(path for path in PROTOCOLS if path.endswith("/"))
 _MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ {match} {path} }}"
 _PRODUCT: Final = (
     "\\n    http-request set-var(txn.elastic) bool(true) if { path -m beg /push/elasticsearch }"
@@ -247,6 +250,11 @@ def _write_wrapper(folder: Path) -> Path:
         file.write(text)
     fresh.chmod(PRIVATE)
     return fresh.replace(wrapper)
+
+
+def is_protocols(path: str) -> bool:
+    """Tell whether a path is one that HAProxy writes anew."""
+    return path in PROTOCOLS or path.startswith(_BELOW)
 
 
 def _moved(path: str, before: str) -> str:

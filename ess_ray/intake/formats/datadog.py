@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
-from ess_ray.core.errors import EssError, TooLarge
-from ess_ray.intake.attributes import Inexact, Reading
+from ess_ray.core.errors import EssError
+from ess_ray.intake.attributes import Reading
 from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
-from ess_ray.intake.fields import FIELD_TABLE, FieldTable
+from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.formats.datadog_logs import Defaults, columns_of, table_of
 from ess_ray.intake.formats.format import Body, Stored, each_alone
+from ess_ray.intake.formats.json_mapped import MappedPieces, decode_mapped
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES, cut, may_be_several
-from ess_ray.intake.formats.json_pieces import Pieces as JsonPieces
-from ess_ray.intake.formats.json_values import read_values
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.problem import Answer, Refusal
 
@@ -36,37 +35,11 @@ _TIME: Final = re.compile(r"[1-9]\d{0,15}", re.ASCII)
 _PROBE: Final = re.compile(rb"\s*(?:\{\s*\}|\[\s*\])\s*")
 """What agents send to learn whether they may: nothing is in it."""
 _TOO_MANY: Final = 429
+_TABLE: Final = table_of(FIELD_TABLE)
 _USUAL_LOG_BYTES: Final = 128
 """How often what an address says is repeated in rows."""
 _GROWTH: Final = 3
 """A byte that is no UTF-8 becomes three."""
-
-
-@dataclass(frozen=True)
-class _Pieces:
-    """A large request, cut. See `format.Pieces`."""
-
-    inner: JsonPieces
-    defaults: Defaults
-    body_hash: str
-
-    def __len__(self) -> int:
-        return len(self.inner)
-
-    def size(self, number: int) -> int:
-        return self.inner.size(number)
-
-    def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
-        known, size, exact = _table(table), self.size(number), False
-        while True:
-            read = self.inner.read(number, exact)
-            try:
-                return columns_of(read.values, size, Reading(now_us, limits, read.exact, known), self.defaults)
-            except Inexact:
-                exact = True
-            except TooLarge as error:  # other pieces are stored already, and this one never can be
-                nothing = odd_columns([], Reading(now_us, limits, exact)).batch
-                return Decoded(nothing, [(index, error.message) for index in range(len(read.values))], [])
 
 
 class Datadog:
@@ -92,25 +65,23 @@ class Datadog:
         logs = 1 + max(body.data.count(b"\n"), body.data.count(b"{"))
         return _GROWTH * (len(body.data) + logs * (_USUAL_LOG_BYTES + told)) > PIECE_BYTES
 
-    def cut(self, body: Body) -> _Pieces:
+    def cut(self, body: Body) -> MappedPieces:
         """Cut a body into pieces (see `json_pieces.cut`)."""
         told = orjson.dumps(dict(self._defaults.named), option=orjson.OPT_SORT_KEYS)
         repeats = 1 + len(told) // _USUAL_LOG_BYTES
         inner = cut(body.data, body.content_type, max(1, PIECE_BYTES // repeats))
         digest = sha256(inner.body_hash.encode() + told).hexdigest() if self._defaults.named else inner.body_hash
-        return _Pieces(inner, self._defaults, digest)
+        return MappedPieces(inner, self._columns, digest)
 
     def decode(self, body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
         """Read a body. Raises BadRequest (no JSON), Unsupported (content type), TooLarge (once flattened)."""
         if _is_probe(body.data):
             return odd_columns([], Reading(now_us, limits, exact=True))
-        known, size = _table(body.table), len(body.data)
-        read = read_values(body.data, body.content_type)
-        try:
-            return columns_of(read.values, size, Reading(now_us, limits, read.exact, known), self._defaults)
-        except Inexact:
-            read = read_values(body.data, body.content_type, exact=True)
-            return columns_of(read.values, size, Reading(now_us, limits, read.exact, known), self._defaults)
+        return decode_mapped(body, now_us, limits, self._columns)
+
+    def _columns(self, logs: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
+        known = _TABLE if reading.table is FIELD_TABLE else table_of(reading.table)
+        return columns_of(logs, body_bytes, replace(reading, table=known), self._defaults)
 
     def decode_together(self, bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -> list[Decoded | EssError]:
         """Read several bodies, each by itself."""
@@ -144,10 +115,3 @@ def refused(refusal: Refusal) -> Answer:
 
 def _is_probe(data: Content) -> bool:
     return _PROBE.fullmatch(data) is not None
-
-
-_TABLE: Final = table_of(FIELD_TABLE)
-
-
-def _table(table: FieldTable) -> FieldTable:
-    return _TABLE if table is FIELD_TABLE else table_of(table)
