@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastapi import FastAPI, Request, Response
@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.bodies import Pace, read_body
+from deployments.counts import Counts
 from deployments.docs import route_docs
 from deployments.lasting import Endable
 from deployments.patience import DEADLINE_S, Patience
@@ -30,30 +31,20 @@ from deployments.problem import (
     unexpected_response,
 )
 from deployments.ways.table import ways
-from deployments.ways.way import Parts, Ways
+from deployments.ways.way import TAKE, Parts, Ways
 from deployments.whoami import route_whoami
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.elastic_handshake import VERSION
-from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
+from ess_ray.intake.formats.format import Body, Format, Pieces, Stored, body_hash
 from ess_ray.intake.gate import Claim, Gate
 from ess_ray.intake.gather import Destination, Gatherer
 from ess_ray.intake.keys import KeyGuard, KnownRequestOf
 from ess_ray.intake.large import LargeRequests, hash_of, implied_key, is_several_records
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.turns import TurnDecoder
-from ess_ray.metrics import (
-    PUSH_ACCEPTED,
-    PUSH_ADJUSTED,
-    PUSH_BYTES,
-    PUSH_OTHER_TENANT,
-    PUSH_REJECTED,
-    PUSH_REQUESTS,
-    PUSH_SECONDS,
-    Tally,
-    reason_class,
-)
+from ess_ray.metrics import Tally
 from ess_ray.problem import Refusal
 from ess_ray.record import KnownRequest
 
@@ -85,13 +76,13 @@ class PushApi:
         deadline_s: float = DEADLINE_S,
         pace: Pace = Pace(),  # noqa: B008
     ) -> None:
-        self._tally = tally if tally is not None else Tally()
+        self.counts = Counts(tally if tally is not None else Tally())
         self._gatherer, self._tenant, self.problems = gatherer, tenant, health
         self._keys = KeyGuard(known_request, clock_us)
         self._limits = limits or IntakeLimits()
         self._decoder = TurnDecoder(self._limits, clock_us)
         self._deadline_s, self.pace = deadline_s, pace
-        self._large = LargeRequests(gatherer, self._keys, self._decoder, self._count_rejected)
+        self._large = LargeRequests(gatherer, self._keys, self._decoder, self.counts.rejected)
 
     @property
     def gate(self) -> Gate:
@@ -106,13 +97,13 @@ class PushApi:
             tenant = await self._tenant(request)
             vnode = None if key is None else await self._gatherer.vnode_of_key(tenant, key, route_name)
         if request.headers.get("x-scope-orgid", tenant) != tenant:
-            self._tally.count(PUSH_OTHER_TENANT)
+            self.counts.other_tenant()
         to, claim = Destination(tenant, key, route_name, vnode), self._gatherer.gate.claim(tenant)
         try:
             read = await self._read(request, claim, encoding_of)
             body = Body(read, request.headers.get("content-type"), self._limits.table_of(tenant))
             del read
-            self._tally.count(PUSH_BYTES, len(body.data))
+            self.counts.body(len(body.data))
             if form.may_be_several(body):
                 stored = await self._large.store(to, form, body, patience.spent)
             else:
@@ -125,8 +116,7 @@ class PushApi:
             claim.close()
         stored.took_ms = round((time.monotonic() - begun_s) * 1_000)
         answer = form.accepted(stored, request.headers.get("content-type"))
-        self._tally.count(PUSH_ACCEPTED, stored.accepted)
-        self._tally.count(PUSH_ADJUSTED, stored.adjusted_total)
+        self.counts.stored(stored)
         return Response(answer.content, answer.status, media_type=answer.media_type)
 
     async def _store(self, to: Destination, decoded: Decoded, digest: str | None, claim: Claim) -> Stored:
@@ -139,21 +129,21 @@ class PushApi:
         else:
             key, route_name = implied_key(digest), to.route_name
             await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
-        self._count_rejected(decoded.rejected)
+        self.counts.rejected(decoded.rejected)
         stored = Stored(repeats=None if to.key is None else 0)
         stored.add(decoded, known is not None and known.whole)
         return stored
 
-    def told(self, status: int, seconds: float, error: EssError | None = None) -> None:
-        """Count a request that was answered, and the events that its refusal names."""
-        self._tally.count(PUSH_REQUESTS, 1, str(status))
-        self._tally.observe(PUSH_SECONDS, seconds)
-        if error is not None:
-            self._count_rejected((each["index"], each["reason"]) for each in error.details.get("rejected", ()))
-
-    def _count_rejected(self, rejected: Iterable[Named]) -> None:
-        for _, reason in rejected:
-            self._tally.count(PUSH_REJECTED, 1, reason_class(reason))
+    async def store_piece(self, tenant: str, piece: Pieces, route_name: str) -> int:
+        """Make a piece of a request that is not over durable; gives the number of its events. Raises Unavailable."""
+        stored = Stored()
+        decoded = await self._decoder.decode_piece(piece, 0, self._limits.table_of(tenant))
+        async with Patience(self._deadline_s).spent():
+            await self._gatherer.submit(tenant, decoded.batch, route_name=route_name)
+        self.counts.rejected(decoded.rejected)
+        stored.add(decoded, False)
+        self.counts.stored(stored)
+        return stored.accepted
 
     async def _submit_keyed(
         self, to: Destination, vnode: int, key: str, decoded: Decoded, digest: str, claim: Claim
@@ -219,7 +209,16 @@ class PushApp(FastAPI):
         self._api, self._ways = api, known
         self._endable_push = Endable(self._push, known.write_of)
         self._endable_nothing = Endable(self._nothing, known.write_of)
-        parts = Parts(self._push, api.let_in, api.problems, api.check_health, api.gate, api.pace)
+        parts = Parts(
+            self._push,
+            api.let_in,
+            api.problems,
+            api.check_health,
+            api.gate,
+            api.pace,
+            api.store_piece,
+            api.counts.body,
+        )
         self._own = [(way.owns, way.own(parts)) for way in known.all if way.owns is not None and way.own is not None]
         for way in known.all:
             way.describe(self, parts)
@@ -243,7 +242,10 @@ class PushApp(FastAPI):
         refused: EssError | None = None
         failure: Exception | None = None
         try:
-            response = await self._api.push(request, self._ways.form_of(request), self._ways.encoding_of)
+            if (take := scope.get(TAKE)) is not None:
+                response = await take(request)
+            else:
+                response = await self._api.push(request, self._ways.form_of(request), self._ways.encoding_of)
         except ClientDisconnect:
             return  # nobody is there to be answered
         except EssError as error:
@@ -252,7 +254,7 @@ class PushApp(FastAPI):
         except Exception as error:  # noqa: BLE001 (logged, and answered)
             # Not proven to be the request's fault: agents repeat a 503, and many drop what a 500 answers.
             failure, response = error, unexpected_response(request, error, 503, write)
-        self._api.told(response.status_code, time.monotonic() - started_s, refused)
+        self._api.counts.answered(response.status_code, time.monotonic() - started_s, refused)
         if failure is not None:
             _let_go(failure)
         await response(scope, receive, send)

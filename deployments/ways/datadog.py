@@ -19,7 +19,7 @@ from deployments.envelopes import KEY_IN_PATH
 from deployments.lasting import Endable
 from deployments.problem import error_response, respond, unexpected_response
 from deployments.ways.describing import body_of, json_answer_of
-from deployments.ways.way import Described, Parts, Way, describe_post
+from deployments.ways.way import Described, Parts, Way, Words, describe_post
 from ess_ray.core.errors import EssError
 from ess_ray.intake.formats.datadog import DATADOG, TIME_HEADER, Datadog
 from ess_ray.intake.formats.format import Format
@@ -33,7 +33,7 @@ _KEYED: Final = f"{INPUT_PATH}/"
 _VALID: Final = orjson.dumps({"valid": True})
 
 
-def asked(form: Format, request: Request) -> Format:
+def asked(form: Words, request: Request) -> Format:
     """Give the format of one request."""
     assert isinstance(form, Datadog)  # it is this way's only one
     headers, query = request.headers, request.query_params

@@ -22,7 +22,7 @@ from deployments.bodies import MAX_QUESTION_BYTES, read_body
 from deployments.lasting import Endable
 from deployments.problem import error_response, respond
 from deployments.ways.describing import body_of, json_answer_of
-from deployments.ways.way import Described, Parts, Way, describe_post
+from deployments.ways.way import Described, Parts, Way, Words, describe_post
 from ess_ray.core.errors import EssError
 from ess_ray.intake.formats.format import Format
 from ess_ray.intake.formats.hec import CHANNEL_HEADER, COLLECTOR, RAW_COLLECTOR, Collector, answer
@@ -71,7 +71,7 @@ class AckIds:
 ACK_IDS: Final = AckIds()
 
 
-def asked(form: Format, request: Request) -> Format:
+def asked(form: Words, request: Request) -> Format:
     """Give the format of one request."""
     assert isinstance(form, Collector)  # it is one of ROUTES
     ack_id = ACK_IDS.next() if _channel(request) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
@@ -17,12 +17,17 @@ from starlette.types import ASGIApp
 
 from deployments.bodies import Pace
 from ess_ray.intake.compression import Content
-from ess_ray.intake.formats.format import Format
+from ess_ray.intake.formats.format import Format, Pieces
 from ess_ray.intake.gate import Gate
-from ess_ray.problem import Write
+from ess_ray.problem import Answer, Refusal, Write
 
 FORM: Final = "ess.form"
 """Where a request's scope holds what reads its body, where its path alone does not tell."""
+
+TAKE: Final = "ess.take"
+"""Where a request's scope holds what stores its body in a way of its own, and answers: a Take."""
+Take = Callable[[Request], Awaitable[Response]]
+"""Raises as `PushApi.push` does."""
 
 LetIn = Callable[[Request], Awaitable[str]]
 """Lets a request in, and gives its tenant; raises as `access.Tenant` does, and Unavailable at the deadline."""
@@ -33,7 +38,7 @@ class Parts:
     """What a way's own answers are made of."""
 
     push: ASGIApp
-    """Stores what the scope's FORM reads, and answers in the way's words."""
+    """Stores what the scope's FORM reads, or as its TAKE does, and answers in the way's words."""
     let_in: LetIn
     problems: Callable[[], Awaitable[list[str]]]
     """Why events cannot be taken just now; nothing while they can."""
@@ -42,9 +47,21 @@ class Parts:
     gate: Gate
     """Bounds the bodies under way."""
     pace: Pace
+    store: Callable[[str, Pieces, str], Awaitable[int]]
+    """Makes a piece of a tenant's request durable, by a route; gives the number of its events. Raises Unavailable: of
+    this piece perhaps nothing is stored."""
+    count_bytes: Callable[[int], None]
+    """Counts bytes of a body that `store` is given pieces of."""
 
 
-def _as_it_is(form: Format, _: Request) -> Format:
+class Words(Protocol):
+    """Puts refusals into the words of a protocol: a Format, or what stands for one below a prefix."""
+
+    def refused(self, refusal: Refusal, content_type: str | None) -> Answer:
+        """See `Format.refused`."""
+
+
+def _as_it_is(form: Words, _: Request) -> Words:
     return form
 
 
@@ -56,7 +73,7 @@ def _describe_nothing(_: FastAPI, __: Parts) -> None:
 class Way:
     """One protocol over HTTP."""
 
-    words: Format
+    words: Words
     """In whose words every answer below `prefixes` is, also where there is nothing."""
     routes: Mapping[str, Format] = field(default_factory=dict)
     """What is taken where, by POST."""
@@ -65,8 +82,8 @@ class Way:
     its own to FastAPI, which answers with problem documents."""
     describe: Callable[[FastAPI, Parts], None] = _describe_nothing
     """Describes the routes in OpenAPI, and adds what is asked by GET besides and needs no words of its own."""
-    form_of: Callable[[Format, Request], Format] = _as_it_is
-    """Gives the format of one request, by what stands in its address and headers."""
+    form_of: Callable[[Words, Request], Words] = _as_it_is
+    """Gives the format of one request, by what stands in its address and headers: a Format for one of `routes`."""
     encoding_of: Callable[[Content, str | None, str | None], str | None] | None = None
     """Gives the Content-Encoding of a body, by the body, its type and what its header names; without this the last."""
     options: bool = False
@@ -98,9 +115,9 @@ class Ways:
         return next(way for prefix, way in self._prefixes.items() if path.startswith(prefix))
 
     def form_of(self, request: Request) -> Format:
-        """Give the format of a request to a route, or of an answer to one that is not."""
+        """Give the format of a request that is to be stored."""
         way, form = self._at(request)
-        return request.scope.get(FORM) or way.form_of(form, request)
+        return request.scope.get(FORM) or cast(Format, way.form_of(form, request))
 
     def write_of(self, request: Request) -> Write:
         """Give what puts refusals into the words that a path's clients understand."""
@@ -112,7 +129,7 @@ class Ways:
         named, tell = request.headers.get("content-encoding"), self._at(request)[0].encoding_of
         return named if tell is None else tell(body, request.headers.get("content-type"), named)
 
-    def _at(self, request: Request) -> tuple[Way, Format]:
+    def _at(self, request: Request) -> tuple[Way, Words]:
         path = get_route_path(request.scope)
         known = self.routes.get(path)
         if known is not None:

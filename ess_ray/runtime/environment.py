@@ -70,6 +70,7 @@ PROTOCOLS: Final = {
     "/services/": "/push",
     "/api/v1/validate": "/push",
     "/api/v2/": "/push",
+    "/journald/": "/push",
     "/gelf": "/push",
     "/gelf/": "/push",
 }

@@ -1,4 +1,4 @@
-"""Paths that protocols fix: HAProxy knows all of them, and nothing answers 200 below their prefixes that is not there."""
+"""Paths that protocols fix: HAProxy knows all of them, and below their prefixes only what is there answers 200."""
 
 from __future__ import annotations
 
