@@ -16,6 +16,8 @@ from ess_ray.keys import id_of
 
 _IN_ADDRESS: Final = ("dd-api-key", "token")
 """Parameters in which Datadog's and Splunk's clients may send it."""
+KEY_IN_PATH: Final = "ess.key_in_path"
+"""Where a request's scope holds the key that was taken out of its path (Datadog's `/v1/input/KEY`)."""
 _MAX_BASE64_CHARS: Final = 1_000
 """A key with a user's name: more is somebody else's ticket, and not ours to decode."""
 
@@ -24,8 +26,8 @@ def key_of(request: Request, in_addresses: bool = False) -> str:
     """Give the text of a request's key: the first that looks like one of ours, else an empty text.
 
     Looked at are `Authorization` (`Bearer K`, `Basic` of `anything:K` or `K:`, `ApiKey K` or of `id:K`, `Splunk K`; the
-    scheme's case does not matter), then `DD-API-KEY`; and `?dd-api-key=` and `?token=` where the settings allow it,
-    since addresses end up in other programs' logs.
+    scheme's case does not matter), then `DD-API-KEY`; and `?dd-api-key=`, `?token=` and what KEY_IN_PATH holds where
+    the settings allow it, since addresses end up in other programs' logs.
     """
     return next((text for text in _candidates(request, in_addresses) if id_of(text) is not None), "")
 
@@ -43,6 +45,7 @@ def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
     if in_addresses:
         for name in _IN_ADDRESS:
             yield request.query_params.get(name, "")
+        yield request.scope.get(KEY_IN_PATH, "")
 
 
 def _decoded(text: str) -> str:

@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 from deployments.browsers import ASK_AGAIN, SAFE_HEADERS
 from deployments.problem import install_problem_handlers
 from ess_ray.core.errors import NotFound, Unavailable
-from ess_ray.runtime.environment import ROUTES
+from ess_ray.runtime.environment import ROUTES, is_protocols
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
 INDEX: Final = "index.html"
@@ -99,8 +99,11 @@ class Pages:
         """Give a file, or the page itself for the address of a page.
 
         Whatever has no dot may be one that a browser asks for; it tells so itself when nothing is there. To others
-        only PAGES are there: agents ask for their protocol's health, and must not hear 200 where nobody speaks it.
+        only PAGES are there: agents ask for their protocol's health, and must not hear 200 where nobody speaks it. What
+        is below a protocol's prefix is no page for anybody.
         """
+        if is_protocols(f"/{path}"):  # HAProxy sends these elsewhere
+            raise NotFound(f"there is no /{path} here")
         asset = self._assets.get(path)
         if asset is not None and path != INDEX:
             return _file(request, asset, FOREVER if path.startswith(_ASSETS) else ASK_AGAIN)

@@ -59,6 +59,8 @@ ROUTES: Final = ("/push", "/search")
 """Where the applications are that clients must never take for missing; the page is at `/`."""
 PROTOCOLS: Final = {
     "/otlp/": "/push",
+    "/v1/input": "/push",
+    "/v1/input/": "/push",
     "/v1/": "/push/otlp",
     "/elasticsearch/": "/push",
     "/elasticsearch": "/push",
@@ -66,10 +68,16 @@ PROTOCOLS: Final = {
     "/api/prom/": "/push",
     "/ready": "/push",
     "/services/": "/push",
+    "/api/v1/validate": "/push",
+    "/api/v2/": "/push",
+    "/journald/": "/push",
+    "/gelf": "/push",
+    "/gelf/": "/push",
 }
 """Paths that protocols fix for their clients, and what stands before them here: an application has one prefix, and a
 process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address. What ends
-with a slash stands for all below it, what does not for that path alone."""
+with a slash stands for all below it, what does not for that path alone; of two that fit the first one counts."""
+_BELOW: Final = tuple(path for path in PROTOCOLS if path.endswith("/"))
 _MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ {match} {path} }}"
 _PRODUCT: Final = (
     "\\n    http-request set-var(txn.elastic) bool(true) if { path -m beg /push/elasticsearch }"
@@ -245,6 +253,11 @@ def _write_wrapper(folder: Path) -> Path:
         file.write(text)
     fresh.chmod(PRIVATE)
     return fresh.replace(wrapper)
+
+
+def is_protocols(path: str) -> bool:
+    """Tell whether a path is one that HAProxy writes anew."""
+    return path in PROTOCOLS or path.startswith(_BELOW)
 
 
 def _moved(path: str, before: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from logging_loki import LokiHandler
 
-from deployments.push import LOKI_FIRST_PATH, LOKI_PATH
+from deployments.ways.loki import LOKI_FIRST_PATH, LOKI_PATH
 from ess_ray.core.errors import Unavailable
 from tests.http_server import serving
 from tests.loki import rows_of

@@ -17,7 +17,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
-from deployments.push import OTLP_PATH
+from deployments.ways.otlp import OTLP_PATH
 from ess_ray.core.errors import Unauthenticated, Unavailable
 from tests.http_server import serving
 from tests.unit.test_push_app import World

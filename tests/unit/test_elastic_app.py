@@ -12,8 +12,8 @@ import pytest
 import zstandard
 from fastapi import Request
 
-from deployments.elastic import BULK_PATH
 from deployments.push import PushApi, create_push_app
+from deployments.ways.elastic import BULK_PATH
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
 from ess_ray.intake.limits import IntakeLimits

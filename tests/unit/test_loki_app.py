@@ -12,7 +12,8 @@ import httpx
 import pytest
 from fastapi import Request
 
-from deployments.push import LOKI_FIRST_PATH, LOKI_PATH, PushApi, create_push_app
+from deployments.push import PushApi, create_push_app
+from deployments.ways.loki import LOKI_FIRST_PATH, LOKI_PATH
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.limits import IntakeLimits
 from tests.loki import JSON, PROTOBUF, as_json, as_protobuf, encoded, packed

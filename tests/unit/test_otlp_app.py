@@ -16,7 +16,8 @@ from fastapi import Request
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
-from deployments.push import OTLP_PATH, PushApi, create_push_app
+from deployments.push import PushApi, create_push_app
+from deployments.ways.otlp import OTLP_PATH
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.limits import IntakeLimits

@@ -119,8 +119,10 @@ class LokiPush:
 LOKI_PUSH: Final = LokiPush()
 
 
-def encoding_of(data: Content, content_type: str | None) -> str | None:
-    """Give the Content-Encoding of a body that names none: protobuf always comes as a block of snappy's."""
+def encoding_of(data: Content, content_type: str | None, named: str | None = None) -> str | None:
+    """Give the Content-Encoding of a body: protobuf that names none always comes as a block of snappy's."""
+    if named:
+        return named
     kind = _kind(content_type)
     if kind not in _PROTOBUF and (kind not in _UNTOLD or _looks_like_json(data)):
         return None

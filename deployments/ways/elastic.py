@@ -7,33 +7,29 @@ May not: what the protocol answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from deployments.lasting import Endable
 from deployments.problem import error_response, unexpected_response
+from deployments.ways.describing import body_of, json_answer_of
+from deployments.ways.way import FORM, Described, Parts, Way, describe_post
 from ess_ray.core.errors import EssError
-from ess_ray.intake.formats.elastic_bulk import refused
+from ess_ray.intake.formats.elastic_bulk import ELASTIC_BULK, refused
 from ess_ray.intake.formats.elastic_handshake import VERSION, Asked, answer_of, format_of, is_health
 from ess_ray.problem import Write
 
 ELASTIC_PREFIX: Final = "/elasticsearch"
 BULK_PATH: Final = f"{ELASTIC_PREFIX}/_bulk"
-FORM: Final = "ess.form"
-"""Where a request's scope holds what reads its body."""
 PRODUCT: Final = ("X-Elastic-Product", "Elasticsearch")
 """Clients from 7.14 on go away where an answer does not say so."""
 _COMPATIBLE: Final = re.compile(r"application/vnd\.elasticsearch\+json\s*;\s*compatible-with\s*=\s*\"?(\d{1,2})")
-
-LetIn = Callable[[Request], Awaitable[str]]
-"""Lets a request in, and gives its tenant; raises as `access.Tenant` does."""
-CheckHealth = Callable[[], Awaitable[Any]]
-"""Raises Unavailable while events cannot be taken."""
 
 
 def is_elastic(path: str) -> bool:
@@ -42,11 +38,11 @@ def is_elastic(path: str) -> bool:
 
 
 class ElasticApp:
-    """An ASGI application for all below ELASTIC_PREFIX. `push` stores what the scope's FORM reads."""
+    """An ASGI application for all below ELASTIC_PREFIX; `version` is the one that clients are told."""
 
-    def __init__(self, push: ASGIApp, let_in: LetIn, health: CheckHealth, version: str = VERSION) -> None:
-        self._let_in, self._health, self._version = let_in, health, version
-        self._push, self._handshake = Endable(push, _in_words), Endable(self._answer, _in_words)
+    def __init__(self, parts: Parts, version: str = VERSION) -> None:
+        self._let_in, self._check_health, self._version = parts.let_in, parts.check_health, version
+        self._push, self._handshake = Endable(parts.push, _in_words), Endable(self._answer, _in_words)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -71,7 +67,7 @@ class ElasticApp:
     async def _told(self, request: Request) -> Response:
         path = _below(request.scope)
         if is_health(request.method, path):
-            await self._health()
+            await self._check_health()
         answer = answer_of(Asked(request.method, path, _address_of(request), self._version))
         return Response(answer.content, answer.status, media_type=answer.media_type)
 
@@ -109,3 +105,48 @@ def _address_of(request: Request) -> str:
 
 def _in_words(_: Request) -> Write:
     return refused
+
+
+_ELASTIC_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "Elasticsearch's error",
+    "required": ["error", "status"],
+    "properties": {"error": {"type": "object"}, "status": {"type": "integer"}},
+}
+_ITEMS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["took", "errors", "items"],
+    "properties": {
+        "took": {"type": "integer", "description": "Milliseconds"},
+        "errors": {"type": "boolean"},
+        "items": {"type": "array", "items": {"type": "object"}},
+    },
+}
+ELASTIC_ANSWERS: Final[Described] = {
+    200: json_answer_of("Durable; an item for each action, in their order: 201, or 400 with `error`", _ITEMS),
+    400: json_answer_of("An action is malformed, or the last one has no document: nothing is stored", _ELASTIC_ERROR),
+    401: json_answer_of("A key is needed: send `Authorization: ApiKey KEY`", _ELASTIC_ERROR),
+    403: json_answer_of("The key is good, but not for this", _ELASTIC_ERROR),
+    405: json_answer_of("POST and PUT are taken", _ELASTIC_ERROR),
+    413: json_answer_of("More than 64 MiB decompressed (`push.max_batch_bytes`), or too many actions", _ELASTIC_ERROR),
+    415: json_answer_of("A content type or encoding that is not spoken here", _ELASTIC_ERROR),
+    503: json_answer_of("Nothing was acknowledged: send it again after Retry-After", _ELASTIC_ERROR),
+}
+_LINES: Final = {"type": "string", "description": "A line that is an action, and one that is its document, and so on."}
+
+
+async def push_elastic() -> None:
+    """Take documents from clients of Elasticsearch and OpenSearch, also at `/elasticsearch/_bulk` of this server. 200
+    once they are durable, with an item for each action. `/INDEX/_bulk`, `/INDEX/_doc` and what clients ask besides are
+    below the same prefix."""
+
+
+def _describe(app: FastAPI, _: Parts) -> None:
+    taken = body_of({"application/x-ndjson": _LINES, "text/plain": _LINES})
+    describe_post(app, BULK_PATH, push_elastic, 200, ELASTIC_ANSWERS, **taken)
+
+
+def elastic(version: str = VERSION) -> Way:
+    """Give the way in of a server that says it has this version."""
+    own = partial(ElasticApp, version=version)
+    return Way(ELASTIC_BULK, {}, (ELASTIC_PREFIX,), _describe, owns=is_elastic, own=own)

@@ -1,0 +1,38 @@
+"""What the descriptions of several ways in have in common, for OpenAPI.
+
+May live here: schemas and answers that more than one protocol has. May not: any one protocol's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+PROTOBUF: Final = "application/x-protobuf"
+BINARY: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
+ENCODING: Final[dict[str, Any]] = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "enum": ["gzip", "zstd", "deflate", "snappy", "identity"]},
+}
+
+
+def json_answer_of(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe an answer in JSON."""
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def text_answer(description: str) -> dict[str, Any]:
+    """Describe an answer that is a line of text."""
+    return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def body_of(content: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Describe what a route takes: a schema by media type."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {media_type: {"schema": schema} for media_type, schema in content.items()},
+        },
+        "parameters": [ENCODING],
+    }

@@ -1,0 +1,48 @@
+"""Graylog's messages (GELF) over HTTP.
+
+May live here: this path and its OpenAPI. May not: messages (`ess_ray.intake.formats.gelf_http`), UDP and TCP.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from deployments.ways.describing import body_of, text_answer
+from deployments.ways.way import Described, Parts, Way, describe_post
+from ess_ray.intake.formats.gelf_http import GELF_HTTP, encoding_of
+
+GELF_PATH: Final = "/gelf"
+_ANSWERS: Final[Described] = {
+    202: {"description": "Durable; messages that never can be are left out, and counted"},
+    400: text_answer("This is no JSON, or holds no valid message: nothing is stored"),
+    401: text_answer("A key is needed: send `Authorization: Bearer KEY`"),
+    403: text_answer("The key is good, but not for this"),
+    405: text_answer("POST alone is taken"),
+    413: text_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
+    415: text_answer("A content type or encoding that is not spoken here"),
+    422: text_answer("The Idempotency-Key came with another body before"),
+    503: text_answer("Nothing was acknowledged: send it again after Retry-After"),
+}
+_MESSAGE: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["short_message"],
+    "properties": {
+        **{name: {"type": "string"} for name in ("version", "host", "short_message", "full_message")},
+        "timestamp": {"type": "number", "description": "Seconds."},
+        "level": {"type": "integer", "description": "Syslog's severity, 0 to 7."},
+    },
+    "additionalProperties": {"description": "`_x` is the attribute `x`."},
+}
+
+
+async def push_gelf() -> None:
+    """Take messages of Graylog's clients, also at `/gelf` of this server. 202 once they are durable."""
+
+
+def _describe(app: FastAPI, _: Parts) -> None:
+    describe_post(app, GELF_PATH, push_gelf, 202, _ANSWERS, **body_of({"application/json": _MESSAGE}))
+
+
+GELF: Final = Way(GELF_HTTP, {GELF_PATH: GELF_HTTP}, ("/gelf/",), _describe, encoding_of=encoding_of)
