@@ -27,6 +27,7 @@ from ess_ray.disk import DiskLimits, space_of
 from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize
 from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
@@ -68,6 +69,9 @@ class System:
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
+    listeners: tuple[ListenAt, ...] = ()
+    """What each node listens for beside HTTP."""
+    listen_sockets: SocketLimits = field(default_factory=SocketLimits)
     compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
     disk: DiskLimits = field(default_factory=DiskLimits)
     kafka: KafkaSettings | None = None

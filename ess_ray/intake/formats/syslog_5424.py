@@ -38,10 +38,10 @@ def read_5424(text: str, at: int = 0) -> Message5424 | None:
     header = _HEADER.match(text, at)
     if header is None:
         return None
-    fields = (None if each == _NIL else each for each in header.groups())
+    time, host, app, procid, msgid = (None if each == _NIL else each for each in header.groups())
     data, end = _structured_data(text, header.end())
     message = text[end:].removeprefix(_BYTE_ORDER_MARK)
-    return Message5424(*fields, data, message)
+    return Message5424(time, host, app, procid, msgid, data, message)
 
 
 def _structured_data(text: str, at: int) -> tuple[dict[str, str], int]:

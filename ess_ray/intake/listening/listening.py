@@ -13,6 +13,7 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -20,6 +21,7 @@ from typing import Any, Final, Literal
 from ess_ray.core.errors import EssError
 from ess_ray.intake.listening.shapes import ListenAt, Make, Meter, Server, Surroundings
 from ess_ray.intake.listening.table import PROTOCOLS
+from ess_ray.intake.listening.tcp import bound
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +48,9 @@ class _Door:
 
     def told(self) -> dict[str, Any]:
         at = self.at
-        transport = "udp" if at.protocol.endswith("_udp") else "tcp"
         meter = self.last
         figures = {} if meter is None else meter.figures()
-        where = {"protocol": at.protocol, "transport": transport, "host": at.host, "port": at.port}
+        where = {"protocol": at.protocol, "transport": _transport(at), "host": at.host, "port": at.port}
         return {**where, "tenant": at.whose, "state": self.state, "why": self.why, **figures}
 
 
@@ -69,6 +70,8 @@ class Listening:
         self._look_s, self._patience_s = look_s, patience_s
         self._doors = [_Door(at) for at in wanted]
         self._is_ending = False
+        self.has_looked = False
+        """Whether what can be open at once is."""
         self._changing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -90,6 +93,7 @@ class Listening:
                     await self._open(door)
                 if door.server is not None:
                     door.server.look()
+            self.has_looked = self.has_looked or keys is not None
 
     async def stop(self) -> None:
         """Close everything, once what was read is durable. Idempotent."""
@@ -166,6 +170,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def port_problem(at: ListenAt) -> str | None:
+    """Say why a protocol's port cannot be used; None when it can. Nothing stays open."""
+    kind = socket.SOCK_DGRAM if _transport(at) == "udp" else socket.SOCK_STREAM
+    try:
+        bound(at.host, at.port, kind).close()
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
+
+
+def _transport(at: ListenAt) -> str:
+    return "udp" if at.protocol.endswith("_udp") else "tcp"
 
 
 def _add(to: Meter, before: Meter) -> None:

@@ -66,7 +66,7 @@ class SocketLimits:
     """How long a client may take no answer."""
     quiet_s: float = 0.5
     """At the end: a connection that has brought nothing for so long is closed."""
-    drain_s: float = 5.0
+    drain_s: float = 3.0
     """At the end: how long connections that go on sending are read."""
     udp_buffer_bytes: int = 8 * _MIB
     """In the kernel, where the system lets us: a burst of tens of thousands of datagrams."""
