@@ -33,11 +33,14 @@ class AwayLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__(VNODES)
         self.is_away = False
+        self.hangs = False
         self.lose_answers = 0
         self.tries = 0
 
     async def append(self, records: Sequence[Record]) -> list[int]:
         self.tries += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.is_away:
             raise Unavailable("the log is away")
         offsets = await super().append(records)

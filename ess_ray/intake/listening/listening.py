@@ -73,6 +73,7 @@ class Listening:
         self.has_looked = False
         """Whether what can be open at once is."""
         self._changing = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Keep open what is to be open, until `stop`."""
@@ -88,7 +89,7 @@ class Listening:
                 return
             for door in self._doors:
                 if (why := _closed_by(door.at, keys)) is not None:
-                    await self._close(door, why)
+                    self._close(door, why)
                 elif door.server is None and keys is not None:
                     await self._open(door)
                 if door.server is not None:
@@ -99,7 +100,10 @@ class Listening:
         """Close everything, once what was read is durable. Idempotent."""
         self._is_ending = True
         async with self._changing:
-            await asyncio.gather(*(self._close(door, "the listener ends") for door in self._doors))
+            for door in self._doors:
+                self._close(door, "the listener ends")
+            while self._closing:
+                await asyncio.wait(self._closing)
 
     def status(self) -> list[dict[str, Any]]:
         """Give each protocol's place, state and figures."""
@@ -130,6 +134,9 @@ class Listening:
             )
         except EssError as error:
             door.state, door.why = "failed", error.message
+        except Exception as error:  # noqa: BLE001 (a bug in one protocol leaves the others open)
+            door.state, door.why = "failed", f"{type(error).__name__}: {error}"
+            _log.exception("%s cannot be opened", door.at.protocol)
         else:
             if door.last is not None:
                 _add(server.meter, door.last)
@@ -148,12 +155,20 @@ class Listening:
         if was != why or door.state == "off":
             _log.warning("%s is not open: %s", door.at.protocol, why)
 
-    async def _close(self, door: _Door, why: str) -> None:
+    def _close(self, door: _Door, why: str) -> None:
+        """Close a door; what it has read becomes durable meanwhile, however long the log is away."""
         server, door.server = door.server, None
+        door.state, door.why = "off", why
         if server is not None:
             _log.info("%s closes: %s", door.at.protocol, why)
-            await server.stop()
-        door.state, door.why = "off", why
+            closing = asyncio.create_task(server.stop(), name=f"close {door.at.protocol}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closed)
+
+    def _closed(self, closing: asyncio.Task[None]) -> None:
+        self._closing.discard(closing)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            _log.error("a listener did not close in good order", exc_info=error)
 
 
 def _closed_by(at: ListenAt, keys: bool | None) -> str | None:

@@ -57,6 +57,7 @@ class Sink:
         self._queues: dict[str, deque[_Waiting]] = {}
         self._senders: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        self._tries: set[asyncio.Timeout] = set()
         self.trouble: str | None = None
         """Why the log took nothing at the last try."""
 
@@ -80,8 +81,10 @@ class Sink:
         await waiting.done
 
     def give_up(self) -> None:
-        """Wait for the log no longer: whoever waits is told Unavailable."""
+        """Wait for the log no longer: whoever waits is told Unavailable, and whoever comes."""
         self._ended.set()
+        for limit in self._tries:
+            limit.reschedule(asyncio.get_running_loop().time())
 
     async def _claim(self, tenant: str, size: int) -> Claim:
         """Hold bytes of the gate, as soon as it has room. Raises Unavailable at the end."""
@@ -127,7 +130,7 @@ class Sink:
         digest, pause_s, tries = sha256(key.encode()).hexdigest(), FIRST_PAUSE_S, 0
         while True:
             try:
-                await self._gatherer.submit(tenant, batch, key, digest)
+                await self._try(tenant, batch, key, digest)
             except EssError as error:
                 if error.http_status < _SERVERS and not error.retryable:
                     raise  # the batch is wrong, and not the log
@@ -139,6 +142,22 @@ class Sink:
             else:
                 self.trouble = None
                 return
+
+    async def _try(self, tenant: str, batch: pa.RecordBatch, key: str, digest: str) -> None:
+        """Append once. Raises as `Gatherer.submit` does, and at the end at once."""
+        if self._ended.is_set():
+            raise Unavailable(_ENDED)
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._tries.add(limit)
+                await self._gatherer.submit(tenant, batch, key, digest)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise Unavailable(_ENDED) from error
+        finally:
+            self._tries.discard(limit)
 
     async def _pause(self, pause_s: float) -> float:
         """Wait before another try; gives how long to wait the next time. Raises Unavailable at the end."""

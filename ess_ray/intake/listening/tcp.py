@@ -29,6 +29,9 @@ HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 2.0
 """How long a closing connection may take over its last bytes."""
 
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 6))
+"""Senders are silent for hours; one that is gone without a word leaves its place after three minutes."""
+
 
 def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     """Give a socket of one address. Raises OSError."""
@@ -71,8 +74,11 @@ class TcpServer:
     async def start(self) -> None:
         """Open it. Raises OSError."""
         listening = bound(self._at.host, self._at.port, socket.SOCK_STREAM)
-        # Taken over by what is accepted, and no longer grown by the kernel.
+        # Both taken over by what is accepted; the kernel no longer makes a buffer of this size larger.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._limits.receive_buffer_bytes)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)
         certificate = self._certificate
         try:
             self._server = await asyncio.start_server(
