@@ -34,7 +34,8 @@ _FACILITIES: Final = (
 )
 _ENDS: Final = b"\r\n\0"
 """What senders put behind a message, inside of its frame or datagram."""
-_VERSION: Final = re.compile(r"1 ", re.ASCII)
+_VERSION: Final = "1 "
+_DIGITS: Final = tuple("123456789")
 _SURELY_SMALL_BYTES: Final = 8 * 1024
 """A message that is no longer cannot become an event over the limit: names of structured data, which are repeated, have
 255 characters at the most."""
@@ -87,12 +88,12 @@ def _read(text: str, now_us: int, zone: tzinfo | None) -> dict[str, Any]:
         at = found.end()
     attributes: dict[str, Any] = {"facility": _FACILITIES[priority >> 3]}
     event: dict[str, Any] = {"level": priority & 7, "attributes": attributes}
-    new = read_5424(text, at) if at else None
+    new = read_5424(text, at) if at and text[at : at + 1] in _DIGITS else None
     if new is not None:
         event |= {"timestamp": new.time, "host": new.host, "service": new.app, "message": new.text}
         attributes |= {"procid": new.procid, "msgid": new.msgid, **new.data}
         return event
-    if at and _VERSION.match(text, at):
+    if at and text.startswith(_VERSION, at):
         event["message"] = text  # it says that it is RFC 5424's, and is not: as it came
         return event
     old = read_3164(text, at, now_us, zone)
