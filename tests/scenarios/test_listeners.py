@@ -38,9 +38,15 @@ def system(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, int]) -> I
 
 def found(system: System, query: str, count: int) -> list[dict[str, Any]]:
     """Wait until so many events are found, and give them."""
+
+    def complete() -> list[dict[str, Any]] | None:
+        if system.http.get("/search/healthz").status_code != 200:
+            return None  # a log that was killed is just coming back
+        rows, page = system.try_search(query)
+        return rows if page["complete"] and len(rows) >= count else None
+
     rows: list[dict[str, Any]] = wait_until(
-        lambda: rows if len(rows := system.search(query)) >= count else None,
-        lambda: f"{query}: {len(system.search(query))} of {count} events were found; {listener(system)}",
+        complete, lambda: f"{query}: {len(system.search(query))} of {count} events were found; {listener(system)}"
     )
     assert len(rows) == count, "more than were sent"
     return rows
@@ -53,7 +59,11 @@ def listener(system: System) -> dict[str, dict[str, Any]]:
 
 
 def send(port: int, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as sending:
+    with socket.socket() as sending:
+        # Small, so that the kernel does not take for the listener what that does not read.
+        sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
+        sending.settimeout(120)
+        sending.connect(("127.0.0.1", port))
         sending.sendall(data)
 
 
