@@ -37,6 +37,8 @@ from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
+from ess_ray.runtime.listeners import DRAIN_TIMEOUT_S
 from ess_ray.runtime.log import open_log
 from ess_ray.runtime.memory import give_back_after_bursts
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
@@ -60,6 +62,9 @@ SEARCH_TARGET_REQUESTS: Final = 16.0
 """Pages and streams under way in one replica; a stream is one for as long as it lasts, and mostly waits."""
 UI_REPLICAS: Final = Replicas(1, 1)
 """A few files from memory: browsers keep them for a year."""
+LISTENERS_TIMEOUT_S: Final = 20.0
+"""Beyond what the supervisor itself waits for them: a process starts in two seconds, on a busy machine in ten."""
+DRAIN_ANSWER_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 2.0
 LOOK_BACK_S: Final = 10.0
 UPSCALE_DELAY_S: Final = 5.0
 """A replica takes two seconds to start: a burst shorter than both together is over before it would help."""
@@ -85,6 +90,8 @@ def system_of(settings: Settings) -> System:
         lambda_limits=settings.lambda_.limits,
         executor=_usual_executor(settings),
         intake=IntakeLimits.of(settings.push.limits, _field_tables(settings)),
+        listeners=tuple(ListenAt(**each) for each in settings.listeners.wanted()),
+        listen_sockets=SocketLimits(**settings.listeners.as_limits()),
         keys_in_addresses=settings.push.keys_in_addresses,
         elasticsearch_version=settings.push.elasticsearch_version,
         compaction=settings.maintenance.policy,
@@ -108,6 +115,20 @@ class Running:
     def __init__(self, supervisor: Any) -> None:
         self._supervisor = supervisor
 
+    def drain(self) -> None:
+        """Close the listeners, once what they have read is in the log."""
+        try:
+            ray.get(self._supervisor.drain_listeners.remote(), timeout=DRAIN_ANSWER_TIMEOUT_S)
+        except (EssError, ray.exceptions.RayError) as error:
+            _log.warning("the listeners did not end in good order: %s", error)
+
+    def wait_for_listeners(self) -> None:
+        """Return once the listeners are open, as far as they can be at once; not ready is no reason not to start."""
+        try:
+            ray.get(self._supervisor.listeners_ready.remote(), timeout=LISTENERS_TIMEOUT_S)
+        except (EssError, ray.exceptions.RayError) as error:
+            _log.warning("the listeners are not open yet, and open later: %s", error)
+
     def flush(self) -> None:
         """Store what is buffered; what cannot be stored now stays in the log."""
         try:
@@ -129,7 +150,9 @@ def start(system: System, told: Callable[[str], None]) -> Running:
             serve.RunTarget(ui_application(), name="ui", route_prefix="/"),
         ]
     )
-    return Running(supervisor)
+    running = Running(supervisor)
+    running.wait_for_listeners()
+    return running
 
 
 def push_application(system: System) -> Any:

@@ -156,6 +156,7 @@ class Inside:
             "dashboard": dashboard,
             "nodes": nodes or [],
             "replicas": replicas or {},
+            "listeners": await self._supervisor.call("listeners"),
             "results": "memory" if self._system.redis_url is None else "redis",
             "table": {"version": snapshot.version, **asdict(totals)},
             "problems": await self.health(),

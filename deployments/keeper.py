@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 MAX_RESTARTS: Final = 3
 RESTARTS_WITHIN_S: Final = 600.0
 """What ends oftener than that does not end by accident: a person, or whoever starts the driver, has to see it."""
-STOP_TIMEOUT_S: Final = 68.0
-"""Storing what is buffered may take 60 s, and Ray's end a few; `ess down` waits 80 s for all that ends then."""
+STOP_TIMEOUT_S: Final = 76.0
+"""Listeners may take 8 s to end, storing what is buffered 60 s, and Ray's end a few; `ess down` waits 80 s for all that
+ends then."""
 START_TIMEOUT_S: Final = 300.0
 """Ready takes ten seconds, on a busy machine a minute or two; `ess up` waits a little longer."""
 POLL_S: Final = 0.1

@@ -63,6 +63,7 @@ def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) 
         if lost is not None:
             return lost
     _log.info("stopping: storing what is buffered")
+    running.drain()
     running.flush()
     node.stop_node()
     return None

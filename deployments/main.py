@@ -28,6 +28,8 @@ from ess_ray import telemetry
 from ess_ray.adapters.places import KEYS, LOG, places_of
 from ess_ray.adapters.private import OTHERS, claim
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
+from ess_ray.intake.listening.listening import port_problem
+from ess_ray.intake.listening.shapes import ListenAt
 from ess_ray.keys import KeyBook
 from ess_ray.mend import heal
 from ess_ray.runtime import environment
@@ -86,6 +88,17 @@ def check_listener(host: str, keys: KeyBook) -> None:
         )
 
 
+def check_listened_ports(settings: Settings) -> None:
+    """Raise Unavailable when somebody else has a port that was chosen for a listener; the usual ones are left off."""
+    for at in (ListenAt(**each) for each in settings.listeners.wanted()):
+        problem = port_problem(at) if at.is_explicit else None
+        if problem is not None:
+            raise Unavailable(
+                f"port {at.port} of {at.host} cannot be used for {at.protocol} ({problem}): choose another as "
+                f"listeners.{at.protocol}.port"
+            )
+
+
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the system up until `stop`, then store what is buffered; in the end every process of it is ended.
 
@@ -106,6 +119,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
             _log.warning("%s", told)
         check_port(settings.http.host, settings.http.port)
         check_listener(settings.http.host, KeyBook(places.store(KEYS)))
+        check_listened_ports(settings)
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))
         dirs = environment.new_run_dirs()
         me = RunFile(

@@ -80,6 +80,20 @@ PUSH_HELD_BYTES: Final = _gauge(
     "ess_push_held_bytes", "Bytes of pushes under way: bodies as they are read, events until the log has them"
 )
 
+LISTEN_CONNECTIONS: Final = _counter("ess_listen_connections", "Connections that the listener took", "protocol")
+LISTEN_OPEN: Final = _gauge("ess_listen_open_connections", "Connections of the listener just now", "protocol")
+LISTEN_EVENTS: Final = _counter("ess_listen_events", "Events of the listener that the log has", "protocol")
+LISTEN_BYTES: Final = _counter("ess_listen_bytes", "Bytes that the listener read", "protocol")
+LISTEN_REJECTED: Final = _counter(
+    "ess_listen_rejected", "Events, messages and connections that the listener did not take", "protocol", "reason"
+)
+LISTEN_CUT: Final = _counter(
+    "ess_listen_frames_cut", "Messages that were too long, stored as far as they fit", "protocol"
+)
+LISTEN_UDP_DROPS: Final = _counter(
+    "ess_listen_udp_drops", "Datagrams that the kernel dropped, since the listener could not read them", "protocol"
+)
+
 INGEST_RECORDS: Final = _counter("ess_ingest_records", "Log records read by persist actors")
 INGEST_EVENTS: Final = _counter("ess_ingest_events", "Events read and kept in buffers")
 INGEST_UNREAD: Final = _gauge("ess_ingest_unread_records", "Log end less position: records not searchable yet", "vnode")

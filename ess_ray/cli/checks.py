@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from ess_ray.cli.client import Client
 from ess_ray.cli.folder_checks import folder_checks
+from ess_ray.cli.listener_checks import listener_checks
 from ess_ray.cli.options import Chosen
 from ess_ray.cli.port_checks import port_checks
 from ess_ray.cli.server_checks import Check, State, server_checks
@@ -173,9 +174,19 @@ def _system(chosen: Chosen, run: RunFile | None) -> Iterator[Check]:
                 answers.append(Check(part, "ok", f"{target.url}/{part}/healthz says ok"))
             except EssError as error:
                 answers.append(Check(part, "failed" if run else "warning", error.message))
+        if any(answer.state == "ok" for answer in answers):
+            answers += _listeners(client)
     yield from answers
-    if all(answer.state != "ok" for answer in answers) and run is None:
+    if not any(answer.state == "ok" for answer in answers) and run is None:
         yield _port(settings.http.host, settings.http.port)
+
+
+def _listeners(client: Client) -> list[Check]:
+    try:
+        told = client.call("GET", "/search/v1/status").get("listeners") or ()
+    except EssError as error:
+        return [Check("listener", "warning", error.message, "`ess status` tells more")]
+    return list(listener_checks(told))
 
 
 def _port(host: str, port: int) -> Check:

@@ -46,10 +46,25 @@ def lines_of(url: str, found: Mapping[str, Any], problems: Iterable[str]) -> Ite
         yield "pool", f"{sum(bool(one.get('host')) for one in actors)} of {pool.get('wanted', len(actors))} actors work"
     if found.get("replicas"):
         yield "replicas", "; ".join(f"{name} {_states(states)}" for name, states in sorted(found["replicas"].items()))
+    for listener in found.get("listeners") or ():
+        yield "listener", _listener(listener)
     if found.get("dashboard"):
         yield "dashboard", str(found["dashboard"])
     for node in found.get("nodes") or ():
         yield "metrics", f"http://{node['metrics']}/metrics" if node["alive"] else f"{node['host']} is dead"
+
+
+def _listener(told: Mapping[str, Any]) -> str:
+    """Tell where a protocol is listened for and what came, or why not."""
+    where = f"{told['protocol']} on {told['host']}:{told['port']}"
+    if told["state"] != "on":
+        return f"{where}: {told['state']}" + (f", {told['why']}" if told["why"] else "")
+    lost = [f"{count:,} {reason}" for reason, count in sorted(told["rejected"].items())]
+    if told["udp_drops"]:
+        lost.append(f"{told['udp_drops']:,} datagrams dropped by the kernel")
+    parts = [] if told["transport"] == "udp" else [f"{told['connections']:,} connections"]
+    parts += [f"{told['events']:,} events", in_bytes(told["bytes"])]
+    return f"{where}: {', '.join(parts)}" + (f"; not taken: {', '.join(lost)}" if lost else "")
 
 
 def _lag(log: Mapping[str, Any], actors: Iterable[Mapping[str, Any]]) -> str:

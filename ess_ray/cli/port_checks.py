@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,8 @@ from ess_ray.cli.server_checks import Check
 _RAY: Final = "let the cluster's nodes alone reach it: who has Ray's token runs code there"
 _FIGURES: Final = "let the monitoring alone reach it: it asks for nothing"
 _HTTP: Final = "TLS is a reverse proxy's: let that alone reach it"
+_ANYBODY: Final = "let your own machines alone reach it: it asks for no key, and what comes is the named tenant's"
+_LISTENER: Final = "ListenerActor"
 _REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("ServeReplica", "a Serve replica: HTTP behind HAProxy, or calls by Ray", _RAY),
     ("haproxy", "HAProxy: HTTP for whoever has a key", _HTTP),
@@ -31,6 +34,7 @@ _REASONS: Final[tuple[tuple[str, str, str], ...]] = (
     ("Agent", "Ray's agent of a node, or its figures for Prometheus", f"{_RAY}; {_FIGURES}"),
     ("dashboard", "Ray's dashboard", _RAY),
     ("autoscaler", "the figures of Ray's autoscaler", _FIGURES),
+    (_LISTENER, "the listener: syslog, GELF and the like, for whoever reaches it", _ANYBODY),
     ("ray::", "a Ray worker", _RAY),
 )
 """Of a part of the command line: what listens, and what to do when others reach it."""
@@ -39,7 +43,7 @@ _UNKNOWN: Final = "keep it behind a firewall, unless it is meant for all"
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket and who holds it."""
+    """A listening socket and who holds it; of UDP one that takes what anybody sends."""
 
     address: str
     port: int
@@ -91,9 +95,14 @@ def listeners(wanted: Callable[[psutil.Process], bool]) -> tuple[list[Listener],
         found += [
             Listener(one.laddr.ip, one.laddr.port, process.pid, command)
             for one in sockets
-            if one.status == psutil.CONN_LISTEN
+            if one.status == psutil.CONN_LISTEN or (_takes_datagrams(command) and one.type == socket.SOCK_DGRAM)
         ]
     return found, processes
+
+
+def _takes_datagrams(command: str) -> bool:
+    """Tell whether a process' UDP sockets are there for others; of all else they are for names of hosts."""
+    return _LISTENER in command
 
 
 def is_rays(process: psutil.Process) -> bool:

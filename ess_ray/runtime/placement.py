@@ -20,7 +20,7 @@ def spread(number: int) -> Any:
     Soft: another node takes it when that one has gone, or passes it on while it is busy. Ray's own SPREAD chooses at
     random for actors without resources.
     """
-    nodes = _alive()
+    nodes = alive_nodes()
     workers = [node for node in nodes if node["Resources"].get("CPU", 0) > 0] or nodes
     node_id = sorted(node["NodeID"] for node in workers)[number % len(workers)]
     return NodeAffinitySchedulingStrategy(node_id, soft=True)
@@ -31,5 +31,6 @@ def cluster_cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 0)))
 
 
-def _alive() -> list[dict[str, Any]]:
+def alive_nodes() -> list[dict[str, Any]]:
+    """Give the living nodes as Ray tells of them. Blocks for a call to the control store."""
     return [node for node in ray.nodes() if node["Alive"]]

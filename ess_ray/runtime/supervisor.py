@@ -21,6 +21,7 @@ from ess_ray.core.event import format_timestamp
 from ess_ray.core.ring import place
 from ess_ray.damage import MAX_NAMED, Damaged
 from ess_ray.runtime.blocking import off_loop
+from ess_ray.runtime.listeners import Listeners, end_listeners
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
 from ess_ray.runtime.metrics import published_tally
@@ -57,6 +58,8 @@ POOL_SETTINGS: Final = (
     "disk",
     "kafka",
     "foreign_tenant",
+    "listeners",
+    "listen_sockets",
 )
 """What of a System the pool reads: when a deployment changes it, the pool is made anew."""
 UNREADABLE: Final = "searches that meet it call themselves incomplete and name it; `ess verify` says what to do"
@@ -86,6 +89,8 @@ class Supervisor:
         # itself is no way: Ray fails it, "the actor was restarted", when it learns of the restart after the call.)
         self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
         self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
+        self._listeners = Listeners(system)
+        self._listening = asyncio.create_task(self._listeners.run(), name="listeners")
 
     async def start(self) -> None:
         """Return once every virtual node is owned.
@@ -213,8 +218,8 @@ class Supervisor:
         problems = [] if self._trouble is None else [self._trouble]
         if not any(slot.assigned for slot in self._slots):
             problems.append("no virtual node has an owner yet")
-        for loop in (self._watch, self._maintaining):
-            if loop.done() and not loop.cancelled():
+        for loop in (self._watch, self._maintaining, self._listening):
+            if loop.done() and not loop.cancelled() and loop.exception() is not None:
                 problems.append(f"the {loop.get_name()} loop died: {loop.exception()!r}; restart the system")
         now = time.monotonic()
         self._deaths = [(at, reason) for at, reason in self._deaths if now - at < REPORT_DEATH_S]
@@ -237,7 +242,7 @@ class Supervisor:
             for part in missing["named"]:
                 until = format_timestamp(part["until_us"])
                 warnings[part["key"]] = f"{part['reason']}: {UNREADABLE}; {MISSING_REPEATS} {until}"
-        told = list(warnings.values())
+        told = [*self._listeners.warnings(), *warnings.values()]
         if len(told) > MAX_NAMED or more:
             hidden = max(len(told) - MAX_NAMED, 0) + more
             told = [*told[:MAX_NAMED], f"{hidden:,} more objects cannot be read: `ess verify` names all"]
@@ -258,6 +263,18 @@ class Supervisor:
             "deaths": [r for _, r in self._deaths],
             "maintenance": self._maintenance.last,
         }
+
+    async def listeners(self) -> list[dict[str, Any]]:
+        """Give each protocol of each node's listener: place, state, figures."""
+        return self._listeners.status()
+
+    async def listeners_ready(self) -> None:
+        """Return once the listeners are open. Raises Unavailable when that takes long."""
+        await self._listeners.ready()
+
+    async def drain_listeners(self) -> None:
+        """End the listeners, once what they have read is in the log. Idempotent."""
+        await self._listeners.drain()
 
     async def compact(self, before_us: int | None) -> dict[str, Any]:
         """Merge small objects and apply retention now; gives what was done. Raises Unavailable, UnknownOutcome."""
@@ -337,6 +354,7 @@ def _pool_settings(system: System) -> System:
 def _end_pool(supervisor: Any, system: System) -> None:
     """End a pool for good. What it held in memory is in the log; the next one reads it again."""
     ray.kill(supervisor)
+    end_listeners(system)
     for number, incarnation in _persist_actors(system):
         with contextlib.suppress(Unavailable):  # it ended meanwhile
             ray.kill(system.actor(Slot(number, incarnation).actor_name))

@@ -26,6 +26,7 @@ from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.disk import space_of
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.keys import KeyBook
 from ess_ray.limits import (
     EXECUTOR,
@@ -82,6 +83,9 @@ class System:
     writer: WriterLimits = field(default_factory=WriterLimits)
     search: SearchLimits = field(default_factory=SearchLimits)
     intake: IntakeLimits = field(default_factory=IntakeLimits)
+    listeners: tuple[ListenAt, ...] = ()
+    """What each node listens for beside HTTP."""
+    listen_sockets: SocketLimits = field(default_factory=SocketLimits)
     compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
     disk: DiskLimits = field(default_factory=DiskLimits)
     kafka: KafkaSettings | None = None

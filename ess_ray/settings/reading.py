@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from ess_ray.core.errors import BadRequest
+from ess_ray.settings.listeners import Listeners
 from ess_ray.settings.sections import Disk, Http, Lambda, Log, Maintenance, Persist, Push, Results, Search, Store
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     """`lambda` in files and variables, which is no name in Python."""
     results: Results = Results()
     push: Push = Push()
+    listeners: Listeners = Listeners()
     maintenance: Maintenance = Maintenance()
 
     @field_validator("url")

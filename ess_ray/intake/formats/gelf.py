@@ -1,0 +1,108 @@
+"""GELF messages, Graylog's: one JSON object each, perhaps compressed, to events.
+
+`_x` is the attribute `x`, or the field that has this name; `short_message` is the message, `level` syslog's severity.
+May live here: this mapping. May not: chunks (`gelf_chunks`), framing (`frames`), sockets, rules of values (`rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from ess_ray.core.errors import EssError
+from ess_ray.core.event import MAX_EVENT_BYTES
+from ess_ray.intake.attributes import Reading
+from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.compression import decompress
+from ess_ray.intake.decoded import Decoded
+from ess_ray.intake.fields import FIELD_TABLE, FieldTable
+from ess_ray.intake.formats.holders import Around, Held, read_held, time_of
+from ess_ray.intake.formats.json_values import TooDeep, lenient
+from ess_ray.intake.formats.syslog import SOURCE_IP, TRUNCATED, Received
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.rows import Broken
+
+MAX_MESSAGE_BYTES: Final = 2 * MAX_EVENT_BYTES
+"""Decompressed: an event's texts with JSON's escapes. More is refused while it is decompressed."""
+_GZIP: Final = b"\x1f\x8b"
+_ZLIB: Final = b"\x78"
+_APART: Final = frozenset({"version", "short_message", "timestamp"})
+_SPARE_BYTES: Final = 2 * 1024
+
+
+class NotGelf(NamedTuple):
+    """Why a message is none."""
+
+    reason: str
+
+
+def plain(content: bytes) -> bytes | NotGelf:
+    """Undo a message's compression: gzip, zlib or none, told by its first bytes."""
+    encoding = "gzip" if content.startswith(_GZIP) else "deflate" if content.startswith(_ZLIB) else None
+    try:
+        return bytes(decompress(content, encoding, MAX_MESSAGE_BYTES))
+    except EssError as error:
+        return NotGelf(error.message)
+
+
+def decode(messages: Sequence[Received], now_us: int, limits: IntakeLimits, table: FieldTable = FIELD_TABLE) -> Decoded:
+    """Read messages, received at `now_us`, as events; `rejected` names those that are no GELF. Pure."""
+    held = [held_of(message) for message in messages if message.content]
+    return odd_columns(held, Reading(now_us, limits, exact=True, table=table), read_held)
+
+
+def held_of(message: Received) -> Held | Broken:
+    """Give the event that a message is, or why it is none.
+
+    A text that begins as an object and is cut, or no JSON, is an event's message as it came.
+    """
+    around = {SOURCE_IP: message.source_ip} if message.source_ip is not None else {}
+    content = plain(message.content)
+    if isinstance(content, NotGelf):
+        return Broken(content.reason)
+    try:
+        value = _parse(content)
+    except TooDeep as error:
+        return Broken(error.message)
+    except EssError:
+        if not content.lstrip().startswith(b"{"):
+            return Broken("a GELF message must be a JSON object")
+        text = _cut(content.decode("utf-8", "replace"))
+        return Held(Around((around | {TRUNCATED: True} if message.is_cut else around,)), text)
+    if not isinstance(value, dict):
+        return Broken("a GELF message must be a JSON object")
+    return _held(value, around)
+
+
+def _held(value: dict[str, Any], around: dict[str, Any]) -> Held:
+    body = value.get("short_message")
+    full = value.get("full_message")
+    if body is None or body == "":
+        body = full if full not in (None, "") else None
+    elif full == body:
+        value = {name: each for name, each in value.items() if name != "full_message"}
+    own = {name: each for name, each in value.items() if name not in _APART and not name.startswith("_")}
+    added = {name[1:]: each for name, each in value.items() if name.startswith("_") and name != "_"}
+    if body is None:
+        # The table's other names of a message, as in any event; else the object itself.
+        own = {**added, **own}
+        added = {}
+        if not own:
+            body = orjson.dumps(value).decode()
+    if isinstance(body, str):
+        body = _cut(body)
+    return Held(Around((added, around)), body, time_of(value.get("timestamp")), own)
+
+
+def _parse(content: bytes) -> Any:
+    """Parse JSON, leniently and with all digits. Raises BadRequest, TooDeep."""
+    return lenient(content.rstrip(b"\r\n\0"))
+
+
+def _cut(text: str) -> str:
+    """Cut a message that no event could hold."""
+    most = MAX_EVENT_BYTES - _SPARE_BYTES
+    encoded = text.encode("utf-8", "replace")
+    return text if len(encoded) <= most else encoded[:most].decode("utf-8", "ignore")

@@ -1,0 +1,95 @@
+"""GELF over UDP, whole or in chunks, and over TCP, each message ended by NUL.
+
+May live here: how GELF's messages come out of sockets. May not: what they mean (`intake.formats.gelf`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from ess_ray.intake.decoded import Decoded
+from ess_ray.intake.formats.frames import EndedFrames, Frame
+from ess_ray.intake.formats.gelf import decode
+from ess_ray.intake.formats.gelf_chunks import GelfChunks
+from ess_ray.intake.formats.syslog import Received
+from ess_ray.intake.listening.shapes import Datagram, ListenAt, Meter, Piece, Server, Surroundings, Turn
+from ess_ray.intake.listening.tcp import TcpServer
+from ess_ray.intake.listening.udp import UdpServer
+
+_END = b"\0"
+
+
+def udp(at: ListenAt, around: Surroundings) -> Server:
+    """Make the server of `gelf_udp`."""
+    datagrams = _Datagrams(_Reader(at, around), GelfChunks(around.clock_s))
+    server = UdpServer(at, around, datagrams)
+    datagrams.meter = server.meter
+    return server
+
+
+def tcp(at: ListenAt, around: Surroundings) -> Server:
+    """Make the server of `gelf_tcp`."""
+    return TcpServer(at, around, partial(_Messages, _Reader(at, around)))
+
+
+class _Reader:
+    def __init__(self, at: ListenAt, around: Surroundings) -> None:
+        self._limits, self._table = around.limits, around.table_of(at)
+
+    def __call__(self, messages: Sequence[Received], now_us: int) -> Decoded:
+        return decode(messages, now_us, self._limits, self._table)
+
+
+class _Messages:
+    """One connection. See `shapes.Conversation`."""
+
+    replies = False
+
+    def __init__(self, reader: _Reader, peer: str) -> None:
+        self._reader, self._peer, self._frames = reader, peer, EndedFrames(_END)
+
+    @property
+    def partial_bytes(self) -> int:
+        return self._frames.partial_bytes
+
+    def begin(self) -> bytes:
+        return b""
+
+    def feed(self, data: bytes) -> Turn:
+        return self._turn(self._frames.feed(data))
+
+    def end(self) -> Turn:
+        return self._turn(self._frames.end())
+
+    def _turn(self, frames: Sequence[Frame]) -> Turn:
+        if not frames:
+            return Turn()
+        messages = [Received(frame.content, self._peer, frame.is_cut) for frame in frames]
+        size, cut = sum(len(frame.content) for frame in frames), sum(frame.is_cut for frame in frames)
+        return Turn([Piece(size, partial(self._reader, messages), cut=cut)])
+
+
+class _Datagrams:
+    """See `shapes.Datagrams`."""
+
+    meter: Meter | None = None
+
+    def __init__(self, reader: _Reader, chunks: GelfChunks) -> None:
+        self._reader, self._chunks = reader, chunks
+        self._told: Counter[str] = Counter()
+
+    def take(self, datagrams: Sequence[Datagram]) -> Piece | None:
+        whole = [(peer, self._chunks.add(peer, content)) for peer, content in datagrams]
+        self._tell_lost()
+        messages = [Received(content, peer) for peer, content in whole if content is not None]
+        if not messages:
+            return None
+        return Piece(sum(len(message.content) for message in messages), partial(self._reader, messages))
+
+    def _tell_lost(self) -> None:
+        for reason, total in self._chunks.lost.items():
+            if self.meter is not None and total > self._told[reason]:
+                self.meter.reject(f"chunks_{reason}", total - self._told[reason])
+                self._told[reason] = total

@@ -1,0 +1,252 @@
+"""What a protocol of the listener gives and is given.
+
+May live here: these shapes. May not: sockets, any one protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from ess_ray import metrics as m
+from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.fields import FieldTable
+from ess_ray.intake.limits import IntakeLimits
+from ess_ray.metrics import Tally, reason_class
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ListenAt:
+    """What the settings say of one protocol. `is_explicit`: the port was chosen, and is not merely the usual one.
+
+    `tenant`: whose the events are; None: the default one's, as long as there are no keys. `time_zone`: of times that
+    name none, as IANA names it; None is this machine's. The files are PEM's.
+    """
+
+    protocol: str
+    host: str
+    port: int
+    is_explicit: bool = False
+    tenant: str | None = None
+    time_zone: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_ca_file: str | None = None
+
+    @property
+    def whose(self) -> str:
+        return self.tenant if self.tenant is not None else DEFAULT_TENANT
+
+
+@dataclass(frozen=True)
+class SocketLimits:
+    """What the sockets of one protocol may hold. Bytes are those read and not yet durable."""
+
+    max_connections: int = 1_000
+    """Each may hold 200 KiB in the process and 256 KiB in the kernel."""
+    max_connections_per_peer: int = 250
+    """A quarter: agents behind one address are many, and must not be all."""
+    read_bytes: int = 64 * _KIB
+    """Read from a connection at once and made durable before more is: what a crash loses of it, three times at most."""
+    receive_buffer_bytes: int = 256 * _KIB
+    """In the kernel, for a connection: senders take what is there for delivered, and a crash loses it."""
+    max_partial_bytes: int = 32 * _MIB
+    """Frames that have not ended, of all connections."""
+    max_partial_bytes_per_peer: int = 8 * _MIB
+    partial_s: float = 300.0
+    """How long a frame may not go on: then the connection is closed, and what is there of it counts."""
+    reply_s: float = 30.0
+    """How long a client may take no answer."""
+    quiet_s: float = 0.5
+    """At the end: a connection that has brought nothing for so long is closed."""
+    drain_s: float = 3.0
+    """At the end: how long connections that go on sending are read."""
+    udp_buffer_bytes: int = 8 * _MIB
+    """In the kernel, where the system lets us: a burst of tens of thousands of datagrams."""
+    udp_waiting_bytes: int = 16 * _MIB
+    """Datagrams in the process: behind it the kernel's buffer fills, and then drops, counted."""
+    udp_batch_bytes: int = 128 * _KIB
+    """Datagrams that become events together."""
+    datagrams_a_turn: int = 256
+    """Read in one turn of the event loop: about two milliseconds."""
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@dataclass
+class Meter:
+    """The figures of one protocol: for metrics (`tally`) and for the status. Lives on one event loop."""
+
+    protocol: str
+    tally: Tally
+    open_connections: int = 0
+    connections: int = 0
+    events: int = 0
+    bytes: int = 0
+    frames_cut: int = 0
+    udp_drops: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def opened(self) -> None:
+        """Count a connection."""
+        self.connections += 1
+        self.open_connections += 1
+        self.tally.count(m.LISTEN_CONNECTIONS, 1, self.protocol)
+        self.tally.set(m.LISTEN_OPEN, self.open_connections, self.protocol)
+
+    def closed(self) -> None:
+        """Count the end of one."""
+        self.open_connections -= 1
+        self.tally.set(m.LISTEN_OPEN, self.open_connections, self.protocol)
+
+    def read(self, size: int) -> None:
+        """Count bytes that came."""
+        self.bytes += size
+        self.tally.count(m.LISTEN_BYTES, size, self.protocol)
+
+    def stored(self, events: int) -> None:
+        """Count events that the log has."""
+        self.events += events
+        self.tally.count(m.LISTEN_EVENTS, events, self.protocol)
+
+    def cut(self, frames: int) -> None:
+        """Count frames that were too long."""
+        if frames:
+            self.frames_cut += frames
+            self.tally.count(m.LISTEN_CUT, frames, self.protocol)
+
+    def reject(self, reason: str, count: int = 1) -> None:
+        """Count events, messages or connections that were not taken, by one of few reasons."""
+        if count:
+            self.rejected[reason] += count
+            self.tally.count(m.LISTEN_REJECTED, count, self.protocol, reason)
+
+    def reject_named(self, rejected: Iterable[Named]) -> None:
+        """Count events that can never be stored."""
+        for _, reason in rejected:
+            self.reject(reason_class(reason))
+
+    def dropped(self, total: int) -> None:
+        """Tell how many datagrams the kernel has dropped by now."""
+        self.udp_drops = max(self.udp_drops, total)
+        self.tally.total(m.LISTEN_UDP_DROPS, self.udp_drops, self.protocol)
+
+    def figures(self) -> dict[str, Any]:
+        """Give all of them for the status."""
+        return {
+            "connections": self.open_connections,
+            "connections_total": self.connections,
+            "events": self.events,
+            "bytes": self.bytes,
+            "rejected": dict(self.rejected),
+            "frames_cut": self.frames_cut,
+            "udp_drops": self.udp_drops,
+        }
+
+
+class Store(Protocol):
+    """Where events go (see `sink.Sink`)."""
+
+    async def store(self, tenant: str, columns: Decoded, key: str | None = None) -> None:
+        """Return once the events are in the log, however long that is away. `key`: under which the same events may be
+        sent again within an hour. Raises BadRequest (no record can hold them), Unavailable (at the end alone)."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a protocol is given beside its settings."""
+
+    store: Store
+    limits: IntakeLimits
+    tally: Tally
+    sockets: SocketLimits = SocketLimits()
+    clock_us: Callable[[], int] = _now_us
+    clock_s: Callable[[], float] = time.monotonic
+
+    def table_of(self, at: ListenAt) -> FieldTable:
+        """Give the names of fields in the events of a protocol's tenant."""
+        return self.limits.table_of(at.whose)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Messages that become durable together.
+
+    `decode`: from the time of receipt to events; pure, perhaps called in a thread. `reply`: sent once they are durable,
+    never before. `key`: see `Store`. `tenant`: another one than the settings'. `cut`: frames of it that were too long.
+    """
+
+    size: int
+    decode: Callable[[int], Decoded] | None = None
+    reply: bytes = b""
+    key: str | None = None
+    tenant: str | None = None
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What follows from bytes that came: pieces in their order. `refused`: close the connection behind them, and count
+    it by this word."""
+
+    pieces: Sequence[Piece] = ()
+    refused: str | None = None
+
+
+class Conversation(Protocol):
+    """One connection's protocol, sans-IO. What it keeps between calls is bounded, and told by `partial_bytes`."""
+
+    replies: bool
+    """Whether clients wait for answers: to those that do not, the end is told before they are read to it."""
+
+    @property
+    def partial_bytes(self) -> int:
+        """Give how many bytes are kept of what has not ended."""
+
+    def begin(self) -> bytes:
+        """Give what the server says first."""
+
+    def feed(self, data: bytes) -> Turn:
+        """Take what came."""
+
+    def end(self) -> Turn:
+        """Take the end of the connection."""
+
+
+Datagram = tuple[str, bytes]
+"""The address of whoever sent it, and what."""
+
+
+class Datagrams(Protocol):
+    """A protocol over UDP, sans-IO."""
+
+    def take(self, datagrams: Sequence[Datagram]) -> Piece | None:
+        """Take what came; gives what of it is complete."""
+
+
+class Server(Protocol):
+    """The open socket of one protocol. Lives on one event loop."""
+
+    meter: Meter
+
+    async def start(self) -> None:
+        """Open it. Raises OSError, and EssError for settings that cannot be used."""
+
+    async def stop(self) -> None:
+        """Take no more; make durable what was read, answer it, close. Idempotent; bounded in time by the store's."""
+
+    def look(self) -> None:
+        """Bring the meter up to date with what only the kernel knows, and read certificates that have changed."""
+
+
+Make = Callable[[ListenAt, Surroundings], Server]
+"""Makes a protocol's server, which is not open yet."""

@@ -1,0 +1,93 @@
+"""Syslog over UDP, TCP and TLS.
+
+May live here: how syslog's messages come out of sockets. May not: what they mean (`intake.formats.syslog`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from functools import partial
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ess_ray.core.errors import BadRequest
+from ess_ray.intake.decoded import Decoded
+from ess_ray.intake.formats.frames import Frame
+from ess_ray.intake.formats.syslog import Received, decode
+from ess_ray.intake.formats.syslog_frames import SyslogFrames
+from ess_ray.intake.listening.shapes import Datagram, ListenAt, Piece, Server, Surroundings, Turn
+from ess_ray.intake.listening.tcp import TcpServer
+from ess_ray.intake.listening.udp import UdpServer
+
+
+def udp(at: ListenAt, around: Surroundings) -> Server:
+    """Make the server of `syslog_udp`. Raises BadRequest (time zone)."""
+    return UdpServer(at, around, _Datagrams(_Reader(at, around)))
+
+
+def tcp(at: ListenAt, around: Surroundings) -> Server:
+    """Make the server of `syslog_tcp`. Raises BadRequest (time zone)."""
+    return TcpServer(at, around, partial(_Lines, _Reader(at, around)))
+
+
+def tls(at: ListenAt, around: Surroundings) -> Server:
+    """Make the server of `syslog_tls`, RFC 5425. Raises BadRequest (time zone, certificate)."""
+    return TcpServer(at, around, partial(_Lines, _Reader(at, around)), with_tls=True)
+
+
+class _Reader:
+    def __init__(self, at: ListenAt, around: Surroundings) -> None:
+        self._limits, self._table, self._zone = around.limits, around.table_of(at), _zone_of(at)
+
+    def __call__(self, messages: Sequence[Received], now_us: int) -> Decoded:
+        return decode(messages, now_us, self._limits, self._table, self._zone)
+
+
+class _Lines:
+    """One connection. See `shapes.Conversation`."""
+
+    replies = False
+
+    def __init__(self, reader: _Reader, peer: str) -> None:
+        self._reader, self._peer, self._frames = reader, peer, SyslogFrames()
+
+    @property
+    def partial_bytes(self) -> int:
+        return self._frames.partial_bytes
+
+    def begin(self) -> bytes:
+        return b""
+
+    def feed(self, data: bytes) -> Turn:
+        return self._turn(self._frames.feed(data))
+
+    def end(self) -> Turn:
+        return self._turn(self._frames.end())
+
+    def _turn(self, frames: Sequence[Frame]) -> Turn:
+        refused = "framing" if self._frames.is_broken else None
+        if not frames:
+            return Turn((), refused)
+        messages = [Received(frame.content, self._peer, frame.is_cut) for frame in frames]
+        size, cut = sum(len(frame.content) for frame in frames), sum(frame.is_cut for frame in frames)
+        return Turn([Piece(size, partial(self._reader, messages), cut=cut)], refused)
+
+
+class _Datagrams:
+    """See `shapes.Datagrams`: each is a message, line ends inside included."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
+
+    def take(self, datagrams: Sequence[Datagram]) -> Piece | None:
+        messages = [Received(content, peer) for peer, content in datagrams]
+        return Piece(sum(len(message.content) for message in messages), partial(self._reader, messages))
+
+
+def _zone_of(at: ListenAt) -> tzinfo | None:
+    if at.time_zone is None:
+        return None
+    try:
+        return ZoneInfo(at.time_zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise BadRequest(f"listeners.{at.protocol}.time_zone: {at.time_zone!r} is no time zone") from error

@@ -1,0 +1,99 @@
+"""The section `listeners`: sockets of protocols that are no HTTP.
+
+May live here: what can be set of them, the usual ports. May not: what is done with it (`intake.listening`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, model_validator
+
+from ess_ray.settings.sections import Count, Port, TenantName, _Section
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{value!r} is no time zone: name one as Europe/Berlin") from None
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+
+
+class Listener(_Section):
+    """One protocol's socket.
+
+    `host`: absent, that of all. `port`: absent, the usual one, which is left off where it is taken; one that is given
+    and taken is an error. `tenant`: whose the events are; absent, the default one's, as long as there are no keys: with
+    keys the protocol is off, since it has no place for one.
+    """
+
+    enabled: bool = True
+    host: str | None = None
+    port: Port | None = None
+    tenant: TenantName | None = None
+
+
+class SyslogListener(Listener):
+    """`time_zone`: of times that name none, as IANA names it (Europe/Berlin); absent, this machine's."""
+
+    time_zone: TimeZone | None = None
+
+
+class TlsSyslogListener(SyslogListener):
+    """On where there is a certificate: PEM files, read again when they change. With `client_ca_file` clients must show
+    a certificate of that authority."""
+
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _check_files(self) -> TlsSyslogListener:
+        if (self.cert_file is None) is not (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: name both")
+        return self
+
+
+USUAL_PORTS: Final = {
+    "syslog_udp": 5514,
+    "syslog_tcp": 5514,
+    "syslog_tls": 6514,
+    "gelf_udp": 12_201,
+    "gelf_tcp": 12_201,
+}
+"""By protocol; the usual 514 of syslog's needs rights."""
+
+
+class Listeners(_Section):
+    """Sockets of protocols that are no HTTP, on each node. `max_connections` of one protocol, `..._per_peer` of them
+    from one address."""
+
+    host: str = "127.0.0.1"
+    max_connections: Count = 1_000
+    max_connections_per_peer: Count = 250
+    syslog_udp: SyslogListener = SyslogListener()
+    syslog_tcp: SyslogListener = SyslogListener()
+    syslog_tls: TlsSyslogListener = TlsSyslogListener()
+    gelf_udp: Listener = Listener()
+    gelf_tcp: Listener = Listener()
+
+    def wanted(self) -> list[dict[str, Any]]:
+        """Give the arguments of `intake.listening.shapes.ListenAt` for each protocol that is on."""
+        found = []
+        for protocol, usual_port in USUAL_PORTS.items():
+            told = getattr(self, protocol).model_dump()
+            if not told.pop("enabled") or (protocol.endswith("_tls") and told["cert_file"] is None):
+                continue
+            port, host = told.pop("port"), told.pop("host")
+            where = {"host": host or self.host, "port": port or usual_port, "is_explicit": port is not None}
+            found.append({"protocol": protocol, **where, **told})
+        return found
+
+    def as_limits(self) -> dict[str, Any]:
+        """Give the arguments of `intake.listening.shapes.SocketLimits` that are settings."""
+        return {"max_connections": self.max_connections, "max_connections_per_peer": self.max_connections_per_peer}
