@@ -31,6 +31,8 @@ TAG: Final = "tag"
 """The attribute that says which tag an event came with."""
 _MEDIA_TYPE: Final = "application/msgpack"
 _USUAL_ENTRY: Final = b"\x92"
+_GROWTH: Final = 3
+"""A byte that is no UTF-8 becomes three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,7 @@ class _Pieces:
         return end - start
 
     def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
-        events = read_run(self.packed, self.spans[number], _around(self.tag))
-        try:
-            return _columns(events, now_us, limits, table)
-        except TooLarge as error:  # other pieces are stored already, and this one never can be
-            return _columns([Broken(error.message) for _ in events], now_us, limits, table)
+        return _columns(read_run(self.packed, self.spans[number], _around(self.tag)), now_us, limits, table)
 
 
 class ForwardEntries:
@@ -68,10 +66,13 @@ class ForwardEntries:
         self._tags, self._chunk = tags, chunk
 
     def may_be_several(self, body: Body) -> bool:
-        """Tell whether a body is more than one piece. What came as several messages never is: those are small."""
+        """Tell whether a body is more than one piece; without a chunk already where it may become several records,
+        since the hash of pieces tells the same entries of two tags apart. What came as several messages never is: those
+        are small."""
         if len(self._tags) > 1:
             return False
-        return len(body.data) > PIECE_BYTES - self._each_bytes() * body.data.count(_USUAL_ENTRY)
+        growth = _GROWTH if self._chunk is None else 1
+        return growth * len(body.data) > PIECE_BYTES - self._each_bytes() * body.data.count(_USUAL_ENTRY)
 
     def cut(self, body: Body) -> _Pieces:
         """Cut a body into pieces; none is malformed as a whole."""
@@ -89,7 +90,7 @@ class ForwardEntries:
         return EVENT_BYTES + sum(len(tag) for tag, _ in self._tags[:1])
 
     def decode(self, body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
-        """Read a body. Raises TooLarge (once flattened)."""
+        """Read a body; nothing that it holds makes it be refused as a whole."""
         return _columns(list(self._events(bytes(body.data))), now_us, limits, body.table)
 
     def _events(self, data: bytes) -> Iterator[Held | Broken]:
@@ -117,4 +118,7 @@ def _around(tag: str) -> Around:
 
 
 def _columns(events: Sequence[Held | Broken], now_us: int, limits: IntakeLimits, table: FieldTable) -> Decoded:
-    return odd_columns(events, Reading(now_us, limits, exact=True, table=table), read_held)
+    try:
+        return odd_columns(events, Reading(now_us, limits, exact=True, table=table), read_held)
+    except TooLarge as error:  # however often it is sent: its chunk must not keep all others back
+        return odd_columns([Broken(error.message) for _ in events], Reading(now_us, limits, exact=True), read_held)

@@ -7,7 +7,7 @@ nothing but its bytes is held until then. May live here: cutting the stream, its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final, NamedTuple
 
 from ess_ray.core.errors import TooLarge
@@ -56,7 +56,7 @@ class ForwardStream:
         """Bytes that are held: of a message that has not ended yet."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> Iterator[Elements]:
+    def feed(self, data: bytes) -> Generator[Elements, None, None]:
         """Take the next bytes; gives the messages that end in them, one after another. An empty one is a heartbeat.
 
         Raises Malformed for what is no message, TooLarge as soon as one is bound to be longer than
