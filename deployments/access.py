@@ -17,7 +17,7 @@ from typing import Final
 
 from fastapi import Request
 
-from deployments.envelopes import key_of
+from deployments.envelopes import key_in, key_of
 from deployments.lasting import Lasting, lasting
 from ess_ray.core.errors import EssError, Forbidden, Unauthenticated, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
@@ -102,9 +102,20 @@ class Access:
         Unavailable."""
         return self._key_of(await self._shown(request))
 
+    def tenant_by_authorization(self, scope: Scope) -> Callable[[str], Awaitable[str]]:
+        """Give the door of what is no HTTP but has its `Authorization`, as gRPC's metadata do: whoever calls it asks
+        again for what lasts. It raises as `Tenant` does."""
+
+        async def tenant(authorization: str) -> str:
+            return self._tenant_of(await self._looked_for(key_in(authorization)), scope)
+
+        return tenant
+
     async def _shown(self, request: Request) -> str:
         """Give the text of the key that a request shows, and have it looked for where it is not known yet."""
-        text = key_of(request, self._in_addresses)
+        return await self._looked_for(key_of(request, self._in_addresses))
+
+    async def _looked_for(self, text: str) -> str:
         await self._refresh(REFRESH_S)
         key_id = id_of(text)
         if key_id is not None and key_id not in self._keys:

@@ -32,8 +32,13 @@ def key_of(request: Request, in_addresses: bool = False) -> str:
     return next((text for text in _candidates(request, in_addresses) if id_of(text) is not None), "")
 
 
-def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+def key_in(authorization: str) -> str:
+    """Give the text of the key in what `Authorization` says, as gRPC's metadata has it, too; else an empty text."""
+    return next((text for text in _in_authorization(authorization) if id_of(text) is not None), "")
+
+
+def _in_authorization(authorization: str) -> Iterator[str]:
+    scheme, _, text = authorization.partition(" ")
     scheme, text = scheme.lower(), text.strip()
     if scheme in ("bearer", "splunk", "apikey"):
         yield text
@@ -41,6 +46,10 @@ def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
         user, _, password = _decoded(text).partition(":")
         yield password
         yield user
+
+
+def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
+    yield from _in_authorization(request.headers.get("authorization", ""))
     yield request.headers.get("dd-api-key", "").strip()
     if in_addresses:
         for name in _IN_ADDRESS:

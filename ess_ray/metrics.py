@@ -76,6 +76,17 @@ PUSH_RECORDS: Final = _counter(
 )
 PUSH_APPEND_SECONDS: Final = _histogram("ess_push_append_seconds", "Appends to the log until durable", _REQUEST_S)
 PUSH_APPEND_FAILURES: Final = _counter("ess_push_append_failures", "Appends that the log refused or did not answer")
+FORWARD_CONNECTIONS: Final = _gauge("ess_push_forward_connections", "Open connections of the forward protocol")
+FORWARD_REFUSED: Final = _counter(
+    "ess_push_forward_connections_refused", "Connections of the forward protocol beyond the caps, in all or of one peer"
+)
+FORWARD_DROPPED: Final = _counter(
+    "ess_push_forward_messages_dropped", "Forward messages of metrics and traces, acknowledged and dropped"
+)
+FORWARD_LOST: Final = _counter(
+    "ess_push_forward_messages_lost",
+    "Requests without a chunk that were read and could not be stored before their connection had to end",
+)
 PUSH_HELD_BYTES: Final = _gauge(
     "ess_push_held_bytes", "Bytes of pushes under way: bodies as they are read, events until the log has them"
 )

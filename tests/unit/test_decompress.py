@@ -6,6 +6,7 @@ import gzip
 import random
 import time
 import zlib
+from collections.abc import Callable
 
 import cramjam
 import pytest
@@ -76,6 +77,13 @@ def test_a_bomb_costs_its_limit_only(pack: str) -> None:
     with pytest.raises(TooLarge):
         decompress(bomb, pack.partition(" ")[0], LIMITS.max_batch_bytes)
     assert time.process_time() - started_s < 2  # 0.02 s; all of it would take 0.5 s and more
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_any_number_of_members_that_hold_something_is_one_body(pack: Callable[[bytes], bytes]) -> None:
+    name = "gzip" if pack is gzip.compress else "zstd"
+    body = pack(b"x" * 100) * 3_000 + pack(b"") * 900
+    assert len(decompress(body, name, LIMITS.max_batch_bytes)) == 300_000
 
 
 def test_empty_members_without_end_are_refused() -> None:
