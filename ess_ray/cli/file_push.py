@@ -18,13 +18,13 @@ from typing import BinaryIO, Final, cast
 
 from ess_ray.cli.content import Content, LineEnd
 from ess_ray.cli.inputs import Bad, Defaults, Form, Item, Reading, form_of, read_items
-from ess_ray.cli.lines import LineReader
 from ess_ray.cli.position import Mark, Position, position_at, position_from
 from ess_ray.cli.registry import Entry, Options, Pending, Registry
 from ess_ray.cli.upload import Keys, Sender, Summary, cut
 from ess_ray.cli.when import LOCAL, Zone, read_zone
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import format_timestamp
+from ess_ray.intake.lines.times import LineReader
 
 BATCH_EVENTS: Final = 5_000
 """One request waits for the one before, so they are larger than where several are under way: half of what one may hold,

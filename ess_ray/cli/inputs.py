@@ -1,7 +1,7 @@
 """What `ess push` reads: NDJSON, JSON and plain lines, as events ready to send.
 
 May live here: telling the forms apart and turning each into items. May not: encodings (`content`), recognising times
-(`lines`), sending.
+(`intake.lines.times`), sending.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import orjson
 
 from ess_ray.cli.content import is_utf8
 from ess_ray.cli.documents import spans_of
-from ess_ray.cli.lines import LineReader
 from ess_ray.cli.position import PROOF_BYTES, Position
 from ess_ray.core.event import MAX_EVENT_BYTES, format_timestamp, parse_timestamp_us
+from ess_ray.intake.lines.times import LineReader
 
 Form = Literal["auto", "ndjson", "json", "lines"]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024

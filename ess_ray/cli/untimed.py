@@ -1,6 +1,6 @@
 """In which lines of an input no time was found, so that a form of time that is not known is not passed over in silence.
 
-May live here: counting them, and which of them are worth telling. May not: recognising times (`lines`), printing.
+May live here: counting them, and which of them are worth telling. May not: recognising times, printing.
 """
 
 from __future__ import annotations

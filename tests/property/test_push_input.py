@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ess_ray.cli.content import Content
 from ess_ray.cli.inputs import Defaults, Item, Reading, read_items
-from ess_ray.cli.lines import DAY_US, LineReader
+from ess_ray.intake.lines.times import DAY_US, LineReader
 from ess_ray.cli.position import Position
 from ess_ray.core.event import parse_timestamp_us
 

@@ -112,6 +112,10 @@ class LineReader:
         timestamp_us, host, service = self._time(head)
         return LineFacts(timestamp_us, level[1] if level is not None else None, host, service)
 
+    def time_of(self, stamp: str) -> int | None:
+        """Read a text that is a time and nothing else; None where it is not understood. Raises NoZone as `read`."""
+        return self._time(stamp)[0]
+
     def _time(self, head: str) -> tuple[int | None, str | None, str | None]:
         match = _SYSLOG.match(head)
         if match is not None:
