@@ -6,7 +6,7 @@ Their JSON is that of any logger (`objects`). May live here: these formats. May 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -133,7 +133,7 @@ _OTHERS: Final = re.compile(
 
 def _rails(text: str, times: LineReader) -> Event | None:
     ruby = _RUBY.match(text)
-    found = {} if ruby is None else ruby.groupdict()
+    found: dict[str, Any] = {} if ruby is None else ruby.groupdict()
     rest = text if ruby is None else text[ruby.end() :]
     own = _STARTED.match(rest) or _COMPLETED.match(rest) or _OTHERS.match(rest)
     if own is not None:

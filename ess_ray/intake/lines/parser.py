@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 from ess_ray.core.event import parse_timestamp_us
@@ -80,7 +81,7 @@ class Parser:
         caps: Caps | None = None,
     ) -> None:
         self._spec = SPECS[form] if pattern is None else Spec(PARSE, Custom(pattern).format())
-        self._joiner: Callable[[], Any] = self._spec.joiner if multiline is None else lambda: Starts(multiline)
+        self._joiner: Callable[[], Any] = self._spec.joiner if multiline is None else partial(Starts, multiline)
         self._times, self._crlf, self._caps = times, crlf, caps or Caps()
         self.header, self._is_first = header, is_start
 

@@ -51,7 +51,8 @@ def _read_5424(text: str, times: LineReader) -> Event | None:
     match = _5424.match(text)
     if match is None:
         return None
-    at, data = match.end(), {}
+    at = match.end()
+    data: dict[str, str] = {}
     if text[at : at + 1] == "-":
         at += 1
     else:

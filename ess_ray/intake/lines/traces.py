@@ -9,6 +9,7 @@ May live here: how traces look. May not: how many lines an event may have (`join
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 
@@ -33,7 +34,8 @@ _FRAME: Final = re.compile(
     r"|\s*--- End of .*---\s*$|\s*---> |\s+-- locked <|\s+- (?:locked|waiting|parking)\b"
 )
 _EXCEPTION: Final = re.compile(
-    r"(?:[a-zA-Z_$][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable|Fault)\b|[A-Z]\w*(?:Error|Exception)(?: \[\w+\])?: "
+    r"(?:[a-zA-Z_$][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable|Fault)\b"
+    r"|(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: "
 )
 """An exception's name as loggers write it; what a runtime says of one that nobody caught begins an event."""
 _TRACEBACK: Final = re.compile(r"\s*(?:\+ Exception Group )?Traceback \(most recent call last\):")
@@ -82,14 +84,15 @@ class Traces:
         self._lines += 1
         if not text.strip():
             return None if self._state in ("python end", "go", "node", "ruby") else False
-        follows = {
+        ways: dict[str, Callable[[str], bool]] = {
             "python": self._in_python,
             "python group": lambda line: line[0].isspace(),
             "python end": self._after_python,
             "go": self._in_go,
             "node": self._in_node,
             "php": lambda line: _PHP.match(line) is not None,
-        }.get(self._state)
+        }
+        follows = ways.get(self._state)
         if (follows is not None and follows(text)) or self._begins(text):
             return True
         was_function, self._is_function = self._is_function, False

@@ -14,12 +14,15 @@ from ess_ray.intake.lines.raw import cut_lines
 from ess_ray.intake.lines.times import LineReader
 
 AT = "2026-11-24 10:00:00"
+BARE = f"""{AT} ERROR failed
+java.lang.Exception: y
+\tat a.B.c(B.java:1)"""
 JAVA = f"""{AT} ERROR failed
 com.example.PayException: no money
 \tat com.example.Pay.run(Pay.java:42)
 \tat com.example.Pay$$Lambda$14/0x01.run(Unknown Source)
 \t... 12 common frames omitted
-Caused by: java.io.IOException: reset
+Caused by: java.lang.Exception: reset
 \tat com.example.Net.read(Net.java:7)
 \tSuppressed: java.lang.Exception: closing
 \t\tat com.example.Net.close(Net.java:9)
@@ -78,7 +81,7 @@ TypeError: x
 
 Node.js v20.11.0"""
 NODE_LOGGED = f"""{AT} ERROR failed
-TypeError: Cannot read properties of undefined (reading 'x')
+Error: Cannot read properties of undefined (reading 'x')
     at pay (/app/pay.js:3:7)"""
 NET = """Unhandled exception. System.AggregateException: One or more errors occurred. (boom)
  ---> System.InvalidOperationException: boom
@@ -102,7 +105,7 @@ def texts(content: str, form: str = "text", multiline: str | None = None, caps: 
 
 
 @pytest.mark.parametrize(
-    "trace", [JAVA, PYTHON, PYTHON_GROUP, GO, GO_HTTP, ZAP, NODE, NODE_LOGGED, NET, RUBY, PHP], ids=range(11)
+    "trace", [BARE, JAVA, PYTHON, PYTHON_GROUP, GO, GO_HTTP, ZAP, NODE, NODE_LOGGED, NET, RUBY, PHP], ids=range(12)
 )
 def test_a_trace_is_one_event(trace: str) -> None:
     for before, after in ((f"{AT} INFO before", f"{AT} INFO after"), ("before", "after"), (trace, trace)):
