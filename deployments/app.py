@@ -39,6 +39,7 @@ from ess_ray.ingest.writer import WriterLimits
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.lines.bodies import formats_of
 from ess_ray.runtime.log import open_log
 from ess_ray.runtime.memory import give_back_after_bursts
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
@@ -90,7 +91,9 @@ def system_of(settings: Settings) -> System:
         invoke_task_bytes=settings.lambda_.task_bytes,
         max_cost_usd=settings.lambda_.max_cost_usd,
         executor=_usual_executor(settings),
-        intake=IntakeLimits(**settings.push.as_limits(), tables=_field_tables(settings)),
+        intake=IntakeLimits(
+            **settings.push.as_limits(), tables=_field_tables(settings), parse=formats_of(settings.push.parse)
+        ),
         keys_in_addresses=settings.push.keys_in_addresses,
         elasticsearch_version=settings.push.elasticsearch_version,
         compaction=CompactionPolicy(**settings.maintenance.as_limits()),

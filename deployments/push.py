@@ -174,7 +174,10 @@ class PushApi:
         to, claim = Destination(tenant, key, route_name, vnode), self._gatherer.gate.claim(tenant)
         try:
             body = Body(
-                await self._read(request, claim), request.headers.get("content-type"), self._limits.table_of(tenant)
+                await self._read(request, claim),
+                request.headers.get("content-type"),
+                self._limits.table_of(tenant),
+                self._limits.parse.get(tenant),
             )
             self._tally.count(PUSH_BYTES, len(body.data))
             if form.may_be_several(body):

@@ -91,6 +91,7 @@ class Follower:
 
     def _look_at(self, path: str) -> None:
         followed = self._open.get(path)
+        now: os.stat_result | None
         try:
             now = os.stat(path)
         except OSError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -18,7 +18,7 @@ from ess_ray.intake.lines.times import LineReader
 
 Form = str
 """`json` (a document), `ndjson` (objects alone), or a name of `intake.lines.catalog`; `auto` before it is known."""
-PATH: str = "log.file.path"
+PATH: Final = "log.file.path"
 """The attribute that names an event's file."""
 
 

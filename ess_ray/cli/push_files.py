@@ -23,7 +23,7 @@ from ess_ray.cli.content import Content
 from ess_ray.cli.file_push import Asked, Known, Phase, Tell, push_file, push_stream
 from ess_ray.cli.output import progress, tell
 from ess_ray.cli.push_told import Told
-from ess_ray.cli.registry import Registry, name_of
+from ess_ray.cli.registry import Entry, Registry, name_of
 from ess_ray.cli.upload import Sender, Summary
 from ess_ray.core.errors import BadRequest, EssError, NotFound
 
@@ -175,7 +175,8 @@ class Pusher:
     ) -> None:
         """Push what is new in an open file, which stands at its start."""
         assert status is not None  # it is a file
-        summary, before = Summary(), None
+        summary = Summary()
+        before: Entry | None = None
         told, name = self._told, name_of(*self._whereto(), status.st_dev, status.st_ino)
         is_first = name not in self._begun
         asked = self._asked if is_first else replace(self._asked, again=False)

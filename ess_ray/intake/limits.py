@@ -31,6 +31,9 @@ class IntakeLimits:
     tables: Mapping[str, FieldTable] = field(default_factory=dict)
     """By tenant, where its names of fields are not the usual ones."""
 
+    parse: Mapping[str, str] = field(default_factory=dict)
+    """By tenant, the format of its lines of text (`lines.catalog`, or auto); where it has none, lines are messages."""
+
     def table_of(self, tenant: str) -> FieldTable:
         """Give the names of fields in a tenant's events."""
         return self.tables.get(tenant, FIELD_TABLE)

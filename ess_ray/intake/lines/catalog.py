@@ -70,8 +70,10 @@ def _specs() -> Iterator[Spec]:
     yield Spec("docker", envelope="container", opens=open_docker)
     yield Spec("cri", envelope="container", opens=open_cri)
     yield Spec(JOURNAL_EXPORT, joiner=Single, envelope="journal")
-    for table, joiner in ((CSV, Quotes), (TSV, Quotes), (W3C, Single), (VPC_FLOW, Single)):
-        yield Spec(table.name, table, joiner)
+    for table in (CSV, TSV):
+        yield Spec(table.name, table, Quotes)
+    for table in (W3C, VPC_FLOW):
+        yield Spec(table.name, table, Single)
     yield Spec(MYSQL_SLOW.name, MYSQL_SLOW, SlowQueries)
     for one in TEXT_FORMATS:
         yield Spec(one.name, one, Indented if one is POSTGRES else Traces)
