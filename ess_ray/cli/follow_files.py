@@ -27,6 +27,8 @@ QUIET_S: Final = 2.0
 """After so long without a write the last event is whole: what logs a stack trace does not pause in it."""
 PATIENCE_S: Final = 30.0
 """The longest pause before a system that cannot be reached is tried again."""
+_DOUBLED: Final = 10
+"""So often is the pause doubled: it has long been the longest by then."""
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Follower:
             if not self._failures:
                 tell(f"{error.message}; this goes on trying")
             self._failures += 1
-            return min(PATIENCE_S, LOOK_EVERY_S * 2**self._failures)
+            return min(PATIENCE_S, LOOK_EVERY_S * 2.0 ** min(self._failures, _DOUBLED))
         if self._failures:
             tell("the system takes events again")
         self._failures = 0

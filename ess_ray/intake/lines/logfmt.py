@@ -34,8 +34,8 @@ def _read(text: str, times: LineReader) -> Event | None:
             event["timestamp"] = at_us
             break
     if newline:
-        name = next((one for one in ("message", *SENT_AS["message"]) if isinstance(pairs.get(one), str)), None)
-        event["message"] = text if name is None else f"{event.pop(name)}\n{trace}"
+        called = next((one for one in ("message", *SENT_AS["message"]) if isinstance(pairs.get(one), str)), None)
+        event["message"] = text if called is None else f"{event.pop(called)}\n{trace}"
     return event
 
 
