@@ -100,9 +100,12 @@ class PushApi:
             self.counts.other_tenant()
         to, claim = Destination(tenant, key, route_name, vnode), self._gatherer.gate.claim(tenant)
         try:
-            read = await self._read(request, claim, encoding_of)
-            body = Body(read, request.headers.get("content-type"), self._limits.table_of(tenant))
-            del read
+            body = Body(
+                await self._read(request, claim, encoding_of),
+                request.headers.get("content-type"),
+                self._limits.table_of(tenant),
+                self._limits.parse.get(tenant),
+            )
             self.counts.body(len(body.data))
             if form.may_be_several(body):
                 stored = await self._large.store(to, form, body, patience.spent)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 # Numbers stay text: only where a value ends is wanted.
@@ -18,7 +18,10 @@ Span = tuple[int, int]
 
 
 def spans_of(text: str) -> list[Span]:
-    """Give (start, end) of each event: of an array, of `{"events": [...]}`, or of one object. Raises ValueError."""
+    """Give (start, end) of each event: of an array, of `{"events": [...]}` (or Records), or of one object.
+
+    Raises ValueError.
+    """
     start = _skip(text, 0)
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -31,14 +34,22 @@ def spans_of(text: str) -> list[Span]:
     if _skip(text, end) != len(text):
         raise ValueError("not JSON: something stands behind it; if it is one object a line, say --format ndjson")
     if isinstance(value, dict):
-        if not (isinstance(value.get("events"), list) and "message" not in value):
+        holder = events_under(value)
+        if holder is None:
             return [(start, end)]
         # Of several members of one name the last counts.
-        start = [at for name, at in _members(text, start) if name == "events"][-1]
+        start = [at for name, at in _members(text, start) if name == holder][-1]
     elif not isinstance(value, list):
         raise ValueError('the JSON is neither an array of events, nor {"events": [...]}, nor one event')
     del value
     return list(_elements(text, start))
+
+
+def events_under(value: Mapping[str, object]) -> str | None:
+    """Name the member of an object that holds its events (Amazon's files call it Records); None: it is one itself."""
+    if "message" in value:
+        return None
+    return next((name for name in ("events", "Records") if isinstance(value.get(name), list)), None)
 
 
 def _skip(text: str, at: int) -> int:

@@ -14,17 +14,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import BinaryIO, Final, cast
 
 from ess_ray.cli.content import Content, LineEnd
-from ess_ray.cli.inputs import Bad, Defaults, Form, Item, Reading, form_of, read_items
-from ess_ray.cli.lines import LineReader
+from ess_ray.cli.inputs import form_named, read_items
+from ess_ray.cli.items import Bad, Defaults, Item, Reading
 from ess_ray.cli.position import Mark, Position, position_at, position_from
 from ess_ray.cli.registry import Entry, Options, Pending, Registry
 from ess_ray.cli.upload import Keys, Sender, Summary, cut
 from ess_ray.cli.when import LOCAL, Zone, read_zone
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import format_timestamp
+from ess_ray.intake.lines.catalog import TEXT
+from ess_ray.intake.lines.times import LineReader
 
 BATCH_EVENTS: Final = 5_000
 """One request waits for the one before, so they are larger than where several are under way: half of what one may hold,
@@ -33,6 +36,18 @@ REPEATS_KNOWN_US: Final = 3_600 * 1_000_000
 """As long as a system knows a request again by its key."""
 
 Tell = Callable[[str], object]
+
+
+class Phase(Enum):
+    """How an input is read at its end.
+
+    WHOLE: there is nothing more to come. GROWING: the last event, and a line without an end, are left for the next
+    time, since they may go on. QUIET: only a line without an end is.
+    """
+
+    WHOLE = "whole"
+    GROWING = "growing"
+    QUIET = "quiet"
 
 
 class Journal:
@@ -68,6 +83,9 @@ class Journal:
             ) from error
 
 
+OnFormat = Callable[[str], object]
+
+
 @dataclass(frozen=True)
 class Asked:
     """How an input is to be read, as the command line says; `again`: whatever was pushed of it."""
@@ -77,18 +95,39 @@ class Asked:
     defaults: Defaults
     zone: Zone
     again: bool
+    pattern: str | None = None
+    multiline: str | None = None
 
-    def options(self, content: Content, form: str) -> Options:
+    def options(self, content: Content, form: str, path: str | None = None) -> Options:
         """Give what decides about the events, to be written down."""
         named = self.defaults
-        form = form_of(content.head) if form == "auto" else form
-        return Options(form, content.line_end, self.encoding, named.service, named.host, named.level, self.zone.given)
+        if self.pattern is not None and form == "auto":
+            form = TEXT
+        return Options(
+            form_named(form, content.head),
+            content.line_end,
+            self.encoding,
+            named.service,
+            named.host,
+            named.level,
+            self.zone.given,
+            path,
+            self.pattern,
+            self.multiline,
+        )
+
+    def told_form(self, options: Options) -> str:
+        """Name a form for people."""
+        return options.form if self.pattern is None else "--parse"
 
 
 class Push:
     """One push of one input: sends what is read, one request at a time, and keeps its journal."""
 
-    def __init__(self, sender: Sender, journal: Journal, keys: Keys, summary: Summary, tell: Tell) -> None:
+    def __init__(
+        self, sender: Sender, journal: Journal, keys: Keys, summary: Summary, tell: Tell, phase: Phase
+    ) -> None:
+        self._phase = phase
         self._sender, self._journal, self._keys, self._summary, self._tell = sender, journal, keys, summary, tell
         self._end: Mark | None = None
 
@@ -101,8 +140,10 @@ class Push:
         is remembered."""
         now_us = time.time_ns() // 1000
         start = position.mark()
+        growing = self._phase is Phase.GROWING
+        reading = replace(reading_of(options, now_us), may_go_on=growing, only_ended=self._phase is not Phase.WHOLE)
         try:
-            for part in cut(read_items(pieces, _reading(options, now_us), position), self._summary, BATCH_EVENTS):
+            for part in cut(read_items(pieces, reading, position), self._summary, BATCH_EVENTS):
                 end = position.mark()
                 batch = self._keys.batch(part, _stand(start))
                 self._settle()
@@ -130,7 +171,7 @@ class Push:
             position, pieces = found
             if pending.end.document is None:
                 pieces = content.pieces(pending.start.offset, pending.end.offset)
-            items = read_items(pieces, _reading(pending.options, pending.now_us), position)
+            items = read_items(pieces, reading_of(pending.options, pending.now_us), position)
             while position.items < pending.end.items or pending.end.document is None:
                 item = next(items, None)
                 if item is None:
@@ -181,31 +222,45 @@ class Known:
     path: str
 
 
-def push_stream(sender: Sender, summary: Summary, raw: BinaryIO, asked: Asked, tell: Tell) -> Position:
-    """Push what cannot be known again: `echo x | ess push -` twice is meant twice."""
+def push_stream(
+    sender: Sender, summary: Summary, raw: BinaryIO, asked: Asked, tell: Tell, on_format: OnFormat
+) -> Position:
+    """Push what cannot be known again: `echo x | ess push -` twice is meant twice. `on_format` is told its form."""
     content = Content(raw, asked.encoding)
     options, name, position = asked.options(content, asked.form), _fresh(), Position()
+    on_format(asked.told_form(options))
     journal = Journal(None, name, Entry("-", "", options, position.mark()))
-    Push(sender, journal, Keys(name, name), summary, tell).run(position, content.pieces(), options)
+    Push(sender, journal, Keys(name, name), summary, tell, Phase.WHOLE).run(position, content.pieces(), options)
     return position
 
 
 def push_file(
-    sender: Sender, summary: Summary, raw: BinaryIO, asked: Asked, known: Known, tell: Tell
+    sender: Sender,
+    summary: Summary,
+    raw: BinaryIO,
+    asked: Asked,
+    known: Known,
+    tell: Tell,
+    on_format: OnFormat,
+    phase: Phase = Phase.WHOLE,
 ) -> tuple[Entry | None, Position]:
     """Push what lies behind the last push of a file; gives what that one left, None where all of it was pushed now."""
     entry = None if asked.again or known.registry is None else known.registry.read(known.name)
     nonce = _fresh() if asked.again else ""
     if entry is not None:
-        line_end = cast(LineEnd, entry.options.line_end)
+        has_read = entry.done.offset > 0 or entry.done.document is not None or entry.pending is not None
+        line_end = cast(LineEnd, entry.options.line_end) if has_read else None
         content = Content(raw, asked.encoding or entry.options.encoding, line_end)
-        options = asked.options(content, entry.options.form if asked.form == "auto" else asked.form)
-        push = Push(sender, Journal(known.registry, known.name, entry), _keys(known, entry.nonce), summary, tell)
-        same_form = (options.form == "json") == (entry.options.form == "json")
+        # What was of no known format may have been too short to tell.
+        was = entry.options.form if has_read and entry.options.form != TEXT else "auto"
+        options = asked.options(content, was if asked.form == "auto" else asked.form, known.path)
+        push = Push(sender, Journal(known.registry, known.name, entry), _keys(known, entry.nonce), summary, tell, phase)
+        same_form = not has_read or (options.form == "json") == (entry.options.form == "json")
         if entry.pending is not None:
             push.redo(content)
         stand = go_on(content, push.entry.done, tell) if same_form else None
         if stand is not None:
+            on_format(asked.told_form(options))
             push.run(*stand, options)
             return entry if entry.events else None, stand[0]
         sent_us = entry.pushed_us if entry.pending is None else entry.pending.sent_us
@@ -216,9 +271,10 @@ def push_file(
         nonce = _fresh()
         raw.seek(0)
     content = Content(raw, asked.encoding)
-    options, position = asked.options(content, asked.form), Position()
+    options, position = asked.options(content, asked.form, known.path), Position()
+    on_format(asked.told_form(options))
     journal = Journal(known.registry, known.name, Entry(known.path, nonce, options, position.mark()))
-    Push(sender, journal, _keys(known, nonce), summary, tell).run(position, content.pieces(), options)
+    Push(sender, journal, _keys(known, nonce), summary, tell, phase).run(position, content.pieces(), options)
     return None, position
 
 
@@ -244,18 +300,29 @@ def go_on(content: Content, done: Mark, tell: Tell) -> tuple[Position, Iterator[
             position.take_end(end)
         return position, itertools.chain([start[len(end) :]], pieces)
     tell(f"line {done.lines:,} had no end when it was pushed before: it is pushed again, whole")
-    return position_from(content, done.open_from, done.lines - 1, done.before_us)
+    position, pieces = position_from(content, done.open_from, done.lines - 1, done.before_us)
+    position.header = done.header
+    return position, pieces
 
 
 def _stand(mark: Mark) -> str:
     return f"{mark.offset}:{mark.head}:{mark.tail}:{mark.document}:{mark.items}"
 
 
-def _reading(options: Options, now_us: int) -> Reading:
+def reading_of(options: Options, now_us: int) -> Reading:
+    """Give how a text is read by these options."""
     zone = LOCAL if options.zone is None else read_zone(options.zone)
     reader = LineReader(now_us, zone.zone, decided=options.zone is not None)
     defaults = Defaults(options.service, options.host, options.level)
-    return Reading(cast(Form, options.form), defaults, reader, crlf=options.line_end == "crlf")
+    return Reading(
+        options.form,
+        defaults,
+        reader,
+        crlf=options.line_end == "crlf",
+        pattern=options.pattern,
+        multiline=options.multiline,
+        path=options.path,
+    )
 
 
 def _fresh() -> str:

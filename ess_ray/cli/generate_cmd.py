@@ -16,7 +16,7 @@ import orjson
 
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.files import writing
-from ess_ray.cli.inputs import Item
+from ess_ray.cli.items import Item
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
 from ess_ray.cli.upload import BATCH_EVENTS, Keys, Summary, cut, send

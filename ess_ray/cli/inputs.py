@@ -1,62 +1,28 @@
-"""What `ess push` reads: NDJSON, JSON and plain lines, as events ready to send.
+"""What `ess push` reads: lines of any format, NDJSON and JSON, as events ready to send.
 
-May live here: telling the forms apart and turning each into items. May not: encodings (`content`), recognising times
-(`lines`), sending.
+May live here: telling the forms apart, JSON documents. May not: encodings (`content`), lines (`line_items`), sending.
 """
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Final
 
-import orjson
+from ess_ray.cli.content import SNIFF_BYTES, is_utf8
+from ess_ray.cli.documents import events_under, spans_of
+from ess_ray.cli.items import Bad, Defaults, Form, Item, Reading, loads, object_item
+from ess_ray.cli.line_items import TOO_LONG, read_lines
+from ess_ray.cli.position import Position
+from ess_ray.intake.lines.catalog import ALSO_CALLED, JSON_LINES
+from ess_ray.intake.lines.raw import cut_lines
+from ess_ray.intake.lines.recognise import recognise
 
-from ess_ray.cli.content import is_utf8
-from ess_ray.cli.documents import spans_of
-from ess_ray.cli.lines import LineReader
-from ess_ray.cli.position import PROOF_BYTES, Position
-from ess_ray.core.event import MAX_EVENT_BYTES, format_timestamp, parse_timestamp_us
+__all__ = ["Bad", "Defaults", "Form", "Item", "Reading", "form_named", "form_of", "read_items"]
 
-Form = Literal["auto", "ndjson", "json", "lines"]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024 * 1024
 """A JSON array is parsed whole, at about ten times its size in memory: larger ones must come as NDJSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One event to send: its JSON without newlines, its time if it has one, its line or index from 1."""
-
-    position: int
-    body: bytes
-    timestamp_us: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """A part of the input that is no event, and is not sent."""
-
-    position: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """Fields for events that do not have them."""
-
-    service: str | None = None
-    host: str | None = None
-    level: str | None = None
-
-    def missing_in(self, event: dict[str, Any]) -> dict[str, str]:
-        """Give what an event lacks of them."""
-        return {
-            name: value
-            for name, value in (("service", self.service), ("host", self.host), ("level", self.level))
-            if value is not None and event.get(name) is None
-        }
 
 
 def form_of(head: bytes) -> Form:
@@ -70,20 +36,24 @@ def form_of(head: bytes) -> Form:
             # One object over many lines, or a line longer than what was looked at; or no JSON at all.
             opened = text[1:].lstrip()[:1] == b'"' and not (newline and line.rstrip().endswith(b"}"))
             return "json" if opened else "lines"
-        return "json" if isinstance(event.get("events"), list) and "message" not in event else "ndjson"
+        return "json" if events_under(event) is not None else "ndjson"
     if text[:1] == b"[" and text[1:].lstrip()[:1] in (b"{", b"]"):  # `[error] ...` and `[24/Nov/...` are lines
         return "json"
     return "lines"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a text is read. `form` is never `auto`; `crlf`: a CR before a newline is no part of a line."""
-
-    form: Form
-    defaults: Defaults
-    reader: LineReader
-    crlf: bool = False
+def form_named(name: str, head: bytes) -> Form:
+    """Give the form that a name of `--format` stands for; `auto`: as the start of a text looks."""
+    if name != "auto":
+        return ALSO_CALLED.get(name, name)
+    form = form_of(head)
+    if form == "json":
+        return form
+    lines = head.decode("utf-8", "replace").split("\n")
+    if len(head) >= SNIFF_BYTES and len(lines) > 1:
+        lines.pop()  # it is cut off
+    found = recognise(lines, time.time_ns() // 1000)
+    return found if form == "lines" or found == "docker" else JSON_LINES
 
 
 def read_items(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
@@ -91,99 +61,21 @@ def read_items(pieces: Iterator[bytes], reading: Reading, position: Position) ->
 
     Raises ValueError when the form is not what is there, and at a line whose time nobody can tell.
     """
-    if reading.form == "lines":
-        return _plain(pieces, reading, position)
+    if reading.form == "json":
+        return _document(pieces, reading, position)
     if reading.form == "ndjson":
-        return _ndjson(pieces, reading.defaults, position)
-    return _document(pieces, reading.defaults, position)
+        return _ndjson(pieces, reading, position)
+    return read_lines(pieces, reading, position)
 
 
-def loads(text: bytes) -> Any:
-    """Parse JSON. Raises ValueError. What orjson refuses (lone surrogates, NaN) the standard library may still take."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(text.decode("utf-8", "replace"))
-        except RecursionError as error:
-            raise ValueError("nested too deep") from error
-
-
-def dumps(event: dict[str, Any]) -> bytes:
-    """Write JSON that reads back as `event`, lone surrogates and large numbers too."""
-    try:
-        return orjson.dumps(event)
-    except TypeError:
-        return json.dumps(event).encode("ascii")
-
-
-def _lines(pieces: Iterator[bytes], position: Position) -> Iterator[bytes | None]:
-    """Give each line without its newline, None for one that is longer than an event may be."""
-    parts: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        first, *others = piece.split(b"\n")
-        parts.append(first)
-        size += len(first)
-        for other in others:
-            line = parts[0] if len(parts) == 1 else b"".join(parts)
-            position.take(line, size, ended=True)
-            yield line if size <= MAX_EVENT_BYTES else None
-            parts, size = [other], len(other)
-        if size > MAX_EVENT_BYTES:  # its start and end alone are still wanted, for the file to be known again
-            whole = b"".join(parts)
-            parts = [whole[:PROOF_BYTES], whole[-PROOF_BYTES:]]
-    if size:
-        line = b"".join(parts)
-        position.take(line, size, ended=False)
-        yield line if size <= MAX_EVENT_BYTES else None
-
-
-_TOO_LONG: Final = f"the line is longer than {MAX_EVENT_BYTES // 1024} KiB, the most that an event may have"
-
-
-def _plain(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
-    reader, defaults = reading.reader, reading.defaults
-    is_placed = position.before_us is not None
-    for raw in _lines(pieces, position):
-        if raw is None:
-            yield Bad(position.lines, _TOO_LONG)
-            continue
-        line = raw.removesuffix(b"\r") if reading.crlf else raw
-        if not line:
-            continue
-        try:
-            message = line.decode()
-        except UnicodeDecodeError:
-            message = line.decode("utf-8", "replace")
-            position.count_broken()
-        try:
-            facts = reader.read(message)
-        except ValueError as error:
-            raise ValueError(f"line {position.lines:,}: {error}") from error
-        has_time = facts.timestamp_us is not None
-        is_placed |= has_time
-        position.untimed.count(position.lines, message, has_time=has_time, follows=is_placed)
-        if facts.timestamp_us is not None:
-            position.before_us = facts.timestamp_us
-        elif position.before_us is None:
-            position.before_us = reader.now_us
-        event = {
-            "timestamp": format_timestamp(position.before_us),
-            "message": message,
-            "level": defaults.level or facts.level,
-            "service": defaults.service or facts.service,
-            "host": defaults.host or facts.host,
-        }
-        body = dumps({name: value for name, value in event.items() if value is not None})
-        yield Item(position.lines, body, position.before_us)
-
-
-def _ndjson(pieces: Iterator[bytes], defaults: Defaults, position: Position) -> Iterator[Item | Bad]:
-    for raw in _lines(pieces, position):
-        if raw is None:
-            yield Bad(position.lines, _TOO_LONG)
-        elif line := raw.strip():
+def _ndjson(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
+    for one in cut_lines(pieces):
+        if reading.only_ended and not one.ended:
+            return
+        position.take(one.content, one.size, ended=one.ended)
+        if one.is_too_long:
+            yield Bad(position.lines, TOO_LONG)
+        elif line := one.content.strip():
             try:
                 event = loads(line)
             except ValueError as error:
@@ -191,10 +83,16 @@ def _ndjson(pieces: Iterator[bytes], defaults: Defaults, position: Position) -> 
                 continue
             if not is_utf8(line):
                 position.count_broken()
-            yield _item(position.lines, event, defaults, line)
+            if isinstance(event, dict):
+                yield object_item(position.lines, event, reading, line)
+            else:
+                yield Bad(position.lines, _NO_OBJECT)
 
 
-def _document(pieces: Iterator[bytes], defaults: Defaults, position: Position) -> Iterator[Item | Bad]:
+_NO_OBJECT: Final = "not a JSON object"
+
+
+def _document(pieces: Iterator[bytes], reading: Reading, position: Position) -> Iterator[Item | Bad]:
     """Read one JSON value. Its position counts items: it is the same document when all of it is."""
     parts: list[bytes] = []
     size = 0
@@ -220,20 +118,9 @@ def _document(pieces: Iterator[bytes], defaults: Defaults, position: Position) -
         raw = decoded[start:end].encode("utf-8")
         position.items += 1
         # A newline in valid JSON is white space: as NDJSON it would end the event.
-        yield _item(position.items, loads(raw), defaults, raw.replace(b"\n", b" ").replace(b"\r", b" "))
-
-
-def _item(position: int, event: Any, defaults: Defaults, raw: bytes) -> Item | Bad:
-    if not isinstance(event, dict):
-        return Bad(position, "not a JSON object")
-    timestamp_us = None
-    if event.get("timestamp") is not None:
-        try:
-            timestamp_us = parse_timestamp_us(event["timestamp"])
-        except (ValueError, OverflowError):
-            timestamp_us = None  # the server says what is wrong with it, beside its other rules
-    missing = defaults.missing_in(event)
-    if missing:
-        # Written behind what is there, which stays as it stands: numbers of any size, and NaN. Of two, the last counts.
-        raw = raw.rstrip()[:-1] + (b"," if event else b"") + dumps(missing)[1:]
-    return Item(position, raw, timestamp_us)
+        raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
+        event = loads(raw)
+        if isinstance(event, dict):
+            yield object_item(position.items, event, reading, raw)
+        else:
+            yield Bad(position.items, _NO_OBJECT)

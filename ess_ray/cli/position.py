@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from ess_ray.cli.content import Content
-from ess_ray.cli.untimed import Untimed
+from ess_ray.cli.untimed import Unread, Untimed
 
 PROOF_BYTES: Final = 1024
 """Of a file's start, and of what stands before an offset, that must be the same for the file to be the same."""
@@ -25,7 +25,7 @@ class Mark:
 
     `head` and `tail` are hashes of its first PROOF_BYTES and of those before `offset`. `open_from`: where the last line
     begins that was read without its end. `before_us`: the time of the last line. A JSON document is told by `document`,
-    the hash of all of it, and `items` of it were read.
+    the hash of all of it, and `items` of it were read. `header` names the columns of a table.
     """
 
     offset: int = 0
@@ -36,6 +36,7 @@ class Mark:
     open_from: int | None = None
     document: str | None = None
     items: int = 0
+    header: str = ""
 
 
 @dataclass
@@ -48,9 +49,11 @@ class Position:
     open_from: int | None = None
     document: str | None = None
     items: int = 0
+    header: str = ""
     broken: int = 0
     broken_first: int | None = None
     untimed: Untimed = field(default_factory=Untimed)
+    unread: Unread = field(default_factory=Unread)
     _head: bytes = b""
     _tail: bytes = b""
     _read: int = field(default=0)
@@ -90,7 +93,9 @@ class Position:
         head, tail = (sha256(part).hexdigest() for part in (self._head, self._tail))
         if self.document is not None:
             head = tail = ""
-        return Mark(self.offset, head, tail, self.lines, self.before_us, self.open_from, self.document, self.items)
+        return Mark(
+            self.offset, head, tail, self.lines, self.before_us, self.open_from, self.document, self.items, self.header
+        )
 
 
 def position_from(content: Content, offset: int, lines: int, before_us: int | None) -> tuple[Position, Iterator[bytes]]:
@@ -117,6 +122,6 @@ def position_at(content: Content, mark: Mark) -> tuple[Position, Iterator[bytes]
             else None
         )
     position, pieces = position_from(content, mark.offset, mark.lines, mark.before_us)
-    position.open_from = mark.open_from
+    position.open_from, position.header = mark.open_from, mark.header
     known = position.mark()
     return (position, pieces) if (known.head, known.tail) == (mark.head, mark.tail) else None

@@ -45,6 +45,9 @@ class Options:
     host: str | None
     level: str | None
     zone: str | None
+    path: str | None = None
+    pattern: str | None = None
+    multiline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

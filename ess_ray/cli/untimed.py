@@ -1,12 +1,13 @@
-"""In which lines of an input no time was found, so that a form of time that is not known is not passed over in silence.
+"""Which lines of an input have no time that was found, and which its format does not understand: neither is passed over
+in silence.
 
-May live here: counting them, and which of them are worth telling. May not: recognising times (`lines`), printing.
+May live here: counting them, and which of them are worth telling. May not: recognising times, printing.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 KEPT_CHARS: Final = 120
@@ -20,6 +21,23 @@ class Example:
 
     position: int
     line: str
+
+
+UNREAD_EXAMPLES: Final = 3
+"""Lines that a format does not understand are shown with their numbers: mostly they are alike."""
+
+
+@dataclass
+class Unread:
+    """Counts the events that the input's format does not understand, and which are stored as plain messages."""
+
+    count_of: int = 0
+    examples: list[Example] = field(default_factory=list)
+
+    def count(self, position: int, text: str) -> None:
+        self.count_of += 1
+        if len(self.examples) < UNREAD_EXAMPLES:
+            self.examples.append(Example(position, text.partition("\n")[0][:KEPT_CHARS]))
 
 
 @dataclass

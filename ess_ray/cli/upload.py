@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ess_ray.cli.client import Client
-from ess_ray.cli.inputs import Bad, Item
+from ess_ray.cli.items import Bad, Item
 from ess_ray.core.errors import (
     BadRequest,
     EssError,
@@ -35,7 +35,8 @@ IN_FLIGHT: Final = 4
 """Requests at a time where no order is to be kept: enough to keep one push replica busy."""
 TOLD_REJECTIONS: Final = 100
 """Rejected events that are kept with their reasons; all are counted."""
-_REFUSALS: Final = (BadRequest, Forbidden, KeyConflict, NotFound, TooLarge, Unauthenticated, Unsupported)
+REFUSALS: Final = (BadRequest, Forbidden, KeyConflict, NotFound, TooLarge, Unauthenticated, Unsupported)
+"""What the same request meets again."""
 AT_RECEIPT: Final = "stored at the time of receipt: "
 """What a system's reasons for that begin with."""
 NDJSON: Final = "application/x-ndjson"
@@ -106,6 +107,19 @@ class Summary:
         self.adjustments += kept[: max(0, TOLD_REJECTIONS - len(self.adjustments))]
         self._widen(_stored_us(batch, answer, rejected.keys(), adjusted.keys()))
 
+    def add_up(self, other: Summary, where: str = "") -> None:
+        """Add what became of another input; `where` goes before its reasons."""
+        self.accepted += other.accepted
+        self.rejected += other.rejected
+        self.adjusted += other.adjusted
+        self.requests += other.requests
+        if other.repeats is not None:
+            self.repeats = (self.repeats or 0) + other.repeats
+        for ours, theirs in ((self.rejections, other.rejections), (self.adjustments, other.adjustments)):
+            named = [(position, f"{reason}{f' ({where})' if where else ''}") for position, reason in theirs]
+            ours.extend(named[: max(0, TOLD_REJECTIONS - len(ours))])
+        self._widen(us for us in (other.min_us, other.max_us) if us is not None)
+
     def _widen(self, times_us: Iterable[int]) -> None:
         known = [*times_us, *(us for us in (self.min_us, self.max_us) if us is not None)]
         self.min_us, self.max_us = min(known, default=None), max(known, default=None)
@@ -151,8 +165,9 @@ class Keys:
 def cut(items: Iterable[Item | Bad], summary: Summary, batch_events: int = BATCH_EVENTS) -> Iterator[list[Item]]:
     """Cut items into parts of `batch_events`, or of BATCH_BYTES and the event with which it has as many.
 
-    When a part is given, nothing behind it has been taken from `items`. Items that are no events are counted at once.
-    Where the input cannot be read further, what was read goes before the error; not so where it is refused.
+    Items of the same lines are in one part. When a part is given, nothing behind it has been taken from `items`. Items
+    that are no events are counted at once. Where the input cannot be read further, what was read goes before the error;
+    not so where it is refused.
     """
     part: list[Item] = []
     size = 0
@@ -163,7 +178,7 @@ def cut(items: Iterable[Item | Bad], summary: Summary, batch_events: int = BATCH
                 continue
             part.append(item)
             size += len(item.body) + 1
-            if len(part) >= batch_events or size >= BATCH_BYTES:
+            if not item.more and (len(part) >= batch_events or size >= BATCH_BYTES):
                 yield part
                 part, size = [], 0
     except (OSError, EOFError):
@@ -212,7 +227,7 @@ class Sender:
 
     def is_refused(self, error: EssError) -> bool:
         """Tell whether this error of `settle` means that surely nothing was stored: at once, and by a refusal."""
-        return isinstance(error, _REFUSALS) and not self._retried.is_set()
+        return isinstance(error, REFUSALS) and not self._retried.is_set()
 
     def stop(self) -> None:
         """Try no longer: `settle` then tells what became of the request."""

@@ -1,6 +1,6 @@
 """Times on the command line: the zone of those without an offset, and the range that a command looks at.
 
-May live here: --since, --until, --tz, and how times are shown for them. May not: times in files (`lines`).
+May live here: --since, --until, --tz, and how times are shown for them. May not: times in files (`intake.lines.times`).
 """
 
 from __future__ import annotations

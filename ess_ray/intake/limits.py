@@ -25,10 +25,13 @@ class IntakeLimits(RequestLimits):
     tables: Mapping[str, FieldTable] = field(default_factory=dict)
     """By tenant, where its names of fields are not the usual ones."""
 
+    parse: Mapping[str, str] = field(default_factory=dict)
+    """By tenant, the format of its lines of text (`lines.catalog`, or auto); where it has none, lines are messages."""
+
     @classmethod
-    def of(cls, limits: RequestLimits, tables: Mapping[str, FieldTable]) -> IntakeLimits:
-        """Put the limits of requests and the names of fields together."""
-        return cls(limits.max_batch_bytes, limits.max_event_age_us, limits.max_clock_skew_us, tables)
+    def of(cls, limits: RequestLimits, tables: Mapping[str, FieldTable], parse: Mapping[str, str]) -> IntakeLimits:
+        """Put the limits of requests, the names of fields and the formats of lines together."""
+        return cls(limits.max_batch_bytes, limits.max_event_age_us, limits.max_clock_skew_us, tables, parse)
 
     def table_of(self, tenant: str) -> FieldTable:
         """Give the names of fields in a tenant's events."""

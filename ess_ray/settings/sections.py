@@ -256,6 +256,9 @@ class Push(_Section):
     `fields`: per tenant, names of its own for fields, which are looked at before the usual ones (`intake.fields`):
     `{shop: {message: [what], level: [grade]}}`.
 
+    `parse`: per tenant, the format of lines of text (`text/plain`), `auto` or a name that `ess push --format` takes;
+    where a tenant has none, each line is a message: `{shop: auto}`.
+
     `keys_in_addresses`: take a key as `?dd-api-key=` or `?token=`, too, for agents that know no other place. Addresses
     end up in logs of proxies; ours leave them out.
 
@@ -270,6 +273,7 @@ class Push(_Section):
     max_clock_skew_s: Seconds = _REQUEST.max_clock_skew_us / _SECOND_US
     keys_in_addresses: bool = False
     elasticsearch_version: Annotated[str, Field(pattern=r"^[1-9][0-9]?\.[0-9]{1,3}\.[0-9]{1,3}$")] = "8.19.0"
+    parse: dict[TenantName, str] = {}
     fields: dict[TenantName, dict[str, list[Annotated[str, Field(min_length=1)]]]] = {}
 
     @property

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ess_ray.cli.content import Content
 from ess_ray.cli.inputs import Defaults, Item, Reading, read_items
-from ess_ray.cli.lines import DAY_US, LineReader
 from ess_ray.cli.position import Position
 from ess_ray.core.event import parse_timestamp_us
+from ess_ray.intake.lines.times import DAY_US, LineReader
 
 NOW_US = 1_790_000_000_000_000
 ZONE = ZoneInfo("Europe/Berlin")

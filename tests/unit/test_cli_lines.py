@@ -13,9 +13,9 @@ import pytest
 from ess_ray.cli import inputs
 from ess_ray.cli.content import Content
 from ess_ray.cli.inputs import Bad, Defaults, Form, Item, Reading, form_of, read_items
-from ess_ray.cli.lines import LineReader
 from ess_ray.cli.position import Position
 from ess_ray.core.event import MAX_EVENT_BYTES
+from ess_ray.intake.lines.times import LineReader
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from ess_ray.cli.content import Content
 from ess_ray.cli.documents import spans_of
 from ess_ray.cli.inputs import Defaults, Form, Item, Reading, read_items
-from ess_ray.cli.lines import LineReader
 from ess_ray.cli.position import Position
+from ess_ray.intake.lines.times import LineReader
 
 EXACT = '{"n": 123456789012345678901234567890, "d": 0.1000000000000000055, "x": NaN, "s": "\\ud800"}'
 

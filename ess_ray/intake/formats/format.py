@@ -29,6 +29,8 @@ class Body:
     data: Content
     content_type: str | None = None
     table: FieldTable = FIELD_TABLE
+    parse: str | None = None
+    """The format of lines of text; None: each is a message."""
 
 
 @dataclass

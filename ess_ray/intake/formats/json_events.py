@@ -22,9 +22,10 @@ from ess_ray.intake.columns import (
 )
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.digits import Sent
+from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.format import MAX_NAMED, Body, Stored, each_alone
 from ess_ray.intake.formats.json_pieces import Pieces, cut, may_be_several
-from ess_ray.intake.formats.json_values import Values, read_values
+from ess_ray.intake.formats.json_values import Values, partial_parse, read_values
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.problem import Answer, Refusal, as_problem
 
@@ -38,7 +39,7 @@ class JsonEvents:
 
     def cut(self, body: Body) -> Pieces:
         """Cut a body into pieces (see `json_pieces.cut`)."""
-        return cut(body.data, body.content_type)
+        return cut(body.data, body.content_type, parse=body.parse)
 
     def decode(self, body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
         """Read a body (see `decode_events`)."""
@@ -101,7 +102,7 @@ def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -
     plain sends each of them its own way.
     """
     table = bodies[0].table
-    if len(bodies) == 1 or any(may_be_large(len(body.data)) or body.table != table for body in bodies):
+    if len(bodies) == 1 or any(_is_alone(body, table) for body in bodies):
         return each_alone(JSON_EVENTS, bodies, now_us, limits)
     reads: list[Values | EssError] = []
     for body in bodies:
@@ -115,6 +116,11 @@ def decode_together(bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -
     except NOT_PLAIN:
         return each_alone(JSON_EVENTS, bodies, now_us, limits)
     return list(_parts(batch, reads))
+
+
+def _is_alone(body: Body, table: FieldTable) -> bool:
+    """Tell whether a body is read by itself."""
+    return body.parse is not None or may_be_large(len(body.data)) or body.table != table
 
 
 def _sent(reads: list[Values | EssError]) -> Sent:
@@ -135,7 +141,7 @@ def _parts(batch: pa.RecordBatch, reads: list[Values | EssError]) -> Iterator[De
 
 
 def _decode(body: Body, now_us: int, limits: IntakeLimits) -> Decoded:
-    read = read_values(body.data, body.content_type)
+    read = read_values(body.data, body.content_type, parse=partial_parse(body.parse, now_us))
     try:
         return to_columns(read.values, len(body.data), Reading(now_us, limits, read.exact, body.table))
     except Inexact:

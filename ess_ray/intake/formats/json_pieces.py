@@ -51,6 +51,8 @@ class Pieces:
     form: Form
     spans: list[tuple[int, int]]
     body_hash: str
+    parse: str | None = None
+    """The format of lines of text. A table's header, and a stack trace, end with their piece."""
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -69,11 +71,19 @@ class Pieces:
             piece = bytes(view[start:end])
         return _READERS[self.form](piece, exact)
 
+    def _parsed(self, number: int, now_us: int) -> Values | None:
+        """Read a piece's lines of text in their format; None where that is not asked for."""
+        start, end = self.spans[number]
+        parse = reading.partial_parse(self.parse, now_us)
+        if parse is None or self.form != "text" or end - start > MAX_VALUE_BYTES:
+            return None
+        return Values(parse(bytes(self.text[start:end])), exact=True)
+
     def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
         """Read a piece's events, received at `now_us`; an index counts the piece's own values from 0."""
         exact = False
         while True:
-            read = self.read(number, exact)
+            read = self._parsed(number, now_us) or self.read(number, exact)
             try:
                 return to_columns(read.values, self.size(number), Reading(now_us, limits, read.exact, table))
             except Inexact:
@@ -100,7 +110,7 @@ def may_be_several(body: Content) -> bool:
     return len(body) > PIECE_BYTES - EVENT_BYTES * body.count(b"{")
 
 
-def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES) -> Pieces:
+def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES, parse: str | None = None) -> Pieces:
     """Cut a decompressed body into pieces of whole events.
 
     Means what `json_values.read_values` means by the whole. Raises BadRequest (empty, malformed as a whole),
@@ -110,7 +120,7 @@ def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES)
     kind, text = reading.text_of(body, content_type)
 
     def made(form: Form, spans: list[tuple[int, int]]) -> Pieces:
-        return Pieces(text, form, spans, digest)
+        return Pieces(text, form, spans, digest, parse)
 
     lines = Cutter(text, 0, piece_bytes)
     if kind == reading.PLAIN:

@@ -22,6 +22,7 @@ from ess_ray.core.errors import BadRequest, Unsupported
 from ess_ray.intake.compression import Content
 from ess_ray.intake.digits import Exactness, Sent
 from ess_ray.intake.formats.json_scanner import values_of_array
+from ess_ray.intake.lines.bodies import read_text
 from ess_ray.intake.rows import Broken
 
 NDJSON: Final = frozenset(
@@ -79,11 +80,28 @@ class Values:
     exact: Exactness
 
 
-def read_values(body: Content, content_type: str | None, exact: bool = False) -> Values:
+Parse = Callable[[bytes], list[Any]]
+
+
+def _parsed(text: bytes, parse: Parse) -> Values:
+    values = parse(text)
+    if not values:
+        raise BadRequest(
+            "there are no events in it: its lines are empty, or name the columns of those that are missing"
+        )
+    return Values(values, exact=True)
+
+
+def partial_parse(form: str | None, now_us: int) -> Parse | None:
+    """Give what reads lines of text in a format, received at `now_us`; None where each is a message."""
+    return None if form is None else partial(read_text, form=form, now_us=now_us)
+
+
+def read_values(body: Content, content_type: str | None, exact: bool = False, parse: Parse | None = None) -> Values:
     """Read a decompressed body as the list of its values: the bytes tell what JSON it is, whatever the type says.
 
-    As `text/plain` each line is an event of that message, unless every line is a JSON object. `exact` reads with the
-    standard library: slow, but numbers stay what they are, however many digits they have.
+    As `text/plain` each line is an event of that message, unless every line is a JSON object, or `parse` reads them.
+    `exact` reads with the standard library: slow, but numbers stay what they are, however many digits they have.
     Raises BadRequest (empty, not JSON, too deep, no events in it), Unsupported (content type).
     """
     kind, text = text_of(body, content_type)
@@ -95,6 +113,8 @@ def read_values(body: Content, content_type: str | None, exact: bool = False) ->
             Values(values, exact or Sent(text))
             if all(isinstance(value, dict) for value in values)
             else read_messages(lines)
+            if parse is None
+            else _parsed(text, parse)
         )
     if text[:1] == b"[" and kind not in NDJSON and not exact:
         try:  # what nearly all bodies are

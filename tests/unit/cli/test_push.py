@@ -39,7 +39,7 @@ def test_a_refused_batch_is_sent_again_under_its_key(ess: Ess, server: Contract)
 
 def test_rejected_events_are_named_by_their_line(ess: Ess, server: Contract) -> None:
     lines = ['{"message":"a"}', "", '{"message":"bad"}', "no json", '{"message":"b"}']
-    done = ess("push", "-", "--json", stdin="\n".join(lines))
+    done = ess("push", "-", "--json", "--format", "ndjson", stdin="\n".join(lines))
     told = json.loads(done.stdout)
     assert done.exit_code == 1
     assert (told["accepted"], told["rejected"]) == (2, 2)
@@ -74,7 +74,7 @@ def test_an_empty_input_is_done(ess: Ess, server: Contract) -> None:
     assert not server.keys
 
 
-@pytest.mark.parametrize("arguments", [["push"], ["push", "no-such-file"], ["push", "-", "--format", "csv"], ["fly"]])
+@pytest.mark.parametrize("arguments", [["push"], ["push", "no-such-file"], ["push", "-", "--format", "xml"], ["fly"]])
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, arguments).exit_code == 2
 

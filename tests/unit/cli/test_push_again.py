@@ -190,7 +190,7 @@ def test_rejected_lines_are_named_by_their_place_in_the_file(push: Push, file: P
     append(file, '{"message":"a"}', '{"message":"b"}')
     push()
     append(file, '{"message":"c"}', "no json")
-    assert push(exit_code=1)["rejections"][0]["position"] == 4
+    assert push("--format", "ndjson", exit_code=1)["rejections"][0]["position"] == 4
 
 
 def test_a_json_document_is_known_by_all_of_it(push: Push, server: Contract, file: Path) -> None:

@@ -104,6 +104,7 @@ class LineReader:
     zone: tzinfo | None = None
     decided: bool = False
     _known: dict[tuple[str, str | None], int | None] = field(default_factory=dict)
+    _stamps: dict[str, int | None] = field(default_factory=dict)
 
     def read(self, line: str) -> LineFacts:
         """Recognise what is there; what is not understood is None. Raises NoZone where a time's zone is unclear."""
@@ -111,6 +112,14 @@ class LineReader:
         level = _LEVEL.search(head)
         timestamp_us, host, service = self._time(head)
         return LineFacts(timestamp_us, level[1] if level is not None else None, host, service)
+
+    def time_of(self, stamp: str) -> int | None:
+        """Read a text that is a time and nothing else; None where it is not understood. Raises NoZone as `read`."""
+        if stamp not in self._stamps:
+            if len(self._stamps) >= _CACHE_ENTRIES:
+                self._stamps.clear()
+            self._stamps[stamp] = self._time(stamp)[0]
+        return self._stamps[stamp]
 
     def _time(self, head: str) -> tuple[int | None, str | None, str | None]:
         match = _SYSLOG.match(head)

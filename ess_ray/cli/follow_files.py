@@ -1,0 +1,149 @@
+"""`ess push --follow`: what is written to files, pushed as it comes, through rotation and truncation.
+
+Each look pushes what is new of a file with the machinery of any push, so that whatever ends this, the next push goes on
+where it was. May live here: when a file is looked at, and as which. May not: what is pushed of one (`file_push`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import click
+
+from ess_ray.cli.file_push import Phase
+from ess_ray.cli.output import tell
+from ess_ray.cli.push_files import STDIN, Pusher, found_files
+from ess_ray.cli.upload import REFUSALS
+from ess_ray.core.errors import EssError
+
+LOOK_EVERY_S: Final = 0.5
+"""How long a line waits at most before it is seen."""
+QUIET_S: Final = 2.0
+"""After so long without a write the last event is whole: what logs a stack trace does not pause in it."""
+PATIENCE_S: Final = 30.0
+"""The longest pause before a system that cannot be reached is tried again."""
+_DOUBLED: Final = 10
+"""So often is the pause doubled: it has long been the longest by then."""
+
+
+@dataclass
+class _Followed:
+    """An open file. `seen`: its size and time of change when it was pushed; `quiet`: its last event was pushed too."""
+
+    raw: BinaryIO
+    status: os.stat_result
+    seen: tuple[int, int] = (-1, -1)
+    changed_s: float = 0.0
+    quiet: bool = False
+
+
+class Follower:
+    """Follows the files that these names mean, also those that are made later. `clock` and `wait` are the time's."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        pusher: Pusher,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._names, self._pusher, self._clock, self._wait = names, pusher, clock, wait
+        self._open: dict[str, _Followed] = {}
+        self._left_out: set[tuple[int, int]] = set()
+        self._failures = 0
+
+    def run(self) -> None:
+        """Look until interrupted. Raises the EssError of a system that refuses, not of one that is away."""
+        found_files(self._names)  # a name that is wrong from the start is an error
+        try:
+            while True:
+                self._wait(self.patient_look())
+        finally:
+            self.close()
+
+    def patient_look(self) -> float:
+        """Look once; gives how long to wait until the next time. Raises what the system refuses."""
+        try:
+            self.look()
+        except EssError as error:
+            if isinstance(error, REFUSALS):
+                raise
+            if not self._failures:
+                tell(f"{error.message}; this goes on trying")
+            self._failures += 1
+            return min(PATIENCE_S, LOOK_EVERY_S * 2.0 ** min(self._failures, _DOUBLED))
+        if self._failures:
+            tell("the system takes events again")
+        self._failures = 0
+        return LOOK_EVERY_S
+
+    def look(self) -> None:
+        """Push what is new in each file."""
+        paths: list[str] = []
+        for name in self._names:
+            with suppress(click.BadParameter):  # it is away, as between the two steps of a rotation
+                paths += [found.path for found in found_files([name], _in_silence) if found.path != STDIN]
+        for path in dict.fromkeys([*self._open, *paths]):
+            self._look_at(path)
+
+    def _look_at(self, path: str) -> None:
+        followed = self._open.get(path)
+        now: os.stat_result | None
+        try:
+            now = os.stat(path)
+        except OSError:
+            now = None
+        if followed is not None and (now is None or not os.path.samestat(now, followed.status)):
+            # Another file has its name: what was written to it until then is still to be read.
+            if _state(followed) != followed.seen or not followed.quiet:
+                self._push(path, followed, Phase.WHOLE)
+            followed.raw.close()
+            del self._open[path]
+            followed = None
+        if now is None:
+            return
+        if followed is None:
+            if (now.st_dev, now.st_ino) in self._left_out:
+                return
+            # It stays open, as the file that it is, whatever it is renamed to.
+            raw = open(path, "rb")  # noqa: SIM115
+            followed = self._open[path] = _Followed(raw, os.fstat(raw.fileno()))
+        state = _state(followed)
+        if state != followed.seen:
+            if self._push(path, followed, Phase.GROWING):
+                followed.seen, followed.changed_s, followed.quiet = state, self._clock(), False
+        elif not followed.quiet and self._clock() - followed.changed_s >= QUIET_S:
+            followed.quiet = self._push(path, followed, Phase.QUIET)
+
+    def _push(self, path: str, followed: _Followed, phase: Phase) -> bool:
+        """Push what is new; False, and told, for what is no text or cannot be read, which is looked at no more."""
+        followed.raw.seek(0)
+        try:
+            self._pusher.file(path, followed.raw, followed.status, "", phase=phase)
+        except (ValueError, OSError, EOFError) as error:
+            tell(f"left out: {path}: {error}")
+            self._left_out.add((followed.status.st_dev, followed.status.st_ino))
+            followed.raw.close()
+            self._open.pop(path, None)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close all files."""
+        for followed in self._open.values():
+            followed.raw.close()
+        self._open.clear()
+
+
+def _in_silence(_: str) -> None:
+    """What is left out was told at the start."""
+
+
+def _state(followed: _Followed) -> tuple[int, int]:
+    found = os.fstat(followed.raw.fileno())
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,61 @@
+"""Each format by a small file of its own: it is recognised, and its events are those written down beside it.
+
+`samples/NAME/in.log` is of the format NAME, `samples/NAME/expected.json` what it becomes: a list of kinds and events.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ess_ray.intake.lines.catalog import SPECS
+from ess_ray.intake.lines.parser import Parser
+from ess_ray.intake.lines.raw import cut_lines
+from ess_ray.intake.lines.recognise import recognise
+from ess_ray.intake.lines.times import LineReader
+
+SAMPLES = Path(__file__).parent / "samples"
+NOW_US = int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()) * 1_000_000
+NAMES = sorted(path.name for path in SAMPLES.iterdir())
+
+
+def parsed(form: str, content: bytes) -> list[list[Any]]:
+    parser = Parser(form, LineReader(NOW_US, UTC))
+    found = [parser.read(group) for group in parser.groups(cut_lines([content]))]
+    return [[one.kind, {**one.event, **(one.besides or {})}] for one in found]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_is_recognised(name: str) -> None:
+    content = (SAMPLES / name / "in.log").read_bytes()
+    assert recognise(content.decode("utf-8", "replace").split("\n"), NOW_US) == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_becomes_its_events(name: str) -> None:
+    expected = json.loads((SAMPLES / name / "expected.json").read_text())
+    assert parsed(name, (SAMPLES / name / "in.log").read_bytes()) == expected
+
+
+def test_every_format_has_a_sample() -> None:
+    assert {*NAMES, "lines"} == set(SPECS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (["2026-11-24T10:00:00Z line 1", "2026-11-24T10:00:01Z line 2"], "text"),
+        (["2026-11-24 10:00:00 status installed dpkg:amd64 1.22"], "text"),
+        (["a = b", "x=1 y=2"], "text"),
+        (["name, first", "b, c"], "text"),
+        ([""], "text"),
+        (["starting", *['{"msg": "a"}'] * 3], "json-lines"),
+        (["{not JSON}"] * 3, "text"),
+    ],
+)
+def test_what_is_alike_is_not_taken_for_it(lines: list[str], name: str) -> None:
+    assert recognise(lines, NOW_US) == name
