@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk.hash import ContentHash
-from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
+from ess_ray.core.chunk.layout import DeletedId, Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
 from ess_ray.core.chunk.page import ASCII_END
 from ess_ray.core.chunk.sums import PAGE_ENTRY_BYTES, PageSink
 from ess_ray.core.event import EVENT_SCHEMA
@@ -57,10 +57,14 @@ def encode_object(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
+    deleted: Sequence[DeletedId] = (),
 ) -> Encoded:
-    """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes."""
+    """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes.
+
+    Without any rows its times are 0: what it stands for is then for the caller to say.
+    """
     groups = (rows.slice(start, length) for start, length in _groups(rows))
-    return _encode(groups, len(rows), ranges, requests, message_codec, message_level)
+    return _encode(groups, len(rows), ranges, requests, message_codec, message_level, deleted)
 
 
 def encode_stream(
@@ -70,12 +74,13 @@ def encode_stream(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
+    deleted: Sequence[DeletedId] = (),
 ) -> Encoded:
     """Write sorted rows that come in pieces of any length, `row_count` in all (at least one), as `encode_object` does.
 
     Besides the object itself, memory holds two row groups and a piece. Raises ValueError when the rows are not as many.
     """
-    encoded = _encode(_regrouped(tables), row_count, ranges, requests, message_codec, message_level)
+    encoded = _encode(_regrouped(tables), row_count, ranges, requests, message_codec, message_level, deleted)
     if encoded.rows != row_count:
         raise ValueError(f"{row_count} rows were announced, {encoded.rows} came")
     return encoded
@@ -88,6 +93,7 @@ def _encode(
     requests: Sequence[StoredRequest],
     message_codec: MessageCodec,
     message_level: int,
+    deleted: Sequence[DeletedId],
 ) -> Encoded:
     rows = ids = 0
     first_us = last_us = 0
@@ -128,6 +134,7 @@ def _encode(
             index_checksum=crc32(index),
             pages=len(table) // PAGE_ENTRY_BYTES,
             ascii_groups=tuple(ascii_groups),
+            deleted=tuple(deleted),
         )
         writer.add_key_value_metadata(facts_to_metadata(facts))
     data = sink.getvalue()
