@@ -9,6 +9,7 @@ the record and its place. May not: HTTP, what a deletion does (`deletion`), Ray.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from ess_ray.core.event import check_tenant
 from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.ports import ObjectStore
+
+_log = logging.getLogger(__name__)
 
 State = Literal["running", "done", "failed"]
 MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
@@ -94,6 +97,7 @@ class DeletionBook:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._finished: set[str] = set()
 
     def create(self, tenant: str, query: str, start_us: int | None, end_us: int | None) -> Deletion:
         """Write down a wish; it is carried out whatever becomes of who asked. Raises QueryError, BadRequest."""
@@ -115,20 +119,30 @@ class DeletionBook:
             raise NotFound(f"there is no deletion {deletion_id}")
         return _read(place, self._store.get_suffix(place, MAX_RECORD_BYTES))
 
-    def unfinished(self, known: Mapping[str, Deletion] | None = None) -> list[Deletion]:
-        """Give those with something left to do, the oldest first. Raises CorruptData for one that cannot be read.
+    def unfinished(self) -> list[Deletion]:
+        """Give those with something left to do, the oldest first; one that cannot be read is told in the log.
 
-        `known` may hold finished ones by their ids, which are not read again.
+        Those that were finished are not read again.
         """
-        ids = [info.key.removesuffix(_RECORD) for info in self._store.list("") if info.key.endswith(_RECORD)]
-        found = [self.read(one) for one in ids if known is None or one not in known]
-        return sorted((one for one in found if not one.finished), key=lambda one: (one.created_us, one.id))
+        found: list[Deletion] = []
+        for info in self._store.list(""):
+            deletion_id = info.key.removesuffix(_RECORD)
+            if not info.key.endswith(_RECORD) or deletion_id in self._finished:
+                continue
+            try:
+                one = self.read(deletion_id)
+            except CorruptData as error:
+                _log.error("%s", error.message)
+                continue
+            if one.finished:
+                self._finished.add(deletion_id)
+            else:
+                found.append(one)
+        return sorted(found, key=lambda one: (one.created_us, one.id))
 
-    def with_answers(self) -> list[str]:
-        """Name the deletions whose tenants' kept answers were not dropped yet, done or not. One listing."""
-        keys = {info.key for info in self._store.list("")}
-        ids = [key.removesuffix(_RECORD) for key in keys if key.endswith(_RECORD)]
-        return sorted(one for one in ids if one + _ANSWERS not in keys)
+    def are_answers_dropped(self, deletion_id: str) -> bool:
+        """Tell whether the tenant's answers were dropped after this deletion."""
+        return self._store.head(deletion_id + _ANSWERS) is not None
 
     def answers_dropped(self, deletion_id: str) -> None:
         """Keep that a tenant's answers were dropped after a deletion. Idempotent."""

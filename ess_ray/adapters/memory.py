@@ -302,6 +302,12 @@ class MemoryResultStore:
                 break
         return pa.concat_tables(found) if found else EVENT_SCHEMA.empty_table()
 
+    async def drop_all(self, tenant: str) -> int:
+        keys = [key for key in self._answers if key[0] == tenant]
+        for key in keys:
+            self._drop(key)
+        return len(keys)
+
     # ------------------------------------------------------------------------------------------------ what is kept
     def _find(self, tenant: str, query_id: str) -> _Answer:
         self._expire()
