@@ -7,10 +7,9 @@ May not: Ray (see `app`), or what a deletion does.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Path, Request, Response
@@ -101,7 +100,8 @@ class DeletionApi:
         """`answers_here`: answers are in this replica's memory, so that nobody else can drop them."""
         self._book, self._results, self._admin, self._wake = book, results, admin, wake
         self._answers_here, self._look_s = answers_here, look_s
-        self._following: set[asyncio.Task[None]] = set()
+        self.following: set[asyncio.Task[None]] = set()
+        """One for each deletion that is not done yet, of those that came to this replica."""
 
     async def create(self, request: Request, body: DeletionBody) -> Response:
         """Have events deleted. 202 once the wish is kept: it is carried out whatever becomes of the system meanwhile.
@@ -115,8 +115,8 @@ class DeletionApi:
         _log.info("deletion %s of tenant %s was asked for", made.id, tenant)
         if self._answers_here:
             following = asyncio.create_task(self._follow(made.id), name=f"follow deletion {made.id}")
-            self._following.add(following)
-            following.add_done_callback(self._following.discard)
+            self.following.add(following)
+            following.add_done_callback(self.following.discard)
         try:
             await self._wake()
         except EssError as error:
@@ -145,7 +145,10 @@ class DeletionApi:
         return True
 
     async def _follow(self, deletion_id: str) -> None:
-        """Drop the answers here as soon as a deletion is done, also when nobody asks how far it is."""
+        """Drop the answers here as soon as a deletion is done, also when nobody asks how far it is.
+
+        It ends with this process, and so do the answers in its memory.
+        """
         while True:
             await asyncio.sleep(self._look_s)
             try:
@@ -154,13 +157,6 @@ class DeletionApi:
                     return
             except (EssError, OSError) as error:
                 _log.warning("deletion %s cannot be looked at just now: %s", deletion_id, error)
-
-    async def close(self) -> None:
-        """Stop following: with this replica the answers in its memory end, too. Idempotent."""
-        for following in list(self._following):
-            following.cancel()
-        if self._following:
-            await asyncio.wait(self._following)
 
 
 def _range(body: DeletionBody) -> tuple[int | None, int | None]:
@@ -190,15 +186,6 @@ def _told(found: Deletion, dropped: bool) -> dict[str, Any]:
 
 def route_deletions(app: FastAPI, api: DeletionApi) -> None:
     """Add `POST /v1/deletions` and `GET /v1/deletions/{deletion_id}`, both for keys of scope admin."""
-    before = app.router.lifespan_context
-
-    @contextlib.asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[Mapping[str, Any] | None]:
-        async with before(app) as state:
-            yield state
-            await api.close()
-
-    app.router.lifespan_context = life
     app.post("/v1/deletions", status_code=202, response_model=DeletionCreated)(api.create)
     pages: dict[int | str, dict[str, Any]] = {200: {"model": DeletionPage}}
     app.get("/v1/deletions/{deletion_id}", responses=pages)(api.page)

@@ -155,8 +155,8 @@ def _read(place: str, data: bytes) -> Deletion:
         cut = told.pop("cut")
         ends = None if cut is None else {int(vnode): int(end) for vnode, end in cut["ends"].items()}
         swaps = tuple(Swap(**swap) for swap in told.pop("pending"))
-        texts = {name: tuple(told.pop(name)) for name in ("incomplete", "beyond")}
-        found = Deletion(**told, pending=swaps, **texts)
+        incomplete, beyond = tuple(told.pop("incomplete")), tuple(told.pop("beyond"))
+        found = Deletion(**told, pending=swaps, incomplete=incomplete, beyond=beyond)
         check_tenant(found.tenant)
         if found.id + _RECORD != place or found.state not in ("running", "done", "failed"):
             raise ValueError("it is another one's")

@@ -93,7 +93,8 @@ async def rig() -> AsyncIterator[Deletions]:
     await writer.assign(range(3))
     made = Deletions(world, writer)
     yield made
-    await made.api.close()
+    for following in made.api.following:
+        following.cancel()
     await made.http.aclose()
 
 
