@@ -19,6 +19,7 @@ from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
 from deployments.aggregations import AggregationApi, route_aggregations
+from deployments.deletions import DeletionApi, route_deletions
 from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
@@ -276,6 +277,9 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         route_pipes(app, PipeApi(searcher, tenant, api))
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
+        here = system.redis_url is None
+        deletions = DeletionApi(system.deletions(), results, admin, inside.look_for_deletions, answers_here=here)
+        route_deletions(app, deletions)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         route_tail(app, TailApi(looked_at, tenant, departure, meter=meter))
         return app

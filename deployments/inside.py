@@ -115,6 +115,10 @@ class Inside:
         """Merge small objects and apply retention now; gives what was done. See `runtime.maintain.Maintenance`."""
         return dict(await self._supervisor.call("compact", before_us, timeout_s=COMPACT_TIMEOUT_S))
 
+    async def look_for_deletions(self) -> None:
+        """Have deletions that were asked for carried out now. Raises Unavailable: then it is a little later."""
+        await self._supervisor.call("look_for_deletions")
+
     async def leaving(self) -> bool:
         """Tell whether Serve is about to end this very replica; False when nobody can say just now."""
         try:

@@ -18,6 +18,7 @@ from zlib import crc32
 
 from ess_ray.adapters.catalog_rules import MAINTENANCE_BUCKETS
 from ess_ray.core.chunk import (
+    DeletedId,
     Encoded,
     MessageCodec,
     ObjectReader,
@@ -135,7 +136,8 @@ def plan(
     """
     by_partition: dict[Partition, list[ObjectEntry]] = defaultdict(list)
     for entry in snapshot.objects(None, None, None):
-        if (before_us is None or entry.modified_us <= before_us) and entry.key not in without:
+        # One without rows has nothing to merge: it keeps what repeats are known by, and leaves after an hour.
+        if entry.rows and (before_us is None or entry.modified_us <= before_us) and entry.key not in without:
             by_partition[partition(entry)].append(entry)
     chosen = {where: choose(entries, now_us, eager) for where, entries in by_partition.items()}
     return dict(sorted(((w, c) for w, c in chosen.items() if c), key=lambda item: (-len(item[1]), item[0])))
@@ -166,9 +168,10 @@ def merge(
         merged(readers),
         sum(entry.rows for entry in inputs),
         _united(part for reader in readers for part in reader.facts.ranges),
-        requests=_carried(inputs, readers, now_us),
+        requests=carried_requests(inputs, readers, now_us),
         message_codec=message_codec,
         message_level=MESSAGE_LEVEL,
+        deleted=carried_deleted(inputs, readers, now_us),
     )
     entry = _entry_of(inputs, encoded)
     store.put(entry.key, encoded.data)
@@ -209,20 +212,37 @@ def _united(ranges: Iterator[OffsetRange]) -> list[OffsetRange]:
     return [OffsetRange(log_id, vnode, *span) for (log_id, vnode), span in sorted(spans.items())]
 
 
-def _carried(inputs: Sequence[ObjectEntry], readers: Sequence[ObjectReader], now_us: int) -> list[StoredRequest]:
+def is_wanted(observed_us: int, entry: ObjectEntry, now_us: int) -> bool:
+    """Tell whether a take-over may still ask for what was observed then, and lies in this object."""
+    return max(observed_us, entry.modified_us) >= now_us - WINDOW_US - CLOCK_SLACK_US
+
+
+def carried_requests(
+    inputs: Sequence[ObjectEntry], readers: Sequence[ObjectReader], now_us: int
+) -> list[StoredRequest]:
     """Give the request keys that a take-over may still ask for, oldest first.
 
     Those observed within the hour, and all of an object put within the hour: a writer that caught up late stored keys
     that were old already, and repeats of them may be the next records that its successor reads.
     """
-    since_us = now_us - WINDOW_US - CLOCK_SLACK_US
     kept = {
         request
         for entry, reader in zip(inputs, readers, strict=True)
         for request in reader.facts.requests
-        if max(request.observed_us, entry.modified_us) >= since_us
+        if is_wanted(request.observed_us, entry, now_us)
     }
     return sorted(kept, key=lambda r: (r.observed_us, r.log_id, r.vnode, r.offset, r.key, r.part))
+
+
+def carried_deleted(inputs: Sequence[ObjectEntry], readers: Sequence[ObjectReader], now_us: int) -> list[DeletedId]:
+    """Give what is known of deleted events for as long as request keys, oldest first."""
+    kept = {
+        one
+        for entry, reader in zip(inputs, readers, strict=True)
+        for one in reader.facts.deleted
+        if is_wanted(one.observed_us, entry, now_us)
+    }
+    return sorted(kept, key=lambda one: (one.observed_us, one.log_id, one.vnode, one.id_digest, one.event_hash or ""))
 
 
 def _entry_of(inputs: Sequence[ObjectEntry], encoded: Encoded) -> ObjectEntry:

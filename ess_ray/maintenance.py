@@ -7,7 +7,7 @@ compaction do that), or Ray.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,9 +48,19 @@ def collect_garbage(catalog: Catalog, store: ObjectStore, pressed: bool = False)
     that moment where the catalog can do that. An object that cannot be deleted keeps no other from it. Raises
     Unavailable.
     """
+    return collect(catalog, store, PRESSED_AGE_US if pressed else GARBAGE_AGE_US)
+
+
+def collect(
+    catalog: Catalog, store: ObjectStore, removed_age_us: int, concerns: Callable[[str], bool] = lambda key: True
+) -> Collected:
+    """Do the same to the objects whose keys `concerns` accepts; removed ones go at `removed_age_us`, orphans as ever.
+
+    Idempotent. Raises Unavailable.
+    """
     count = size = 0
     failed: list[str] = []
-    for info in list(_candidates(catalog, store, PRESSED_AGE_US if pressed else GARBAGE_AGE_US)):
+    for info in [one for one in _candidates(catalog, store, removed_age_us) if concerns(one.key)]:
         with catalog.exclusive():
             if catalog.snapshot().holds(info.key):
                 continue

@@ -13,6 +13,7 @@ from typing import Final
 
 from ess_ray.compaction import MAX_TRIES, bucket_of, partition
 from ess_ray.core.errors import EssError, Fenced, UnknownOutcome
+from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
@@ -42,6 +43,7 @@ def expire(catalog: Catalog, store: ObjectStore, policy: CompactionPolicy) -> Ex
     now_us = store.now_us()
     choices = [_by_age(tenant, now_us - round(days * _DAY_US)) for tenant, days in policy.retention_days.items()]
     choices += [_by_size(tenant, most) for tenant, most in policy.tenant_max_bytes.items()]
+    choices.append(_without_rows(now_us - WINDOW_US - CLOCK_SLACK_US))
     if policy.max_bytes is not None:
         choices.append(_by_size(None, policy.max_bytes))  # last: the others may have made room enough
     writer = catalog.writer()
@@ -51,6 +53,11 @@ def expire(catalog: Catalog, store: ObjectStore, policy: CompactionPolicy) -> Ex
 
 def _by_age(tenant: str, cutoff_us: int) -> Choice:
     return lambda view: [entry for entry in view.objects(tenant, None, cutoff_us) if entry.max_us < cutoff_us]
+
+
+def _without_rows(cutoff_us: int) -> Choice:
+    """Of objects whose rows were all deleted: those whose request keys nobody can ask for any more."""
+    return lambda view: [e for e in view.objects(None, None, None) if not e.rows and e.modified_us < cutoff_us]
 
 
 def _by_size(tenant: str | None, most: int) -> Choice:

@@ -192,7 +192,7 @@ class _Run:
     def _put_rest(self, entry: ObjectEntry, reader: ObjectReader, view: _Target) -> ObjectEntry:
         _checked(self._source, entry)
         rest = view.rest(entry, reader)
-        encoded = encode_object(rest, reader.facts.ranges, reader.facts.requests)
+        encoded = encode_object(rest, reader.facts.ranges, reader.facts.requests, deleted=reader.facts.deleted)
         new = entry_of(Sealed(entry.tenant, encoded), entry.modified_us)
         _put(self._store, new.key, encoded.data)
         return new

@@ -74,6 +74,8 @@ class Contract:
         self.exported = b"level\nx\n"
         self.compacted: list[dict[str, Any]] = []
         self.compactions: list[dict[str, Any]] = []
+        self.deletions: list[dict[str, Any]] = []
+        self.deletion_pages: list[dict[str, Any]] = []
         self.healthy = True
         self.reasons: list[str] = []
         self.condition: dict[str, Any] = CONDITION
@@ -98,6 +100,8 @@ class Contract:
                 Route("/search/v1/fields/{name:path}/values", self.fields),
                 Route("/search/v1/flush", self.flush, methods=["POST"]),
                 Route("/search/v1/compact", self.compact, methods=["POST"]),
+                Route("/search/v1/deletions", self.delete, methods=["POST"]),
+                Route("/search/v1/deletions/d1", self.deletion),
                 Route("/search/v1/status", self.status),
                 Route("/search/v1/key", self.key),
             ]
@@ -192,6 +196,13 @@ class Contract:
 
     async def flush(self, _: Request) -> Response:
         return JSONResponse({"rows": 1234, "objects": 2})
+
+    async def delete(self, request: Request) -> Response:
+        self.deletions.append(await request.json())
+        return JSONResponse({"id": "d1"}, 202)
+
+    async def deletion(self, _: Request) -> Response:
+        return JSONResponse(self.deletion_pages.pop(0))
 
     async def compact(self, request: Request) -> Response:
         self.compactions.append(await request.json())

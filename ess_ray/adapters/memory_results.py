@@ -36,6 +36,8 @@ _NO_ROOM: Final = (
     "longest ago"
 )
 
+_DELETED: Final = "events were deleted, which it may have had"
+
 Key = tuple[str, str]
 """(tenant, query id)"""
 
@@ -155,6 +157,12 @@ class MemoryResultStore:
             if limit <= 0:
                 break
         return pa.concat_tables(found) if found else EVENT_SCHEMA.empty_table()
+
+    async def drop_all(self, tenant: str) -> int:
+        keys = [key for key in self._answers if key[0] == tenant]
+        for key in keys:
+            self._drop(key, _DELETED)
+        return len(keys)
 
     # ------------------------------------------------------------------------------------------------ what is kept
     def _find(self, tenant: str, query_id: str) -> _Answer:

@@ -27,6 +27,8 @@ LAMBDA_ANSWERS: Final = "lambda-answers"
 KEYS: Final = "keys"
 """Beside the table, whose readers list its root."""
 POOL: Final = "pool"
+DELETIONS: Final = "deletions"
+"""Beside the table: where each deletion stands."""
 LOG: Final = "log.sqlite"
 """The embedded log, in the data directory."""
 

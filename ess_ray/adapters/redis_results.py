@@ -47,11 +47,14 @@ ALIVE_S: Final = 10.0
 """How long a running answer outlives its writer's last sign of life: then it is told as failed."""
 SIGN_OF_LIFE_S: Final = 3.0
 """Pause between signs of life: two may be lost before anybody notices."""
+WAS: Final = ":was"
 REMEMBERED_MS: Final = 86_400_000
 """How much longer than an answer it is known that there was one."""
 TIMEOUT_S: Final = 5.0
 """One command: a page of the largest events takes a tenth of it on a slow network."""
 RETRIES: Final = 3
+SCANNED_KEYS: Final = 1_000
+"""Keys that Redis looks at in one step of a scan: a millisecond."""
 _LOST: Final = (
     "the search replica that ran this query has ended before its answer did: what it found is here, run it again"
 )
@@ -245,6 +248,17 @@ class RedisResultStore:
         whole = await aside(lambda: pa.concat_tables([_from_stream(chunk) for chunk in found]))
         return whole.slice(start - (ends[first - 1] if first else 0), limit)
 
+    async def drop_all(self, tenant: str) -> int:
+        """As the port says: all replicas' answers. What is begun meanwhile may stay."""
+        count = 0
+        with _answering():
+            async for key in self._redis.scan_iter(match=f"{_begin(tenant)}*", count=SCANNED_KEYS):
+                count += key.endswith(b"}")
+                if not key.endswith(WAS.encode()):
+                    await self._redis.unlink(key)
+        self._running = {answer for answer in self._running if answer[0] != tenant}
+        return count
+
     async def _missing(self, tenant: str, query_id: str) -> NotFound:
         """Give the error for an answer that is not there: whether there was one."""
         with _answering():
@@ -265,9 +279,14 @@ class RedisResultStore:
                 _log.warning("Redis did not take the signs of life of running searches: %s", error)
 
 
+def _begin(tenant: str) -> str:
+    """Give what the keys of all answers of a tenant begin with: nothing in it is special in a pattern."""
+    return f"ess:{{{tenant}/"
+
+
 def _keys(tenant: str, query_id: str) -> list[str]:
-    answer = f"ess:{{{tenant}/{query_id}}}"
-    return [answer, f"{answer}:chunks", f"{answer}:ends", f"{answer}:alive", f"{answer}:was"]
+    answer = f"{_begin(tenant)}{query_id}}}"
+    return [answer, f"{answer}:chunks", f"{answer}:ends", f"{answer}:alive", f"{answer}{WAS}"]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.chunk import ObjectReader, StoredRequest, open_object
+from ess_ray.core.chunk import DeletedId, ObjectReader, StoredRequest, digest_of_id, open_object
 from ess_ray.core.errors import CorruptData, NotFound
 from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ports import ObjectEntry, ObjectStore
@@ -51,7 +51,9 @@ class RepeatMemory:
         self.missing: tuple[MissingPart, ...] = ()
         """What it should know and does not: a repeat of what these objects hold may be stored twice."""
         self._keys: OrderedDict[tuple[str, str], dict[tuple[str, int, int], int]] = OrderedDict()
-        self._ids: OrderedDict[tuple[str, str, bytes | None], int] = OrderedDict()
+        self._ids: OrderedDict[tuple[str, str | bytes, bytes | None], int] = OrderedDict()
+        self._knows_digests = False
+        """Whether some ids are known by their digest alone: those of events that were deleted."""
         self._max_entries = max_entries
         self._newest_us = 0
 
@@ -108,7 +110,11 @@ class RepeatMemory:
 
     def _add_id(self, tenant: str, event_id: str, event_hash: bytes | None, observed_us: int) -> bool:
         copy = (tenant, event_id, event_hash)
-        for known in (copy, (tenant, event_id, None)):
+        stored: tuple[tuple[str, str | bytes, bytes | None], ...] = (copy, (tenant, event_id, None))
+        if self._knows_digests:
+            digest = digest_of_id(event_id)
+            stored = (*stored, (tenant, digest, event_hash), (tenant, digest, None))
+        for known in stored:
             seen_us = self._ids.get(known)
             if seen_us is not None and observed_us - seen_us <= WINDOW_US:
                 return False
@@ -130,6 +136,17 @@ class RepeatMemory:
         for request in sorted(requests, key=lambda r: r.observed_us):
             key = RequestKey(tenant, request.key, request.body_hash, request.part, request.parts)
             self.is_repeat(key, request.observed_us)
+
+    def restore_deleted(self, tenant: str, deleted: Iterable[DeletedId]) -> None:
+        """Remember events that were stored and then deleted, whose ids nobody may tell any more."""
+        for one in sorted(deleted, key=lambda one: one.observed_us):
+            event_hash = None if one.event_hash is None else bytes.fromhex(one.event_hash)
+            copy = (tenant, bytes.fromhex(one.id_digest), event_hash)
+            self._knows_digests = True
+            self._ids[copy] = max(one.observed_us, self._ids.get(copy, 0))
+            self._ids.move_to_end(copy)
+            self._newest_us = max(self._newest_us, one.observed_us)
+        self._forget(self._newest_us)
 
     def restore_ids(self, tenant: str, rows: pa.Table) -> None:
         """Remember stored rows (columns event_id, event_hash, observed_timestamp)."""
@@ -196,6 +213,8 @@ def _restore_object(reader: ObjectReader, tenant: str, log_id: str, memories: di
     for vnode in held:
         mine = [r for r in reader.facts.requests if r.vnode == vnode and r.log_id == log_id]
         memories[vnode].restore_requests(mine, tenant)
+        gone = [one for one in reader.facts.deleted if one.vnode == vnode and one.log_id == log_id]
+        memories[vnode].restore_deleted(tenant, gone)
     if held and reader.facts.ids:
         _restore_ids(reader, tenant, log_id, {vnode: memories[vnode] for vnode in held})
 

@@ -82,3 +82,8 @@ class ResultStore(Protocol):
     async def rows(self, tenant: str, query_id: str, start: int, limit: int) -> pa.Table:
         """Give rows [start, start + limit) that are there by now. Raises NotFound."""
         ...
+
+    async def drop_all(self, tenant: str) -> int:
+        """Let go of all answers of a tenant, running ones too: their ids are unknown from then on, and whoever still
+        appends to one gets NotFound. Gives how many there were. Idempotent."""
+        ...

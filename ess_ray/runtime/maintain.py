@@ -87,14 +87,16 @@ def maintain(system: System, known: Collection[str] = (), backlog_bytes: int = 0
     }
 
 
-def _task(function: Callable[..., dict[str, Any]]) -> Any:
+def task_of(function: Callable[..., dict[str, Any]]) -> Any:
+    """Make a Ray task of a piece of maintenance."""
     # A merge keeps a CPU busy: it takes its turn with the scans. Its worker ends with it: half a gigabyte that a merge
     # took would otherwise stay with a process that waits for scans.
     # Named, so that the dashboard tells maintenance from scans.
     return ray.remote(num_cpus=1, max_calls=1)(function).options(name=f"maintenance {function.__name__}")
 
 
-async def _run(task: Any, what: str, timeout_s: float, *args: Any) -> dict[str, Any]:
+async def run_task(task: Any, what: str, timeout_s: float, *args: Any) -> dict[str, Any]:
+    """Run one and await what it gives. Raises Unavailable, and what it raises."""
     # Handing it over has Ray's control store keep the function, the first time, and waits for it.
     done: dict[str, Any] = await call(await off_loop(task.remote, *args, timeout_s=timeout_s), what, timeout_s)
     return done
@@ -116,13 +118,13 @@ class Maintenance:
 
     async def run(self) -> None:
         """Maintain, wait, again; at once while there is more to merge. What fails is told and tried again."""
-        task = _task(maintain)
+        task = task_of(maintain)
         while True:
             started_s = time.monotonic()
             try:
                 async with self._one_at_a_time:
                     what = (self._system, tuple(self.damaged), await self._backlog_bytes())
-                    done = await _run(task, "the maintenance task", TIMEOUT_S, *what)
+                    done = await run_task(task, "the maintenance task", TIMEOUT_S, *what)
                 self.last = dict(done)
                 self._count(self.last, time.monotonic() - started_s)
             except (EssError, OSError, ray.exceptions.RayError) as error:
@@ -134,11 +136,11 @@ class Maintenance:
 
     async def compact_now(self, before_us: int | None) -> dict[str, Any]:
         """Compact whatever is small, busy hours too, after a run that is under way. Raises Unavailable."""
-        task = _task(compact_now)
+        task = task_of(compact_now)
         async with self._one_at_a_time:
             started_s = time.monotonic()
             what = (self._system, True, before_us, tuple(self.damaged), await self._backlog_bytes())
-            done = await _run(task, "the compaction task", COMPACT_TIMEOUT_S, *what)
+            done = await run_task(task, "the compaction task", COMPACT_TIMEOUT_S, *what)
             self._count(done, time.monotonic() - started_s)
             return done
 

@@ -21,6 +21,7 @@ from ess_ray.core.event import format_timestamp
 from ess_ray.core.ring import place
 from ess_ray.damage import MAX_NAMED, Damaged
 from ess_ray.runtime.blocking import off_loop
+from ess_ray.runtime.deleting import deleting_of
 from ess_ray.runtime.listeners import Listeners, end_listeners
 from ess_ray.runtime.log import LogActor, open_log
 from ess_ray.runtime.maintain import Maintenance
@@ -60,6 +61,7 @@ POOL_SETTINGS: Final = (
     "foreign_tenant",
     "listeners",
     "listen_sockets",
+    "redis_url",
 )
 """What of a System the pool reads: when a deployment changes it, the pool is made anew."""
 UNREADABLE: Final = "searches that meet it call themselves incomplete and name it; `ess verify` says what to do"
@@ -91,6 +93,8 @@ class Supervisor:
         self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
         self._listeners = Listeners(system)
         self._listening = asyncio.create_task(self._listeners.run(), name="listeners")
+        self._deletions = deleting_of(system, self._log, self.flush)
+        self._deleting = asyncio.create_task(self._deletions.run(), name="deletions")
 
     async def start(self) -> None:
         """Return once every virtual node is owned.
@@ -218,7 +222,7 @@ class Supervisor:
         problems = [] if self._trouble is None else [self._trouble]
         if not any(slot.assigned for slot in self._slots):
             problems.append("no virtual node has an owner yet")
-        for loop in (self._watch, self._maintaining, self._listening):
+        for loop in (self._watch, self._maintaining, self._listening, self._deleting):
             if loop.done() and not loop.cancelled() and loop.exception() is not None:
                 problems.append(f"the {loop.get_name()} loop died: {loop.exception()!r}; restart the system")
         now = time.monotonic()
@@ -242,7 +246,7 @@ class Supervisor:
             for part in missing["named"]:
                 until = format_timestamp(part["until_us"])
                 warnings[part["key"]] = f"{part['reason']}: {UNREADABLE}; {MISSING_REPEATS} {until}"
-        told = [*self._listeners.warnings(), *warnings.values()]
+        told = [*self._listeners.warnings(), *warnings.values(), *self._deletions.trouble]
         if len(told) > MAX_NAMED or more:
             hidden = max(len(told) - MAX_NAMED, 0) + more
             told = [*told[:MAX_NAMED], f"{hidden:,} more objects cannot be read: `ess verify` names all"]
@@ -279,6 +283,10 @@ class Supervisor:
     async def compact(self, before_us: int | None) -> dict[str, Any]:
         """Merge small objects and apply retention now; gives what was done. Raises Unavailable, UnknownOutcome."""
         return await self._maintenance.compact_now(before_us)
+
+    async def look_for_deletions(self) -> None:
+        """Carry out deletions that were asked for just now: else they would be found a little later."""
+        self._deletions.look()
 
     async def flush(self) -> int:
         """Have every virtual node read to the log's end and stored; gives the rows stored by this call.

@@ -19,10 +19,11 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
 from ess_ray.adapters.memory_results import MemoryResultStore
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
+from ess_ray.adapters.places import DEAD_LETTERS, DELETIONS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
 from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.deletion_book import DeletionBook
 from ess_ray.disk import space_of
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
@@ -137,6 +138,9 @@ class System:
 
     def keys(self) -> KeyBook:
         return KeyBook(self.places.store(KEYS))
+
+    def deletions(self) -> DeletionBook:
+        return DeletionBook(self.places.store(DELETIONS))
 
     def pool_size(self) -> PoolSize:
         return PoolSize(self.places.store(POOL), self.persist_actors)

@@ -91,7 +91,10 @@ def _tell(search: Search, plan: Plan, counting: CellCollector) -> tuple[Partial,
     entries, rest = plan.split(told)
     rows = np.fromiter((entry.rows for entry in entries), np.int64, len(entries))
     search.progress.objects_done += len(entries)
-    return Partial(counting.from_statistics(rows, first_us[told]), int(rows.sum())), rest
+    held = rows > 0  # one whose rows were deleted counts nothing, not even as a bucket of none
+    if not held.any():
+        return Partial(counting.schema().empty_table()), rest
+    return Partial(counting.from_statistics(rows[held], first_us[told][held]), int(rows.sum())), rest
 
 
 class _Sums:

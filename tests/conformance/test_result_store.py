@@ -279,3 +279,22 @@ async def test_an_answer_expires_a_while_after_its_last_change(
     await expect_not_found(results, rows, "t", "q")
     await results.create("t", "q", RUNNING)
     assert len(await results.rows("t", "q", 0, 10)) == 0
+
+
+async def test_all_answers_of_one_tenant_are_dropped(results: ResultStore, rows: Rows) -> None:
+    for tenant in ("t", "t2"):
+        for query_id in ("running", "done"):
+            await results.create(tenant, query_id, RUNNING)
+            await results.append(tenant, query_id, rows(0, 5))
+        await results.update(tenant, "done", DONE)
+    assert await results.drop_all("t") == 2
+    for query_id in ("running", "done"):
+        for call in (results.state("t", query_id), results.rows("t", query_id, 0, 9), results.question("t", query_id)):
+            with pytest.raises(NotFound):
+                await call
+        with pytest.raises(NotFound):
+            await results.append("t", query_id, rows(5, 1))
+        assert numbers(await results.rows("t2", query_id, 0, 9)) == [0, 1, 2, 3, 4]
+    assert await results.drop_all("t") == 0
+    await results.create("t", "done", RUNNING)
+    assert len(await results.rows("t", "done", 0, 9)) == 0

@@ -19,6 +19,7 @@ from fastapi import Request
 from hypothesis import settings
 from schemathesis.schemas import BaseSchema
 
+from deployments.deletions import DeletionApi, route_deletions
 from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
@@ -26,6 +27,8 @@ from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
 from deployments.whose import route_whose
+from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.deletion_book import DeletionBook
 from ess_ray.limits import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
@@ -93,6 +96,8 @@ def rig() -> Rig:
         EndsReader(world.log, world.store), rig.in_flight, world.catalog, world.store, HereExecutor(world.store)
     )
     route_tail(rig.app, TailApi(parts, tenant, departure))
+    book = DeletionBook(MemoryObjectStore(lambda: world.now_us))
+    route_deletions(rig.app, DeletionApi(book, rig.results, tenant, some, answers_here=True))
     return rig
 
 

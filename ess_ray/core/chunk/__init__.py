@@ -12,7 +12,8 @@ Layout of format 2. A file is
   little-endian. The page index and the footer are Parquet's.
 - The footer's key-value metadata: `ess.format`, `ess.ranges` (offsets of each log and virtual node), `ess.content_hash`
   (of the values of the format's columns), `ess.requests` (request keys), `ess.ids`, `ess.index` (bytes of the skip
-  index), `ess.index_checksum` (its CRC-32), `ess.pages` (entries of the table), `ess.ascii`.
+  index), `ess.index_checksum` (its CRC-32), `ess.pages` (entries of the table), `ess.ascii`, and where a deletion took
+  events with ids out `ess.deleted`.
 - The name ends with `-f<bytes>-x<bytes>-c<CRC-32>.parquet`: x is the skip index, f all behind it, so that one suffix
   read of f + x bytes brings footer and index; c is the sum of both. A sum can be continued, so that of f bytes alone,
   begun with `ess.index_checksum`, is c too: the footer is verified without the index, which is then verified by itself.
@@ -46,10 +47,13 @@ from ess_ray.core.chunk.hash import ContentHash, content_hash
 from ess_ray.core.chunk.identity import IDENTITY, doubled, parts_for, read_identities
 from ess_ray.core.chunk.layout import (
     FIRST_WITH_CHECKSUMS,
+    DeletedId,
     Encoded,
     Facts,
     OffsetRange,
     StoredRequest,
+    digest_of_id,
+    key_parts,
     object_key,
     tail_bytes,
 )
@@ -70,6 +74,7 @@ __all__ = [
     "PARQUET_MAGIC",
     "Blobs",
     "ContentHash",
+    "DeletedId",
     "Encoded",
     "Facts",
     "Fault",
@@ -84,11 +89,13 @@ __all__ = [
     "check_tail",
     "collect_object",
     "content_hash",
+    "digest_of_id",
     "doubled",
     "encode_object",
     "encode_stream",
     "expected_gets",
     "index_first",
+    "key_parts",
     "merged",
     "object_key",
     "open_bytes",

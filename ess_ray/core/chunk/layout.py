@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, astuple, dataclass
+from hashlib import blake2b
 from typing import Final
 from uuid import uuid4
 
@@ -18,6 +19,7 @@ from ess_ray.core.event import FORMAT_VERSION, check_tenant, partition_of
 
 FIRST_WITH_CHECKSUMS: Final = 2
 """The format from which on every byte of an object is covered by a checksum."""
+_DIGEST_BYTES: Final = 16
 _KEY = re.compile(
     r"tenant=(?P<tenant>[^/]+)/date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
     r"(?P<min>-?\d+)-(?P<max>-?\d+)-(?P<uuid>[0-9a-f]{32})-f(?P<footer>\d+)-x(?P<index>\d+)"
@@ -50,8 +52,25 @@ class StoredRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletedId:
+    """An event with an `id` that a deletion took out: what its virtual node must go on to know, and no more.
+
+    `id_digest` is `digest_of_id`, `event_hash` that of the row; both in hexadecimal, `event_hash` None where there was
+    none.
+    """
+
+    log_id: str
+    vnode: int
+    id_digest: str
+    event_hash: str | None
+    observed_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the footer tells of the rows. `ids`: how many rows have an `event_id`.
+
+    `deleted`: events that a deletion took out within the hour, so that a repeat of one is still known.
 
     `index_checksum` is the CRC-32 of the skip index, `pages` the number of entries in the table of pages: both from
     format 2 on. `ascii_groups`: for each row group, whether its messages are ASCII throughout; empty when that was not
@@ -67,6 +86,7 @@ class Facts:
     pages: int = 0
     ascii_groups: tuple[bool, ...] = ()
     format_version: int = FORMAT_VERSION
+    deleted: tuple[DeletedId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +164,14 @@ def key_parts(key: str) -> KeyParts:
     return KeyParts(match["tenant"], match["date"], hour, min_us, max_us, footer, index, checksum)
 
 
+def digest_of_id(event_id: str) -> bytes:
+    """Give what stands for an event's id where the id itself must not be kept."""
+    return blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+
+
 def facts_to_metadata(facts: Facts) -> dict[str, str]:
-    """Write facts as the footer's key-value metadata."""
+    """Write facts as the footer's key-value metadata. `ess.deleted` is there only where something was deleted."""
+    deleted = json.dumps([astuple(one) for one in facts.deleted], separators=(",", ":"))
     return {
         "ess.format": str(facts.format_version),
         "ess.ranges": json.dumps([asdict(part) for part in facts.ranges]),
@@ -156,6 +182,7 @@ def facts_to_metadata(facts: Facts) -> dict[str, str]:
         "ess.index_checksum": f"{facts.index_checksum:08x}",
         "ess.pages": str(facts.pages),
         "ess.ascii": "".join("01"[known] for known in facts.ascii_groups),
+        **({"ess.deleted": deleted} if facts.deleted else {}),
     }
 
 
@@ -175,4 +202,5 @@ def facts_from_metadata(metadata: dict[bytes, bytes]) -> Facts:
         int(metadata[b"ess.pages"]) if has_sums else 0,
         tuple(flag == "1" for flag in metadata.get(b"ess.ascii", b"").decode()),
         version,
+        tuple(DeletedId(*one) for one in json.loads(metadata.get(b"ess.deleted", b"[]"))),
     )

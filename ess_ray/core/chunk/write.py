@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk.hash import ContentHash
-from ess_ray.core.chunk.layout import Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
+from ess_ray.core.chunk.layout import DeletedId, Encoded, Facts, OffsetRange, StoredRequest, facts_to_metadata
 from ess_ray.core.chunk.page import ASCII_END
 from ess_ray.core.chunk.sums import PAGE_ENTRY_BYTES, PageSink
 from ess_ray.core.event import EVENT_SCHEMA
@@ -69,10 +69,14 @@ def encode_object(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
+    deleted: Sequence[DeletedId] = (),
     *,
     limits: ObjectLimits = ObjectLimits(),
 ) -> Encoded:
-    """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes."""
+    """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes.
+
+    Without any rows its times are 0: what it stands for is then for the caller to say.
+    """
     groups = (rows.slice(start, length) for start, length in _groups(rows, limits))
     return _encode(
         groups,
@@ -81,6 +85,7 @@ def encode_object(
         requests=requests,
         message_codec=message_codec,
         message_level=message_level,
+        deleted=deleted,
         index_min_rows=limits.index_min_rows,
     )
 
@@ -93,6 +98,7 @@ def encode_stream(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
+    deleted: Sequence[DeletedId] = (),
     limits: ObjectLimits = ObjectLimits(),
 ) -> Encoded:
     """Write sorted rows that come in pieces of any length, `row_count` in all (at least one), as `encode_object` does.
@@ -106,6 +112,7 @@ def encode_stream(
         requests=requests,
         message_codec=message_codec,
         message_level=message_level,
+        deleted=deleted,
         index_min_rows=limits.index_min_rows,
     )
     if encoded.rows != row_count:
@@ -122,6 +129,7 @@ def _encode(
     message_codec: MessageCodec,
     message_level: int,
     index_min_rows: int,
+    deleted: Sequence[DeletedId],
 ) -> Encoded:
     rows = ids = 0
     first_us = last_us = 0
@@ -162,6 +170,7 @@ def _encode(
             index_checksum=crc32(index),
             pages=len(table) // PAGE_ENTRY_BYTES,
             ascii_groups=tuple(ascii_groups),
+            deleted=tuple(deleted),
         )
         writer.add_key_value_metadata(facts_to_metadata(facts))
     data = sink.getvalue()

@@ -1,0 +1,169 @@
+"""What is known of deletions: one small object each, beside the table, so that a restarted system goes on with them.
+
+    ID.json       where the deletion stands
+    ID.answers    there once the tenant's kept answers were dropped
+
+The words that were sought may be personal data themselves: they are let go when the deletion is done. May live here:
+the record and its place. May not: HTTP, what a deletion does (`deletion`), Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Literal
+
+import orjson
+
+from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.core.event import check_tenant
+from ess_ray.core.query import Query
+from ess_ray.language import parse
+from ess_ray.ports import ObjectStore
+
+_log = logging.getLogger(__name__)
+
+State = Literal["running", "done", "failed"]
+MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
+"""A query of 16 KiB, the swaps of one commit, 1,000 reasons and the ends of 1,024 virtual nodes are far less."""
+_ID_BYTES: Final = 12
+_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
+_ANSWERS: Final = ".answers"
+_RECORD: Final = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Up to where a deletion reaches: records of this log below these offsets, by virtual node; all of other logs."""
+
+    log_id: str
+    ends: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """An object that is put but maybe not committed in place of another one, and how many rows it lacks."""
+
+    old_key: str
+    new_key: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Where a deletion stands; times are epoch microseconds.
+
+    It covers rows with start_us <= timestamp < end_us (either None: unbounded) that `query` matches and that lie below
+    `cut`, which is None until everything before it is stored. `state` is `done` when no search finds them any more;
+    `bytes_gone` then says whether objects that held them are deleted from the store, by `gone_by_us`. `pending` is
+    written before a commit, so that a crash in it leaves no doubt of what was counted.
+    """
+
+    id: str
+    tenant: str
+    query: str
+    start_us: int | None
+    end_us: int | None
+    created_us: int
+    state: State = "running"
+    cut: Cut | None = None
+    pending: tuple[Swap, ...] = ()
+    rows_deleted: int = 0
+    objects_rewritten: int = 0
+    objects_done: int = 0
+    objects_total: int = 0
+    incomplete: tuple[str, ...] = ()
+    done_us: int | None = None
+    gone_by_us: int | None = None
+    bytes_gone: bool = False
+    beyond: tuple[str, ...] = field(default=())
+    """Where the rows may still be, out of reach, and until when."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state == "failed" or self.bytes_gone
+
+    def sought(self) -> Query:
+        """Give the query whose rows are to go. Raises QueryError."""
+        return Query(parse(self.query), self.start_us, self.end_us)
+
+
+class DeletionBook:
+    """The deletions in an object store. One process writes a record at a time: the one that carries it out."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._finished: set[str] = set()
+
+    def create(self, tenant: str, query: str, start_us: int | None, end_us: int | None) -> Deletion:
+        """Write down a wish; it is carried out whatever becomes of who asked. Raises QueryError, BadRequest."""
+        check_tenant(tenant)
+        now_us = self._store.now_us()
+        wish = Deletion(secrets.token_hex(_ID_BYTES), tenant, query, start_us, end_us, now_us)
+        wish.sought()
+        self.write(wish)
+        return wish
+
+    def write(self, deletion: Deletion) -> None:
+        """Keep where a deletion stands, durably."""
+        self._store.put(deletion.id + _RECORD, orjson.dumps(asdict(deletion), option=orjson.OPT_NON_STR_KEYS))
+
+    def read(self, deletion_id: str) -> Deletion:
+        """Raises NotFound, CorruptData."""
+        place = deletion_id + _RECORD
+        if _ID.fullmatch(deletion_id) is None or self._store.head(place) is None:
+            raise NotFound(f"there is no deletion {deletion_id}")
+        return _read(place, self._store.get_suffix(place, MAX_RECORD_BYTES))
+
+    def unfinished(self) -> list[Deletion]:
+        """Give those with something left to do, the oldest first; one that cannot be read is told in the log.
+
+        Those that were finished are not read again.
+        """
+        found: list[Deletion] = []
+        for info in self._store.list(""):
+            deletion_id = info.key.removesuffix(_RECORD)
+            if not info.key.endswith(_RECORD) or deletion_id in self._finished:
+                continue
+            try:
+                one = self.read(deletion_id)
+            except CorruptData as error:
+                _log.error("%s", error.message)
+                continue
+            if one.finished:
+                self._finished.add(deletion_id)
+            else:
+                found.append(one)
+        return sorted(found, key=lambda one: (one.created_us, one.id))
+
+    def are_answers_dropped(self, deletion_id: str) -> bool:
+        """Tell whether the tenant's answers were dropped after this deletion."""
+        return self._store.head(deletion_id + _ANSWERS) is not None
+
+    def answers_dropped(self, deletion_id: str) -> None:
+        """Keep that a tenant's answers were dropped after a deletion. Idempotent."""
+        self._store.put(deletion_id + _ANSWERS, b"{}")
+
+
+def _read(place: str, data: bytes) -> Deletion:
+    try:
+        told: dict[str, Any] = orjson.loads(data)
+        cut = told.pop("cut")
+        ends = None if cut is None else {int(vnode): int(end) for vnode, end in cut["ends"].items()}
+        swaps = tuple(Swap(**swap) for swap in told.pop("pending"))
+        incomplete, beyond = tuple(told.pop("incomplete")), tuple(told.pop("beyond"))
+        found = Deletion(**told, pending=swaps, incomplete=incomplete, beyond=beyond)
+        check_tenant(found.tenant)
+        if found.id + _RECORD != place or found.state not in ("running", "done", "failed"):
+            raise ValueError("it is another one's")
+        return found if ends is None else replace(found, cut=Cut(str(cut["log_id"]), ends))
+    except (ValueError, TypeError, KeyError, AttributeError, BadRequest) as error:
+        raise CorruptData(
+            f"deletions/{place} does not read as a deletion: what it was to delete is not known; delete the file and "
+            "ask for the deletion again",
+            key=place,
+        ) from error

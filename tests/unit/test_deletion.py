@@ -1,0 +1,408 @@
+"""A deletion over store and catalog in memory and in a directory: what goes, what stays, whatever comes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ess_ray import deletion_bytes
+from ess_ray.adapters.delta_catalog import DeltaCatalog
+from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.adapters.object_store import LocalObjectStore
+from ess_ray.compaction import CompactionPolicy, commit, compact
+from ess_ray.core.chunk import OffsetRange, StoredRequest, digest_of_id, encode_object, open_object
+from ess_ray.core.errors import NotFound
+from ess_ray.core.event import EVENT_HASH_BYTES
+from ess_ray.core.query import All, Query
+from ess_ray.deletion import Rewriting
+from ess_ray.deletion_book import Cut, Deletion, DeletionBook
+from ess_ray.deletion_bytes import GRACE_US, MARGIN_US, clear, due_us
+from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US, rebuild
+from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.maintenance import GARBAGE_AGE_US
+from ess_ray.ports import Advance, ObjectEntry, ScanTask
+from ess_ray.record import RequestKey
+from ess_ray.retention import expire
+from ess_ray.search.scan import run_task
+from ess_ray.verify import verify
+from tests.compactions import HOUR_US, LONG_AGO_US, T0_US, Make, World
+
+
+class Rig(World):
+    """A table with a book of deletions beside it."""
+
+    def __init__(self, make: Make) -> None:
+        super().__init__(make)
+        self.book = DeletionBook(MemoryObjectStore(clock_us=lambda: self.now_us))
+
+    def store_rows(
+        self,
+        messages: Sequence[str],
+        hour: int = 0,
+        requests: Sequence[StoredRequest] = (),
+        modified_us: int = LONG_AGO_US,
+        tenant: str = "default",
+        **columns: Any,
+    ) -> ObjectEntry:
+        """Store one object of events a millisecond apart; offsets go on from object to object."""
+        first, end = self.next_offset, self.next_offset + len(messages)
+        times = [T0_US + hour * HOUR_US + n * 1000 for n in range(len(messages))]
+        rows = self.make(times, list(messages), 0, first, **columns)
+        encoded = encode_object(rows, [OffsetRange("log", 0, first, end)], requests)
+        entry = entry_of(Sealed(tenant, encoded), modified_us)
+        self.store.put(entry.key, encoded.data)
+        self.catalog.writer().commit("log", [entry], {0: Advance(first, end)})
+        self.next_offset = end
+        return entry
+
+    def wish(self, query: str, start_us: int | None = None, end_us: int | None = None, **more: Any) -> Deletion:
+        """Ask for a deletion that covers all that is stored by now."""
+        made = self.book.create("default", query, start_us, end_us)
+        wish = replace(made, cut=Cut("log", {0: self.next_offset, 1: self.next_offset}), **more)
+        self.book.write(wish)
+        return wish
+
+    def delete(self, query: str, start_us: int | None = None, end_us: int | None = None) -> Deletion:
+        return self.go_on(self.wish(query, start_us, end_us))
+
+    def go_on(self, wish: Deletion) -> Deletion:
+        """Carry a deletion out as a new process would: from what the book holds."""
+        return Rewriting(self.catalog, self.store, self.book, self.book.read(wish.id)).run()
+
+    def texts(self) -> list[str]:
+        rows = [self.rows(entry) for entry in self.entries() if entry.rows]
+        return sorted(text for table in rows for text in table.column("message").to_pylist())
+
+    def all_rows(self) -> pa.Table:
+        tables = [self.rows(entry) for entry in sorted(self.entries(), key=lambda e: e.min_us) if entry.rows]
+        return pa.concat_tables(tables)
+
+
+@pytest.fixture
+def rig(make_events: Make) -> Rig:
+    return Rig(make_events)
+
+
+# ------------------------------------------------------------------------------------------------------ what goes
+def test_rows_that_match_go_and_the_others_stay_as_they_were(rig: Rig) -> None:
+    rig.store_rows([f"user={n % 3} m{n}" for n in range(20_000)])
+    rig.store_rows(["user=1 other", "nothing"], hour=1)
+    untouched = rig.store_rows(["nothing at all"], hour=2)
+    before = rig.all_rows()
+    done = rig.delete('"user=1"')
+    assert (done.state, done.rows_deleted, done.objects_rewritten, done.incomplete) == ("done", 6_668, 2, ())
+    kept = [n for n, text in enumerate(before.column("message").to_pylist()) if "user=1" not in text]
+    assert rig.all_rows() == before.take(kept)
+    assert untouched.key in {entry.key for entry in rig.entries()}
+    assert verify(rig.catalog, rig.store, deep=True).problems == []
+
+
+def test_only_the_range_and_the_tenant_are_touched(rig: Rig) -> None:
+    for hour in range(3):
+        rig.store_rows(["a", "b"], hour=hour)
+    other = rig.store_rows(["a"], hour=1, tenant="other")
+    done = rig.delete("a", T0_US + HOUR_US, T0_US + 2 * HOUR_US)
+    assert done.rows_deleted == 1
+    assert rig.texts() == ["a", "a", "a", "b", "b", "b"]
+    assert other.key in {entry.key for entry in rig.entries("other")}
+
+
+def test_rows_behind_the_cut_stay(rig: Rig) -> None:
+    rig.store_rows(["a", "b"])
+    wish = rig.wish("a")
+    rig.store_rows(["a", "c"])
+    compact(rig.catalog, rig.store, CompactionPolicy(), eager=True)  # both in one object now
+    assert len(rig.entries()) == 1
+    assert rig.go_on(wish).rows_deleted == 1
+    assert rig.texts() == ["a", "b", "c"]
+
+
+def test_rows_of_another_log_go_whatever_their_offsets(rig: Rig) -> None:
+    rig.store_rows(["a", "b"])
+    wish = rig.wish("a")
+    moved = replace(wish, cut=Cut("new-log", {0: 0}))
+    rig.book.write(moved)
+    assert rig.go_on(moved).rows_deleted == 1
+
+
+def test_an_object_without_rows_left_stays_for_the_hour_and_is_searched_without_harm(rig: Rig) -> None:
+    rig.store_rows(["a", "a"], modified_us=rig.now_us)
+    assert rig.delete("a").rows_deleted == 2
+    (entry,) = rig.entries()
+    assert (entry.rows, entry.min_us, entry.max_us) == (0, T0_US, T0_US + 1000)
+    found = run_task(rig.store, ScanTask("default", Query(All()), (entry,)))
+    assert (found.failed, len(found.partial.table)) == ((), 0)
+    assert verify(rig.catalog, rig.store, deep=True).problems == []
+    rig.store_rows(["x"])
+    rig.store_rows(["y"])
+    compact(rig.catalog, rig.store, CompactionPolicy(), eager=True)
+    assert entry.key in {one.key for one in rig.entries()}
+    rig.now_us += WINDOW_US + CLOCK_SLACK_US + 1000
+    assert expire(rig.catalog, rig.store, CompactionPolicy()).objects == 1
+    assert rig.texts() == ["x", "y"]
+
+
+def test_a_damaged_object_is_named_and_the_others_are_rewritten(rig: Rig) -> None:
+    bad = rig.store_rows(["a"] * 100)
+    rig.store_rows(["a", "b"], hour=1)
+    data = rig.store.get_range(bad.key, 0, bad.size)
+    rig.store.put(bad.key, data[:40] + bytes(20) + data[60:])
+    done = rig.delete("a")
+    assert (done.state, done.rows_deleted) == ("done", 1)
+    (reason,) = done.incomplete
+    assert bad.key in reason
+
+
+# --------------------------------------------------------------------------------------------------------- repeats
+def test_request_keys_live_on(rig: Rig) -> None:
+    now_us = rig.now_us
+    young = StoredRequest("log", 0, 0, "young", "hash", 0, 1, now_us)
+    rig.store_rows(["a", "b"], requests=[young], modified_us=now_us)
+    rig.store_rows(["a"], hour=1, requests=[replace(young, key="gone")], modified_us=now_us)
+    rig.delete("a")
+    memory = rebuild(rig.store, rig.entries(), "log", [0], now_us)[0]
+    for key in ("young", "gone"):
+        assert memory.is_repeat(RequestKey("default", key, "hash", 0, 1), now_us)
+
+
+@pytest.mark.parametrize("others", [[], ["b"]])
+def test_a_deleted_event_with_an_id_is_still_known_as_a_repeat(rig: Rig, others: list[str]) -> None:
+    now_us, count = rig.now_us, 1 + len(others)
+    ids, hashes = ["secret-id", *others], [bytes([n]) * EVENT_HASH_BYTES for n in range(count)]
+    seen = {"observed_timestamp": [now_us] * count, "event_id": ids, "event_hash": hashes}
+    rig.store_rows(["a", *others], modified_us=now_us, **seen)
+    again = rig.make([T0_US], ["a"], 0, 9, **{name: values[:1] for name, values in seen.items()}).to_batches()[0]
+    rig.delete("a")
+    rig.store_rows(["c"], modified_us=now_us)
+    compact(rig.catalog, rig.store, CompactionPolicy(), eager=True)
+    for entry in rig.entries():
+        assert b"secret-id" not in rig.store.get_range(entry.key, 0, entry.size)
+    memory = rebuild(rig.store, rig.entries(), "log", [0], now_us)[0]
+    assert len(memory.new_ids("default", again, now_us + 1)) == 0
+    other = again.set_column(again.schema.get_field_index("event_hash"), "event_hash", [b"x" * EVENT_HASH_BYTES])
+    assert len(memory.new_ids("default", other, now_us + 1)) == 1, "the same id with other content is another event"
+    late = rebuild(rig.store, rig.entries(), "log", [0], now_us)[0]
+    assert len(late.new_ids("default", again, now_us + WINDOW_US + 1)) == 1, "after an hour it is a new event"
+
+
+def test_ids_are_carried_from_deletion_to_deletion_and_left_behind_after_the_hour(rig: Rig) -> None:
+    now_us = rig.now_us
+    rig.store_rows(
+        ["a", "b", "c"],
+        modified_us=now_us,
+        observed_timestamp=[now_us] * 3,
+        event_id=["1", "2", "3"],
+        event_hash=[b"h" * EVENT_HASH_BYTES] * 3,
+    )
+    rig.delete("a")
+    rig.delete("b")
+    (entry,) = rig.entries()
+    told = {one.id_digest for one in open_object(rig.store, entry.key, entry.size).facts.deleted}
+    assert told == {digest_of_id("1").hex(), digest_of_id("2").hex()}
+    rig.now_us += WINDOW_US + CLOCK_SLACK_US + 1000
+    rig.delete("c")
+    (entry,) = rig.entries()
+    assert open_object(rig.store, entry.key, entry.size).facts.deleted == ()
+
+
+# ----------------------------------------------------------------------------------------------- what comes between
+def test_a_compaction_that_is_first_is_looked_at_anew(rig: Rig) -> None:
+    rig.store_rows(["a", "b"])
+    rig.store_rows(["a", "c"])
+
+    def compacts(moment: str) -> None:
+        if moment == "before":
+            rig.fault = None
+            assert commit(rig.catalog.writer(), rig.merge())
+
+    rig.fault = compacts
+    done = rig.delete("a")
+    assert (done.state, done.rows_deleted) == ("done", 2)
+    assert rig.texts() == ["b", "c"]
+
+
+def test_a_compaction_that_is_second_is_refused(rig: Rig) -> None:
+    rig.store_rows(["a", "b"])
+    rig.store_rows(["a", "c"])
+    merged = rig.merge()
+    rig.delete("a")
+    assert not commit(rig.catalog.writer(), merged)
+    assert rig.texts() == ["b", "c"]
+
+
+def test_a_writer_that_commits_meanwhile_loses_nothing(rig: Rig) -> None:
+    rig.store_rows(["a", "b"])
+    wish = rig.wish("a")
+
+    def writes(moment: str) -> None:
+        if moment == "before":
+            rig.fault = None
+            rig.store_rows(["a", "new"])
+
+    rig.fault = writes
+    assert rig.go_on(wish).rows_deleted == 1
+    assert rig.texts() == ["a", "b", "new"]
+
+
+def test_a_search_over_the_old_snapshot_goes_on_until_the_grace_is_over(rig: Rig) -> None:
+    old = rig.store_rows(["a", "b"])
+    task = ScanTask("default", Query(All()), (old,))
+    done = rig.delete("a")
+    rig.now_us += GRACE_US - 1_000_000
+    assert clear(rig.catalog, rig.store, rig.book, done).bytes_gone is False
+    assert len(run_task(rig.store, task).partial.table) == 2
+    rig.now_us = due_us(done) + 1
+    assert clear(rig.catalog, rig.store, rig.book, done).bytes_gone
+    assert [key for key, _ in run_task(rig.store, task).failed] == [old.key]
+
+
+# --------------------------------------------------------------------------------------------------------- crashes
+class Crash(Exception):
+    """The process dies here."""
+
+
+class Dying:
+    """Passes every call on, until the given one of those that change something: then, or just after it, it dies."""
+
+    def __init__(self, inner: Any, left: list[int]) -> None:
+        self._inner, self._left = inner, left
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name == "writer":
+            return lambda: Dying(found(), self._left)
+        if name not in ("put", "commit_removal", "delete", "write"):
+            return found
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self._left[0] -= 1
+            if self._left[0] == 0:
+                raise Crash
+            done = found(*arguments, **named)
+            self._left[0] -= 1
+            if self._left[0] == 0:
+                raise Crash
+            return done
+
+        return counted
+
+
+def test_a_crash_before_or_after_any_step_changes_nothing_in_the_end(make_events: Make) -> None:
+    steps = 0
+    for step in range(1, 200):
+        rig = Rig(make_events)
+        for hour in range(2):
+            rig.store_rows(["a", "b"], hour=hour)
+            rig.store_rows(["a"], hour=hour)
+        wish, left = rig.wish("a"), [step]
+        try:
+            dying = [Dying(one, left) for one in (rig.catalog, rig.store, rig.book)]
+            done = Rewriting(*dying, rig.book.read(wish.id)).run()
+            rig.now_us = due_us(done) + 1
+            clear(*dying, done)
+        except Crash:
+            steps += 1
+        rig.now_us += 1000
+        found = rig.book.read(wish.id)
+        done = rig.go_on(found) if found.state == "running" else found
+        assert (done.rows_deleted, done.objects_rewritten) == (4, 4), f"a crash at {step}"
+        assert rig.texts() == ["b", "b"]
+        if not done.bytes_gone:
+            rig.now_us = max(rig.now_us, due_us(done) + 1)
+            done = clear(rig.catalog, rig.store, rig.book, done)
+        assert done.bytes_gone, f"a crash at {step}"
+        assert not holders(rig, "a"), f"a crash at {step}"
+        if left[0] > 0:
+            break
+    assert steps > 20
+
+
+def holders(rig: Rig, text: str) -> list[str]:
+    """Name the objects in the store, whoever knows of them, that hold an event with this message."""
+    found = []
+    for info in rig.store.list("tenant="):
+        reader = open_object(rig.store, info.key, info.size)
+        for group in range(reader.groups):
+            if text in reader.read_group(group).column("message").to_pylist():
+                found.append(info.key)
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------- the bytes
+def test_what_compaction_took_out_before_goes_too(rig: Rig) -> None:
+    rig.store_rows(["a", "b"])
+    rig.store_rows(["a", "c"])
+    compact(rig.catalog, rig.store, CompactionPolicy(), eager=True)
+    assert len(holders(rig, "a")) == 3
+    done = rig.delete("a")
+    assert done.gone_by_us == rig.now_us + GRACE_US + MARGIN_US
+    rig.now_us = due_us(done) + 1
+    assert clear(rig.catalog, rig.store, rig.book, done).bytes_gone
+    assert not holders(rig, "a")
+
+
+def test_an_orphan_that_holds_rows_is_waited_for(rig: Rig) -> None:
+    entry = rig.store_rows(["a", "b"])
+    data = rig.store.get_range(entry.key, 0, entry.size)
+    orphan = entry.key.replace(entry.key.split("-")[4], "0" * 32)
+    rig.store.put(orphan, data)
+    put_us = rig.now_us
+    done = rig.delete("a")
+    assert done.gone_by_us == put_us + GARBAGE_AGE_US + MARGIN_US
+    rig.now_us += 2 * GRACE_US
+    early = clear(rig.catalog, rig.store, rig.book, done)
+    assert (early.bytes_gone, early.gone_by_us) == (False, done.gone_by_us)
+    assert rig.store.head(orphan) is not None, "whoever put it may be about to commit it"
+    rig.now_us = due_us(done)
+    assert clear(rig.catalog, rig.store, rig.book, done).bytes_gone
+    assert not holders(rig, "a")
+
+
+def test_the_words_that_were_sought_are_let_go_in_the_end(rig: Rig) -> None:
+    rig.store_rows(["erika mustermann", "b"])
+    done = rig.delete("mustermann")
+    rig.now_us = due_us(done) + 1
+    cleared = clear(rig.catalog, rig.store, rig.book, done)
+    assert rig.book.read(done.id) == cleared
+    assert (cleared.query, cleared.finished, rig.book.unfinished()) == ("", True, [])
+
+
+def test_a_deletion_in_a_directory_leaves_no_byte(
+    make_events: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(make_events)
+    rig.catalog, rig.store = DeltaCatalog(tmp_path), LocalObjectStore(tmp_path)
+    rig.store_rows(["erika mustermann", "b"])
+    rig.store_rows(["erika mustermann"])
+    done = rig.delete("mustermann")
+    assert (done.rows_deleted, rig.texts()) == (2, ["b"])
+    assert verify(rig.catalog, rig.store, deep=True).problems == []
+    assert not clear(rig.catalog, rig.store, rig.book, done).bytes_gone
+    assert len(holders(rig, "erika mustermann")) == 2
+    monkeypatch.setattr(deletion_bytes, "GRACE_US", -10_000_000)  # as if the time had passed: a disk's clock goes on
+    assert clear(rig.catalog, rig.store, rig.book, done).bytes_gone
+    assert not holders(rig, "erika mustermann")
+
+
+# ---------------------------------------------------------------------------------------------------------- the book
+def test_a_record_comes_back_as_it_was(rig: Rig) -> None:
+    rig.store_rows(["a"])
+    wish = rig.wish("a", 1, 2)
+    assert rig.book.read(wish.id) == wish
+    assert [one.id for one in rig.book.unfinished()] == [wish.id]
+    for unknown in ("0" * 24, "x", "../keys"):
+        with pytest.raises(NotFound):
+            rig.book.read(unknown)
+
+
+def test_answers_are_dropped_once(rig: Rig) -> None:
+    wish = rig.wish("a")
+    assert not rig.book.are_answers_dropped(wish.id)
+    rig.book.answers_dropped(wish.id)
+    assert rig.book.are_answers_dropped(wish.id)
+    assert [one.id for one in rig.book.unfinished()] == [wish.id]
