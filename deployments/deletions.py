@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
-from deployments.search import read_range
+from deployments.asked import read_range
 from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.operators import All

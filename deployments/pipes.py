@@ -88,8 +88,8 @@ class PipeApi:
     """Answers what polls and cancels a pipe, and who waits for one."""
 
     async def create(self, request: Request, body: PipeBody) -> Response:
-        """Start a pipe. 201 with its id at once; with `wait`, with its table when that is whole, at most so many seconds
-        later: as `GET /v1/pipes/{query_id}` then is."""
+        """Start a pipe. 201 with its id at once; with `wait`, with its table when that is whole, at most so many
+        seconds later: as `GET /v1/pipes/{query_id}` then is."""
         tenant = await self.tenant(request)
         executor = self.search.executor(body.executor)
         now_us = time.time_ns() // 1000

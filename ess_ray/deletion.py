@@ -86,6 +86,7 @@ class Rewriting:
         store: ObjectStore,
         book: DeletionBook,
         deletion: Deletion,
+        *,
         message_codec: MessageCodec = "zstd",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -282,7 +283,15 @@ def _encode(
     ranges = reader.facts.ranges
     if rows:
         tables = _rest(reader, kept)
-        return encode_stream(tables, rows, ranges, requests, message_codec, MESSAGE_LEVEL, ids)
+        return encode_stream(
+            tables,
+            rows,
+            ranges,
+            requests=requests,
+            message_codec=message_codec,
+            message_level=MESSAGE_LEVEL,
+            deleted=ids,
+        )
     for _ in _rest(reader, kept):
         continue  # for the content hash: what was read of a damaged object decides nothing
     encoded = encode_object(EVENT_SCHEMA.empty_table(), ranges, requests, deleted=ids)

@@ -30,7 +30,7 @@ from ess_ray.cli.when import Range, Zone, with_range
 @executor_option
 @json_option
 @with_target
-def count(
+def count(  # noqa: PLR0913 (click gives each option by its name)
     target: Target,
     range_: Range,
     /,

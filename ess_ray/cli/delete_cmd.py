@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from ess_ray.cli.client import Client, Target
-from ess_ray.cli.follow import INCOMPLETE, pages, reasons_of, started
+from ess_ray.cli.follow import INCOMPLETE, asking, reasons_of
 from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.question import QueryCommand, pointed_out
@@ -70,9 +70,9 @@ def delete(
 def _ask(client: Client, query: str, range_: Range) -> None:
     """Ask with the number of events that match just now; ends the command unless the answer is yes."""
     body = {"query": query, **range_.bounds(), "interval": None}
-    path = f"/search/v1/aggregations/{started(client, '/search/v1/aggregations', body)}"
-    for page in pages(client, path):
-        counted = page
+    with asking(client, "/search/v1/aggregations", body) as pages:
+        for page in pages:
+            counted = page
     count = sum(bucket["count"] for bucket in counted["buckets"])
     number = f"{count:,} events" if not reasons_of(counted) else f"at least {count:,} events"
     question = f"Delete {number} {range_.in_words()}, for good?"

@@ -138,7 +138,7 @@ class Pusher:
                 bar(counting.done, f"{so_far.accepted:,}")
 
             if regular:
-                self.file(found.path, cast(BinaryIO, counting), status, where, show)
+                self.file(found.path, cast(BinaryIO, counting), status, where, show=show)
             else:
                 self._stream(cast(BinaryIO, counting), where, show)
 
@@ -170,6 +170,7 @@ class Pusher:
         stream: BinaryIO,
         status: os.stat_result | None,
         where: str,
+        *,
         show: Callable[[Summary], None] = lambda _: None,
         phase: Phase = Phase.WHOLE,
     ) -> None:

@@ -43,6 +43,7 @@ class Connection:
 
     def __init__(
         self,
+        *,
         wire: Wire,
         storing: Storing,
         limits: ForwardLimits,

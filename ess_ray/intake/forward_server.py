@@ -126,7 +126,14 @@ class ForwardServer:
         handshake = None
         if self._tenant is None:
             handshake = Handshake(self._shared_keys, server_name=self._server_name, users=self._users)
-        connection = Connection(wire, self._storing, limits, self._tenant, handshake, self._allowed)
+        connection = Connection(
+            wire=wire,
+            storing=self._storing,
+            limits=limits,
+            tenant=self._tenant,
+            handshake=handshake,
+            allowed=self._allowed,
+        )
         task = asyncio.get_running_loop().create_task(connection.run(), name="a forward connection")
         self._connections[task] = connection
         self._peers[peer] += 1

@@ -103,7 +103,7 @@ class Storing:
             self.tally.count(PUSH_BYTES, len(data))
             body = Body(data, content_type, self.limits.table_of(tenant))
             del data
-            stored = await self._store_body(tenant, form, body, claim, key, route_name)
+            stored = await self._store_body(tenant, form, body, claim, key=key, route_name=route_name)
         finally:
             claim.close()
         self.tally.count(PUSH_ACCEPTED, stored.accepted)
@@ -111,7 +111,7 @@ class Storing:
         return stored
 
     async def _store_body(
-        self, tenant: str, form: Format, body: Body, claim: Claim, key: str | None, route_name: str | None
+        self, tenant: str, form: Format, body: Body, claim: Claim, *, key: str | None, route_name: str | None
     ) -> Stored:
         patience, vnode = Patience(self._deadline_s), None
         if key is not None:
@@ -132,7 +132,7 @@ class Storing:
         if digest is None:
             await self._gatherer.submit(to.tenant, batch, claim=claim, route_name=to.route_name)
         elif to.key is not None and to.vnode is not None:
-            known = await self._submit_keyed(to, to.vnode, to.key, decoded, digest, claim)
+            known = await self._submit_keyed(to, to.vnode, to.key, decoded=decoded, digest=digest, claim=claim)
         else:
             key, route_name = implied_key(digest), to.route_name
             await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
@@ -142,7 +142,7 @@ class Storing:
         return stored
 
     async def _submit_keyed(
-        self, to: Destination, vnode: int, key: str, decoded: Decoded, digest: str, claim: Claim
+        self, to: Destination, vnode: int, key: str, *, decoded: Decoded, digest: str, claim: Claim
     ) -> KnownRequest | None:
         try:
             known = await self._keys.check(vnode, to.tenant, key, digest)

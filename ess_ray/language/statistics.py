@@ -40,12 +40,12 @@ def statistic_of(function: Token, arguments: Sequence[Token]) -> Statistic:
         q = Fraction(percentile[1]) / 100
         if q > 1:
             raise QueryError(f"there is no {name}: percentiles go from p0 to p100, such as p95 or p99.9", at)
-        return _of_field(name, "quantile", f"{name}(FIELD)", function, arguments, q)
+        return _of_field(name, "quantile", f"{name}(FIELD)", function, arguments=arguments, q=q)
     if name == "quantile":
         return _quantile(function, arguments)
     if name not in FAMILIES:
         raise QueryError(f"there is no function {name[:40]}: there are {FUNCTIONS}", at)
-    return _of_field(name, name, f"{name}(FIELD)", function, arguments)
+    return _of_field(name, name, f"{name}(FIELD)", function, arguments=arguments)
 
 
 def _quantile(function: Token, arguments: Sequence[Token]) -> Statistic:
@@ -56,12 +56,12 @@ def _quantile(function: Token, arguments: Sequence[Token]) -> Statistic:
     q = Fraction(str(share)) if _SHARE.fullmatch(share) else None
     if q is None or q > 1:
         raise QueryError(f'"{share[:40]}" is no number from 0 to 1: {usage} gives the 95th percentile', share.start_pos)
-    made = _of_field("quantile", "quantile", usage, function, arguments[1:], q)
+    made = _of_field("quantile", "quantile", usage, function, arguments=arguments[1:], q=q)
     return replace(made, text=f"quantile({share}, {made.text.removeprefix('quantile(')}")
 
 
 def _of_field(
-    name: str, family: str, usage: str, function: Token, arguments: Sequence[Token], q: Fraction = Fraction(0)
+    name: str, family: str, usage: str, function: Token, *, arguments: Sequence[Token], q: Fraction = Fraction(0)
 ) -> Statistic:
     if len(arguments) != 1:
         raise QueryError(f"{name} takes one field: {usage}", function.start_pos)

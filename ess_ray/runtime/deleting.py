@@ -133,7 +133,9 @@ def rewrite_now(system: System, deletion_id: str) -> dict[str, Any]:
     book = system.deletions()
     found = book.read(deletion_id)
     if found.state == "running":
-        found = Rewriting(system.catalog(), system.store(), book, found, system.compaction.message_codec).run()
+        found = Rewriting(
+            system.catalog(), system.store(), book, found, message_codec=system.compaction.message_codec
+        ).run()
     return {"rows_deleted": found.rows_deleted}
 
 

@@ -69,8 +69,8 @@ def encode_object(
     requests: Sequence[StoredRequest] = (),
     message_codec: MessageCodec = "zstd",
     message_level: int = COMPRESSION_LEVEL,
-    deleted: Sequence[DeletedId] = (),
     *,
+    deleted: Sequence[DeletedId] = (),
     limits: ObjectLimits = ObjectLimits(),
 ) -> Encoded:
     """Write sorted rows of EVENT_SCHEMA (one tenant, one hour) as an object. The same rows give the same bytes.

@@ -63,6 +63,7 @@ class Listening:
         around: Surroundings,
         keys_exist: Callable[[], bool],
         protocols: Mapping[str, Make] = PROTOCOLS,
+        *,
         look_s: float = LOOK_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
