@@ -5,21 +5,18 @@ May live here: headers and parameters that hold a key. May not: whether the key 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from typing import Final
 
 from starlette.requests import Request
 
+from ess_ray.intake.authorization import texts_in
 from ess_ray.keys import id_of
 
 _IN_ADDRESS: Final = ("dd-api-key", "token")
 """Parameters in which Datadog's and Splunk's clients may send it."""
 KEY_IN_PATH: Final = "ess.key_in_path"
 """Where a request's scope holds the key that was taken out of its path (Datadog's `/v1/input/KEY`)."""
-_MAX_BASE64_CHARS: Final = 1_000
-"""A key with a user's name: more is somebody else's ticket, and not ours to decode."""
 
 
 def key_of(request: Request, in_addresses: bool = False) -> str:
@@ -32,36 +29,10 @@ def key_of(request: Request, in_addresses: bool = False) -> str:
     return next((text for text in _candidates(request, in_addresses) if id_of(text) is not None), "")
 
 
-def key_in(authorization: str) -> str:
-    """Give the text of the key in what `Authorization` says, as gRPC's metadata has it, too; else an empty text."""
-    return next((text for text in _in_authorization(authorization) if id_of(text) is not None), "")
-
-
-def _in_authorization(authorization: str) -> Iterator[str]:
-    scheme, _, text = authorization.partition(" ")
-    scheme, text = scheme.lower(), text.strip()
-    if scheme in ("bearer", "splunk", "apikey"):
-        yield text
-    if scheme in ("basic", "apikey"):
-        user, _, password = _decoded(text).partition(":")
-        yield password
-        yield user
-
-
 def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
-    yield from _in_authorization(request.headers.get("authorization", ""))
+    yield from texts_in(request.headers.get("authorization", ""))
     yield request.headers.get("dd-api-key", "").strip()
     if in_addresses:
         for name in _IN_ADDRESS:
             yield request.query_params.get(name, "")
         yield request.scope.get(KEY_IN_PATH, "")
-
-
-def _decoded(text: str) -> str:
-    """Decode base64, with or without its padding; nothing for what is none."""
-    if len(text) > _MAX_BASE64_CHARS:
-        return ""
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        return ""

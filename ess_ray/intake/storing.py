@@ -70,10 +70,12 @@ class Storing:
         clock_us: Callable[[], int] = now_us,
         tally: Tally | None = None,
         deadline_s: float = DEADLINE_S,
+        on_stored: Callable[[int, int], None] = lambda events, size: None,
     ) -> None:
+        """`on_stored` is called with the events and the decompressed bytes of each request that is durable."""
         self.gate, self.limits = gatherer.gate, limits or IntakeLimits()
         self.tally = tally if tally is not None else Tally()
-        self._gatherer, self._deadline_s = gatherer, deadline_s
+        self._gatherer, self._deadline_s, self._on_stored = gatherer, deadline_s, on_stored
         self._keys = KeyGuard(known_request, clock_us)
         self._decoder = TurnDecoder(self.limits, clock_us)
         self._large = LargeRequests(gatherer, self._keys, self._decoder, self.count_rejected)
@@ -100,7 +102,8 @@ class Storing:
             claim.hold(max(claim.held_bytes, len(data)))
             data = await self._decoder.decompress(data, encoding, claim.hold)
             claim.hold(max(claim.held_bytes, len(data)))
-            self.tally.count(PUSH_BYTES, len(data))
+            size = len(data)
+            self.tally.count(PUSH_BYTES, size)
             body = Body(data, content_type, self.limits.table_of(tenant))
             del data
             stored = await self._store_body(tenant, form, body, claim, key=key, route_name=route_name)
@@ -108,6 +111,7 @@ class Storing:
             claim.close()
         self.tally.count(PUSH_ACCEPTED, stored.accepted)
         self.tally.count(PUSH_ADJUSTED, stored.adjusted_total)
+        self._on_stored(stored.accepted, size)
         return stored
 
     async def _store_body(

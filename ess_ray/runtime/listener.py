@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from ess_ray.intake.door import Door
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.listening.listening import Listening
-from ess_ray.intake.listening.shapes import Surroundings
+from ess_ray.intake.listening.shapes import Meter, Surroundings
 from ess_ray.intake.listening.sink import Sink
+from ess_ray.intake.storing import Storing
 from ess_ray.metrics import Tally
 from ess_ray.ports import EventLog
 from ess_ray.runtime.memory import give_back_after_bursts
+from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import System
+
+
+def _count(meter: Meter, events: int, size: int) -> None:
+    meter.stored(events)
+    meter.read(size)
 
 
 class ListenerActor:
@@ -28,7 +37,21 @@ class ListenerActor:
         gatherer = Gatherer(open_log(), tally=tally)
         give_back_after_bursts(gatherer.gate.most_held)
         self._sink, keys = Sink(gatherer), system.keys()
-        around = Surroundings(self._sink, system.intake, tally, system.listen_sockets)
+        views = PoolViews(system)
+
+        def storing_for(meter: Meter) -> Storing:
+            return Storing(
+                gatherer, views.known_request, limits=system.intake, tally=tally, on_stored=partial(_count, meter)
+            )
+
+        around = Surroundings(
+            self._sink,
+            system.intake,
+            tally,
+            system.listen_sockets,
+            storing_for=storing_for,
+            tenant_of=Door(keys).tenant_by_authorization("push"),
+        )
         self._listening = Listening(system.listeners, around, lambda: keys.look().closed)
         self._running = asyncio.create_task(self._listening.run(), name="listen")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from ess_ray.settings.sections import Count, Port, TenantName, _Section
 
@@ -59,12 +59,42 @@ class TlsSyslogListener(SyslogListener):
         return self
 
 
+class GrpcListener(Listener):
+    """With TLS where there is a certificate (PEM files). It has a place for keys, so that it stays on with them."""
+
+    tenant: None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    client_ca_file: str | None = None
+
+
+class ForwardListener(Listener):
+    """`shared_keys`: the secret of each tenant whose agents have one; then nobody else is let in, and no `tenant` is
+    named. `users`: names and passwords that are asked for besides. With TLS where there is a certificate (PEM files).
+    """
+
+    shared_keys: dict[TenantName, SecretStr] = Field(default_factory=dict)
+    users: dict[str, SecretStr] = Field(default_factory=dict)
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @model_validator(mode="after")
+    def _check_whose(self) -> ForwardListener:
+        if self.shared_keys and self.tenant is not None:
+            raise ValueError("shared_keys tell whose events are: name no tenant beside them")
+        if self.users and not self.shared_keys:
+            raise ValueError("users need shared_keys, with which the handshake begins")
+        return self
+
+
 USUAL_PORTS: Final = {
     "syslog_udp": 5514,
     "syslog_tcp": 5514,
     "syslog_tls": 6514,
     "gelf_udp": 12_201,
     "gelf_tcp": 12_201,
+    "forward": 24_224,
+    "otlp_grpc": 4_317,
 }
 """By protocol; the usual 514 of syslog's needs rights."""
 
@@ -81,6 +111,8 @@ class Listeners(_Section):
     syslog_tls: TlsSyslogListener = TlsSyslogListener()
     gelf_udp: Listener = Listener()
     gelf_tcp: Listener = Listener()
+    forward: ForwardListener = ForwardListener()
+    otlp_grpc: GrpcListener = GrpcListener()
 
     def wanted(self) -> list[dict[str, Any]]:
         """Give the arguments of `intake.listening.shapes.ListenAt` for each protocol that is on."""
@@ -91,6 +123,8 @@ class Listeners(_Section):
                 continue
             port, host = told.pop("port"), told.pop("host")
             where = {"host": host or self.host, "port": port or usual_port, "is_explicit": port is not None}
+            for secrets in {"shared_keys", "users"} & told.keys():
+                told[secrets] = tuple((name, secret.get_secret_value()) for name, secret in told[secrets].items())
             found.append({"protocol": protocol, **where, **told})
         return found
 

@@ -14,12 +14,13 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from deployments.access import ASK_AGAIN_S, ASKS_AGAIN, MAX_AGE_S, REFRESH_S, Access
+from deployments.access import ASK_AGAIN_S, ASKS_AGAIN, Access
 from deployments.lasting import DRAINED_BYTES, Endable
 from deployments.problem import install_problem_handlers
 from deployments.push import PushApi, create_push_app
 from deployments.sse import EventStream, server_sent
 from ess_ray.adapters.memory import MemoryLog
+from ess_ray.intake.door import MAX_AGE_S, REFRESH_S
 from ess_ray.intake.gather import Gatherer
 from ess_ray.keys import KeyBook, Scope
 from tests.http_server import serving

@@ -159,7 +159,7 @@ def test_the_limits_are_those_of_the_parts_that_read_them() -> None:
     assert settings.lambda_.limits == system.lambda_limits == LambdaLimits()
     assert settings.lambda_.invoke_limits == system.invoke == InvokeLimits()
     assert settings.push.limits == RequestLimits()
-    assert IntakeLimits.of(settings.push.limits, {}) == system.intake == IntakeLimits()
+    assert IntakeLimits.of(settings.push.limits, {}, {}) == system.intake == IntakeLimits()
     assert settings.results.limits == system.answers == AnswerLimits()
     assert settings.maintenance.policy == system.compaction == CompactionPolicy()
     assert settings.disk.limits == system.disk == DiskLimits()

@@ -32,6 +32,8 @@ PATIENCE_S: Final = 10.0
 State = Literal["on", "off", "failed", "starting"]
 
 KEYS: Final = "keys exist, and this protocol has no place for one: name its tenant in the settings"
+WITH_KEYS: Final = ("otlp_grpc",)
+"""Protocols that have a place for a key."""
 BEYOND: Final = "it listens beyond loopback, where anybody could push: name its tenant in the settings"
 
 
@@ -173,7 +175,7 @@ class Listening:
 
 
 def _closed_by(at: ListenAt, keys: bool | None) -> str | None:
-    if at.tenant is not None:
+    if at.tenant is not None or at.asks or (keys and at.protocol in WITH_KEYS):
         return None
     if not is_loopback(at.host):
         return BEYOND

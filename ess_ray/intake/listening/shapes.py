@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ess_ray import metrics as m
+from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.otlp_grpc import TenantOf
+from ess_ray.intake.storing import Storing
 from ess_ray.metrics import Tally, reason_class
 
 _KIB: Final = 1024
@@ -39,6 +42,15 @@ class ListenAt:
     cert_file: str | None = None
     key_file: str | None = None
     client_ca_file: str | None = None
+    shared_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Of the forward protocol: (tenant, secret) for each tenant whose connections begin with a handshake."""
+    users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Of the forward protocol: (name, password), asked for besides."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the protocol itself finds out whose a connection is."""
+        return bool(self.shared_keys)
 
     @property
     def whose(self) -> str:
@@ -103,6 +115,11 @@ class Meter:
         self.tally.count(m.LISTEN_CONNECTIONS, 1, self.protocol)
         self.tally.set(m.LISTEN_OPEN, self.open_connections, self.protocol)
 
+    def set_open(self, connections: int) -> None:
+        """Tell how many there are just now, where openings are not counted."""
+        self.open_connections = connections
+        self.tally.set(m.LISTEN_OPEN, connections, self.protocol)
+
     def closed(self) -> None:
         """Count the end of one."""
         self.open_connections -= 1
@@ -161,6 +178,14 @@ class Store(Protocol):
         sent again within an hour. Raises BadRequest (no record can hold them), Unavailable (at the end alone)."""
 
 
+def _no_storing(_: Meter) -> Storing:
+    raise BadRequest("this listener stores no whole requests")
+
+
+async def _nobody(_: str) -> str:
+    raise Unavailable("this listener knows no keys")
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a protocol is given beside its settings."""
@@ -171,6 +196,10 @@ class Surroundings:
     sockets: SocketLimits = SocketLimits()
     clock_us: Callable[[], int] = _now_us
     clock_s: Callable[[], float] = time.monotonic
+    storing_for: Callable[[Meter], Storing] = _no_storing
+    """Makes what stores whole requests, and counts what it stored: for protocols with a server of their own."""
+    tenant_of: TenantOf = _nobody
+    """Gives the tenant of a key in metadata."""
 
     def table_of(self, at: ListenAt) -> FieldTable:
         """Give the names of fields in the events of a protocol's tenant."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ess_ray.intake.listening import gelf, syslog
+from ess_ray.intake.listening import gelf, own_servers, syslog
 from ess_ray.intake.listening.shapes import Make
 
 PROTOCOLS: Final[Mapping[str, Make]] = {
@@ -32,4 +32,6 @@ PROTOCOLS: Final[Mapping[str, Make]] = {
     "syslog_tls": syslog.tls,
     "gelf_udp": gelf.udp,
     "gelf_tcp": gelf.tcp,
+    "forward": own_servers.forward,
+    "otlp_grpc": own_servers.otlp_grpc,
 }
