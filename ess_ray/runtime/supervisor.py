@@ -88,7 +88,7 @@ class Supervisor:
         # itself is no way: Ray fails it, "the actor was restarted", when it learns of the restart after the call.)
         self._watch = asyncio.create_task(self._watch_loop(), name="supervisor watch")
         self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
-        self._deletions = deleting_of(system, self._log, self.flush)
+        self._deletions = deleting_of(system, self._log, self.flush, self._maintenance.one_at_a_time)
         self._deleting = asyncio.create_task(self._deletions.run(), name="deletions")
 
     async def start(self) -> None:
