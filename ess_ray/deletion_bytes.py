@@ -119,7 +119,10 @@ def _removed_here(catalog: Catalog, store: ObjectStore, deletion: Deletion) -> l
 # ---------------------------------------------------------------------------------------------------- which objects
 def is_beyond(reader: ObjectReader, cut: Cut) -> bool:
     """Tell whether all rows of an object came after the cut."""
-    return all(part.log_id == cut.log_id and part.first >= cut.ends.get(part.vnode, 0) for part in reader.facts.ranges)
+    ranges = reader.facts.ranges
+    return bool(ranges) and all(
+        part.log_id == cut.log_id and part.first >= cut.ends.get(part.vnode, 0) for part in ranges
+    )
 
 
 def matches(reader: ObjectReader, sought: Query) -> bool:

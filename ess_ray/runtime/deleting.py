@@ -162,12 +162,20 @@ async def beyond_of(system: System, log: EventLog, one: Deletion, now_us: int) -
     return tuple(told)
 
 
-def deleting_of(system: System, log: EventLog, flush: Callable[[], Awaitable[object]]) -> Deleting:
-    """Build it over Ray tasks."""
+def deleting_of(
+    system: System, log: EventLog, flush: Callable[[], Awaitable[object]], one_at_a_time: asyncio.Lock
+) -> Deleting:
+    """Build it over Ray tasks. `one_at_a_time` keeps compactions out while rows are taken out: what one of them had
+    merged before, and could not commit any more, would lie in the store for a day."""
     rewriting, clearing = task_of(rewrite_now), task_of(clear_now)
+
+    async def rewrite(deletion_id: str) -> None:
+        async with one_at_a_time:
+            await run_task(rewriting, "the deletion task", REWRITE_TIMEOUT_S, system, deletion_id)
+
     steps = Steps(
         flush,
-        lambda one: run_task(rewriting, "the deletion task", REWRITE_TIMEOUT_S, system, one),
+        rewrite,
         lambda one: run_task(clearing, "the deletion task", CLEAR_TIMEOUT_S, system, one),
         partial(beyond_of, system, log),
         None if system.redis_url is None else system.result_store(),

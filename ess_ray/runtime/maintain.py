@@ -110,8 +110,8 @@ class Maintenance:
     ) -> None:
         self._system, self._log, self._interval_s = system, log, interval_s
         self._tally = tally if tally is not None else m.Tally()
-        # One at a time: of two compactions of one hour, one would have worked for nothing.
-        self._one_at_a_time = asyncio.Lock()
+        self.one_at_a_time = asyncio.Lock()
+        """Held by whatever rewrites objects: of two compactions of one hour, one would have worked for nothing."""
         self.last: dict[str, Any] = {}
         self.damaged: dict[str, str] = {}
         """Why each of these objects cannot be read, by its key."""
@@ -122,7 +122,7 @@ class Maintenance:
         while True:
             started_s = time.monotonic()
             try:
-                async with self._one_at_a_time:
+                async with self.one_at_a_time:
                     what = (self._system, tuple(self.damaged), await self._backlog_bytes())
                     done = await run_task(task, "the maintenance task", TIMEOUT_S, *what)
                 self.last = dict(done)
@@ -137,7 +137,7 @@ class Maintenance:
     async def compact_now(self, before_us: int | None) -> dict[str, Any]:
         """Compact whatever is small, busy hours too, after a run that is under way. Raises Unavailable."""
         task = task_of(compact_now)
-        async with self._one_at_a_time:
+        async with self.one_at_a_time:
             started_s = time.monotonic()
             what = (self._system, True, before_us, tuple(self.damaged), await self._backlog_bytes())
             done = await run_task(task, "the compaction task", COMPACT_TIMEOUT_S, *what)

@@ -93,7 +93,7 @@ class Supervisor:
         self._maintaining = asyncio.create_task(self._maintenance.run(), name="maintenance")
         self._listeners = Listeners(system)
         self._listening = asyncio.create_task(self._listeners.run(), name="listeners")
-        self._deletions = deleting_of(system, self._log, self.flush)
+        self._deletions = deleting_of(system, self._log, self.flush, self._maintenance.one_at_a_time)
         self._deleting = asyncio.create_task(self._deletions.run(), name="deletions")
 
     async def start(self) -> None:
