@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from fluent import handler, sender
 
 from ess_ray.intake.forward_server import ForwardServer
 from ess_ray.metrics import PUSH_ACCEPTED
 from tests.loki import rows_of
 from tests.unit.test_forward_server import QUICK, World
 from tests.waiting import until
-
-handler = pytest.importorskip("fluent.handler", reason="fluent-logger is not installed")
-sender = pytest.importorskip("fluent.sender")
 
 
 class Served:

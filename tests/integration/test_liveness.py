@@ -31,6 +31,7 @@ async def test_a_server_that_stands_still_is_unavailable_until_it_goes_on(name: 
     stopped = server(name)
     stopped.suspend()
     try:
+        await until(lambda: stopped.status() == psutil.STATUS_STOPPED, "it goes on")
         with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):
             await ask()
     finally:

@@ -12,7 +12,6 @@ import pytest
 
 from ess_ray.adapters.s3_store import S3ObjectStore
 from ess_ray.core import chunk
-from ess_ray.core.chunk import write
 from ess_ray.core.chunk.read import STREAM_GAPS
 from ess_ray.core.collect import Rows
 from ess_ray.core.query import Contains, Equals, Field, Order, Query
@@ -80,9 +79,8 @@ def large(store: S3ObjectStore, make_events: Make, t0_us: int, s3_proxy: Proxy) 
     """An object of ten row groups, over 8 MiB: more than is read without a stream."""
     random = Random(7)
     messages = [random.randbytes(200).hex() for _ in range(ROWS)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "ROWS_PER_GROUP", 6_000)
-        made = chunk.encode_object(make_events([t0_us + i for i in range(ROWS)], messages), ())
+    rows = make_events([t0_us + i for i in range(ROWS)], messages)
+    made = chunk.encode_object(rows, (), limits=chunk.ObjectLimits(rows_per_group=6_000))
     key = made.key("default")
     store.put(key, made.data)
     s3_proxy.forget()

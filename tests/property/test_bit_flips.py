@@ -11,7 +11,6 @@ import logging
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ import pytest
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.compaction import compact
-from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, merged, open_object, read, write
+from ess_ray.core.chunk import Encoded, ObjectLimits, OffsetRange, encode_object, merged, open_object, read
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
 from ess_ray.core.errors import CorruptData
@@ -42,14 +41,7 @@ FLIPS = examples(270)
 REGIONS = ("magic", "page header", "dictionary", "page", "skip index", "page table", "page index", "footer", "end")
 
 
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    _make_small(monkeypatch.setattr)
-
-
-def _make_small(set_to: Callable[[Any, str, int], None]) -> None:
-    set_to(write, "ROWS_PER_GROUP", GROUP_ROWS)
-    set_to(write, "INDEX_MIN_ROWS", 1)
+SMALL = ObjectLimits(rows_per_group=GROUP_ROWS, index_min_rows=1)
 
 
 def _rows(first: int, count: int) -> pa.Table:
@@ -92,7 +84,7 @@ class Object:
 
 
 def _object(first: int, count: int = ROWS) -> Object:
-    encoded = encode_object(_rows(first, count), [OffsetRange("log", 0, first, first + count)])
+    encoded = encode_object(_rows(first, count), [OffsetRange("log", 0, first, first + count)], limits=SMALL)
     data = encoded.data.to_pybytes()
     return Object(encoded, data, tuple(_regions(encoded, data)))
 
@@ -289,7 +281,6 @@ def test_an_object_under_another_checksum_than_its_own_is_named() -> None:
 
 if __name__ == "__main__":
     logging.disable()
-    _make_small(setattr)
     count, first_seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
     outcomes = flip_many(count, first_seed)
     for part in REGIONS:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
-from ess_ray.core.chunk import encode_object, read, write
+from ess_ray.core.chunk import ObjectLimits, encode_object, read
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Order, Query
 from ess_ray.ingest.seal import Sealed, entry_of
@@ -102,7 +102,7 @@ def search(
         entries, first = [], 0
         for events in objects:
             rows = table(events, first).sort_by("timestamp")
-            entry = entry_of(Sealed("default", encoded := encode_object(rows, [])), t0_us)
+            entry = entry_of(Sealed("default", encoded := encode_object(rows, [], limits=_Small.limits)), t0_us)
             store.put(entry.key, encoded.data)
             entries.append(entry)
             first += len(events)
@@ -142,13 +142,19 @@ events = st.lists(
 )
 
 
+class _Small:
+    """How small row groups are just now."""
+
+    limits = ObjectLimits()
+
+
 @pytest.fixture(params=["windows", "streams"])
 def _reading(request: pytest.FixtureRequest) -> Iterator[None]:
     """Take requests to be dear, once, and stream row groups of two rows."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "streams":
             patch.setattr(MemoryObjectStore, "coalesce_bytes", 1 << 20)
-            patch.setattr(write, "ROWS_PER_GROUP", 2)
+            patch.setattr(_Small, "limits", ObjectLimits(rows_per_group=2))
             patch.setattr(read, "WHOLE_BYTES", 0)
             patch.setattr(read, "STREAM_GAPS", 0)
         yield

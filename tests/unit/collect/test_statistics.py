@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.chunk import encode_object, write
+from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.collect import PLACES, Grouping, LocalClock, Partial, Statistics, cells, top_groups
 from ess_ray.core.query import Field, Query
 from ess_ray.core.statistics import Statistic, accumulators_of
@@ -37,8 +37,7 @@ QUERY = Query()
 
 
 @pytest.fixture
-def rows(make_events: Make, t0_us: int, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
-    monkeypatch.setattr(write, "ROWS_PER_GROUP", 4)
+def rows(make_events: Make, t0_us: int) -> pa.Table:
     attributes = [[("ms", str(at / 10))] if at % 4 else [("ms", "late")] for at in range(20)]
     levels = ["INFO" if at % 3 else "WARN" for at in range(20)]
     times = [t0_us + at for at in range(20)]
@@ -59,7 +58,7 @@ def test_stored_in_flight_and_far_away_they_are_the_same(rows: pa.Table) -> None
     store = MemoryObjectStore(lambda: 0)
     entries = []
     for part in (rows.slice(0, 6), rows.slice(6, 7)):
-        encoded = encode_object(part, [])
+        encoded = encode_object(part, [], limits=ObjectLimits(rows_per_group=4))
         entries.append(entry_of(Sealed("default", encoded), 0))
         store.put(entries[-1].key, encoded.data)
     task = ScanTask("default", QUERY, tuple(entries), COLLECTOR)
