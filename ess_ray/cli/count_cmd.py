@@ -50,7 +50,7 @@ def count(  # noqa: PLR0913 (click gives each option by its name)
     ess count level:ERROR --since 1d
     ess count --by service --by level --top 20
     ess count timeout --interval auto --by attributes.region
-    ess count --by service --stats 'p95(duration_ms)' --stats 'max(duration_ms)' --order-by 'p95(duration_ms)'
+    ess count --by service --stats 'p95(ms)' --order-by 'p95(ms)'
 
     Buckets begin at multiples of their width, days and weeks at the midnights of --tz (else of UTC), and are shown in
     its time; those without events are left out. Exit codes as for search.

@@ -165,7 +165,7 @@ def test_request_keys_live_on(rig: Rig) -> None:
     rig.store_rows(["a", "b"], requests=[young], modified_us=now_us)
     rig.store_rows(["a"], hour=1, requests=[replace(young, key="gone")], modified_us=now_us)
     rig.delete("a")
-    memory = rebuild(rig.store, rig.entries(), "log", [0], now_us)[0]
+    memory = rebuild(rig.store, rig.entries(), log_id="log", vnodes=[0], now_us=now_us)[0]
     for key in ("young", "gone"):
         assert memory.is_repeat(RequestKey("default", key, "hash", 0, 1), now_us)
 
@@ -182,11 +182,11 @@ def test_a_deleted_event_with_an_id_is_still_known_as_a_repeat(rig: Rig, others:
     compact(rig.catalog, rig.store, CompactionPolicy(), eager=True)
     for entry in rig.entries():
         assert b"secret-id" not in rig.store.get_range(entry.key, 0, entry.size)
-    memory = rebuild(rig.store, rig.entries(), "log", [0], now_us)[0]
+    memory = rebuild(rig.store, rig.entries(), log_id="log", vnodes=[0], now_us=now_us)[0]
     assert len(memory.new_ids("default", again, now_us + 1)) == 0
     other = again.set_column(again.schema.get_field_index("event_hash"), "event_hash", [b"x" * EVENT_HASH_BYTES])
     assert len(memory.new_ids("default", other, now_us + 1)) == 1, "the same id with other content is another event"
-    late = rebuild(rig.store, rig.entries(), "log", [0], now_us)[0]
+    late = rebuild(rig.store, rig.entries(), log_id="log", vnodes=[0], now_us=now_us)[0]
     assert len(late.new_ids("default", again, now_us + WINDOW_US + 1)) == 1, "after an hour it is a new event"
 
 

@@ -143,7 +143,8 @@ async def test_kept_answers_of_the_tenant_are_dropped_by_whoever_keeps_them(rig:
         if rig.book.are_answers_dropped(deletion_id):
             break
         await asyncio.sleep(0.001)
-    assert (await rig.http.get(f"/v1/queries/{query_id}")).status_code == 404
+    dropped = await rig.http.get(f"/v1/queries/{query_id}")
+    assert (dropped.status_code, "events were deleted" in dropped.json()["detail"]) == (410, True)
     assert await rig.results.state("other", "q") == RUNNING
     again = await rig.start("erika")
     assert (await rig.look(deletion_id))["state"] == "done"
@@ -152,7 +153,18 @@ async def test_kept_answers_of_the_tenant_are_dropped_by_whoever_keeps_them(rig:
 
 async def test_answers_that_all_replicas_share_are_dropped_before_it_is_told_as_done(rig: Deletions) -> None:
     api = DeletionApi(rig.book, rig.results, rig._admin, rig._wake, answers_here=False)
-    app = create_search_app(SearchApi(rig.searcher, rig.results, *[rig._tenant] * 2, *[rig._health] * 4))
+    app = create_search_app(
+        SearchApi(
+            searcher=rig.searcher,
+            results=rig.results,
+            tenant=rig._tenant,
+            admin=rig._tenant,
+            health=rig._health,
+            status=rig._status,
+            flush=rig._flush,
+            compact=rig._compact,
+        )
+    )
     route_deletions(app, api)
     await rig.push("erika")
     await rig.results.create("default", "q", RUNNING)

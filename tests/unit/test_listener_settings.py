@@ -67,7 +67,7 @@ def test_each_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     tls = {"cert_file": "c", "key_file": "k", "time_zone": "Europe/Berlin", "host": "127.0.0.1"}
     settings = load(listeners={"syslog_tls": tls})
     told = wanted(settings)
-    assert sorted(told) == ["gelf_tcp", "syslog_tcp", "syslog_tls", "syslog_udp"]
+    assert sorted(told) == ["forward", "gelf_tcp", "otlp_grpc", "syslog_tcp", "syslog_tls", "syslog_udp"]
     tcp = told["syslog_tcp"]
     assert (tcp.host, tcp.port, tcp.is_explicit, tcp.tenant) == ("0.0.0.0", 5514, True, "acme")
     assert (told["syslog_tls"].host, told["syslog_tls"].time_zone) == ("127.0.0.1", "Europe/Berlin")

@@ -274,7 +274,8 @@ async def test_at_the_end_calls_under_way_are_answered_and_others_refused(served
     draining = asyncio.ensure_future(served.server.drain(20))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await served.export("b")
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    # Both are to be sent again; which of them is a matter of how far the end is.
+    assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     assert not draining.done()
     served.world.log.gate.set()
     assert await call == ExportLogsServiceResponse()
