@@ -10,7 +10,7 @@ import pytest
 
 from ess_ray.adapters import redis_results
 from ess_ray.adapters.redis_results import CHUNK_ROWS, RedisResultStore
-from ess_ray.core.errors import Conflict, NotFound, Unavailable
+from ess_ray.core.errors import Conflict, Gone, NotFound, Unavailable
 from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState
 from tests.redis_server import PASSWORD, RedisServer, redis_server
@@ -144,9 +144,11 @@ async def test_nothing_is_left_behind_when_an_answer_expires(make: Any, rows: An
     await store.append("t", "q", rows(0, 5))
     await store.update("t", "q", DONE)
     server.let_pass(5.0)
-    assert list(server.client.scan_iter()) == []
-    with pytest.raises(NotFound):
+    assert list(server.client.scan_iter()) == [b"ess:{t/q}:was"], "that it was there is known for a day"
+    with pytest.raises(Gone):
         await store.rows("t", "q", 0, 1)
+    server.let_pass(86_400 + 10.0)
+    assert list(server.client.scan_iter()) == []
 
 
 async def test_a_server_that_is_gone_is_unavailable_and_its_password_is_not_told(tmp_path: Any, rows: Any) -> None:
