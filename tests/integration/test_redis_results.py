@@ -10,7 +10,7 @@ import pytest
 
 from ess_ray.adapters import redis_results
 from ess_ray.adapters.redis_results import CHUNK_ROWS, RedisResultStore
-from ess_ray.core.errors import Conflict, Gone, NotFound, Unavailable
+from ess_ray.core.errors import Conflict, Gone, Unavailable
 from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState
 from tests.redis_server import PASSWORD, RedisServer, redis_server
