@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ess_ray.core.errors import Unavailable
 
@@ -42,8 +42,9 @@ class Wire(asyncio.BufferedProtocol):
     # ------------------------------------------------------------------------------------------ called by the loop
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's, which Ray's actors run on, is none by its class
         _keep_alive(transport.get_extra_info("socket"))
         self._made(self)
 
