@@ -1,4 +1,4 @@
-"""Syslog and GELF by real sockets into a running system: stored once, whatever dies or stands still meanwhile."""
+"""What is no HTTP, by real sockets and clients into a running system: stored once, whatever dies or stands still."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fluent import sender
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 
 from ess_ray.runtime.environment import free_ports
 from tests.systems import System, running, titled, wait_until
@@ -24,7 +28,7 @@ LINES = 20_000
 
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
-    names = ("SYSLOG_TCP", "SYSLOG_UDP", "GELF_TCP", "GELF_UDP")
+    names = ("SYSLOG_TCP", "SYSLOG_UDP", "GELF_TCP", "GELF_UDP", "FORWARD", "OTLP_GRPC")
     return dict(zip(names, free_ports(len(names)), strict=True))
 
 
@@ -65,6 +69,26 @@ def send(port: int, data: bytes) -> None:
         sending.settimeout(120)
         sending.connect(("127.0.0.1", port))
         sending.sendall(data)
+
+
+def test_fluent_logger_as_it_is(system: System, ports: dict[str, int]) -> None:
+    sending = sender.FluentSender("app", host="127.0.0.1", port=ports["FORWARD"], nanosecond_precision=True)
+    assert sending.emit("web", {"message": "fluentword card declined", "level": "error", "ms": 7})
+    sending.close()
+    (event,) = found(system, "fluentword", 1)
+    assert (event["level"], event["attributes"]) == ("ERROR", {"ms": 7, "tag": "app.web"})
+    wait_until(lambda: listener(system)["forward"]["events"] == 1, lambda: f"it is not counted: {listener(system)}")
+
+
+def test_opentelemetrys_exporter_over_grpc_as_it_is(system: System, ports: dict[str, int]) -> None:
+    provider = LoggerProvider()
+    exporter = OTLPLogExporter(endpoint=f"http://127.0.0.1:{ports['OTLP_GRPC']}", insecure=True)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.get_logger("app").emit(body="grpcword", severity_text="WARN", attributes={"ms": 12.5})
+    provider.shutdown()
+    (event,) = found(system, "grpcword", 1)
+    assert (event["level"], event["attributes"]["ms"]) == ("WARN", 12.5)
+    wait_until(lambda: listener(system)["otlp_grpc"]["events"] == 1, lambda: f"it is not counted: {listener(system)}")
 
 
 def lines(word: str, count: int = LINES) -> bytes:
