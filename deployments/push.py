@@ -6,7 +6,6 @@ here: translation between HTTP and `ess_ray.intake`. May not: Ray (see `app`), w
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -22,7 +21,6 @@ from deployments.bodies import Pace, read_body
 from deployments.counts import Counts
 from deployments.docs import route_docs
 from deployments.lasting import Endable
-from deployments.patience import DEADLINE_S, Patience
 from deployments.problem import (
     REFUSALS,
     error_response,
@@ -35,18 +33,16 @@ from deployments.ways.way import TAKE, Parts, Ways
 from deployments.whoami import route_whoami
 from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.intake.compression import Content
-from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.elastic_handshake import VERSION
-from ess_ray.intake.formats.format import Body, Format, Pieces, Stored, body_hash
+from ess_ray.intake.formats.format import Body, Format, Pieces, Stored
 from ess_ray.intake.gate import Claim, Gate
 from ess_ray.intake.gather import Destination, Gatherer
-from ess_ray.intake.keys import KeyGuard, KnownRequestOf
-from ess_ray.intake.large import LargeRequests, hash_of, implied_key, is_several_records
+from ess_ray.intake.keeping import Keeping
+from ess_ray.intake.keys import KnownRequestOf
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.turns import TurnDecoder
+from ess_ray.intake.patience import DEADLINE_S, Patience
 from ess_ray.metrics import Tally
 from ess_ray.problem import Refusal
-from ess_ray.record import KnownRequest
 
 ROUTE_HEADER: Final = "ess-route"
 """Requests with the same route keep the order in which they were acknowledged, among events of equal time."""
@@ -78,11 +74,11 @@ class PushApi:
     ) -> None:
         self.counts = Counts(tally if tally is not None else Tally())
         self._gatherer, self._tenant, self.problems = gatherer, tenant, health
-        self._keys = KeyGuard(known_request, clock_us)
         self._limits = limits or IntakeLimits()
-        self._decoder = TurnDecoder(self._limits, clock_us)
         self._deadline_s, self.pace = deadline_s, pace
-        self._large = LargeRequests(gatherer, self._keys, self._decoder, self.counts.rejected)
+        self._keeping = Keeping(
+            gatherer, known_request, limits=self._limits, clock_us=clock_us, count_rejected=self.counts.rejected
+        )
 
     @property
     def gate(self) -> Gate:
@@ -100,21 +96,9 @@ class PushApi:
             self.counts.other_tenant()
         to, claim = Destination(tenant, key, route_name, vnode), self._gatherer.gate.claim(tenant)
         try:
-            body = Body(
-                await self._read(request, claim, encoding_of),
-                request.headers.get("content-type"),
-                self._limits.table_of(tenant),
-                self._limits.parse.get(tenant),
+            stored = await self._keeping.keep(
+                to, form, await self._body(request, tenant, claim, encoding_of), claim, patience
             )
-            self.counts.body(len(body.data))
-            if form.may_be_several(body):
-                stored = await self._large.store(to, form, body, patience.spent)
-            else:
-                decoded = await self._decoder.decode(form, body)
-                digest = _digest_of(body, decoded, key)
-                del body  # what waits for the log is the batch alone
-                async with patience.spent():
-                    stored = await self._store(to, decoded, digest, claim)
         finally:
             claim.close()
         stored.took_ms = round((time.monotonic() - begun_s) * 1_000)
@@ -122,25 +106,10 @@ class PushApi:
         self.counts.stored(stored)
         return Response(answer.content, answer.status, media_type=answer.media_type)
 
-    async def _store(self, to: Destination, decoded: Decoded, digest: str | None, claim: Claim) -> Stored:
-        """Store a request of one piece, which nearly all are."""
-        batch, known = decoded.batch, None
-        if digest is None:
-            await self._gatherer.submit(to.tenant, batch, claim=claim, route_name=to.route_name)
-        elif to.key is not None and to.vnode is not None:
-            known = await self._submit_keyed(to, to.vnode, to.key, decoded, digest, claim)
-        else:
-            key, route_name = implied_key(digest), to.route_name
-            await self._gatherer.submit(to.tenant, batch, key, digest, claim, route_name=route_name, implied=True)
-        self.counts.rejected(decoded.rejected)
-        stored = Stored(repeats=None if to.key is None else 0)
-        stored.add(decoded, known is not None and known.whole)
-        return stored
-
     async def store_piece(self, tenant: str, piece: Pieces, route_name: str) -> int:
         """Make a piece of a request that is not over durable; gives the number of its events. Raises Unavailable."""
         stored = Stored()
-        decoded = await self._decoder.decode_piece(piece, 0, self._limits.table_of(tenant))
+        decoded = await self._keeping.decoder.decode_piece(piece, 0, self._limits.table_of(tenant))
         async with Patience(self._deadline_s).spent():
             await self._gatherer.submit(tenant, decoded.batch, route_name=route_name)
         self.counts.rejected(decoded.rejected)
@@ -148,24 +117,14 @@ class PushApi:
         self.counts.stored(stored)
         return stored.accepted
 
-    async def _submit_keyed(
-        self, to: Destination, vnode: int, key: str, decoded: Decoded, digest: str, claim: Claim
-    ) -> KnownRequest | None:
-        try:
-            known = await self._keys.check(vnode, to.tenant, key, digest)
-            await self._gatherer.submit(to.tenant, decoded.batch, key, digest, claim, route_name=to.route_name)
-        except (EssError, asyncio.CancelledError):  # cancelled: at the deadline
-            self._keys.forget(to.tenant, key, digest)
-            raise
-        self._keys.done(to.tenant, key, digest)
-        return known
-
-    async def _read(self, request: Request, claim: Claim, encoding_of: EncodingOf) -> Content:
+    async def _body(self, request: Request, tenant: str, claim: Claim, encoding_of: EncodingOf) -> Body:
         """Read and decompress the body; the limit holds before and after."""
         read = await read_body(request, self._limits.max_batch_bytes, claim.hold, self.pace, claim.check)
-        body = await self._decoder.decompress(read, encoding_of(request, read), claim.hold)
-        claim.hold(len(body))
-        return body
+        data = await self._keeping.decoder.decompress(read, encoding_of(request, read), claim.hold)
+        claim.hold(len(data))
+        self.counts.body(len(data))
+        content_type = request.headers.get("content-type")
+        return Body(data, content_type, self._limits.table_of(tenant), self._limits.parse.get(tenant))
 
     async def whoami(self, request: Request) -> Response:
         """Tell whose events these would be, and the system's lasting name: the same at every address that it has."""
@@ -187,13 +146,6 @@ class PushApi:
         problems = await self.problems()
         if problems:
             raise Unavailable("; ".join(problems), problems=problems)
-
-
-def _digest_of(body: Body, decoded: Decoded, key: str | None) -> str | None:
-    """Hash a body whose repeat must be known: one with a key, or of several records."""
-    if key is not None:
-        return body_hash(body.data, decoded.rejected)
-    return hash_of(body.data) if is_several_records(decoded) else None
 
 
 class PushApp(FastAPI):

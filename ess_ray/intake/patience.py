@@ -1,6 +1,7 @@
 """How long a push waits for others in all.
 
-May live here: this deadline. May not: the pace of a body (`bodies`), what is waited for.
+May live here: this deadline. May not: the pace of a body (`deployments.bodies`), what is waited
+for.
 """
 
 from __future__ import annotations
