@@ -7,7 +7,6 @@ what a line becomes (`holders`), HTTP.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -22,10 +21,10 @@ from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.formats.format import Body, Stored, each_alone
 from ess_ray.intake.formats.holders import Held, read_held
-from ess_ray.intake.formats.json_nested import Span
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
 from ess_ray.intake.formats.loki_json import cut_json, read_json, read_span
-from ess_ray.intake.formats.loki_protobuf import Part, cut_protobuf, read_part, read_protobuf
+from ess_ray.intake.formats.loki_protobuf import cut_protobuf, read_part, read_protobuf
+from ess_ray.intake.formats.spread import Readers, SpreadPieces
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
 from ess_ray.problem import Answer, Refusal
@@ -42,33 +41,6 @@ _TOO_MANY: Final = 429
 _TEXT: Final = "text/plain"
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """A large request, cut. See `format.Pieces`."""
-
-    text: Content
-    spans: Sequence[Part | Span]
-    body_hash: str
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    def size(self, number: int) -> int:
-        return self.spans[number].size
-
-    def read(self, number: int) -> list[Held | Broken]:
-        """Read a piece's lines. Raises BadRequest when they are none."""
-        span = self.spans[number]
-        return read_part(self.text, span) if isinstance(span, Part) else read_span(self.text, span)
-
-    def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
-        lines = self.read(number)
-        try:
-            return _columns(lines, now_us, limits, table)
-        except TooLarge as error:  # other pieces are stored already, and this one never can be
-            return _columns([Broken(error.message) for _ in lines], now_us, limits, table)
-
-
 class LokiPush:
     """Loki's push requests. See `format.Format`: an entry is an event, counted in the order of the request."""
 
@@ -76,7 +48,7 @@ class LokiPush:
         """Tell whether a body is more than one piece: it is as long as one, whatever it holds."""
         return len(body.data) > PIECE_BYTES
 
-    def cut(self, body: Body) -> _Pieces:
+    def cut(self, body: Body) -> SpreadPieces[Held]:
         """Cut a body into pieces. Raises BadRequest, Unsupported (content type), TooLarge (see MAX_SPREAD_BYTES)."""
         digest = sha256(body.data).hexdigest()
         is_json = _is_json(body.data, body.content_type)
@@ -87,7 +59,7 @@ class LokiPush:
                 "fewer entries in one, or fewer labels",
                 limit=MAX_SPREAD_BYTES,
             )
-        pieces = _Pieces(body.data, spans, digest)
+        pieces = SpreadPieces(body.data, spans, digest, Readers(read_part, read_span, _columns))
         for number in range(len(pieces)):
             pieces.read(number)
         return pieces

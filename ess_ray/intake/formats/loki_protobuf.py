@@ -8,7 +8,6 @@ live here: these messages. May not: the wire format (`protobuf_wire`), what a li
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -21,6 +20,7 @@ from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.compression import Content
 from ess_ray.intake.formats.holders import Around, Held, Time
 from ess_ray.intake.formats.loki_labels import read_labels
+from ess_ray.intake.formats.protobuf_pieces import Part, cut, runs_of
 from ess_ray.intake.formats.protobuf_wire import Field, delimited, fields, is_delimited, last_of
 from ess_ray.intake.rows import Broken
 
@@ -67,16 +67,6 @@ def _request_class() -> Any:
 PushRequest: Final = _request_class()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece: whole streams; or entries of one stream, in which case it has the place of its labels."""
-
-    start: int
-    end: int
-    size: int
-    labels: tuple[int, int] | None = None
-
-
 def read_protobuf(body: bytes) -> list[Held | Broken]:
     """Read a request's lines. Raises BadRequest when it is none."""
     try:
@@ -110,45 +100,22 @@ def _time(moment: Any) -> Time | None:
 # ----------------------------------------------------------------------------------------------------------- pieces
 def cut_protobuf(body: Content, piece_bytes: int) -> list[Part]:
     """Cut a request into pieces. Raises BadRequest where its lengths do not fit together."""
-    parts: list[Part] = []
-    start = end = size = 0
-    for field in fields(body, 0, len(body), _WHAT):
-        if not is_delimited(field, _STREAM):
-            continue
-        length = field.end - field.at
-        weight = length if length > piece_bytes else sum(part.size for part in _entries(body, field, None))
-        if size and size + weight > piece_bytes:
-            parts.append(Part(start, end, size))
-            size = 0
-        if weight > piece_bytes:
-            parts += _entries(body, field, piece_bytes)
-            continue
-        start, end, size = field.at if not size else start, field.end, size + weight
-    return [*parts, Part(start, end, size)] if size else parts
+    return cut(body, _STREAM, _WHAT, _entries, piece_bytes)
 
 
 def _entries(body: Content, stream: Field, piece_bytes: int | None) -> Iterator[Part]:
-    """Give the entries of a stream in runs; as one run where there is no `piece_bytes`."""
+    """Give the entries of a stream in runs. What they share: its labels."""
     labels = last_of([each for each in fields(body, stream.start, stream.end, _WHAT) if is_delimited(each, _LABELS)])
-    start = end = size = 0
-    for field in fields(body, stream.start, stream.end, _WHAT):
-        if not is_delimited(field, _ENTRY):
-            continue
-        weight = field.end - field.at + EVENT_BYTES + labels[1] - labels[0]
-        if size and ((piece_bytes and size + weight > piece_bytes) or field.at != end):
-            yield Part(start, end, size, labels)
-            size = 0
-        start, end, size = field.at if not size else start, field.end, size + weight
-    if size:
-        yield Part(start, end, size, labels)
+    return runs_of(body, stream, _ENTRY, _WHAT, each_bytes=EVENT_BYTES, shared=(labels,), most=piece_bytes)
 
 
 def read_part(body: Content, part: Part) -> list[Held | Broken]:
     """Read the lines of a piece. Raises BadRequest when they are none."""
     with memoryview(body) as view:
-        if part.labels is None:
+        if not part.shared:
             return read_protobuf(bytes(view[part.start : part.end]))
         if part.end - part.start > MAX_ENTRY_BYTES:  # more than a piece holds only where it is a single entry
             return [Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")]
-        stream = bytes(view[slice(*part.labels)]) + bytes(view[part.start : part.end])
+        (labels,) = part.shared
+        stream = bytes(view[slice(*labels)]) + bytes(view[part.start : part.end])
     return read_protobuf(delimited(_STREAM, stream))

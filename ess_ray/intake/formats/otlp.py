@@ -7,7 +7,6 @@ what a record means (`otlp_rows`), HTTP.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
@@ -18,15 +17,14 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPar
 from ess_ray.core.errors import EssError, TooLarge, Unsupported
 from ess_ray.intake.attributes import Reading
 from ess_ray.intake.columns import odd_columns
-from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.format import Body, Stored, each_alone
-from ess_ray.intake.formats.json_nested import Span
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
 from ess_ray.intake.formats.otlp_json import cut_json, read_json, read_span
-from ess_ray.intake.formats.otlp_protobuf import Part, cut_protobuf, read_part, read_protobuf
+from ess_ray.intake.formats.otlp_protobuf import cut_protobuf, read_part, read_protobuf
 from ess_ray.intake.formats.otlp_rows import Log, read_log
+from ess_ray.intake.formats.spread import Readers, SpreadPieces
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
 from ess_ray.problem import Answer, Refusal
@@ -46,34 +44,6 @@ _UNKNOWN: Final = 2
 _TOO_MANY: Final = 429
 
 
-@dataclass(frozen=True)
-class _Pieces:
-    """A large request, cut. See `format.Pieces`."""
-
-    text: Content
-    spans: Sequence[Part | Span]
-    body_hash: str
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    def size(self, number: int) -> int:
-        return self.spans[number].size
-
-    def read(self, number: int) -> list[Log | Broken]:
-        """Read a piece's records. Raises BadRequest when they are none."""
-        span = self.spans[number]
-        return read_part(self.text, span) if isinstance(span, Part) else read_span(self.text, span)
-
-    def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
-        logs = self.read(number)
-        try:
-            return _columns(logs, Reading(now_us, limits, exact=True, table=table))
-        except TooLarge as error:  # other pieces are stored already, and this one never can be
-            reason = error.message
-            return _columns([Broken(reason) for _ in logs], Reading(now_us, limits, exact=True))
-
-
 class OtlpLogs:
     """OTLP's logs. See `format.Format`: a record is an event, counted in the order of the request."""
 
@@ -81,7 +51,7 @@ class OtlpLogs:
         """Tell whether a body is more than one piece: it is as long as one, whatever it holds."""
         return len(body.data) > PIECE_BYTES
 
-    def cut(self, body: Body) -> _Pieces:
+    def cut(self, body: Body) -> SpreadPieces[Log]:
         """Cut a body into pieces. Raises BadRequest, Unsupported (content type), TooLarge (see MAX_SPREAD_BYTES)."""
         digest = sha256(body.data).hexdigest()
         is_json = _is_json(body)
@@ -92,7 +62,7 @@ class OtlpLogs:
                 "fewer records in one, or a smaller resource",
                 limit=MAX_SPREAD_BYTES,
             )
-        pieces = _Pieces(body.data, spans, digest)
+        pieces = SpreadPieces(body.data, spans, digest, Readers(read_part, read_span, _columns))
         for number in range(len(pieces)):
             pieces.read(number)
         return pieces
@@ -101,7 +71,7 @@ class OtlpLogs:
         """Read a body. Raises BadRequest (no OTLP), Unsupported (content type), TooLarge (once flattened)."""
         data = bytes(body.data)
         logs = read_json(data) if _is_json(body) else read_protobuf(data)
-        return _columns(logs, Reading(now_us, limits, exact=True, table=body.table))
+        return _columns(logs, now_us, limits, body.table)
 
     def decode_together(self, bodies: Sequence[Body], now_us: int, limits: IntakeLimits) -> list[Decoded | EssError]:
         """Read several bodies, each by itself."""
@@ -133,8 +103,8 @@ class OtlpLogs:
 OTLP_LOGS: Final = OtlpLogs()
 
 
-def _columns(logs: Sequence[Log | Broken], reading: Reading) -> Decoded:
-    return odd_columns(logs, reading, read_log)
+def _columns(logs: Sequence[Log | Broken], now_us: int, limits: IntakeLimits, table: FieldTable) -> Decoded:
+    return odd_columns(logs, Reading(now_us, limits, exact=True, table=table), read_log)
 
 
 def _why(stored: Stored) -> str:

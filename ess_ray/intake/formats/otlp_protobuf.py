@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -23,6 +22,7 @@ from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.compression import Content
 from ess_ray.intake.formats.otlp_rows import Log, Origin, int32, scope_attributes
+from ess_ray.intake.formats.protobuf_pieces import Part, cut, runs_of
 from ess_ray.intake.formats.protobuf_wire import LENGTH_DELIMITED, Field, delimited, fields, is_delimited, last_of
 from ess_ray.intake.rows import Broken
 
@@ -34,17 +34,6 @@ MAX_DEPTH: Final = 100
 """Messages inside messages: where protobuf's own parser stops."""
 _WHAT: Final = "OTLP logs"
 _NON_FINITE: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece: whole resources, or records of one scope, in which case it has the two that they belong to."""
-
-    start: int
-    end: int
-    size: int
-    resource: tuple[int, int] | None = None
-    scope: tuple[int, int] | None = None
 
 
 # ----------------------------------------------------------------------------------------------------- log records
@@ -141,42 +130,19 @@ def _mended(content: bytes, descriptor: Descriptor, depth: int) -> bytes:
 # ----------------------------------------------------------------------------------------------------------- pieces
 def cut_protobuf(body: Content, piece_bytes: int) -> list[Part]:
     """Cut a request into pieces. Raises BadRequest where its lengths do not fit together."""
-    parts: list[Part] = []
-    start = end = size = 0
-    for field in fields(body, 0, len(body), _WHAT):
-        if not is_delimited(field, _RESOURCE_LOGS):
-            continue
-        length = field.end - field.at
-        weight = length if length > piece_bytes else sum(part.size for part in _records(body, field, None))
-        if size and size + weight > piece_bytes:
-            parts.append(Part(start, end, size))
-            size = 0
-        if weight > piece_bytes:
-            parts += _records(body, field, piece_bytes)
-            continue
-        start, end, size = field.at if not size else start, field.end, size + weight
-    return [*parts, Part(start, end, size)] if size else parts
+    return cut(body, _RESOURCE_LOGS, _WHAT, _records, piece_bytes)
 
 
 def _records(body: Content, resource_logs: Field, piece_bytes: int | None) -> Iterator[Part]:
-    """Give the records of one resource in runs; those of a scope as one run where there is no `piece_bytes`."""
+    """Give the records of one resource in runs of one scope. What they share: resource and scope."""
     inside = list(fields(body, resource_logs.start, resource_logs.end, _WHAT))
     resource = last_of([field for field in inside if is_delimited(field, _RESOURCE)])
     for scope_logs in (field for field in inside if is_delimited(field, _SCOPE_LOGS)):
         of_scope = fields(body, scope_logs.start, scope_logs.end, _WHAT)
-        scope = last_of([field for field in of_scope if is_delimited(field, _SCOPE)])
-        each = EVENT_BYTES + resource[1] - resource[0] + scope[1] - scope[0]
-        start = end = size = 0
-        for field in fields(body, scope_logs.start, scope_logs.end, _WHAT):
-            if not is_delimited(field, _LOG_RECORD):
-                continue
-            weight = field.end - field.at + each
-            if size and ((piece_bytes and size + weight > piece_bytes) or field.at != end):
-                yield Part(start, end, size, resource, scope)
-                size = 0
-            start, end, size = field.at if not size else start, field.end, size + weight
-        if size:
-            yield Part(start, end, size, resource, scope)
+        shared = resource, last_of([field for field in of_scope if is_delimited(field, _SCOPE)])
+        yield from runs_of(
+            body, scope_logs, _LOG_RECORD, _WHAT, each_bytes=EVENT_BYTES, shared=shared, most=piece_bytes
+        )
 
 
 def _number(message: Any, name: str) -> int:
@@ -194,10 +160,11 @@ _LOG_RECORD: Final = _number(ScopeLogs, "log_records")
 def read_part(body: Content, part: Part) -> list[Log | Broken]:
     """Read the records of a piece. Raises BadRequest when they are none."""
     with memoryview(body) as view:
-        if part.resource is None or part.scope is None:
+        if not part.shared:
             return read_protobuf(bytes(view[part.start : part.end]))
         if part.end - part.start > MAX_RECORD_BYTES:  # more than a piece holds only where it is a single record
             return [Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")]
-        scope_logs = bytes(view[slice(*part.scope)]) + bytes(view[part.start : part.end])
-        resource_logs = bytes(view[slice(*part.resource)]) + delimited(_SCOPE_LOGS, scope_logs)
+        resource, scope = part.shared
+        scope_logs = bytes(view[slice(*scope)]) + bytes(view[part.start : part.end])
+        resource_logs = bytes(view[slice(*resource)]) + delimited(_SCOPE_LOGS, scope_logs)
     return read_protobuf(delimited(_RESOURCE_LOGS, resource_logs))
