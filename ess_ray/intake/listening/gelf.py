@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from ess_ray.intake.decoded import Decoded
-from ess_ray.intake.formats.frames import EndedFrames, Frame
+from ess_ray.intake.formats.frames import EndedFrames
 from ess_ray.intake.formats.gelf import decode
 from ess_ray.intake.formats.gelf_chunks import GelfChunks
 from ess_ray.intake.formats.syslog import Received
-from ess_ray.intake.listening.shapes import Datagram, ListenAt, Meter, Piece, Server, Surroundings, Turn
+from ess_ray.intake.listening.messages import Messages, piece_of
+from ess_ray.intake.listening.shapes import Datagram, ListenAt, Meter, Piece, Server, Surroundings
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
 
@@ -31,7 +32,7 @@ def udp(at: ListenAt, around: Surroundings) -> Server:
 
 def tcp(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `gelf_tcp`."""
-    return TcpServer(at, around, partial(_Messages, _Reader(at, around)))
+    return TcpServer(at, around, partial(_conversation, _Reader(at, around)))
 
 
 class _Reader:
@@ -42,33 +43,8 @@ class _Reader:
         return decode(messages, now_us, self._limits, self._table)
 
 
-class _Messages:
-    """One connection. See `shapes.Conversation`."""
-
-    replies = False
-
-    def __init__(self, reader: _Reader, peer: str) -> None:
-        self._reader, self._peer, self._frames = reader, peer, EndedFrames(_END)
-
-    @property
-    def partial_bytes(self) -> int:
-        return self._frames.partial_bytes
-
-    def begin(self) -> bytes:
-        return b""
-
-    def feed(self, data: bytes) -> Turn:
-        return self._turn(self._frames.feed(data))
-
-    def end(self) -> Turn:
-        return self._turn(self._frames.end())
-
-    def _turn(self, frames: Sequence[Frame]) -> Turn:
-        if not frames:
-            return Turn()
-        messages = [Received(frame.content, self._peer, frame.is_cut) for frame in frames]
-        size, cut = sum(len(frame.content) for frame in frames), sum(frame.is_cut for frame in frames)
-        return Turn([Piece(size, partial(self._reader, messages), cut=cut)])
+def _conversation(reader: _Reader, peer: str) -> Messages:
+    return Messages(reader, EndedFrames(_END), peer)
 
 
 class _Datagrams:
@@ -86,7 +62,7 @@ class _Datagrams:
         messages = [Received(content, peer) for peer, content in whole if content is not None]
         if not messages:
             return None
-        return Piece(sum(len(message.content) for message in messages), partial(self._reader, messages))
+        return piece_of(messages, self._reader)
 
     def _tell_lost(self) -> None:
         for reason, total in self._chunks.lost.items():

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.decoded import Decoded
-from ess_ray.intake.formats.frames import Frame
 from ess_ray.intake.formats.syslog import Received, decode
 from ess_ray.intake.formats.syslog_frames import SyslogFrames
-from ess_ray.intake.listening.shapes import Datagram, ListenAt, Piece, Server, Surroundings, Turn
+from ess_ray.intake.listening.messages import Messages, piece_of
+from ess_ray.intake.listening.shapes import Datagram, ListenAt, Piece, Server, Surroundings
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
 
@@ -27,12 +27,12 @@ def udp(at: ListenAt, around: Surroundings) -> Server:
 
 def tcp(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `syslog_tcp`. Raises BadRequest (time zone)."""
-    return TcpServer(at, around, partial(_Lines, _Reader(at, around)))
+    return TcpServer(at, around, partial(_conversation, _Reader(at, around)))
 
 
 def tls(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `syslog_tls`, RFC 5425. Raises BadRequest (time zone, certificate)."""
-    return TcpServer(at, around, partial(_Lines, _Reader(at, around)), with_tls=True)
+    return TcpServer(at, around, partial(_conversation, _Reader(at, around)), with_tls=True)
 
 
 class _Reader:
@@ -43,34 +43,8 @@ class _Reader:
         return decode(messages, now_us, self._limits, self._table, self._zone)
 
 
-class _Lines:
-    """One connection. See `shapes.Conversation`."""
-
-    replies = False
-
-    def __init__(self, reader: _Reader, peer: str) -> None:
-        self._reader, self._peer, self._frames = reader, peer, SyslogFrames()
-
-    @property
-    def partial_bytes(self) -> int:
-        return self._frames.partial_bytes
-
-    def begin(self) -> bytes:
-        return b""
-
-    def feed(self, data: bytes) -> Turn:
-        return self._turn(self._frames.feed(data))
-
-    def end(self) -> Turn:
-        return self._turn(self._frames.end())
-
-    def _turn(self, frames: Sequence[Frame]) -> Turn:
-        refused = "framing" if self._frames.is_broken else None
-        if not frames:
-            return Turn((), refused)
-        messages = [Received(frame.content, self._peer, frame.is_cut) for frame in frames]
-        size, cut = sum(len(frame.content) for frame in frames), sum(frame.is_cut for frame in frames)
-        return Turn([Piece(size, partial(self._reader, messages), cut=cut)], refused)
+def _conversation(reader: _Reader, peer: str) -> Messages:
+    return Messages(reader, SyslogFrames(), peer)
 
 
 class _Datagrams:
@@ -80,8 +54,7 @@ class _Datagrams:
         self._reader = reader
 
     def take(self, datagrams: Sequence[Datagram]) -> Piece | None:
-        messages = [Received(content, peer) for peer, content in datagrams]
-        return Piece(sum(len(message.content) for message in messages), partial(self._reader, messages))
+        return piece_of([Received(content, peer) for peer, content in datagrams], self._reader)
 
 
 def _zone_of(at: ListenAt) -> tzinfo | None:
