@@ -151,6 +151,23 @@ class Collector(ABC):
         """Read what `to_json` gave. Raises TypeError, ValueError or IndexError for anything else."""
 
 
+class WithoutParameters(Collector):
+    """A collector that is asked for in one way alone."""
+
+    __slots__ = ()
+
+    def to_json(self) -> list[Any]:
+        """See the protocol."""
+        return []
+
+    @classmethod
+    def from_json(cls, values: Sequence[Any]) -> Self:
+        """See the protocol."""
+        if values:
+            raise ValueError(f"{cls.name} are asked for in no other way: {str(values)[:80]}")
+        return cls()
+
+
 class Gather:
     """The rows of one object, row group by row group, in the query's order if the collector wants that -> one result.
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.collect.cells import CellCollector
-from ess_ray.core.collect.collector import Block
+from ess_ray.core.collect.collector import Block, WithoutParameters
 from ess_ray.core.event import HIDDEN_COLUMNS, RECORD_SCHEMA
 
 COLUMN, ATTRIBUTE = "column", "attribute"
@@ -25,7 +25,7 @@ _OPTIONAL: Final = frozenset(field.name for field in RECORD_SCHEMA if field.null
 
 
 @dataclass(frozen=True, slots=True)
-class FieldNames(CellCollector):
+class FieldNames(WithoutParameters, CellCollector):
     """Count, for each field, the rows that have it: by name, and by COLUMN or ATTRIBUTE.
 
     A column counts where it is not null, an attribute where its key is there.
@@ -88,14 +88,3 @@ class FieldNames(CellCollector):
         found = {name: grouped.column(name) for name in columns}
         kinds = {"by_1": pa.repeat(ATTRIBUTE, len(grouped))}
         return self.cells({**found, **kinds, "count": grouped.column("count_all")}, None, where)
-
-    def to_json(self) -> list[Any]:
-        """See the protocol."""
-        return []
-
-    @classmethod
-    def from_json(cls, values: Sequence[Any]) -> Self:
-        """See the protocol."""
-        if values:
-            raise ValueError(f"{cls.name} are asked for in no other way: {str(values)[:80]}")
-        return cls()

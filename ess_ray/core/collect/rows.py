@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final
 
 import pyarrow as pa
 
-from ess_ray.core.collect.collector import Block, Bound, Collector, Fold, Gather, Partial
+from ess_ray.core.collect.collector import Block, Bound, Fold, Gather, Partial, WithoutParameters
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.merge import CUT_SHARE, EMPTY, Copy, OrderedMerge, first_copies
 from ess_ray.core.query import Query
@@ -20,7 +20,7 @@ _ALL_COLUMNS: Final = frozenset(EVENT_SCHEMA.names)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Collector):
+class Rows(WithoutParameters):
     """The query's rows themselves (EVENT_SCHEMA), the first `limit` distinct ones in its order."""
 
     name: ClassVar[str] = "rows"
@@ -49,17 +49,6 @@ class Rows(Collector):
     def gather(self, query: Query) -> Gather:
         """See the protocol."""
         return _InOrder(query)
-
-    def to_json(self) -> list[Any]:
-        """See the protocol: order and limit are the query's."""
-        return []
-
-    @classmethod
-    def from_json(cls, values: Sequence[Any]) -> Self:
-        """See the protocol."""
-        if values:
-            raise ValueError(f"{cls.name} are asked for in no other way: {str(values)[:80]}")
-        return cls()
 
 
 class RowsFold(Fold):
