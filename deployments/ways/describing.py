@@ -27,6 +27,18 @@ def text_answer(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
+TEXT_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: text_answer("A key is needed: send `Authorization: Bearer KEY`"),
+    403: text_answer("The key is good, but not for this"),
+    405: text_answer("POST alone is taken"),
+    413: text_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
+    415: text_answer("A content type or encoding that is not spoken here"),
+    422: text_answer("The Idempotency-Key came with another body before"),
+    503: text_answer("Nothing was acknowledged: send it again after Retry-After"),
+}
+"""Of protocols that say them in a line of text."""
+
+
 def body_of(content: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Describe what a route takes: a schema by media type."""
     return {

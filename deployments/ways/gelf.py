@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from deployments.ways.describing import body_of, text_answer
+from deployments.ways.describing import TEXT_REFUSALS, body_of, text_answer
 from deployments.ways.way import Described, Parts, Way, describe_post
 from ess_ray.intake.formats.gelf_http import GELF_HTTP, encoding_of
 
@@ -17,13 +17,7 @@ GELF_PATH: Final = "/gelf"
 _ANSWERS: Final[Described] = {
     202: {"description": "Durable; messages that never can be are left out, and counted"},
     400: text_answer("This is no JSON, or holds no valid message: nothing is stored"),
-    401: text_answer("A key is needed: send `Authorization: Bearer KEY`"),
-    403: text_answer("The key is good, but not for this"),
-    405: text_answer("POST alone is taken"),
-    413: text_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
-    415: text_answer("A content type or encoding that is not spoken here"),
-    422: text_answer("The Idempotency-Key came with another body before"),
-    503: text_answer("Nothing was acknowledged: send it again after Retry-After"),
+    **TEXT_REFUSALS,
 }
 _MESSAGE: Final[dict[str, Any]] = {
     "type": "object",

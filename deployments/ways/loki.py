@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
 
 from deployments.problem import error_response
-from deployments.ways.describing import BINARY, PROTOBUF, body_of, text_answer
+from deployments.ways.describing import BINARY, PROTOBUF, TEXT_REFUSALS, body_of, text_answer
 from deployments.ways.way import Described, Parts, Way, describe_post
 from ess_ray.core.errors import Unavailable
 from ess_ray.intake.formats.loki import LOKI_PUSH, encoding_of
@@ -25,13 +25,7 @@ READY_PATH: Final = "/ready"
 LOKI_ANSWERS: Final[Described] = {
     204: {"description": "All of it is durable"},
     400: text_answer("This is no push request, or some entries never can be stored: the others are durable"),
-    401: text_answer("A key is needed: send `Authorization: Bearer KEY`"),
-    403: text_answer("The key is good, but not for this"),
-    405: text_answer("POST alone is taken"),
-    413: text_answer("More than 64 MiB decompressed (`push.max_batch_bytes`)"),
-    415: text_answer("A content type or encoding that is not spoken here"),
-    422: text_answer("The Idempotency-Key came with another body before"),
-    503: text_answer("Nothing was acknowledged: send it again after Retry-After"),
+    **TEXT_REFUSALS,
 }
 READY: Final[Described] = {503: text_answer("Events cannot be taken just now")}
 _STREAM: Final = {
