@@ -129,10 +129,10 @@ def test_the_executor_is_chosen(search: Search) -> None:
     assert search.view()["executor"] == "ray"
 
 
-def test_an_executor_that_the_system_has_not_is_told_and_another_can_be_chosen(person: Person) -> None:
-    """`test_endings` has a system with a function."""
+def test_an_executor_that_the_system_has_not_is_told_and_another_can_be_chosen(person: Person, world: World) -> None:
+    """`test_endings` has a system with a function. The range stays: events leave "the last hour" while one looks."""
     person.complaints.expect("status of 400")
-    search = person.search.open({"q": "level:ERROR"})
+    search = person.search.open(world.many | {"q": 'service:bulk level:ERROR "bulk row 0000"'})
     rows = search.count()
     search.page.get_by_label("Executor").select_option("lambda")
     told = search.page.get_by_role("alert").filter(has_text=re.compile("."))
