@@ -21,9 +21,9 @@ from deployments.asked import read_range
 from ess_ray.core.errors import BadRequest, EssError, NotFound
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.operators import All
-from ess_ray.deletion_book import Deletion, DeletionBook
 from ess_ray.language import parse
 from ess_ray.ports import ResultStore
+from ess_ray.table.deletion_book import Deletion, DeletionBook
 
 _log = logging.getLogger(__name__)
 

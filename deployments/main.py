@@ -31,7 +31,6 @@ from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
 from ess_ray.intake.listening.listening import port_problem
 from ess_ray.intake.listening.shapes import ListenAt
 from ess_ray.keys import KeyBook
-from ess_ray.mend import heal
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import (
     LOG_FILE,
@@ -44,6 +43,7 @@ from ess_ray.runtime.processes import (
     write_end,
 )
 from ess_ray.settings import Settings, load
+from ess_ray.table.mend import heal
 
 _log = logging.getLogger("deployments.main")  # not its __name__, which is __main__
 

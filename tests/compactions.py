@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from ess_ray import compaction
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import (
+from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, open_object
+from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.ports import Advance, Catalog, ObjectEntry, ObjectStore
+from ess_ray.table import compaction
+from ess_ray.table.compaction import (
     QUIET_US,
     merge,
     plan,
 )
-from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, open_object
-from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance, Catalog, ObjectEntry, ObjectStore
 
 Make = Callable[..., pa.Table]
 MIB = 1024 * 1024

@@ -25,10 +25,10 @@ from ess_ray.cli.options import Chosen
 from ess_ray.cli.port_checks import port_checks
 from ess_ray.cli.server_checks import Check, State, server_checks
 from ess_ray.core.errors import CorruptData, EssError
-from ess_ray.disk import judge, space_of
 from ess_ray.runtime.environment import port_problem
 from ess_ray.runtime.processes import RunFile, read_run_file
 from ess_ray.settings import Settings
+from ess_ray.table.disk import judge, space_of
 
 MIN_SHARED_BYTES: Final = 1024**3
 """Ray's object store lives in /dev/shm; in less it falls back to the disk, slowly."""

@@ -1,6 +1,6 @@
 """`ess copy`: the table of a data directory copied to the bucket of the settings, to carry on there.
 
-May live here: the command, and that the source stands still. May not: how a table is copied (`ess_ray.transfer`).
+May live here: the command, and that the source stands still. May not: how a table is copied (`ess_ray.table.transfer`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.core.errors import BadRequest, Conflict, CorruptData, NotFound
 from ess_ray.damage import MAX_NAMED
-from ess_ray.mend import look
-from ess_ray.transfer import Copied, copy_keys, copy_missing, copy_table
+from ess_ray.table.mend import look
+from ess_ray.table.transfer import Copied, copy_keys, copy_missing, copy_table
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """`ess verify`: checks the stored table, in the data directory or bucket itself, and tells what is wrong.
 
 May live here: the command, where log and table of the settings lie, and how a report is printed. May not: the checks
-(`ess_ray.verify`).
+(`ess_ray.table.verify`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.when import ALL, LOCAL
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
 from ess_ray.core.event import check_tenant
-from ess_ray.mend import Broken, look
 from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.settings import Settings
-from ess_ray.verify import LogState, Problem, Report, verify
+from ess_ray.table.mend import Broken, look
+from ess_ray.table.verify import LogState, Problem, Report, verify
 
 SHOWN = 50
 """Problems printed for people; `--json` has all."""

@@ -19,12 +19,12 @@ import ray
 from ess_ray.adapters.kafka_log import DEAD_LETTER_RETENTION_S
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.event import format_timestamp
-from ess_ray.deletion import Rewriting
-from ess_ray.deletion_book import Cut, Deletion, DeletionBook
-from ess_ray.deletion_bytes import clear, due_us
 from ess_ray.ports import EventLog, ResultStore
 from ess_ray.runtime.maintain import run_task, task_of
 from ess_ray.runtime.wiring import System
+from ess_ray.table.deletion import Rewriting
+from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook
+from ess_ray.table.deletion_bytes import clear, due_us
 
 _log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from ess_ray import metrics as m
 from ess_ray.adapters.dead_letters import StoredDeadLetters
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.core.errors import EssError
-from ess_ray.disk import DiskWatch, Room
 from ess_ray.ports import DeadLetters, EventLog, LogRead, Record
 from ess_ray.runtime.metrics import published_tally
 from ess_ray.runtime.wiring import LOG_ACTOR, RemoteActor, System
+from ess_ray.table.disk import DiskWatch, Room
 
 if TYPE_CHECKING:
     from ess_ray.adapters.kafka_log import KafkaLog

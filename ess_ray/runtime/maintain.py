@@ -17,13 +17,13 @@ from typing import Any, Final
 import ray
 
 from ess_ray import metrics as m
-from ess_ray.compaction import compact
 from ess_ray.core.errors import EssError, Unavailable
-from ess_ray.maintenance import collect_garbage, is_over
-from ess_ray.retention import expire
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.wiring import System, call
+from ess_ray.table.compaction import compact
+from ess_ray.table.maintenance import collect_garbage, is_over
+from ess_ray.table.retention import expire
 
 _log = logging.getLogger(__name__)
 

@@ -20,11 +20,8 @@ from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import DEAD_LETTERS, DELETIONS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
-from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
-from ess_ray.deletion_book import DeletionBook
-from ess_ray.disk import space_of
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
@@ -50,6 +47,9 @@ from ess_ray.search.course import Lane
 from ess_ray.search.invocations import InvokingExecutor
 from ess_ray.search.mixed import AutoExecutor
 from ess_ray.search.pace import LocalSlots
+from ess_ray.table.compaction import TARGET_BYTES
+from ess_ray.table.deletion_book import DeletionBook
+from ess_ray.table.disk import space_of
 
 LOG_ACTOR: Final = "log"
 SUPERVISOR_ACTOR: Final = "supervisor"

@@ -24,7 +24,7 @@ from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.adapters.s3_bucket import make_bucket
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.ports import ObjectEntry
-from ess_ray.transfer import copy_table
+from ess_ray.table.transfer import copy_table
 from tests.benchmarks import corpus
 from tests.benchmarks.report import Row
 from tests.benchmarks.rivals.ours import Ours, answer, searcher_over

@@ -12,10 +12,10 @@ from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import CompactionPolicy
-from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Advance
 from ess_ray.runtime.maintain import compact_now, maintain
 from ess_ray.runtime.wiring import System
+from ess_ray.table.maintenance import GARBAGE_AGE_US
 
 
 def test_maintenance_deletes_old_orphans_and_writes_a_checkpoint(tmp_path: Path) -> None:

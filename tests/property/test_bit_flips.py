@@ -20,7 +20,6 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import compact
 from ess_ray.core.chunk import Encoded, ObjectLimits, OffsetRange, encode_object, merged, open_object, read
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
@@ -29,7 +28,8 @@ from ess_ray.core.query import And, Contains, Equals, Exists, Field, Not, Query
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
-from ess_ray.verify import verify
+from ess_ray.table.compaction import compact
+from ess_ray.table.verify import verify
 from tests.examples import examples
 from tests.property.oracle import table_of
 

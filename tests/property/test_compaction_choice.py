@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.compaction import BUSY_INPUTS, QUIET_US, SMALL_BYTES, TARGET_BYTES, choose
 from ess_ray.ports import ObjectEntry
+from ess_ray.table.compaction import BUSY_INPUTS, QUIET_US, SMALL_BYTES, TARGET_BYTES, choose
 from tests.compactions import HOUR_US, MIB, T0_US
 from tests.examples import examples
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import CompactionPolicy, compact
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.event import ORDER
-from ess_ray.deletion import Rewriting
-from ess_ray.deletion_book import Cut, DeletionBook
-from ess_ray.deletion_bytes import clear, due_us
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Advance
-from ess_ray.verify import verify
+from ess_ray.table.compaction import CompactionPolicy, compact
+from ess_ray.table.deletion import Rewriting
+from ess_ray.table.deletion_book import Cut, DeletionBook
+from ess_ray.table.deletion_bytes import clear, due_us
+from ess_ray.table.verify import verify
 from tests.compactions import DAY_US, HOUR_US, T0_US, Make
 from tests.examples import examples
 

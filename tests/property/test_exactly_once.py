@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from ess_ray.adapters.memory_results import MemoryResultStore
-from ess_ray.compaction import commit, merge, plan
 from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import partition_of
@@ -31,6 +30,7 @@ from ess_ray.ports import Record, ScanTask, View
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from ess_ray.table.compaction import commit, merge, plan
 from tests.examples import examples
 from tests.formats import encode_record_1, keyed_headers_1
 from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of

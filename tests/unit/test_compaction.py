@@ -10,8 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray import compaction
-from ess_ray.compaction import (
+from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, object_key, open_object
+from ess_ray.core.errors import CorruptData
+from ess_ray.core.event import FORMAT_VERSION, ORDER, partition_of
+from ess_ray.ingest.repeats import WINDOW_US, rebuild
+from ess_ray.ingest.seal import Sealed, entry_of
+from ess_ray.limits import CompactionPolicy
+from ess_ray.ports import ObjectEntry
+from ess_ray.record import RequestKey
+from ess_ray.table import compaction
+from ess_ray.table.compaction import (
     BUSY_INPUTS,
     MAX_INPUTS,
     QUIET_US,
@@ -24,14 +32,6 @@ from ess_ray.compaction import (
     partition,
     plan,
 )
-from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, object_key, open_object
-from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import FORMAT_VERSION, ORDER, partition_of
-from ess_ray.ingest.repeats import WINDOW_US, rebuild
-from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import ObjectEntry
-from ess_ray.record import RequestKey
 from tests.compactions import HOUR_US, LONG_AGO_US, MIB, T0_US, Make, World
 from tests.formats import encode_object_1
 

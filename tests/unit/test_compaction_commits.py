@@ -10,13 +10,13 @@ import pytest
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import MAX_INPUTS, commit, compact, merge, plan
 from ess_ray.core.errors import NotFound, Unavailable, UnknownOutcome
 from ess_ray.ingest.repeats import WINDOW_US
 from ess_ray.limits import CompactionPolicy
-from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.record import RequestKey, encode_records
-from ess_ray.retention import expire
+from ess_ray.table.compaction import MAX_INPUTS, commit, compact, merge, plan
+from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
+from ess_ray.table.retention import expire
 from tests import worlds
 from tests.compactions import DAY_US, HOUR_US, T0_US, Make, World
 

@@ -15,7 +15,6 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import compact
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
 from ess_ray.damage import MAX_NAMED, Damaged, named, reading_from
@@ -23,12 +22,13 @@ from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import CompactionPolicy
-from ess_ray.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.ports import Advance, ObjectEntry, ObjectInfo
 from ess_ray.record import RequestKey, encode_records
-from ess_ray.retention import expire
-from ess_ray.transfer import copy_table
-from ess_ray.verify import verify
+from ess_ray.table.compaction import compact
+from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
+from ess_ray.table.retention import expire
+from ess_ray.table.transfer import copy_table
+from ess_ray.table.verify import verify
 from tests import compactions, exports, worlds
 from tests.compactions import DAY_US, T0_US
 from tests.damages import OBJECT_DAMAGES

@@ -10,26 +10,26 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray import deletion_bytes
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import CompactionPolicy, commit, compact
 from ess_ray.core.chunk import OffsetRange, StoredRequest, digest_of_id, encode_object, open_object
 from ess_ray.core.errors import NotFound
 from ess_ray.core.event import EVENT_HASH_BYTES
 from ess_ray.core.query import All, Query
-from ess_ray.deletion import Rewriting
-from ess_ray.deletion_book import Cut, Deletion, DeletionBook
-from ess_ray.deletion_bytes import GRACE_US, MARGIN_US, clear, due_us
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Advance, ObjectEntry, ScanTask
 from ess_ray.record import RequestKey
-from ess_ray.retention import expire
 from ess_ray.search.scan import run_task
-from ess_ray.verify import verify
+from ess_ray.table import deletion_bytes
+from ess_ray.table.compaction import CompactionPolicy, commit, compact
+from ess_ray.table.deletion import Rewriting
+from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook
+from ess_ray.table.deletion_bytes import GRACE_US, MARGIN_US, clear, due_us
+from ess_ray.table.maintenance import GARBAGE_AGE_US
+from ess_ray.table.retention import expire
+from ess_ray.table.verify import verify
 from tests.compactions import HOUR_US, LONG_AGO_US, T0_US, Make, World
 
 

@@ -13,13 +13,13 @@ import pytest
 from ess_ray.adapters.places import Places
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.adapters.sqlite_log import SqliteLog
-from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable
-from ess_ray.disk import APPEND_COPIES, MIN_FREE_FILES, RESUME_BYTES, DiskWatch, Room, Space, judge, space_of
 from ess_ray.limits import DiskLimits
 from ess_ray.ports import Record
 from ess_ray.runtime import wiring
 from ess_ray.runtime.wiring import System
+from ess_ray.table.compaction import TARGET_BYTES
+from ess_ray.table.disk import APPEND_COPIES, MIN_FREE_FILES, RESUME_BYTES, DiskWatch, Room, Space, judge, space_of
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -91,7 +91,7 @@ def test_what_is_said_names_place_room_and_what_to_do() -> None:
 def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     disk = Disk()
     watch = DiskWatch(Path("/data"), LIMITS, space=disk)
-    with caplog.at_level(logging.INFO, "ess_ray.disk"):
+    with caplog.at_level(logging.INFO, "ess_ray.table.disk"):
         for free in (10 * GIB, GIB, GIB, MIB, MIB, 513 * MIB, 10 * GIB, 10 * GIB):
             disk.has(free)
             watch.look(0)

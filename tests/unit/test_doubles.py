@@ -1,4 +1,4 @@
-"""`ess_ray.doubles`: exactly the objects that share an identity are suspected, whatever the number of files."""
+"""`ess_ray.table.doubles`: exactly the objects that share an identity are suspected, whatever the number of files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.core.chunk.identity import IDENTITY, IDENTITY_SCHEMA
-from ess_ray.doubles import Doubles
+from ess_ray.table.doubles import Doubles
 
 Identity = tuple[str, int, int, int]
 

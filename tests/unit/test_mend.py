@@ -28,12 +28,12 @@ from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.keys import KeyBook
 from ess_ray.limits import WriterLimits
-from ess_ray.mend import heal, look
 from ess_ray.pool import PoolSize
 from ess_ray.ports import ScanTask
 from ess_ray.record import decode_record, encode_records
 from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.search.scan import run_task
+from ess_ray.table.mend import heal, look
 from tests.damages import DAMAGES
 from tests.worlds import T0_US, batch_of
 

@@ -19,8 +19,8 @@ from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
 from ess_ray.core.query import Contains, Equals, Field, Query
 from ess_ray.ports import Advance, ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
-from ess_ray.transfer import copy_table
-from ess_ray.verify import verify
+from ess_ray.table.transfer import copy_table
+from ess_ray.table.verify import verify
 from tests.formats import EVENT_SCHEMA_1, encode_object_1
 
 Make = Callable[..., pa.Table]

@@ -28,11 +28,11 @@ from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
 from deployments.whose import route_whose
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.deletion_book import DeletionBook
 from ess_ray.limits import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
+from ess_ray.table.deletion_book import DeletionBook
 from tests.documents import ENDLESS, probe, schema_at
 from tests.http_server import serving
 from tests.ports import HereExecutor

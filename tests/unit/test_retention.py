@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ess_ray.compaction import NO_ROOM, compact
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import All, Query
 from ess_ray.limits import CompactionPolicy
-from ess_ray.maintenance import GARBAGE_AGE_US, PRESSED_AGE_US, collect_garbage, is_over
 from ess_ray.ports import ObjectEntry, ScanTask
-from ess_ray.retention import expire
 from ess_ray.search.scan import run_task
+from ess_ray.table.compaction import NO_ROOM, compact
+from ess_ray.table.maintenance import GARBAGE_AGE_US, PRESSED_AGE_US, collect_garbage, is_over
+from ess_ray.table.retention import expire
 from tests.compactions import HOUR_US, T0_US, Make, World
 
 

@@ -1,4 +1,4 @@
-"""`ess_ray.transfer`: whatever interrupts a copy, and whatever compacts in between, each row is there once."""
+"""`ess_ray.table.transfer`: whatever interrupts a copy, and whatever compacts in between, each row is there once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from click.testing import CliRunner
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.cli import main
-from ess_ray.compaction import compact
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.errors import Conflict
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import KeyBook
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Advance
-from ess_ray.transfer import Copied, copy_keys, copy_missing, copy_table
-from ess_ray.verify import verify
+from ess_ray.table.compaction import compact
+from ess_ray.table.transfer import Copied, copy_keys, copy_missing, copy_table
+from ess_ray.table.verify import verify
 
 Make = Callable[..., pa.Table]
 HOUR_US = 3_600_000_000

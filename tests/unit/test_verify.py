@@ -1,4 +1,4 @@
-"""`ess_ray.verify`: each kind of damage, made one at a time, is found by name; what is right is called right."""
+"""`ess_ray.table.verify`: each kind of damage, made one at a time, is found by name; what is right is called right."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
-from ess_ray.compaction import compact
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, identity
 from ess_ray.core.event import partition_of
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import CompactionPolicy
-from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Advance, ObjectEntry
-from ess_ray.verify import LogState, Report, verify
+from ess_ray.table.compaction import compact
+from ess_ray.table.maintenance import GARBAGE_AGE_US
+from ess_ray.table.verify import LogState, Report, verify
 
 Make = Callable[..., pa.Table]
 HOUR_US = 3_600_000_000

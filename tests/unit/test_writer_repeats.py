@@ -9,9 +9,9 @@ import pytest
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import FORMAT_VERSION
 from ess_ray.limits import WriterLimits
-from ess_ray.maintenance import GARBAGE_AGE_US
 from ess_ray.ports import Record, StoredRecord
 from ess_ray.record import FORMAT, KnownRequest, encode_records
+from ess_ray.table.maintenance import GARBAGE_AGE_US
 from tests.formats import encode_record_1, with_header
 from tests.worlds import HOUR_US, World, batch_of
 from tests.writers import append, append_keyed, owner, store_all

@@ -22,7 +22,6 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.compaction import compact
 from ess_ray.core.chunk import FooterCache, MessageCodec, tail_bytes
 from ess_ray.core.chunk.page import text_blocks
 from ess_ray.core.event import DEFAULT_TENANT
@@ -40,6 +39,7 @@ from ess_ray.ports import (
     ResultStore,
 )
 from ess_ray.search.run import Searcher
+from ess_ray.table.compaction import compact
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
 from tests.benchmarks.rivals.shapes import Shape
 from tests.benchmarks.rivals.side import Found, Side, timed

@@ -36,9 +36,9 @@ from ess_ray.core.chunk import (
 )
 from ess_ray.core.errors import CorruptData, NewerFormat, NotFound
 from ess_ray.damage import reading_from
-from ess_ray.doubles import Doubles
-from ess_ray.maintenance import GARBAGE_AGE_US, PREFIX
 from ess_ray.ports import Catalog, ObjectEntry, ObjectInfo, ObjectStore, Snapshot
+from ess_ray.table.doubles import Doubles
+from ess_ray.table.maintenance import GARBAGE_AGE_US, PREFIX
 
 WORKERS: Final = 16
 """Objects looked at together: a look waits for one request to the store, 20 to 50 ms on S3."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ess_ray.compaction import MAX_TRIES, bucket_of, partition
 from ess_ray.core.errors import EssError, Fenced, UnknownOutcome
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
+from ess_ray.table.compaction import MAX_TRIES, bucket_of, partition
 
 _log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import CorruptData, EssError, NotFound
 from ess_ray.core.query import Query
 from ess_ray.damage import reading_from
-from ess_ray.deletion_book import Cut, Deletion, DeletionBook
-from ess_ray.maintenance import GARBAGE_AGE_US, collect
 from ess_ray.ports import Catalog, ObjectInfo, ObjectStore
+from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook
+from ess_ray.table.maintenance import GARBAGE_AGE_US, collect
 
 GRACE_US: Final = 60 * 1_000_000
 """How long objects that held deleted rows stay for searches that began before: of the tenant alone, since an object

@@ -23,15 +23,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.compaction import (
-    MESSAGE_LEVEL,
-    Partition,
-    bucket_of,
-    carried_deleted,
-    carried_requests,
-    is_wanted,
-    partition,
-)
 from ess_ray.core.chunk import (
     ContentHash,
     DeletedId,
@@ -48,9 +39,18 @@ from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.query import Query
 from ess_ray.damage import Damaged, reading_from
-from ess_ray.deletion_book import Cut, Deletion, DeletionBook, Swap
-from ess_ray.deletion_bytes import first_gone_by_us, is_beyond, matches
 from ess_ray.ports import Catalog, ObjectEntry, ObjectStore
+from ess_ray.table.compaction import (
+    MESSAGE_LEVEL,
+    Partition,
+    bucket_of,
+    carried_deleted,
+    carried_requests,
+    is_wanted,
+    partition,
+)
+from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook, Swap
+from ess_ray.table.deletion_bytes import first_gone_by_us, is_beyond, matches
 
 _log = logging.getLogger(__name__)
 
