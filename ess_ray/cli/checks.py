@@ -56,9 +56,9 @@ def checks(chosen: Chosen) -> Iterator[Check]:
 
 def _python() -> Check:
     version = sys.version.split()[0]
-    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+    if (3, 11) <= sys.version_info[:2] <= (3, 14):
         return Check("python", "ok", version)
-    return Check("python", "failed", version, "use Python 3.11 or 3.12")
+    return Check("python", "failed", version, "use Python 3.11 to 3.14")
 
 
 def _packages() -> Iterator[Check]:
