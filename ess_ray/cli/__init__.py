@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "keys": "keys_cmd:keys",
     "lambda": "lambda_cmd:lambda_group",
     "doctor": "doctor_cmd:doctor",
+    "mcp": "mcp_cmd:mcp",
     "completion": "shell_cmd:completion",
     "man": "shell_cmd:man",
 }
