@@ -46,3 +46,12 @@ it.each<[string, [string, string]]>([
   expect(asked.at(-1)).toEqual(expected)
   expect(found?.options[0]?.apply).toBe('"curl 8"')
 })
+
+it.each<[string, string]>([
+  ['x | st', 'stats'],
+  ['x | stats count() by us', 'user-agent'],
+  ['x | stats p95(', '"user agent"'],
+  ['x | stats count() as n | sort by ', 'n'],
+])('stages are completed, at %s', async (text, expected) => {
+  expect((await complete(text))?.options.map(({ label }) => label)).toContain(expected)
+})

@@ -1,6 +1,8 @@
 // What can come next in a query: fields, values of a field, earlier queries. May not: asking the server (see `Lookup`).
 import type { Completion, CompletionContext, CompletionResult, CompletionSource } from '@codemirror/autocomplete'
 
+import { pipeAt } from './pipe'
+import { wantedInStage } from './stages'
 import { attributeField, COLUMNS, fieldTerm, written } from './terms'
 import { tokens } from './tokens'
 
@@ -21,6 +23,9 @@ export function completionSource(lookup: Lookup): CompletionSource {
     const text = context.state.doc.toString()
     if (text.trim() === '') return context.explicit ? history(lookup) : null
     const before = context.state.sliceDoc(0, context.pos)
+    const stage = wantedInStage(before)
+    if (stage) return stage.words === null ? fields(lookup, stage.from, context, '') : words(stage.from, stage.words)
+    if (pipeAt(before) !== null) return null
     const last = tokens(before).at(-1)
     const touching = last?.to === context.pos ? last : undefined
     if (touching?.kind === 'field') return values(lookup, touching.field ?? '', touching.to, '', context)
@@ -39,7 +44,16 @@ function history(lookup: Lookup): CompletionResult | null {
   return options.length === 0 ? null : { from: 0, options, filter: false }
 }
 
-async function fields(lookup: Lookup, from: number, context: CompletionContext): Promise<CompletionResult | null> {
+function words(from: number, labels: string[]): CompletionResult {
+  return { from, options: labels.map((label): Completion => ({ label, type: 'keyword' })), validFor: /^[\w.]*$/ }
+}
+
+async function fields(
+  lookup: Lookup,
+  from: number,
+  context: CompletionContext,
+  behind = ':',
+): Promise<CompletionResult | null> {
   const found = await lookup.fields()
   if (context.aborted) return null
   const counts = new Map<string, number>(COLUMNS.map((name) => [name, 0]))
@@ -48,7 +62,7 @@ async function fields(lookup: Lookup, from: number, context: CompletionContext):
     if (field !== null) counts.set(field, count)
   }
   const options = [...counts].map(([name, count]): Completion => ({
-    label: `${written(name)}:`,
+    label: `${written(name)}${behind}`,
     type: 'field',
     boost: Math.min(99, Math.log2(count + 1)),
     ...(count > 0 ? { detail: COUNT.format(count) } : {}),
