@@ -68,11 +68,11 @@ def alone(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise Unavailable when somebody else listens where HTTP is to be."""
+def check_port(host: str, port: int, how: str = "with --port") -> None:
+    """Raise Unavailable when somebody else listens where HTTP is to be; `how` another one is chosen."""
     problem = environment.port_problem(host, port)
     if problem is not None:
-        raise Unavailable(f"port {port} of {host} cannot be used ({problem}): choose another with --port")
+        raise Unavailable(f"port {port} of {host} cannot be used ({problem}): choose another {how}")
 
 
 def check_listener(host: str, keys: KeyBook) -> None:
@@ -118,6 +118,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
         for told in heal(places, None if settings.log.brokers else places.data_dir / LOG):
             _log.warning("%s", told)
         check_port(settings.http.host, settings.http.port)
+        if settings.http.elasticsearch_port is not None:
+            check_port(settings.http.host, settings.http.elasticsearch_port, "as http.elasticsearch_port")
         check_listener(settings.http.host, KeyBook(places.store(KEYS)))
         check_listened_ports(settings)
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))
@@ -135,7 +137,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         me.write(data_dir)
         forget_end(data_dir)
         try:
-            os.environ.update(environment.prepare(dirs))
+            os.environ.update(environment.prepare(dirs, settings.http.elasticsearch_port))
             reason = _keep(me, data_dir, dirs, stop)
         finally:
             environment.remove_run_dirs(dirs)

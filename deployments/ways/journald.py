@@ -15,7 +15,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.bodies import Pace
 from deployments.lasting import Endable
@@ -37,6 +37,8 @@ _ENCODINGS: Final = {"Accept-Encoding": ", ".join(SPOKEN)}
 """systemd compresses, from version 258 on, with what it was told here before."""
 _ENTRY_BYTES: Final = 500
 """What an entry takes as an object beyond its text: about twenty fields."""
+_COMMIT_S: Final = 1.0
+"""How long an entry waits for others: an upload has no end while its journal grows, and may bring one a minute."""
 
 
 class JournaldApp:
@@ -85,15 +87,21 @@ class _Upload:
         self._parser = JournalParser()
         self._entries: list[Entry] = []
         self._waiting_bytes = self._count = 0
+        self._since_s = 0.0
+        """When the first of the entries that wait came, as the event loop counts."""
 
     async def take(self, request: Request) -> int:
         """Store a body; gives the number of its entries."""
         undo = inflater(request.headers.get("content-encoding"))
         try:
             async for chunk in _chunks(request, self._parts.pace):
-                self._parts.count_bytes(len(chunk))
-                for piece in undo.feed(chunk):
-                    await self._add(self._parser.feed(piece))
+                if chunk:
+                    self._parts.count_bytes(len(chunk))
+                    for piece in undo.feed(chunk):
+                        await self._add(self._parser.feed(piece))
+                if self._entries and asyncio.get_running_loop().time() - self._since_s >= _COMMIT_S:
+                    await self._store()
+                    self._claim.hold(self._parser.held_bytes)
             undo.close()
             await self._add(self._parser.close())
         except BadRequest:
@@ -105,6 +113,8 @@ class _Upload:
 
     async def _add(self, entries: list[Entry]) -> None:
         for entry in entries:
+            if not self._entries:
+                self._since_s = asyncio.get_running_loop().time()
             self._entries.append(entry)
             self._waiting_bytes += size_of(entry) + _ENTRY_BYTES
             if self._waiting_bytes >= PIECE_BYTES:
@@ -119,32 +129,40 @@ class _Upload:
 
 
 async def _chunks(request: Request, pace: Pace) -> AsyncIterator[bytes]:
-    """Give a body as it comes. The time in which nobody asks for more does not count towards its pace.
+    """Give a body as it comes, and nothing whenever nothing has come for _COMMIT_S. The time in which nobody asks for
+    more does not count towards its pace.
 
     Raises Unavailable when it comes too slowly, ClientDisconnect.
     """
     loop, come, waited_s = asyncio.get_running_loop(), 0, 0.0
-    more = True
-    while more:
-        begun_s = loop.time()
-        try:
-            async with asyncio.timeout(pace.window_s - waited_s) as window:
-                message = await request.receive()
-        except TimeoutError as error:
-            if not window.expired():
-                raise
-            raise Unavailable(
-                f"less than {pace.least_bytes} bytes of the body came within {pace.window_s:g} s: send it again"
-            ) from error
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        come, waited_s = come + len(chunk), waited_s + loop.time() - begun_s
-        if come >= pace.least_bytes:
-            come, waited_s = 0, 0.0
-        if chunk:
-            yield chunk
+    receiving: asyncio.Future[Message] | None = None
+    try:
+        while True:
+            begun_s = loop.time()
+            receiving = receiving or asyncio.ensure_future(request.receive())
+            await asyncio.wait({receiving}, timeout=min(_COMMIT_S, pace.window_s - waited_s))
+            waited_s += loop.time() - begun_s
+            if not receiving.done():
+                if waited_s >= pace.window_s:
+                    raise Unavailable(
+                        f"less than {pace.least_bytes} bytes of the body came within {pace.window_s:g} s: send it again"
+                    )
+                yield b""
+                continue
+            message, receiving = receiving.result(), None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk: bytes = message.get("body", b"")
+            come += len(chunk)
+            if come >= pace.least_bytes:
+                come, waited_s = 0, 0.0
+            if chunk:
+                yield chunk
+            if not message.get("more_body", False):
+                return
+    finally:
+        if receiving is not None:
+            receiving.cancel()
 
 
 def _in_words(_: Request) -> Write:

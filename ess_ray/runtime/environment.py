@@ -22,6 +22,7 @@ from typing import Final
 from ess_ray.adapters.private import PRIVATE, claim, is_private, new_folder, remove_private, taken_over
 from ess_ray.core.errors import EssError, Forbidden
 from ess_ray.runtime import requests
+from ess_ray.settings import load
 
 _FIRST_PORT: Final = 20_000
 """Ray gives its workers ports from 10002 to 19999."""
@@ -45,7 +46,7 @@ for word in "$@"; do
       -e '/^backend http-/a\\    http-request set-timeout server {patience} if {{ path_end /healthz }}' "$word"
     grep -q "^ *timeout http-request " "$word" ||
       sed -i -E "s/^defaults$/&\\n    timeout http-request {headers_s}s/" "$word"
-    sed -i -E '/^frontend http_frontend/,/^ *bind /s|^ *bind .*|&{moved}|' "$word"
+    sed -i -E '/^frontend http_frontend/,/^ *bind /s|^( *bind )(.*):[0-9]+|&{moved}|' "$word"
     for route in {routes}; do
       grep -q " path_beg $route/" "$word" ||
         sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
@@ -79,6 +80,13 @@ process of its own for each of these would take 270 MB. OpenTelemetry's SDKs app
 with a slash stands for all below it, what does not for that path alone; of two that fit the first one counts."""
 _BELOW: Final = tuple(path for path in PROTOCOLS if path.endswith("/"))
 _MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ {match} {path} }}"
+_AT_ITS_ROOT: Final = (
+    "\\n\\1\\2:{port}"
+    "\\n    http-request set-path /push/elasticsearch%[path] if {{ dst_port {port} }}"
+    " !{{ path /elasticsearch }} !{{ path -m beg /elasticsearch/ }}"
+)
+"""The port of Elasticsearch's clients that take no path, on the same address as HTTP (the pattern's groups). Those that
+were given one find it there as well."""
 _PRODUCT: Final = (
     "\\n    http-request set-var(txn.elastic) bool(true) if { path -m beg /push/elasticsearch }"
     "\\n    http-after-response set-header X-Elastic-Product Elasticsearch if { var(txn.elastic) -m bool }"
@@ -176,20 +184,24 @@ def remove_run_dirs(dirs: RunDirs, parent: Path = SHORT) -> None:
     remove_private(dirs.private, parent, _PREFIX)
 
 
-def prepare(dirs: RunDirs) -> dict[str, str]:
-    """Fill the folder of a run, and give the variables to set before `import ray`."""
+def prepare(dirs: RunDirs, elasticsearch_port: int | None = None) -> dict[str, str]:
+    """Fill the folder of a run, and give the variables to set before `import ray`.
+
+    `elasticsearch_port`: a second one of HTTP, at whose root that protocol is spoken.
+    """
     # Held until this process ends: systemd's clean-up of /tmp leaves alone what is locked, however old it is.
     fcntl.flock(os.open(dirs.private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_SH)
     dirs.haproxy.mkdir(PRIVATE)
     with open(dirs.token, "x", opener=_private_opener) as token:
         token.write(secrets.token_hex(32))
-    wrapper = _write_wrapper(dirs.haproxy)
+    wrapper = _write_wrapper(dirs.haproxy, elasticsearch_port)
     ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
     return {**_fixed(dirs, wrapper), **ports}
 
 
-def node_variables(home: Path) -> dict[str, str]:
-    """Give the variables of a node of a cluster, to set before `ray start`.
+def node_variables(home: Path, elasticsearch_port: int | None = None) -> dict[str, str]:
+    """Give the variables of a node of a cluster, to set before `ray start`; `elasticsearch_port`: see
+    `prepare`.
 
     `home` is made private, or refused; which folder of this machine has the node's sockets and HAProxy is remembered
     there. Idempotent: that folder is taken again while it is this user's alone. Ray's own folder is then `ray` in
@@ -201,7 +213,7 @@ def node_variables(home: Path) -> dict[str, str]:
     claim(home)
     dirs = _node_dirs(node_file(home))
     dirs.haproxy.mkdir(PRIVATE, exist_ok=True)
-    wrapper = _write_wrapper(dirs.haproxy)
+    wrapper = _write_wrapper(dirs.haproxy, elasticsearch_port)
     return {**_EVERYWHERE, **_NODE, "RAY_TMPDIR": str(dirs.private), **_haproxy_files(dirs, wrapper)}
 
 
@@ -234,7 +246,7 @@ def _node_dirs(file: Path) -> RunDirs:
     return dirs
 
 
-def _write_wrapper(folder: Path) -> Path:
+def _write_wrapper(folder: Path, elasticsearch_port: int | None) -> Path:
     wrapper = folder / "haproxy"
     fresh = folder / f"haproxy.{os.getpid()}"
     unavailable = folder / "unavailable.http"
@@ -243,7 +255,7 @@ def _write_wrapper(folder: Path) -> Path:
     text = _WRAPPER.format(
         haproxy=_haproxy_binary(),
         routes=" ".join(ROUTES),
-        moved="".join(_moved(path, before) for path, before in PROTOCOLS.items()) + _PRODUCT,
+        moved=_at_its_root(elasticsearch_port) + "".join(map(_moved, PROTOCOLS, PROTOCOLS.values())) + _PRODUCT,
         starting=_STARTING,
         unavailable=unavailable,
         patience=_HEALTH_PATIENCE,
@@ -262,6 +274,10 @@ def is_protocols(path: str) -> bool:
 
 def _moved(path: str, before: str) -> str:
     return _MOVED.format(path=path, before=before, match="path_beg" if path.endswith("/") else "path")
+
+
+def _at_its_root(elasticsearch_port: int | None) -> str:
+    return "" if elasticsearch_port is None else _AT_ITS_ROOT.format(port=elasticsearch_port)
 
 
 def _private_opener(name: str, flags: int) -> int:
@@ -347,7 +363,7 @@ def _first_of_kernel(told: Path) -> int:
 def main() -> None:
     """Print a cluster node's variables for a shell: `v=$(python3 -m ess_ray.runtime.environment) && eval "$v"`."""
     try:
-        variables = node_variables(node_home())
+        variables = node_variables(node_home(), load().http.elasticsearch_port)
     except EssError as error:
         sys.exit(f"ess: {error.message}")
     for name, value in variables.items():

@@ -21,6 +21,7 @@ def _time_zone(value: str) -> str:
     return value
 
 
+CertificateName = Annotated[str, Field(min_length=1)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
@@ -46,16 +47,21 @@ class SyslogListener(Listener):
 
 class TlsSyslogListener(SyslogListener):
     """On where there is a certificate: PEM files, read again when they change. With `client_ca_file` clients must show
-    a certificate of that authority."""
+    a certificate of that authority. `client_tenants`: whose the events of a client are, by a DNS name or the common
+    name of its certificate, or by its SHA-256 fingerprint; of others they are `tenant`'s, and without one they are let
+    in no more."""
 
     cert_file: str | None = None
     key_file: str | None = None
     client_ca_file: str | None = None
+    client_tenants: dict[CertificateName, TenantName] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_files(self) -> TlsSyslogListener:
         if (self.cert_file is None) is not (self.key_file is None):
             raise ValueError("cert_file and key_file go together: name both")
+        if self.client_tenants and self.client_ca_file is None:
+            raise ValueError("client_tenants need client_ca_file: without it clients are asked for no certificate")
         return self
 
 
@@ -125,6 +131,8 @@ class Listeners(_Section):
             where = {"host": host or self.host, "port": port or usual_port, "is_explicit": port is not None}
             for secrets in {"shared_keys", "users"} & told.keys():
                 told[secrets] = tuple((name, secret.get_secret_value()) for name, secret in told[secrets].items())
+            if "client_tenants" in told:
+                told["client_tenants"] = tuple(told["client_tenants"].items())
             found.append({"protocol": protocol, **where, **told})
         return found
 

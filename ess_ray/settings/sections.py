@@ -74,10 +74,21 @@ def _replicas_in_order(least: int, most: int) -> None:
 
 
 class Http(_Section):
-    """Where HTTP listens."""
+    """Where HTTP listens.
+
+    `elasticsearch_port`: a second port, at whose root clients of Elasticsearch find what is below `/elasticsearch` of
+    the first one (rsyslog's takes no path); usually 9200, absent none.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    elasticsearch_port: Port | None = None
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Http:
+        if self.elasticsearch_port == self.port:
+            raise ValueError("elasticsearch_port must be another port than port")
+        return self
 
 
 class Log(_Section):

@@ -19,13 +19,15 @@ NOT_FOUND = r'http-request return status 404 content-type text/plain lf-string "
 
 
 @contextmanager
-def haproxy(folder: Path, *routes: str, behind: Sequence[str] = ()) -> Iterator[str]:
+def haproxy(
+    folder: Path, *routes: str, behind: Sequence[str] = (), elasticsearch_port: int | None = None
+) -> Iterator[str]:
     """Run HAProxy with a configuration like Serve's, each of whose routes is answered with 200.
 
     `behind`: lines of further backends.
     """
     dirs = environment.RunDirs(folder)
-    environment.prepare(dirs)
+    environment.prepare(dirs, elasticsearch_port)
     port = free_port()
     lines = ["defaults", "    mode http", "    timeout connect 1s", "    timeout client 5s", "    timeout server 5s"]
     lines += ["frontend http_frontend", f"    bind *:{port}"]
@@ -170,3 +172,30 @@ def test_headers_that_do_not_come_are_not_waited_for(run: Callable[..., str], mo
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         silent.sendall(b"GET /push/healthz HTTP/1.1\r\nHost: ")
         assert silent.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("path", "moved"),
+    [
+        ("", "/push/elasticsearch/"),
+        ("/_bulk?refresh=true", "/push/elasticsearch/_bulk?refresh=true"),
+        ("/web/_doc/1", "/push/elasticsearch/web/_doc/1"),
+        ("/elasticsearch/_bulk", "/push/elasticsearch/_bulk"),
+        ("/elasticsearch", "/push/elasticsearch"),
+        ("/v1/_bulk", "/push/elasticsearch/v1/_bulk"),
+    ],
+)
+def test_elasticsearchs_own_port_has_its_paths_at_the_root(run: Callable[..., str], path: str, moved: str) -> None:
+    port = free_port()
+    url = run("/push", "/search", elasticsearch_port=port)
+    told = httpx.get(f"http://127.0.0.1:{port}{path}")
+    assert (told.status_code, told.text) == (200, moved)
+    assert told.headers["x-elastic-product"] == "Elasticsearch"
+    assert httpx.get(f"{url}/push/healthz").text == "/push/healthz"
+    assert httpx.get(f"{url}/elasticsearch/_bulk").text == "/push/elasticsearch/_bulk"
+
+
+def test_without_it_there_is_one_port(tmp_path: Path) -> None:
+    with haproxy(tmp_path, "/push", "/search"):
+        config = (tmp_path / "haproxy.cfg").read_text()
+    assert "dst_port" not in config

@@ -159,7 +159,7 @@ async def test_the_only_node_is_at_the_address_that_was_asked(world: World, path
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        *(("POST", path) for path in ("/web/_refresh", "/web/_flush", "/_refresh", "/_flush")),
+        *(("POST", path) for path in ("/web/_refresh", "/web/_flush", "/_refresh", "/_flush", "/_all/_refresh")),
         *(("GET", path) for path in ("/_cat/indices", "/_cat/indices/web?format=json", "/web/_refresh")),
     ],
 )

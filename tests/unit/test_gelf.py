@@ -12,8 +12,10 @@ import pytest
 
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.decoded import Decoded
+from ess_ray.intake.formats.format import Body
 from ess_ray.intake.formats.gelf import decode
 from ess_ray.intake.formats.gelf_chunks import MAGIC, ChunkLimits, GelfChunks
+from ess_ray.intake.formats.gelf_http import GELF_HTTP
 from ess_ray.intake.formats.syslog import Received
 from ess_ray.intake.limits import IntakeLimits
 from tests.loki import rows_of
@@ -67,6 +69,37 @@ def test_a_message_without_a_short_one_has_the_full_one_or_what_the_table_names(
     assert one(b'{"full_message": "f"}')["message"] == "f"
     assert one(b'{"_msg": "m", "host": "h"}')["message"] == "m"
     assert json.loads(one(b'{"_a": 1, "host": "h"}')["message"]) == {"a": 1, "host": "h"}
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "full"),
+    [
+        ({"short_message": 0, "full_message": "f"}, "0", "f"),
+        ({"short_message": False}, "false", None),
+        ({"short_message": "", "full_message": "f"}, "f", None),
+        ({"short_message": None, "full_message": None}, '{"short_message":null,"full_message":null}', None),
+        ({"short_message": "s", "full_message": "s"}, "s", None),
+        ({"short_message": "s", "full_message": "s\n"}, "s", "s\n"),
+        ({"short_message": [1], "full_message": "f", "_x": "y"}, "[1]", "f"),
+        ({"short_message": "", "timestamp": [1]}, '{"short_message":"","timestamp":[1]}', None),
+        ({"short_message": "x" * MAX_EVENT_BYTES}, "x" * (MAX_EVENT_BYTES - 2048), None),
+    ],
+)
+def test_a_message_means_the_same_over_http_and_over_sockets(message: Any, text: str, full: str | None) -> None:
+    content = json.dumps(message).encode()
+    by_socket = one(content)
+    (by_http,) = rows_of(GELF_HTTP.decode(Body(content), NOW_US, LIMITS).batch)
+    assert by_socket["attributes"].pop("source.ip") == "192.0.2.7"
+    for row in (by_socket, by_http):
+        row.pop("attribute_types")  # the sender's address has one, too
+    assert by_http == by_socket
+    assert (by_http["message"], by_http["attributes"].get("full_message")) == (text, full)
+
+
+def test_a_message_that_is_too_deep_costs_no_other() -> None:
+    deep = '{"timestamp":' + "[" * 200 + "]" * 200 + "}"
+    decoded = read(deep.encode(), b'{"short_message": "s"}')
+    assert (len(decoded.batch), len(decoded.rejected)) == (1, 1)
 
 
 def test_a_full_message_that_says_the_same_is_no_attribute() -> None:

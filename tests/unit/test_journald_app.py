@@ -218,3 +218,18 @@ async def test_other_paths_and_methods(world: World) -> None:
 async def test_the_api_tells_of_it(world: World) -> None:
     document = (await world.http.get("/openapi.json")).json()
     assert {"202", "400", "401", "403", "503"} <= set(document["paths"][JOURNALD_PATH]["post"]["responses"])
+
+
+async def test_what_has_come_is_stored_while_nothing_more_comes(world: World) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield journal.usual(1, "first")
+        await until(lambda: stored_are(world, "first"), "it waits for the end of the upload")
+        yield journal.usual(2, "second")[:-1]  # whose end comes later
+        yield b"\n"
+
+    is_text(await upload(world.http, body()), 202)
+    assert await world.messages() == ["first", "second"]
+
+
+async def stored_are(world: World, *messages: str) -> bool:
+    return await world.messages() == list(messages)

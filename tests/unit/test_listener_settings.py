@@ -74,6 +74,14 @@ def test_each_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SocketLimits(**settings.listeners.as_limits()).max_connections == 7
 
 
+def test_the_tenants_of_clients_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ESS_LISTENERS__SYSLOG_TLS__CLIENT_TENANTS", '{"web-1.example.com": "shop", "AB:CD": "vault"}')
+    files = {"cert_file": "c", "key_file": "k", "client_ca_file": "ca"}
+    told = wanted(load(listeners={"syslog_tls": files}))["syslog_tls"]
+    assert told.client_tenants == (("web-1.example.com", "shop"), ("AB:CD", "vault"))
+    assert (told.asks, told.tenants) == (True, ["shop", "vault"])
+
+
 @pytest.mark.parametrize(
     ("section", "told"),
     [
@@ -82,6 +90,8 @@ def test_each_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"syslog_tcp": {"tenant": "NOT A NAME"}}, "tenant"),
         ({"syslog_tcp": {"port": 0}}, "port"),
         ({"syslog": {"port": 1}}, "unknown"),
+        ({"syslog_tls": {"cert_file": "c", "key_file": "k", "client_tenants": {"web": "shop"}}}, "client_ca_file"),
+        ({"syslog_tls": {"client_ca_file": "c", "client_tenants": {"web": "NO NAME"}}}, "tenant"),
     ],
 )
 def test_what_is_wrong_is_told(section: dict[str, Any], told: str) -> None:

@@ -189,7 +189,7 @@ _ROUTES: Final[list[tuple[tuple[str, ...], re.Pattern[str], Reply]]] = [
     (_READ, re.compile(_KINDS), _nothing_yet),
     (_READ, re.compile(_KINDS + "/.+"), _missing),
     (_WRITE, re.compile(_KINDS + "/.+"), _acknowledged),
-    ((*_READ, "POST"), re.compile(rf"({_INDEX})?/(_refresh|_flush)"), _shards),
+    ((*_READ, "POST"), re.compile(rf"(/_all|{_INDEX})?/(_refresh|_flush)"), _shards),
     (_READ, re.compile("/_cat/indices(/.+)?"), _shards),
     (_READ, re.compile(_INDEX), _missing),
     (("PUT",), re.compile(_INDEX), _index_made),

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-import orjson
-
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import MAX_EVENT_BYTES
-from ess_ray.intake.attributes import Reading
+from ess_ray.intake.attributes import Reading, Rejected, attribute_text
 from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import decompress
 from ess_ray.intake.decoded import Decoded
@@ -29,6 +27,9 @@ MAX_MESSAGE_BYTES: Final = 2 * MAX_EVENT_BYTES
 _GZIP: Final = b"\x1f\x8b"
 _ZLIB: Final = b"\x78"
 _APART: Final = frozenset({"version", "short_message", "timestamp"})
+_TEXTS: Final = ("short_message", "full_message")
+_ABSENT: Final = (None, "")
+_NO_OBJECT: Final = "a GELF message must be a JSON object"
 _SPARE_BYTES: Final = 2 * 1024
 
 
@@ -68,32 +69,33 @@ def held_of(message: Received) -> Held | Broken:
         return Broken(error.message)
     except EssError:
         if not content.lstrip().startswith(b"{"):
-            return Broken("a GELF message must be a JSON object")
+            return Broken(_NO_OBJECT)
         text = _cut(content.decode("utf-8", "replace"))
         return Held(Around((around | {TRUNCATED: True} if message.is_cut else around,)), text)
-    if not isinstance(value, dict):
-        return Broken("a GELF message must be a JSON object")
-    return _held(value, around)
+    return event_of(value, around)
 
 
-def _held(value: dict[str, Any], around: dict[str, Any]) -> Held:
-    body = value.get("short_message")
-    full = value.get("full_message")
-    if body is None or body == "":
-        body = full if full not in (None, "") else None
-    elif full == body:
-        value = {name: each for name, each in value.items() if name != "full_message"}
-    own = {name: each for name, each in value.items() if name not in _APART and not name.startswith("_")}
-    added = {name[1:]: each for name, each in value.items() if name.startswith("_") and name != "_"}
-    if body is None:
-        # The table's other names of a message, as in any event; else the object itself.
-        own = {**added, **own}
-        added = {}
-        if not own:
-            body = orjson.dumps(value).decode()
-    if isinstance(body, str):
-        body = _cut(body)
-    return Held(Around((added, around)), body, time_of(value.get("timestamp")), own)
+def event_of(message: Any, around: dict[str, Any]) -> Held | Broken:
+    """Give the event that a parsed message is, whichever way it came: `_x` is the attribute `x`, or the field of this
+    name. `around`: attributes beside its own."""
+    if isinstance(message, Broken):
+        return message
+    if not isinstance(message, dict):
+        return Broken(_NO_OBJECT)
+    body = next((text for name in _TEXTS if (text := message.get(name)) not in _ABSENT), None)
+    own = {name: value for name, value in message.items() if name not in _APART and not name.startswith("_")}
+    if own.get("full_message") == body:
+        own.pop("full_message", None)
+    added = {name[1:]: value for name, value in message.items() if name.startswith("_") and name != "_"}
+    if body is None:  # the table's other names of a message, as in any event; else the object itself
+        own, added = {**added, **own}, {}
+        try:
+            body = None if own else attribute_text(message, True)
+        except Rejected as error:
+            return Broken(str(error))
+    if isinstance(body, str) and (text := _cut(body)) != body:
+        body, added = text, {**added, TRUNCATED: True}
+    return Held(Around((added, around)), body, time_of(message.get("timestamp")), own)
 
 
 def _parse(content: bytes) -> Any:

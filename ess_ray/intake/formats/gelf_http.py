@@ -1,6 +1,7 @@
 """The way in for Graylog's messages over HTTP: an object, or several; 202 once they are durable.
 
-May live here: which encoding a body has, the answers. May not: JSON syntax (`json_values`), HTTP.
+May live here: which encoding a body has, the answers. May not: what a message means (`gelf`), JSON syntax
+(`json_values`), HTTP.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.format import Body, Stored, each_alone
-from ess_ray.intake.formats.holders import Around, Held, read_held, time_of
+from ess_ray.intake.formats.gelf import event_of
+from ess_ray.intake.formats.holders import read_held
 from ess_ray.intake.formats.json_mapped import MappedPieces, decode_mapped
 from ess_ray.intake.formats.json_pieces import cut, may_be_several
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.rows import Broken
 from ess_ray.problem import Answer, Refusal
 
-_APART: Final = frozenset({"version", "short_message", "timestamp"})
 _EITHER: Final = frozenset({"", "identity", "gzip", "deflate"})
 _GZIP: Final = b"\x1f\x8b"
 _ZLIB: Final = b"\x78"
@@ -29,23 +29,8 @@ _TOO_MANY: Final = 429
 _TEXT: Final = "text/plain"
 
 
-def held_of_gelf(message: Any) -> Held | Broken:
-    """Give the event that a message is: `_x` is the attribute `x`, or the field of this name; `level` is syslog's
-    severity, which the rules of any event read."""
-    if isinstance(message, Broken):
-        return message
-    if not isinstance(message, dict):
-        return Broken("a GELF message must be a JSON object")
-    own = {name: value for name, value in message.items() if name not in _APART and not name.startswith("_")}
-    added = {name[1:]: value for name, value in message.items() if name.startswith("_") and name != "_"}
-    body = message.get("short_message") or message.get("full_message")
-    if body is None or body == "":
-        body, own, added = None, {**added, **own}, {}
-    return Held(Around((added,)), body, time_of(message.get("timestamp")), own)
-
-
 def _columns(messages: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
-    return odd_columns([held_of_gelf(message) for message in messages], reading, read_held)
+    return odd_columns([event_of(message, {}) for message in messages], reading, read_held)
 
 
 class GelfHttp:

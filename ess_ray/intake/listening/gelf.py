@@ -15,7 +15,7 @@ from ess_ray.intake.formats.gelf import decode
 from ess_ray.intake.formats.gelf_chunks import GelfChunks
 from ess_ray.intake.formats.syslog import Received
 from ess_ray.intake.listening.messages import Messages, piece_of
-from ess_ray.intake.listening.shapes import Datagram, ListenAt, Meter, Piece, Server, Surroundings
+from ess_ray.intake.listening.shapes import Datagram, ListenAt, Meter, Peer, Piece, Server, Surroundings
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
 
@@ -24,7 +24,7 @@ _END = b"\0"
 
 def udp(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `gelf_udp`."""
-    datagrams = _Datagrams(_Reader(at, around), GelfChunks(around.clock_s))
+    datagrams = _Datagrams(_Reader(around, at.whose), GelfChunks(around.clock_s))
     server = UdpServer(at, around, datagrams)
     datagrams.meter = server.meter
     return server
@@ -32,19 +32,19 @@ def udp(at: ListenAt, around: Surroundings) -> Server:
 
 def tcp(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `gelf_tcp`."""
-    return TcpServer(at, around, partial(_conversation, _Reader(at, around)))
+    return TcpServer(at, around, partial(_conversation, around))
 
 
 class _Reader:
-    def __init__(self, at: ListenAt, around: Surroundings) -> None:
-        self._limits, self._table = around.limits, around.table_of(at)
+    def __init__(self, around: Surroundings, tenant: str) -> None:
+        self._limits, self._table = around.limits, around.table_of(tenant)
 
     def __call__(self, messages: Sequence[Received], now_us: int) -> Decoded:
         return decode(messages, now_us, self._limits, self._table)
 
 
-def _conversation(reader: _Reader, peer: str) -> Messages:
-    return Messages(reader, EndedFrames(_END), peer)
+def _conversation(around: Surroundings, peer: Peer) -> Messages:
+    return Messages(_Reader(around, peer.tenant), EndedFrames(_END), peer)
 
 
 class _Datagrams:

@@ -53,7 +53,7 @@ class _Door:
         meter = self.last
         figures = {} if meter is None else meter.figures()
         where = {"protocol": at.protocol, "transport": _transport(at), "host": at.host, "port": at.port}
-        return {**where, "tenant": at.whose, "state": self.state, "why": self.why, **figures}
+        return {**where, "tenant": ", ".join(at.tenants), "state": self.state, "why": self.why, **figures}
 
 
 class Listening:

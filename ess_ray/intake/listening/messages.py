@@ -11,7 +11,7 @@ from functools import partial
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.frames import Frame, Frames
 from ess_ray.intake.formats.syslog import Received
-from ess_ray.intake.listening.shapes import Piece, Turn
+from ess_ray.intake.listening.shapes import Peer, Piece, Turn
 
 Read = Callable[[Sequence[Received], int], Decoded]
 """(messages, time of receipt) to events; pure."""
@@ -22,7 +22,7 @@ class Messages:
 
     replies = False
 
-    def __init__(self, read: Read, frames: Frames, peer: str) -> None:
+    def __init__(self, read: Read, frames: Frames, peer: Peer) -> None:
         self._read, self._frames, self._peer = read, frames, peer
 
     @property
@@ -46,10 +46,12 @@ class Messages:
         refused = "framing" if self._frames.is_broken else None
         if not frames:
             return Turn((), refused)
-        messages = [Received(frame.content, self._peer, frame.is_cut) for frame in frames]
-        return Turn([piece_of(messages, self._read, cut=sum(frame.is_cut for frame in frames))], refused)
+        messages = [Received(frame.content, self._peer.address, frame.is_cut) for frame in frames]
+        cut = sum(frame.is_cut for frame in frames)
+        return Turn([piece_of(messages, self._read, cut=cut, tenant=self._peer.tenant)], refused)
 
 
-def piece_of(messages: Sequence[Received], read: Read, cut: int = 0) -> Piece:
-    """Give messages as a piece; `cut`: how many of them were too long."""
-    return Piece(sum(len(message.content) for message in messages), partial(read, messages), cut=cut)
+def piece_of(messages: Sequence[Received], read: Read, cut: int = 0, tenant: str | None = None) -> Piece:
+    """Give messages as a piece; `cut`: how many of them were too long; `tenant`: as in `Piece`."""
+    size = sum(len(message.content) for message in messages)
+    return Piece(size, partial(read, messages), cut=cut, tenant=tenant)

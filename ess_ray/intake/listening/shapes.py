@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ess_ray import metrics as m
 from ess_ray.core.errors import BadRequest, Unavailable
@@ -42,6 +42,8 @@ class ListenAt:
     cert_file: str | None = None
     key_file: str | None = None
     client_ca_file: str | None = None
+    client_tenants: tuple[tuple[str, str], ...] = ()
+    """(name or fingerprint, tenant) of clients' certificates."""
     shared_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Of the forward protocol: (tenant, secret) for each tenant whose connections begin with a handshake."""
     users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -50,11 +52,17 @@ class ListenAt:
     @property
     def asks(self) -> bool:
         """Whether the protocol itself finds out whose a connection is."""
-        return bool(self.shared_keys)
+        return bool(self.shared_keys or self.client_tenants)
 
     @property
     def whose(self) -> str:
         return self.tenant if self.tenant is not None else DEFAULT_TENANT
+
+    @property
+    def tenants(self) -> list[str]:
+        """Give all tenants into which this may write."""
+        asked = {tenant for tenant, _ in self.shared_keys} | {tenant for _, tenant in self.client_tenants}
+        return sorted(asked | ({self.tenant} if self.tenant is not None else set())) or [DEFAULT_TENANT]
 
 
 @dataclass(frozen=True)
@@ -201,9 +209,16 @@ class Surroundings:
     tenant_of: TenantOf = _nobody
     """Gives the tenant of a key in metadata."""
 
-    def table_of(self, at: ListenAt) -> FieldTable:
-        """Give the names of fields in the events of a protocol's tenant."""
-        return self.limits.table_of(at.whose)
+    def table_of(self, tenant: str) -> FieldTable:
+        """Give the names of fields in the events of a tenant."""
+        return self.limits.table_of(tenant)
+
+
+class Peer(NamedTuple):
+    """Who sends: from which address, and whose that is."""
+
+    address: str
+    tenant: str
 
 
 @dataclass(frozen=True)

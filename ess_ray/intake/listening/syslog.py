@@ -15,36 +15,36 @@ from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.syslog import Received, decode
 from ess_ray.intake.formats.syslog_frames import SyslogFrames
 from ess_ray.intake.listening.messages import Messages, piece_of
-from ess_ray.intake.listening.shapes import Datagram, ListenAt, Piece, Server, Surroundings
+from ess_ray.intake.listening.shapes import Datagram, ListenAt, Peer, Piece, Server, Surroundings
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
 
 
 def udp(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `syslog_udp`. Raises BadRequest (time zone)."""
-    return UdpServer(at, around, _Datagrams(_Reader(at, around)))
+    return UdpServer(at, around, _Datagrams(_Reader(around, at.whose, _zone_of(at))))
 
 
 def tcp(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `syslog_tcp`. Raises BadRequest (time zone)."""
-    return TcpServer(at, around, partial(_conversation, _Reader(at, around)))
+    return TcpServer(at, around, partial(_conversation, around, _zone_of(at)))
 
 
 def tls(at: ListenAt, around: Surroundings) -> Server:
     """Make the server of `syslog_tls`, RFC 5425. Raises BadRequest (time zone, certificate)."""
-    return TcpServer(at, around, partial(_conversation, _Reader(at, around)), with_tls=True)
+    return TcpServer(at, around, partial(_conversation, around, _zone_of(at)), with_tls=True)
 
 
 class _Reader:
-    def __init__(self, at: ListenAt, around: Surroundings) -> None:
-        self._limits, self._table, self._zone = around.limits, around.table_of(at), _zone_of(at)
+    def __init__(self, around: Surroundings, tenant: str, zone: tzinfo | None) -> None:
+        self._limits, self._table, self._zone = around.limits, around.table_of(tenant), zone
 
     def __call__(self, messages: Sequence[Received], now_us: int) -> Decoded:
         return decode(messages, now_us, self._limits, self._table, self._zone)
 
 
-def _conversation(reader: _Reader, peer: str) -> Messages:
-    return Messages(reader, SyslogFrames(), peer)
+def _conversation(around: Surroundings, zone: tzinfo | None, peer: Peer) -> Messages:
+    return Messages(_Reader(around, peer.tenant, zone), SyslogFrames(), peer)
 
 
 class _Datagrams:

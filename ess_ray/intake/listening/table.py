@@ -7,10 +7,11 @@ and whether it is on). The file gives a `Make`: a function of its settings (`Lis
 used:
 
 - `TcpServer(at, around, talk)`: `talk(peer)` makes a `Conversation` for each connection, sans-IO: bytes in, `Turn`s
-  out. A turn's `Piece`s are decoded (in a thread where they are large), made durable one after another, and only then
-  answered by their `reply`; nothing more is read meanwhile. A piece may name its `tenant` (whose shared key opened the
-  connection) and a `key` under which a repeat is the same (a chunk's name). `begin` is what the server says first;
-  `replies = True` where clients wait for answers; `Turn.refused` closes the connection behind what came before.
+  out; the peer is an address and, by the settings or the certificate it showed, a tenant. A turn's `Piece`s are decoded
+  (in a thread where they are large), made durable one after another, and only then answered by their `reply`; nothing
+  more is read meanwhile. A piece may name its `tenant` (whose shared key opened the connection) and a `key` under which
+  a repeat is the same (a chunk's name). `begin` is what the server says first; `replies = True` where clients wait for
+  answers; `Turn.refused` closes the connection behind what came before.
 - `UdpServer(at, around, datagrams)`: `take` makes a `Piece` of many datagrams, or keeps what is incomplete, bounded.
 
 A protocol with a server of its own (gRPC) implements `Server` itself and calls `pieces.store_piece`, which returns once

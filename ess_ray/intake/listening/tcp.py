@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from ess_ray.core.errors import Unavailable
+from ess_ray.core.errors import Forbidden, Unavailable
 from ess_ray.intake.listening.pieces import store_piece
-from ess_ray.intake.listening.shapes import Conversation, ListenAt, Meter, Surroundings, Turn
-from ess_ray.intake.listening.tls import Certificate
+from ess_ray.intake.listening.shapes import Conversation, ListenAt, Meter, Peer, Surroundings, Turn
+from ess_ray.intake.listening.tls import Certificate, CertificateTenants
 
 _log = logging.getLogger(__name__)
 
@@ -50,14 +50,15 @@ def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
 
 
 class TcpServer:
-    """See `shapes.Server`. `talk` makes a conversation with a peer's address."""
+    """See `shapes.Server`. `talk` makes a conversation with a peer."""
 
     def __init__(
-        self, at: ListenAt, around: Surroundings, talk: Callable[[str], Conversation], *, with_tls: bool = False
+        self, at: ListenAt, around: Surroundings, talk: Callable[[Peer], Conversation], *, with_tls: bool = False
     ) -> None:
         self._at, self._around, self._talk, self._limits = at, around, talk, around.sockets
         self.meter = Meter(at.protocol, around.tally)
         self._certificate = Certificate(at) if with_tls else None
+        self._tenants = CertificateTenants(dict(at.client_tenants), at.tenant) if at.client_tenants else None
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._of_peer: Counter[str] = Counter()
@@ -120,9 +121,16 @@ class TcpServer:
             self.meter.reject("connections")
             writer.close()
             return
+        try:
+            tenant = self._tenant_of(writer)
+        except Forbidden as error:
+            self.meter.reject("certificate")
+            _log.warning("a connection of %s from %s is refused: %s", self._at.protocol, peer, error.message)
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
-        connection = self._connections[task] = _Connection(self, reader, writer, peer)
+        connection = self._connections[task] = _Connection(self, reader, writer, Peer(peer, tenant))
         self._of_peer[peer] += 1
         self.meter.opened()
         try:
@@ -144,6 +152,10 @@ class TcpServer:
             self.meter.closed()
             await _close(writer)
 
+    def _tenant_of(self, writer: asyncio.StreamWriter) -> str:
+        """Give whose a connection is. Raises Forbidden."""
+        return self._at.whose if self._tenants is None else self._tenants.tenant_of(writer.get_extra_info("ssl_object"))
+
     def hold_partial(self, peer: str, before: int, now: int) -> bool:
         """Count bytes of frames that have not ended; False where they are too many."""
         self._partials[peer] += now - before
@@ -156,7 +168,7 @@ class TcpServer:
             and self._partials[peer] <= limits.max_partial_bytes_per_peer
         )
 
-    def talk(self, peer: str) -> Conversation:
+    def talk(self, peer: Peer) -> Conversation:
         """Begin to talk with a peer."""
         return self._talk(peer)
 
@@ -189,9 +201,9 @@ class TcpServer:
 
 class _Connection:
     def __init__(
-        self, server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str
+        self, server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer
     ) -> None:
-        self._server, self._reader, self._writer, self._peer = server, reader, writer, peer
+        self._server, self._reader, self._writer, self._address = server, reader, writer, peer.address
         self._conversation = server.talk(peer)
         self._waiting: asyncio.Timeout | None = None
         self.partial_bytes = 0
@@ -236,7 +248,7 @@ class _Connection:
 
     def _hold(self, partial_bytes: int) -> bool:
         before, self.partial_bytes = self.partial_bytes, partial_bytes
-        return self._server.hold_partial(self._peer, before, partial_bytes)
+        return self._server.hold_partial(self._address, before, partial_bytes)
 
 
 def _address_of(writer: asyncio.StreamWriter) -> str:
