@@ -67,8 +67,9 @@ class Deleting:
 
     @property
     def trouble(self) -> list[str]:
-        """Name the deletions that cannot go on just now, and why."""
-        return [f"deletion {one} waits: {reason}" for one, reason in sorted(self._troubles.items())]
+        """Name the deletions that cannot go on just now, and why, and those that cannot be read."""
+        waiting = [f"deletion {one} waits: {reason}" for one, reason in sorted(self._troubles.items())]
+        return [*waiting, *self._book.unreadable]
 
     async def run(self) -> None:
         """Do what there is to do, wait for more, again."""
