@@ -23,6 +23,7 @@ from ess_ray.deletion import Rewriting
 from ess_ray.deletion_book import Cut, Deletion, DeletionBook
 from ess_ray.deletion_bytes import clear, due_us
 from ess_ray.ports import EventLog, ResultStore
+from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.maintain import run_task, task_of
 from ess_ray.runtime.wiring import System
 
@@ -129,13 +130,21 @@ class Deleting:
             await asyncio.to_thread(self._book.write, replace(one, state="failed", incomplete=(reason,)))
 
 
-def rewrite_now(system: System, deletion_id: str) -> dict[str, Any]:
-    """Take the rows of a deletion out of the table. Idempotent. Raises Unavailable, UnknownOutcome."""
+def rewrite_now(system: System, deletion_id: str, backlog_bytes: int = 0) -> dict[str, Any]:
+    """Take the rows of a deletion out of the table. Idempotent. Raises Unavailable, UnknownOutcome.
+
+    `backlog_bytes`: in the log and not stored yet, for which it leaves room on the disk.
+    """
     book = system.deletions()
     found = book.read(deletion_id)
     if found.state == "running":
         found = Rewriting(
-            system.catalog(), system.store(), book, found, message_codec=system.compaction.message_codec
+            system.catalog(),
+            system.store(),
+            book,
+            found,
+            message_codec=system.compaction.message_codec,
+            room=partial(system.room_to_merge, backlog_bytes),
         ).run()
     return {"rows_deleted": found.rows_deleted}
 
@@ -164,7 +173,7 @@ async def beyond_of(system: System, log: EventLog, one: Deletion, now_us: int) -
 
 
 def deleting_of(
-    system: System, log: EventLog, flush: Callable[[], Awaitable[object]], one_at_a_time: asyncio.Lock
+    system: System, log: SystemLog, flush: Callable[[], Awaitable[object]], one_at_a_time: asyncio.Lock
 ) -> Deleting:
     """Build it over Ray tasks. `one_at_a_time` keeps compactions out while rows are taken out: what one of them had
     merged before, and could not commit any more, would lie in the store for a day."""
@@ -172,7 +181,8 @@ def deleting_of(
 
     async def rewrite(deletion_id: str) -> None:
         async with one_at_a_time:
-            await run_task(rewriting, "the deletion task", REWRITE_TIMEOUT_S, system, deletion_id)
+            backlog_bytes = await log.backlog_bytes() or 0
+            await run_task(rewriting, "the deletion task", REWRITE_TIMEOUT_S, system, deletion_id, backlog_bytes)
 
     steps = Steps(
         flush,
