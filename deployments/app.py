@@ -278,7 +278,14 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         here = system.redis_url is None
-        deletions = DeletionApi(system.deletions(), results, admin, inside.look_for_deletions, answers_here=here)
+        deletions = DeletionApi(
+            system.deletions(),
+            results,
+            admin,
+            inside.look_for_deletions,
+            answers_here=here,
+            warnings=inside.warnings,
+        )
         route_deletions(app, deletions)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         route_tail(app, TailApi(looked_at, tenant, departure, meter=meter))

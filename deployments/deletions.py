@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import FastAPI, Path, Request, Response
@@ -33,6 +33,8 @@ WHOLE: Final = (
     "an empty query deletes everything in its range: give start and end, or say which events are meant by a query"
 )
 
+Warnings = Callable[[], Awaitable[list[str]]]
+"""Names what is wrong just now; a deletion that waits is named by its id."""
 Wake = Callable[[], Awaitable[object]]
 """Tells whoever carries deletions out that there is one."""
 
@@ -96,8 +98,10 @@ class DeletionApi:
         *,
         answers_here: bool,
         look_s: float = LOOK_S,
+        warnings: Warnings | None = None,
     ) -> None:
         """`answers_here`: answers are in this replica's memory, so that nobody else can drop them."""
+        self._warnings = warnings
         self._book, self._results, self._admin, self._wake = book, results, admin, wake
         self._answers_here, self._look_s = answers_here, look_s
         self.following: set[asyncio.Task[None]] = set()
@@ -132,7 +136,12 @@ class DeletionApi:
         if found.tenant != tenant:
             raise NotFound(f"there is no deletion {deletion_id}")
         dropped = found.state != "done" or await self._dropped(found)
-        return json_answer(_told(found, dropped))
+        waits = await self._waits(found) if found.state == "running" else []
+        return json_answer(_told(found, dropped, waits))
+
+    async def _waits(self, running: Deletion) -> list[str]:
+        """Tell what a deletion waits for, as far as anybody knows just now."""
+        return [each for each in await self._warnings() if running.id in each] if self._warnings is not None else []
 
     async def _dropped(self, done: Deletion) -> bool:
         """Drop what answers are here; tells whether all are dropped, wherever they are."""
@@ -167,7 +176,7 @@ def _range(body: DeletionBody) -> tuple[int | None, int | None]:
     return (None if body.start is None else start_us), end_us
 
 
-def _told(found: Deletion, dropped: bool) -> dict[str, Any]:
+def _told(found: Deletion, dropped: bool, waits: Sequence[str]) -> dict[str, Any]:
     state = "running" if found.state == "done" and not dropped else found.state
     return {
         "id": found.id,
@@ -176,7 +185,7 @@ def _told(found: Deletion, dropped: bool) -> dict[str, Any]:
         "objects_rewritten": found.objects_rewritten,
         "progress": {"objects_done": found.objects_done, "objects_total": found.objects_total},
         "complete": state == "done" and not found.incomplete,
-        "incomplete": list(found.incomplete),
+        "incomplete": [*found.incomplete, *waits],
         "covers_until": format_timestamp(found.created_us),
         "gone_by": None if found.gone_by_us is None else format_timestamp(found.gone_by_us),
         "bytes_gone": found.bytes_gone,

@@ -20,6 +20,7 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
 from ess_ray.core.event import DEFAULT_TENANT, check_tenant
+from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 Scope = Literal["push", "search", "admin"]
@@ -119,7 +120,7 @@ class KeyBook:
         return key
 
     def _put(self, key: ApiKey) -> None:
-        self._store.put(_place(key.id), orjson.dumps(asdict(key)))
+        self._store.put(_place(key.id), with_sum(orjson.dumps(asdict(key))))
 
     def _read(self, place: str) -> ApiKey:
         return read_key(place, self._store.get_suffix(place, _MAX_RECORD_BYTES))
@@ -128,7 +129,7 @@ class KeyBook:
 def read_key(place: str, data: bytes) -> ApiKey:
     """Read a key as it is stored under `place`. Raises CorruptData."""
     try:
-        told = orjson.loads(data)
+        told = read_summed(data)
         key = ApiKey(**{**told, "scopes": tuple(told["scopes"])})
         numbers, texts = (key.created_us, key.revoked_us or 0), (key.name, key.secret_sha256)
         if _place(key.id) != place or not set(key.scopes) <= set(SCOPES):

@@ -15,6 +15,7 @@ from typing import Final
 import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData
+from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.ports import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class PoolSize:
     def write(self, actors: int) -> None:
         """Keep the number durably. Idempotent. Raises BadRequest."""
         told = {"actors": check_actors(actors), "settings_actors": self._settings_actors}
-        self._store.put(SIZE_KEY, orjson.dumps(told))
+        self._store.put(SIZE_KEY, with_sum(orjson.dumps(told)))
 
 
 def size_flaw(store: ObjectStore) -> str | None:
@@ -69,7 +70,7 @@ def _told(store: ObjectStore) -> tuple[int, object] | None:
     if store.head(SIZE_KEY) is None:
         return None
     try:
-        told = orjson.loads(store.get_suffix(SIZE_KEY, _MAX_RECORD_BYTES))
+        told = read_summed(store.get_suffix(SIZE_KEY, _MAX_RECORD_BYTES))
         return check_actors(told["actors"]), told["settings_actors"]
     except (ValueError, TypeError, KeyError, BadRequest) as error:
         raise CorruptData(f"{SIZE_KEY} does not read as a size of the pool") from error

@@ -32,7 +32,8 @@ class LogFlaw:
 def find_flaws(log: TableLog) -> list[LogFlaw]:
     """Read what a reader of the newest version reads, each file by itself; empty when all is well, or nothing is there.
 
-    Reads the newest checkpoint and the commits after it. Raises OSError, Unavailable.
+    Reads the newest checkpoint and the commits after it; one that the disk does not give is such a flaw, too. Raises
+    OSError (the folder itself), Unavailable.
     """
     versions, checkpoints = log.versions(), sorted(log.checkpoints(), reverse=True)
     if not versions and not checkpoints:
@@ -62,7 +63,10 @@ def find_flaws(log: TableLog) -> list[LogFlaw]:
 
 
 def _pointer_flaw(log: TableLog, checkpoints: list[int]) -> LogFlaw | None:
-    data = log.read_file(POINTER)
+    try:
+        data = log.read_file(POINTER)
+    except OSError as error:
+        return LogFlaw(POINTER, _unreadable(error), spare=True)
     if data is None:
         return None
     try:
@@ -75,7 +79,10 @@ def _pointer_flaw(log: TableLog, checkpoints: list[int]) -> LogFlaw | None:
 
 
 def _checkpoint_flaw(log: TableLog, version: int) -> str | None:
-    data = log.read_file(checkpoint_name(version))
+    try:
+        data = log.read_file(checkpoint_name(version))
+    except OSError as error:
+        return _unreadable(error)
     if data is None:
         return "it is missing"
     try:
@@ -88,7 +95,10 @@ def _checkpoint_flaw(log: TableLog, version: int) -> str | None:
 
 
 def _commit_flaw(log: TableLog, version: int) -> str | None:
-    data = log.read(version)
+    try:
+        data = log.read(version)
+    except OSError as error:
+        return _unreadable(error)
     if data is None:
         return "it is missing, though later ones are there"
     try:
@@ -99,3 +109,7 @@ def _commit_flaw(log: TableLog, version: int) -> str | None:
         return f"it does not read as a commit: it is cut or altered ({type(error.__cause__).__name__})"
     # Whoever writes a commit says so in it: one without is empty, or cut before its end.
     return None if b'"commitInfo"' in data else "it is empty, or cut"
+
+
+def _unreadable(error: OSError) -> str:
+    return f"it cannot be read ({error.strerror or error})"

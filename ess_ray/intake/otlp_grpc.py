@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import DESCRIPTOR
 
 from ess_ray.core.errors import EssError, Unauthenticated, Unavailable
 from ess_ray.intake.formats.otlp import OTLP_LOGS
+from ess_ray.intake.reading_places import ReadingPlaces, counted
 from ess_ray.intake.storing import Storing, let_go
 from ess_ray.problem import refusal_of
 
@@ -64,11 +65,13 @@ class GrpcLimits:
     """Under way at once; more are UNAVAILABLE, unread."""
     max_calls_a_peer: int = 128
     """The same, from one address: half, so that no host keeps all others out."""
-    max_reading: int = 8
-    """Messages that are read at once, of which no more than half from one address: nobody knows how long one is before
-    it is there, so that these are what is held beyond the gate."""
+    max_reading: int = 3
+    """Messages that are read at once, of which no more than two from one address: nobody knows how long one is before
+    it is there, so that these are what is held beyond the gate. What is not read is held up by its sender."""
     read_s: float = 30.0
     """How long a message may take to come: 64 MiB at 18 Mbit/s."""
+    hurried_s: float = 3.0
+    """The same while others wait to be read: few slow ones must not keep all others out."""
     ask_again_s: float = 1.0
     """Between two looks whether a call would still be let in: half of what a revoked key may go on."""
     keepalive_s: float = 60.0
@@ -82,8 +85,7 @@ class OtlpGrpcServer:
         self._storing, self._tenant_of, self._limits = storing, tenant_of, limits or GrpcLimits()
         self._servers: list[Any] = []
         self._calls: Counter[str] = Counter()
-        self._reading: Counter[str] = Counter()
-        self._read = asyncio.Condition()
+        self._places = ReadingPlaces(self._limits.max_reading, self._limits.hurried_s)
         self._drains = False
         self.ports: list[int] = []
         """The ports that are listened at."""
@@ -123,6 +125,8 @@ class OtlpGrpcServer:
             ("grpc.per_message_decompression", 0),
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", self._limits.max_calls),
+            # Else it asks for ever more of messages that nobody reads yet, up to tens of MB of each.
+            ("grpc.http2.bdp_probe", 0),
             ("grpc.keepalive_time_ms", keepalive_ms),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_ping_strikes", 0),
@@ -133,7 +137,7 @@ class OtlpGrpcServer:
         """Answer one call."""
         peer = _host_of(context.peer())
         try:
-            with _counted(self._calls, peer):
+            with counted(self._calls, peer):
                 self._check_room(peer)
                 return await self._let_in_and_store(context, peer)
         except EssError as error:
@@ -177,20 +181,9 @@ class OtlpGrpcServer:
 
     async def _message(self, context: Any, peer: str) -> bytes:
         """Read a call's message, in its turn. Raises Unavailable where it does not come."""
-        most = self._limits.max_reading
         try:
-            async with asyncio.timeout(self._limits.read_s):
-                async with self._read:
-                    await self._read.wait_for(
-                        lambda: self._reading.total() < most and self._reading[peer] < max(1, most // 2)
-                    )
-                    self._reading[peer] += 1
-                try:
-                    message = await context.read()
-                finally:
-                    _count_down(self._reading, peer)
-                    async with self._read:
-                        self._read.notify_all()
+            async with asyncio.timeout(self._limits.read_s), self._places.place(peer):
+                message = await context.read()
         except TimeoutError as error:
             raise Unavailable("the message does not come: nothing was kept, send it again") from error
         if message is grpc.aio.EOF:
@@ -208,22 +201,6 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
     def service(self, handler_call_details: Any) -> Any:
         """Give the handler of a method; None where there is none, which is UNIMPLEMENTED."""
         return self._handler if handler_call_details.method == METHOD else None
-
-
-@contextmanager
-def _counted(counter: Counter[str], peer: str) -> Iterator[None]:
-    """Count something of a peer while it is under way."""
-    counter[peer] += 1
-    try:
-        yield
-    finally:
-        _count_down(counter, peer)
-
-
-def _count_down(counter: Counter[str], peer: str) -> None:
-    counter[peer] -= 1
-    if not counter[peer]:
-        del counter[peer]
 
 
 async def _refuse(context: Any, status: int, message: str) -> None:

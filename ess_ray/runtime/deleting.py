@@ -20,6 +20,7 @@ from ess_ray.adapters.kafka_log import DEAD_LETTER_RETENTION_S
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.core.event import format_timestamp
 from ess_ray.ports import EventLog, ResultStore
+from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.maintain import run_task, task_of
 from ess_ray.runtime.wiring import System
 from ess_ray.table.deletion import Rewriting
@@ -67,8 +68,9 @@ class Deleting:
 
     @property
     def trouble(self) -> list[str]:
-        """Name the deletions that cannot go on just now, and why."""
-        return [f"deletion {one} waits: {reason}" for one, reason in sorted(self._troubles.items())]
+        """Name the deletions that cannot go on just now, and why, and those that cannot be read."""
+        waiting = [f"deletion {one} waits: {reason}" for one, reason in sorted(self._troubles.items())]
+        return [*waiting, *self._book.unreadable]
 
     async def run(self) -> None:
         """Do what there is to do, wait for more, again."""
@@ -128,13 +130,21 @@ class Deleting:
             await asyncio.to_thread(self._book.write, replace(one, state="failed", incomplete=(reason,)))
 
 
-def rewrite_now(system: System, deletion_id: str) -> dict[str, Any]:
-    """Take the rows of a deletion out of the table. Idempotent. Raises Unavailable, UnknownOutcome."""
+def rewrite_now(system: System, deletion_id: str, backlog_bytes: int = 0) -> dict[str, Any]:
+    """Take the rows of a deletion out of the table. Idempotent. Raises Unavailable, UnknownOutcome.
+
+    `backlog_bytes`: in the log and not stored yet, for which it leaves room on the disk.
+    """
     book = system.deletions()
     found = book.read(deletion_id)
     if found.state == "running":
         found = Rewriting(
-            system.catalog(), system.store(), book, found, message_codec=system.compaction.message_codec
+            system.catalog(),
+            system.store(),
+            book,
+            found,
+            message_codec=system.compaction.message_codec,
+            room=partial(system.room_to_merge, backlog_bytes),
         ).run()
     return {"rows_deleted": found.rows_deleted}
 
@@ -163,7 +173,7 @@ async def beyond_of(system: System, log: EventLog, one: Deletion, now_us: int) -
 
 
 def deleting_of(
-    system: System, log: EventLog, flush: Callable[[], Awaitable[object]], one_at_a_time: asyncio.Lock
+    system: System, log: SystemLog, flush: Callable[[], Awaitable[object]], one_at_a_time: asyncio.Lock
 ) -> Deleting:
     """Build it over Ray tasks. `one_at_a_time` keeps compactions out while rows are taken out: what one of them had
     merged before, and could not commit any more, would lie in the store for a day."""
@@ -171,7 +181,8 @@ def deleting_of(
 
     async def rewrite(deletion_id: str) -> None:
         async with one_at_a_time:
-            await run_task(rewriting, "the deletion task", REWRITE_TIMEOUT_S, system, deletion_id)
+            backlog_bytes = await log.backlog_bytes() or 0
+            await run_task(rewriting, "the deletion task", REWRITE_TIMEOUT_S, system, deletion_id, backlog_bytes)
 
     steps = Steps(
         flush,

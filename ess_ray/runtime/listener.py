@@ -18,7 +18,7 @@ from ess_ray.intake.listening.sink import Sink
 from ess_ray.intake.storing import Storing
 from ess_ray.metrics import Tally
 from ess_ray.ports import EventLog
-from ess_ray.runtime.memory import give_back_after_bursts
+from ess_ray.runtime.memory import give_back_what_grew
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import System
 
@@ -35,7 +35,7 @@ class ListenerActor:
         """`open_log` and `tally_of` are called here, in the actor's process."""
         tally = tally_of()
         gatherer = Gatherer(open_log(), tally=tally)
-        give_back_after_bursts(gatherer.gate.most_held)
+        give_back_what_grew()
         self._sink, keys = Sink(gatherer), system.keys()
         views = PoolViews(system)
 

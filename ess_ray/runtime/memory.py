@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+import psutil
 import pyarrow as pa
 
 LOOK_S: Final = 10.0
@@ -35,6 +36,28 @@ def give_back_after_bursts(most_held: Callable[[], int]) -> None:
         after_bursts(most_held, lambda: never.wait(LOOK_S), give_back)
 
     threading.Thread(target=run, name="give memory back", daemon=True).start()
+
+
+def give_back_what_grew() -> None:
+    """From now on, in a thread, where nobody counts all that is in use: sockets, gRPC."""
+
+    def run() -> None:
+        never = threading.Event()
+        after_growth(lambda: psutil.Process().memory_info().rss, lambda: never.wait(LOOK_S), give_back)
+
+    threading.Thread(target=run, name="give memory back", daemon=True).start()
+
+
+def after_growth(resident: Callable[[], int], wait: Callable[[], bool], then: Callable[[], None]) -> None:
+    """Do something after each pause in which a process that was smaller once did not grow. `wait` waits one,
+    and gives true at the end."""
+    least = before = resident()
+    while not wait():
+        now = resident()
+        if now - least >= BURST_BYTES and now <= before:
+            then()
+            now = resident()
+        least, before = min(least, now), now
 
 
 def after_bursts(most_held: Callable[[], int], wait: Callable[[], bool], then: Callable[[], None]) -> None:

@@ -62,6 +62,10 @@ MAX_REFUSED: Final = 5
 """Passes in a row in which nothing could be committed, before the whole is left for a while."""
 SAVE_S: Final = 1.0
 """How old a record's progress may be while nothing is found."""
+NO_ROOM: Final = (
+    "the disk has no room for what is to replace an object, beside what must still be stored: free some; what was "
+    "replaced before makes room within minutes"
+)
 MAX_NAMED: Final = 1_000
 """Reasons of one deletion that are told one by one."""
 
@@ -89,12 +93,15 @@ class Rewriting:
         *,
         message_codec: MessageCodec = "zstd",
         clock: Callable[[], float] = time.monotonic,
+        room: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`deletion` must have its cut, and everything below it must be stored."""
+        """`deletion` must have its cut, and everything below it must be stored. `room` tells the bytes that may be put
+        into the store just now, None for any number."""
         assert deletion.cut is not None
         self._catalog, self._store, self._book, self._clock = catalog, store, book, clock
         self._writer = catalog.writer()
         self._codec: MessageCodec = message_codec
+        self._room = room
         self._deletion = deletion
         self._sought, self._cut = deletion.sought(), deletion.cut
         self._clean: set[str] = set()  # objects never change, so that one look at each is enough
@@ -162,6 +169,8 @@ class Rewriting:
             return None
         new = replace(entry, key=encoded.key(entry.tenant), size=encoded.data.size, rows=encoded.rows)
         new = replace(new, min_us=encoded.min_us, max_us=encoded.max_us)
+        if (free := self._room()) is not None and new.size > free:
+            raise Unavailable(NO_ROOM)
         self._store.put(new.key, encoded.data)
         found = self._store.head(new.key)
         if found is None or found.size != new.size:

@@ -18,9 +18,10 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.core.errors import BadRequest, CorruptData, EssError, NotFound
 from ess_ray.core.event import check_tenant
 from ess_ray.core.query import Query
+from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.language import parse
 from ess_ray.ports import ObjectStore
 
@@ -98,6 +99,8 @@ class DeletionBook:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._finished: set[str] = set()
+        self.unreadable: list[str] = []
+        """What is wrong with each record that could not be read when it was looked last for what is to be done."""
 
     def create(self, tenant: str, query: str, start_us: int | None, end_us: int | None) -> Deletion:
         """Write down a wish; it is carried out whatever becomes of who asked. Raises QueryError, BadRequest."""
@@ -110,7 +113,8 @@ class DeletionBook:
 
     def write(self, deletion: Deletion) -> None:
         """Keep where a deletion stands, durably."""
-        self._store.put(deletion.id + _RECORD, orjson.dumps(asdict(deletion), option=orjson.OPT_NON_STR_KEYS))
+        record = orjson.dumps(asdict(deletion), option=orjson.OPT_NON_STR_KEYS)
+        self._store.put(deletion.id + _RECORD, with_sum(record))
 
     def read(self, deletion_id: str) -> Deletion:
         """Raises NotFound, CorruptData."""
@@ -120,24 +124,30 @@ class DeletionBook:
         return _read(place, self._store.get_suffix(place, MAX_RECORD_BYTES))
 
     def unfinished(self) -> list[Deletion]:
-        """Give those with something left to do, the oldest first; one that cannot be read is told in the log.
+        """Give those with something left to do, the oldest first; those that cannot be read are then in `unreadable`.
 
         Those that were finished are not read again.
         """
         found: list[Deletion] = []
+        unreadable: list[str] = []
         for info in self._store.list(""):
             deletion_id = info.key.removesuffix(_RECORD)
             if not info.key.endswith(_RECORD) or deletion_id in self._finished:
                 continue
             try:
                 one = self.read(deletion_id)
-            except CorruptData as error:
-                _log.error("%s", error.message)
+            except NotFound:
+                continue  # it was deleted since
+            except EssError as error:
+                unreadable.append(error.message)
                 continue
             if one.finished:
                 self._finished.add(deletion_id)
             else:
                 found.append(one)
+        if unreadable != self.unreadable:
+            _log.error("deletions that cannot be read: %s", "; ".join(unreadable) or "none any more")
+        self.unreadable = unreadable
         return sorted(found, key=lambda one: (one.created_us, one.id))
 
     def are_answers_dropped(self, deletion_id: str) -> bool:
@@ -151,7 +161,7 @@ class DeletionBook:
 
 def _read(place: str, data: bytes) -> Deletion:
     try:
-        told: dict[str, Any] = orjson.loads(data)
+        told: dict[str, Any] = read_summed(data)
         cut = told.pop("cut")
         ends = None if cut is None else {int(vnode): int(end) for vnode, end in cut["ends"].items()}
         swaps = tuple(Swap(**swap) for swap in told.pop("pending"))
@@ -160,6 +170,8 @@ def _read(place: str, data: bytes) -> Deletion:
         check_tenant(found.tenant)
         if found.id + _RECORD != place or found.state not in ("running", "done", "failed"):
             raise ValueError("it is another one's")
+        if not isinstance(found.created_us, int) or not isinstance(found.query, str):
+            raise TypeError("it holds something else")
         return found if ends is None else replace(found, cut=Cut(str(cut["log_id"]), ends))
     except (ValueError, TypeError, KeyError, AttributeError, BadRequest) as error:
         raise CorruptData(

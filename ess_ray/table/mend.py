@@ -2,8 +2,8 @@
 
 Healed is what holds nothing that other files do not hold too; it is put aside, never deleted, and told. Everything else
 is named with what to do, and nothing starts on it: a system that began with half a log or half a table would take
-acknowledged events for never pushed. May live here: that, for the table's log, the SQLite log, keys and the pool's
-size. May not: stored objects (`verify`, and every reader names them), Ray.
+acknowledged events for never pushed. May live here: that, for the table's log, the SQLite log, keys, deletions and
+the pool's size. May not: stored objects (`verify`, and every reader names them), Ray.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_flaws import LogFlaw, find_flaws
 from ess_ray.adapters.delta_log import LOG_FOLDER, POINTER, TableLog
 from ess_ray.adapters.durable import make_folder, sync_folder
-from ess_ray.adapters.places import KEYS, POOL, Places
+from ess_ray.adapters.places import DELETIONS, EVENTS, KEYS, POOL, Places
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.adapters.sqlite_flaws import find_flaw
 from ess_ray.core.errors import CorruptData, EssError
+from ess_ray.deletion_book import DeletionBook
 from ess_ray.keys import KeyBook
+from ess_ray.maintenance import PREFIX
 from ess_ray.pool import size_flaw
 
 ASIDE: Final = "_damaged"
@@ -53,7 +55,7 @@ def look(places: Places, log_file: Path | None) -> list[Broken]:
     Beside a running system too: what it has open is left to it. Raises Unavailable.
     """
     log = places.table_log()
-    found = [_broken_log(log, flaw) for flaw in find_flaws(log)]
+    found = [*(_broken_log(log, flaw) for flaw in find_flaws(log)), *_without_table(places, log)]
     if log_file is not None and not _owned(log_file):
         found += _broken_sqlite(log_file)
     return [*found, *_beside(places)]
@@ -72,13 +74,14 @@ def heal(places: Places, log_file: Path | None) -> list[str]:
                 told.append(f"{files.folder / flaw.name}: {flaw.found}: healed, nothing rests on it; it is now {where}")
             else:
                 broken.append(_broken_log(log, flaw))
+    broken += _without_table(places, log)
     if log_file is not None:
         if _never_used(log, log_file):
             log_file.unlink()
             told.append(f"{log_file}: it was empty, of a start that was interrupted: healed, it is made anew")
         broken += _broken_sqlite(log_file)
         if not broken and files is not None:
-            told += _other_logs(files, log_file)
+            told += _other_logs(places, files, log_file)
             broken += _disagreeing(files, log_file)
     told += [str(one) for one in _beside(places)]
     if broken:
@@ -140,6 +143,20 @@ def _put_aside(log: LogFiles, name: str) -> Path:
     return to
 
 
+def _without_table(places: Places, log: TableLog) -> Iterator[Broken]:
+    """Name a table's log that is not there though objects are: a new table would have them deleted as garbage."""
+    if log.versions() or log.checkpoints():
+        return
+    objects = len(places.store(EVENTS).list(PREFIX))
+    if objects:
+        at = f"{log.address}/{LOG_FOLDER}"
+        advice = (
+            "restore it, or copy it whole; without one, put the objects elsewhere: a system that starts without them "
+            f"is empty, and one that starts with them deletes them (`{PREFIX}...` in {log.address})"
+        )
+        yield Broken(at, f"it is missing or empty, though {objects:,} objects lie beside it", advice)
+
+
 # ----------------------------------------------------------------------------------------------------- the SQLite log
 def _owned(log_file: Path) -> bool:
     """Tell whether a process has the log."""
@@ -188,12 +205,32 @@ def _disagreeing(log: LogFiles, log_file: Path) -> Iterator[Broken]:
             yield Broken(str(log.folder), what, advice)
 
 
-def _other_logs(log: LogFiles, log_file: Path) -> Iterator[str]:
-    """Tell of a log that is not there, though the table was written from one: maybe a copy that was not whole."""
-    if not log_file.exists() and any(name.startswith("log/") for name in _stands(log)):
+def _other_logs(places: Places, log: LogFiles, log_file: Path) -> Iterator[str]:
+    """Tell of a log that is not there, though the table was written from one: maybe a copy that was not whole.
+
+    Then the table's newest commits may not have been copied either, and nothing else tells: objects that no commit
+    names are put aside, since they would be deleted as garbage.
+    """
+    if log_file.exists() or not any(name.startswith("log/") for name in _stands(log)):
+        return
+    yield (
+        f"{log_file}: it is not there, though the table was written from a log: a new one begins; what the old one "
+        "holds and was not stored is not here: restore it if you have it"
+    )
+    catalog = places.catalog()
+    snapshot, removed = catalog.snapshot(), {one.key for one in catalog.writer().removed()}
+    listed = [info.key for info in places.store(EVENTS).list(PREFIX)]
+    unnamed = [key for key in listed if key not in removed and not snapshot.holds(key)]
+    for key in unnamed:
+        to = log.root / ASIDE / key
+        make_folder(to.parent, log.root)
+        (log.root / key).rename(to)
+        sync_folder(to.parent)
+    if unnamed:
         yield (
-            f"{log_file}: it is not there, though the table was written from a log: a new one begins; what the old one "
-            "holds and was not stored is not here: restore it if you have it"
+            f"{log.root}: {len(unnamed):,} objects are in no version of the table, whose newest commits may be "
+            f"missing: healed, they are now in {log.root / ASIDE}; if you have {log.folder} whole, restore it and move "
+            "them back"
         )
 
 
@@ -205,9 +242,13 @@ def _stands(log: LogFiles) -> dict[str, int]:
 
 # ------------------------------------------------------------------------------------------------------ what is beside
 def _beside(places: Places) -> Iterator[Broken]:
-    """Name what is damaged of keys and the pool's size: a system does without, as each says."""
+    """Name what is damaged of keys, deletions and the pool's size: a system does without, as each says."""
     for reason in KeyBook(places.store(KEYS)).look().damaged:
         yield Broken(f"{places.address}/{KEYS}", "a key cannot be read", reason, works=True)
+    deletions = DeletionBook(places.store(DELETIONS))
+    deletions.unfinished()
+    for reason in deletions.unreadable:
+        yield Broken(f"{places.address}/{DELETIONS}", "a deletion cannot be read", reason, works=True)
     if (found := size_flaw(places.store(POOL))) is not None:
         advice = "the number of actors is the settings': `ess pool --actors N` writes it anew"
         yield Broken(f"{places.address}/{POOL}", found, advice, works=True)

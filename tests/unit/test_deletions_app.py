@@ -37,7 +37,17 @@ class Deletions(Rig):
         self.scopes = {"admin"}
         self.woken = 0
         self.away = False
-        self.api = DeletionApi(self.book, self.results, self._admin, self._wake, answers_here=True, look_s=0.001)
+        self.warnings: list[str] = []
+        self.room: int | None = None
+        self.api = DeletionApi(
+            self.book,
+            self.results,
+            self._admin,
+            self._wake,
+            answers_here=True,
+            look_s=0.001,
+            warnings=self._told_warnings,
+        )
         route_deletions(self.app, self.api)
 
     async def _admin(self, request: Request) -> str:
@@ -50,6 +60,9 @@ class Deletions(Rig):
         if self.away:
             raise Unavailable("the supervisor is not there just now")
 
+    async def _told_warnings(self) -> list[str]:
+        return ["something else", *self.warnings]
+
     def deleting(self, answers_elsewhere: bool = False) -> Deleting:
         """What a supervisor makes when it starts: nothing but the book is left of one before it."""
         book = DeletionBook(self.kept)
@@ -57,7 +70,8 @@ class Deletions(Rig):
         async def rewrite(deletion_id: str) -> None:
             found = book.read(deletion_id)
             if found.state == "running":
-                await asyncio.to_thread(Rewriting(self.world.catalog, self.world.store, book, found).run)
+                rewriting = Rewriting(self.world.catalog, self.world.store, book, found, room=lambda: self.room)
+                await asyncio.to_thread(rewriting.run)
 
         async def clears(deletion_id: str) -> None:
             clear(self.world.catalog, self.world.store, book, book.read(deletion_id))
@@ -207,6 +221,38 @@ async def test_what_is_in_the_way_is_named_and_tried_again(rig: Deletions) -> No
     await deleting.step_all()
     assert deleting.trouble == []
     assert (await rig.look(deletion_id))["rows_deleted"] == 1
+
+
+async def test_it_leaves_the_room_that_storing_needs_and_says_what_it_waits_for(rig: Deletions) -> None:
+    """It writes every object anew that holds such a row, before the old ones' bytes go."""
+    await rig.push("a", "b")
+    await rig.store_all()
+    deletion_id, deleting = await rig.ask("a"), rig.deleting()
+    there = {info.key for info in rig.world.store.list("tenant=")}
+    rig.room = 100
+    assert await deleting.step_all() == RETRY_S
+    assert {info.key for info in rig.world.store.list("tenant=")} == there
+    assert "no room" in deleting.trouble[0]
+    rig.warnings = deleting.trouble
+    page = await rig.look(deletion_id)
+    assert (page["state"], page["complete"], page["incomplete"]) == ("running", False, deleting.trouble)
+    rig.room = 1_000_000
+    await deleting.step_all()
+    page = await rig.look(deletion_id)
+    assert (page["state"], page["complete"], page["incomplete"]) == ("done", True, [])
+    assert await rig.messages() == ["b"]
+
+
+async def test_one_whose_record_is_damaged_is_told_until_it_is_gone(rig: Deletions) -> None:
+    lost, deleting = await rig.ask("a"), rig.deleting()
+    rig.kept.put(f"{lost}.json", rig.kept.get_suffix(f"{lost}.json", 10_000).replace(b'"a"', b'"b"'))
+    await deleting.step_all()
+    (told,) = deleting.trouble
+    assert lost in told
+    assert "ask for the deletion again" in told
+    rig.kept.delete(f"{lost}.json")
+    await deleting.step_all()
+    assert deleting.trouble == []
 
 
 async def test_one_that_cannot_be_read_keeps_no_other_from_going_on(rig: Deletions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ess_ray.runtime.memory import BURST_BYTES, after_bursts
+from ess_ray.runtime.memory import BURST_BYTES, after_bursts, after_growth
 
 FREED_BETWEEN_WHAT_STAYS = """
 import psutil
@@ -36,6 +36,21 @@ def test_it_is_given_back_once_after_each_burst_when_that_is_over() -> None:
 
     after_bursts(look, wait, lambda: given.append(at))
     assert given == [3, 6]
+
+
+def test_it_is_given_back_whoever_used_it_once_a_process_grows_no_more() -> None:
+    large, larger = BURST_BYTES, 2 * BURST_BYTES
+    sizes = [0, large - 1, large, larger, larger, larger, large - 1, larger, larger]
+    given: list[int] = []
+    at = -1
+
+    def wait() -> bool:
+        nonlocal at
+        at += 1
+        return at == len(sizes)
+
+    after_growth(lambda: sizes[max(at, 0)], wait, lambda: given.append(at))
+    assert given == [4, 5, 8]
 
 
 def test_what_was_freed_between_what_stays_is_given_back() -> None:

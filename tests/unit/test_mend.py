@@ -20,11 +20,12 @@ import pytest
 from click.testing import CliRunner
 
 from deployments.main import alone
-from ess_ray.adapters.places import EVENTS, KEYS, LOG, POOL, Places
+from ess_ray.adapters.places import DELETIONS, EVENTS, KEYS, LOG, POOL, Places
 from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.cli import main
 from ess_ray.core.errors import Conflict, CorruptData, Unavailable
 from ess_ray.core.query import All, Query
+from ess_ray.deletion_book import DeletionBook
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.keys import KeyBook
 from ess_ray.limits import WriterLimits
@@ -251,6 +252,75 @@ def test_a_log_that_is_not_there_is_told_and_begun_anew(data_dir: Path) -> None:
         path.unlink()
     (said,) = start(data_dir)
     assert "a new one begins" in said
+
+
+def test_a_copy_without_log_and_newest_commits_loses_no_object(data_dir: Path) -> None:
+    """Nothing names such objects any more: they would be deleted as garbage."""
+    for path in [*data_dir.glob(f"{LOG}*"), data_dir / newest(data_dir)]:
+        path.unlink()
+    stored = {path.name for path in (data_dir / EVENTS).rglob("tenant=*/**/*.parquet")}
+    begun, aside = start(data_dir)
+    assert "a new one begins" in begun
+    assert "1 objects" in aside
+    assert "healed" in aside
+    assert str(data_dir / EVENTS / "_delta_log") in aside
+    put_aside = {path.name for path in (data_dir / EVENTS / "_damaged").rglob("*.parquet")}
+    assert len(put_aside) == 1
+    assert put_aside < stored
+    (again,) = start(data_dir)
+    assert again == begun
+
+
+@pytest.mark.parametrize("logs", [True, False], ids=["with the log", "without the log"])
+@pytest.mark.parametrize("emptied", [True, False], ids=["emptied", "missing"])
+def test_objects_without_the_tables_log_are_no_empty_system(data_dir: Path, logs: bool, emptied: bool) -> None:
+    """A copy that ended before its end, or that left the folder out: a new table would have them deleted."""
+    shutil.rmtree(data_dir / EVENTS / "_delta_log")
+    if emptied:
+        (data_dir / EVENTS / "_delta_log").mkdir()
+    for path in data_dir.glob(f"{LOG}*"):
+        if not logs:
+            path.unlink()
+    for tell in (start, lambda at: [str(one) for one in look(Places(at), at / LOG)]):
+        try:
+            (said, *_) = tell(data_dir)
+        except CorruptData as refused:
+            said = refused.message
+        assert f"{EVENTS}/_delta_log: it is missing or empty, though {STORED} objects lie beside it: restore it" in said
+    with pytest.raises(CorruptData):
+        start(data_dir)
+
+
+@pytest.mark.parametrize("file", [newest, after_checkpoint, checkpoint])
+def test_a_file_of_the_table_that_the_disk_does_not_give_is_named(data_dir: Path, file: Callable[[Path], str]) -> None:
+    """As a folder in its place, which root cannot read either, or a bad sector."""
+    path = data_dir / file(data_dir)
+    path.unlink()
+    path.mkdir()
+    (found,) = look(Places(data_dir), data_dir / LOG)
+    assert path.name in str(found)
+    assert "cannot be read (" in str(found) or file is checkpoint  # Arrow has words of its own
+    if file is checkpoint:
+        (said,) = start(data_dir)
+        assert "healed" in said
+        assert events_after_start(data_dir) == ALL
+    else:
+        with pytest.raises(CorruptData, match=path.name):
+            start(data_dir)
+
+
+@pytest.mark.parametrize("how", [how for how in DAMAGES if how != "missing"])
+def test_a_damaged_deletion_is_told(data_dir: Path, how: str) -> None:
+    """It was acknowledged, and is never done: a start that says nothing would have it forgotten."""
+    made = DeletionBook(Places(data_dir).store(DELETIONS)).create("default", "m1", None, None)
+    assert start(data_dir) == []
+    DAMAGES[how](data_dir / DELETIONS / f"{made.id}.json")
+    (found,) = look(Places(data_dir), data_dir / LOG)
+    (said,) = start(data_dir)
+    assert said == str(found)
+    assert made.id in said
+    assert "ask for the deletion again" in said
+    assert events_after_start(data_dir) == ALL
 
 
 def test_an_empty_log_of_an_interrupted_first_start_is_made_anew(tmp_path: Path) -> None:
