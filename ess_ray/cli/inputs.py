@@ -117,9 +117,13 @@ def _document(pieces: Iterator[bytes], reading: Reading, position: Position) -> 
     for start, end in spans_of(decoded)[position.items :]:
         raw = decoded[start:end].encode("utf-8")
         position.items += 1
+        try:
+            event = loads(raw)
+        except ValueError as error:
+            yield Bad(position.items, f"not JSON: {error}")
+            continue
         # A newline in valid JSON is white space: as NDJSON it would end the event.
         raw = raw.replace(b"\n", b" ").replace(b"\r", b" ")
-        event = loads(raw)
         if isinstance(event, dict):
             yield object_item(position.items, event, reading, raw)
         else:

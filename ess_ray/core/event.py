@@ -158,9 +158,10 @@ _MICROSECOND: Final = 1_000_000
 # A number's magnitude tells its unit: 1e11 s is the year 5138, 1e11 ms is 1973, and so on up.
 _UNITS: Final = ((1e11, 1_000_000, 1), (1e14, 1_000, 1), (1e17, 1, 1), (1e20, 1, 1_000))
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:[.,](\d{1,6})\d*)?\s?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(?:[.,](\d{1,6})\d*)?\s?([Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
-_NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
+NUMBER_OF_TIME: Final = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+"""An epoch number as text: as programs write one, also with an exponent."""
 
 
 def epoch_unit(magnitude: float | Fraction) -> tuple[int, int]:
@@ -197,12 +198,13 @@ def parse_timestamp_us(value: Any) -> int:
     if match is not None:
         day, minute, second, fraction, offset = match.groups()
         leap = second == "60"  # RFC 3339 allows the leap second, datetime does not
-        moment = datetime.fromisoformat(f"{day}T{minute}{'59' if leap else second}{(offset or 'Z').upper()}")
+        zone = offset if offset and offset[0] in "+-" else "Z"
+        moment = datetime.fromisoformat(f"{day}T{minute}{'59' if leap else second}{zone}")
         delta = moment - _EPOCH
         whole = (delta.days * 86_400 + delta.seconds + leap) * _MICROSECOND
         return whole + (int(fraction.ljust(6, "0")) if fraction else 0)
-    if _NUMBER.fullmatch(text) is not None:
-        return number_to_us(float(text) if "." in text else int(text))
+    if NUMBER_OF_TIME.fullmatch(text) is not None:
+        return number_to_us(int(text) if text.lstrip("-").isdecimal() else float(text))
     raise ValueError("timestamp is neither RFC 3339 text nor an epoch number")
 
 

@@ -25,7 +25,13 @@ ReadingKind = Literal["field", "operator", "contains"]
 MAX_READINGS: Final = 5
 """Of one query: each is parsed, and nobody looks at more."""
 _AS_OPERATOR: Final = {"and": "AND", "or": "OR", "not": "NOT", "&&": "AND", "||": "OR"}
+_AS_PREFIX: Final = {"!": "-", "+": ""}
+_GLUED: Final = re.compile(r"(?<=[^\s&|])(&&|\|\|)(?=[^\s&|])")
 _SIGN = re.compile(r"(!?)==?(?!=)|([<>]=?)")
+_APART: Final = re.compile(rf"(\s*)(?:(!?)==?(?!=)|([<>]=?)|:)(\s*)({PHRASE.pattern}|[^\s()=<>:!][^\s()]*)", re.DOTALL)
+"""A sign and a value, with space around the sign: `duration_ms > 500`, `service = "api"`, `service :api`."""
+_OF_FIELDS: Final = {"_exists_": "", "_missing_": "-"}
+"""What Lucene calls a test whether a field is there, or not there."""
 _SIMPLE_WORD = re.compile(r"\w+")
 _ODD_NAME = re.compile(r"""([^\s:"(){}\[\],;=<>/\\]+):(?![:/\\])(?=.)""")
 """A name that a query wants in quotes, before a value: `$price:5`, `it's:x`, `message#2:v`; no `C:\\x`, `http://x`."""
@@ -84,7 +90,11 @@ def _candidates(text: str) -> Iterator[Reading]:
     yield from _operators(text)
     for piece, following in _required(text):
         if isinstance(piece, Term):
-            yield from _as_field(text, piece, following) if piece.named is None else _as_contained(text, piece)
+            if piece.named is None:
+                yield from _as_field(text, piece, following)
+            else:
+                yield from _as_contained(text, piece)
+                yield from _as_presence(text, piece)
 
 
 def _required(text: str) -> Iterator[tuple[Piece, Piece | None]]:
@@ -106,13 +116,15 @@ def _required(text: str) -> Iterator[tuple[Piece, Piece | None]]:
 
 
 def _operators(text: str) -> Iterator[Reading]:
-    """Read `a and b`, `a && b` and `!a` as people mean them."""
+    """Read `a and b`, `a && b`, `a||b`, `!a` and `+a` as people mean them."""
     written, at, first = "", 0, ""
     for piece in Scanner(text).tokens():
         word = str(piece)
         meant = _AS_OPERATOR.get(word.lower()) if word not in _AS_OPERATOR.values() else None
-        if meant is None and word[0] == "!" and len(word) > 1:
-            meant = f"-{word[1:]}"
+        if meant is None and word[0] in _AS_PREFIX and len(word) > 1 and word[1] not in "=+":
+            meant = _AS_PREFIX[word[0]] + word[1:]
+        if meant is None and word[0] not in '"/' and _GLUED.search(word):
+            meant = _GLUED.sub(lambda match: f" {_AS_OPERATOR[match[1]]} ", word)
         if piece.type == "TERM" and meant is not None:
             first = first or word
             written += text[at : piece.start_pos] + meant
@@ -140,6 +152,12 @@ def _as_field(text: str, word: Term, following: Piece | None) -> Iterator[Readin
             meant = text[following.start_pos : following.start_pos + len(following)]
             yield Reading("field", f"{word} {meant}", text[:end] + text[following.start_pos :])
         return
+    apart = _APART.match(text, start + name.end())
+    if apart is not None and (apart[1] or apart[4]):
+        negation = "-" if apart[2] else ""
+        written = f"{negation}{name[0]}:{apart[3] or ''}{apart[5].strip(chr(39))}"
+        yield Reading("field", text[start : apart.end()], text[:start] + written + text[apart.end() :])
+        return
     sign = _SIGN.match(word, name.end())
     if sign is None or sign.end() == len(word):
         return
@@ -161,6 +179,17 @@ def _as_contained(text: str, term: Term) -> Iterator[Reading]:
     value = str(term)
     written = value if value[0] == '"' or _SIMPLE_WORD.fullmatch(value) else quoted(value)
     yield Reading("contains", text[start:end], text[:start] + written + text[end:])
+
+
+def _as_presence(text: str, term: Term) -> Iterator[Reading]:
+    """Read Lucene's `_exists_:name` as `name:*`."""
+    assert term.named is not None  # its caller looked
+    sign = _OF_FIELDS.get(text[term.named.start : term.named.end])
+    if sign is not None:
+        end = term.start_pos + len(term)
+        name = str(term) if str(term)[0] == '"' else written_name(str(term))
+        part = text[term.named.start : end]
+        yield Reading("field", part, f"{text[: term.named.start]}{sign}{name}:*{text[end:]}")
 
 
 def _is_whole_message(node: Node) -> bool:

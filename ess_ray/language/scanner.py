@@ -20,6 +20,7 @@ from ess_ray.language.terms import (
     MESSAGE,
     NUMBER,
     any_of_fields,
+    compared_leaf,
     interval_leaf,
     phrase_leaf,
     regex_leaf,
@@ -39,7 +40,9 @@ _COLON = re.compile(r":(?!:|//|\\)")
 _COMPARED = re.compile(rf"[<>]=?{NUMBER.pattern}(?=[\s()]|\Z)")
 _MINUS = re.compile(r"-(?![\s)-]|\Z)")
 _SLASH_AT_END = re.compile(r"/(i?)(?=[\s)]|\Z)")
-_RANGE = re.compile(r"([\[{])\s*([^\s\]}]+)\s+TO\s+([^\s\]}]+)\s*([\]}])")
+_COMPARED_PHRASE = re.compile(rf"([<>]=?)({PHRASE.pattern})", re.DOTALL)
+_BOUND: Final = r'("[^"\\]++"|[^\s\]}"][^\s\]}]*+)'
+_RANGE = re.compile(rf"([\[{{])\s*{_BOUND}\s+TO\s+{_BOUND}\s*([\]}}])")
 STAGES: Final = ("stats", "patterns", "sort", "top", "limit", "fields")
 """What a `|` must have behind it to be a pipe."""
 _PIPE = re.compile(rf"(?<!\S)\|\s+(?:{'|'.join(STAGES)})(?![^\s|(])")
@@ -168,6 +171,10 @@ class Scanner:
         interval = _RANGE.match(text, at) if fields else None
         if interval is not None:
             return leaf(lambda field: interval_leaf(field or MESSAGE, interval), interval.end())
+        compared = _COMPARED_PHRASE.match(text, at) if fields else None
+        if compared is not None:
+            sign, bound, bound_at = compared[1], unquoted(compared[2]), compared.start(2)
+            return leaf(lambda field: compared_leaf(field, sign, bound, bound_at), compared.end())
         word = _WORD.match(text, at)
         assert word is not None  # no space, no parenthesis stands here
         if not named and word[0] in _OPERATORS:

@@ -36,6 +36,7 @@ from ess_ray.core.query import (
     Regex,
 )
 from ess_ray.language.times import absolute_us
+from ess_ray.language.writing import unquoted
 
 MAX_PATTERN_CHARS: Final = 1_000
 """Of one regex, or one term with wildcards: the contract's limit, so that no pattern compiles for seconds."""
@@ -52,14 +53,22 @@ def any_of_fields(fields: Sequence[Field], make: Callable[[Field | None], Node])
     """Make the leaf of each field that a name means: one of them is enough. Without a name, the leaf of None.
 
     Of several the first is the one that has this name, the others have it among clients only: there a value that is
-    none of theirs is no mistake. Raises QueryError.
+    none of theirs is no mistake, nor here one that is theirs alone (`@timestamp:>2026-11-20`). Raises QueryError.
     """
-    leaf, others = make(fields[0] if fields else None), []
-    for field in fields[1:]:
-        with suppress(QueryError):
-            other = make(field)
-            others += [other] if field.name not in TIME_COLUMNS or _is_plausible(other) else []
-    return Or((leaf, *others)) if others else leaf
+    if len(fields) < 2:
+        return make(fields[0] if fields else None)
+    leaves: list[Node] = []
+    mistake: QueryError | None = None
+    for field in fields:
+        try:
+            leaf = make(field)
+        except QueryError as error:
+            mistake = mistake or error
+        else:
+            leaves += [leaf] if field == fields[0] or field.name not in TIME_COLUMNS or _is_plausible(leaf) else []
+    if mistake is not None and not leaves:
+        raise mistake
+    return Or(tuple(leaves)) if len(leaves) > 1 else leaves[0]
 
 
 def _is_plausible(test: Node) -> bool:
@@ -100,6 +109,11 @@ def value_leaf(field: Field | None, text: str, at: int) -> Node:
     return _equals(field, text, at)
 
 
+def compared_leaf(field: Field | None, sign: str, text: str, at: int) -> Node:
+    """Read FIELD:>=text, text that stood in quotes: a time may hold spaces."""
+    return _compare(field or MESSAGE, _comparison(sign), text, at)
+
+
 def _equals(field: Field, text: str, at: int) -> Node:
     if field == Field("level"):
         return _checked(Equals(field, normalize_level(text)[0], ignore_case=True), at)
@@ -113,7 +127,7 @@ def _equals(field: Field, text: str, at: int) -> Node:
 
 
 def interval_leaf(field: Field, match: re.Match[str]) -> Node:
-    low, high = match[2], match[3]
+    low, high = (unquoted(one) if one[0] == '"' else one for one in match.group(2, 3))
     above, below = None, None
     if low != "*":
         above = _compare(field, ">=" if match[1] == "[" else ">", low, match.start(2))

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Final
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import epoch_unit
+from ess_ray.core.event import NUMBER_OF_TIME, epoch_unit
 from ess_ray.language.zones import zone_behind
 
 UNIT_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}
@@ -30,7 +30,6 @@ _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,30}))?)?\s?([A-Za-z+-]\S*)?)?",
     re.ASCII,
 )
-_NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 10**6
 _LAST_US: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp()) * 10**6
@@ -78,7 +77,7 @@ def absolute_us(value: str | int | float, zone: tzinfo | None = UTC) -> Fraction
     match = _MOMENT.fullmatch(text)
     if match is not None:
         return _moment_us(match, zone)
-    if isinstance(value, str) and _NUMBER.fullmatch(text) is None:
+    if isinstance(value, str) and NUMBER_OF_TIME.fullmatch(text) is None:
         raise ValueError("it is neither RFC 3339 text nor an epoch number")
     number = Fraction(text)
     times, over = epoch_unit(abs(number))

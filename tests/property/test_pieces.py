@@ -50,7 +50,13 @@ def same(one: Any, other: Any) -> bool:
 
 
 @settings(max_examples=120)
-@given(documents, st.sampled_from(["array", "envelope", "lines", "indented"]), KINDS, st.integers(1, 400), st.data())
+@given(
+    documents,
+    st.sampled_from(["array", "envelope", "lines", "indented", "together"]),
+    KINDS,
+    st.integers(1, 400),
+    st.data(),
+)
 def test_pieces_of_documents_are_the_whole(
     document: list[Any], form: str, kind: str | None, piece_bytes: int, data: st.DataObject
 ) -> None:
@@ -59,13 +65,14 @@ def test_pieces_of_documents_are_the_whole(
         "envelope": lambda: json.dumps({"events": document}, ensure_ascii=False),
         "lines": lambda: "\n".join(json.dumps(value) for value in document),
         "indented": lambda: json.dumps(document, indent=1, ensure_ascii=False),
+        "together": lambda: "".join(json.dumps(value) for value in document),
     }[form]()
     body = text.encode("utf-8", "surrogatepass")
     if data.draw(st.booleans()):  # damaged
         at = data.draw(st.integers(0, len(body)))
         body = (
             body[:at]
-            + data.draw(st.sampled_from([b"", b'"', b"\\", b"\xff", b",", b"]", b"\n", b"}"]))
+            + data.draw(st.sampled_from([b"", b'"', b"\\", b"\xff", b",", b"]", b"\n", b"}", b"x", b"\1"]))
             + body[at + 1 :]
         )
     assert same(by_pieces(body, kind, piece_bytes), whole(body, kind))
@@ -90,3 +97,26 @@ def test_an_array_is_cut_at_its_commas_wherever_blocks_end(document: list[Any], 
     finally:
         scanner.BLOCK_BYTES = usual  # type: ignore[misc]
     assert len(pieces) == max(1, len(document))
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.dictionaries(st.text(max_size=4), values, min_size=1), min_size=2, max_size=6),
+    st.sampled_from([",", ",\n", "", "\n"]),
+    st.data(),
+)
+def test_what_is_wrong_with_one_value_leaves_all_others_as_they_are(
+    events: list[dict[str, Any]], between: str, data: st.DataObject
+) -> None:
+    """Or nothing is stored at all."""
+    texts = [json.dumps(event) for event in events]
+    number = data.draw(st.integers(0, len(texts) - 1))
+    at = data.draw(st.integers(1, len(texts[number]) - 1))
+    flaw = data.draw(st.text(alphabet='"\\[]{},:x \1', min_size=1, max_size=6))
+    texts[number] = texts[number][:at] + flaw + texts[number][at:]
+    text = between.join(texts)
+    found = whole((f"[{text}]" if "," in between else text).encode(), None)
+    if found is not None:
+        others = whole(json.dumps([event for one, event in enumerate(events) if one != number]).encode(), None)
+        assert same(found[:number], others[:number])
+        assert same(found[len(found) - len(others) + number :], others[number:])

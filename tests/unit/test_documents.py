@@ -28,13 +28,18 @@ EXACT = '{"n": 123456789012345678901234567890, "d": 0.1000000000000000055, "x": 
         ('{"events": [{"a": 1}], "events": [{"b": 2}]}', ['{"b": 2}']),
         ('{"events": [1], "message": "m"}', ['{"events": [1], "message": "m"}']),
         (f"[{EXACT}]", [EXACT]),
+        ('{\n "a": 1\n}\n{\n "b": 2\n}\n', ['{\n "a": 1\n}', '{\n "b": 2\n}']),
+        ('{"a":1}{"events":[2]}', ['{"a":1}', '{"events":[2]}']),
+        ('[{"a":1},{"b":"\\q"},{"c":"ü"},\n{"d":"\x01"}]', ['{"a":1}', '{"b":"\\q"}', '{"c":"ü"}', '{"d":"\x01"}']),
+        ('{"Records": [{"ä":1},{"b":007}]}', ['{"ä":1}', '{"b":007}']),
     ],
 )
 def test_events_are_found_where_they_stand(text: str, events: list[str]) -> None:
     assert [text[start:end] for start, end in spans_of(text)] == events
 
 
-@pytest.mark.parametrize("text", ["", "[", "[1] x", "12", '"text"', "[1,]", '{"a" 1}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "[", "[1] x", "12", '"text"', "[1,]", '{"a" 1}', "[" * 100_000,
+             '{"a":1}{"b":', '{"a":1},{"b":2}', '[{"a":1} {"b":2}]', '[{"a":"x},{"b":2},{"c":"d"e"}]'])  # fmt: skip
 def test_what_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="JSON"):
         spans_of(text)
@@ -48,6 +53,13 @@ def test_nothing_changes_on_the_way(form: Form, text: str, service: str | None) 
     assert isinstance(item, Item)
     added = "" if service is None else ',"service":"s"'
     assert item.body.decode() == EXACT[:-1] + added + "}"
+
+
+def test_an_element_that_is_no_json_is_named_and_costs_no_other() -> None:
+    text = b'[{"message":"a"},{"message":"b\nc"},{"message":"\\q"},{"message":"d"}]'
+    read = list(read_items(iter([text]), Reading("json", Defaults(), LineReader(0)), Position()))
+    assert [one.body for one in read if isinstance(one, Item)] == [b'{"message":"a"}', b'{"message":"d"}']
+    assert [one.position for one in read if not isinstance(one, Item)] == [2, 3]
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson"])

@@ -98,7 +98,76 @@ def test_what_is_no_json_or_no_events_is_refused(body: bytes) -> None:
 
 
 def test_a_byte_order_mark_is_no_error() -> None:
-    assert rows(b'\xef\xbb\xbf{"message":"m"}')[0]["message"] == "m"
+    mark = b"\xef\xbb\xbf"
+    assert rows(mark + b'{"message":"m"}')[0]["message"] == "m"
+    together = (mark + b'{"message":"a"}\n') + (mark + b'{"message":"b"}\n')
+    assert [row["message"] for row in rows(together, NDJSON)] == ["a", "b"]
+
+
+BAD = {
+    "escape": rb'{"message":"\q"}',
+    "control code": b'{"message":"\x01"}',
+    "line break in a text": b'{"message":"a\nb"}',
+    "hexadecimal": b'{"n":0x1F}',
+    "leading zero": b'{"n":007}',
+    "no value": b'{"n":undefined}',
+    "C's nan": b'{"n":[1,-nan]}',
+    "key without quotes": b'{message:"x"}',
+    "comma at the end": b'{"message":"x",}',
+    "quotes in a text": b'{"message":"she said "hi" to me"}',
+    "a word": b"undefined",
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("between", [b",", b",\n", b", \r\n"])
+@pytest.mark.parametrize("ends", [(b"[", b"]"), (b'{"events": [', b"]}"), (b"[\n", b"\n]\n")])
+def test_a_value_that_is_no_json_costs_no_other(bad: bytes, between: bytes, ends: tuple[bytes, bytes]) -> None:
+    values = [b'{"message":"a","x":[{"y":1},{"z":"},{"}]}', bad, b'{"message":"b"}']
+    decoded = decode(ends[0] + between.join(values) + ends[1])
+    assert decoded.batch.column("message").to_pylist() == ["a", "b"]
+    assert [index for index, _ in decoded.rejected] == [1]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        b'{"message":"a"} {"message":"b"}',
+        b'{"message":"a"},,{"message":"b"}',
+        b'{"message":"a"},{"message":"b"},',
+        b'{"message":"a},{"message":"b"},{"message":"c"y"}',
+        b'{"x":[1},{"message":"b"},{"x":1]}',
+        b'{"message":"a"},{"message":"b"',
+        b'{"message":"a"},{"message":"b',
+    ],
+)
+@pytest.mark.parametrize("kind", [NDJSON, "application/json"])
+@pytest.mark.parametrize("ends", [(b"[", b"]"), (b'{"events":[\n', b"\n]}"), (b"[\n", b"\n]\n"), (b"[\n", b"\n")])
+def test_an_array_in_which_it_is_not_sure_where_values_end_is_refused(
+    values: bytes, kind: str, ends: tuple[bytes, bytes]
+) -> None:
+    """Also where a line of it, alone, would be an event."""
+    with pytest.raises(BadRequest):
+        decode(ends[0] + values.replace(b"},{", b"},\n{") + ends[1], kind)
+
+
+@pytest.mark.parametrize("kind", [NDJSON, "application/json", None])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"message":"a"}{"message":"b"}{"message":"c"}',
+        b' {"message":"a"}  {"message":"b"}{"message":"c"}\r\n',
+        b'{\n "message":"a"\n}\n{\n "message":"b"\n}\n{"message":"c"}',
+        b'{"message":"a"}{"message":"b"}\n{"message":"c"}\n',
+        b'{"message":"a"}\n{"message":"b"}{"message":"c"}\n',
+        b'{"message":"a"}\r{"message":"b"}\r{"message":"c"}\r',
+    ],
+)
+def test_objects_may_stand_one_behind_another(body: bytes, kind: str | None) -> None:
+    assert [row["message"] for row in rows(body, kind)] == ["a", "b", "c"]
+    decoded = decode(body.replace(b'"b"', rb'"\q"'), kind)
+    assert decoded.batch.column("message").to_pylist() == ["a", "c"]
+    assert [index for index, _ in decoded.rejected] == [1]
 
 
 @pytest.mark.parametrize("kind", [NDJSON, "application/json", None])
@@ -310,7 +379,8 @@ def test_levels_are_normalized(level: str, stored: tuple[str, int | None]) -> No
      "2026-09-21T16:13:20+02", 1_790_000_000,
      "1790000000", 1_790_000_000_000, "1790000000000",
      1_790_000_000_000_000, 1_790_000_000_000_000_000, "1790000000000000000",
-     1_790_000_000.0, "1790000000.0", " 1790000000 "],
+     1_790_000_000.0, "1790000000.0", " 1790000000 ", "1.79e9", "1.79e+09", "17900000000e-1",
+     "2026-09-21 14:13:20 UTC", "2026-09-21T14:13:20GMT"],
 )  # fmt: skip
 def test_one_moment_in_many_ways(time: Any) -> None:
     assert row(timestamp=time)["timestamp"] == NOW_US

@@ -17,6 +17,7 @@ from ess_ray.language import MAX_NESTING, MAX_PATTERN_CHARS, MAX_QUERY_BYTES, pa
 
 MESSAGE = Field("message")
 NOW_US = 1_790_000_000_000_000
+TODAY_US = NOW_US - NOW_US % 86_400_000_000
 
 
 def word(text: str) -> Contains:
@@ -156,6 +157,8 @@ def test_table(text: str, tree: Node) -> None:
             "time:[1 TO 5]",
             Range(Field("time", attribute=True), 1, True, 5, True),
         ),
+        ("@timestamp:>2026-09-21", Compare(Field("timestamp"), ">", TODAY_US)),
+        ('@timestamp:[* TO "2026-09-21 00:00"]', Compare(Field("timestamp"), "<=", TODAY_US)),
         ("date:tomorrow", attribute("date", "tomorrow")),
         ("time:12", attribute("time", "12")),
     ],
@@ -301,6 +304,9 @@ def test_edges(text: str, tree: Node) -> None:
         (r"host:/\pL{500}/", 5, "too large"),
         ("a x:>b", 4, "no number"),
         ("x:>=", 2, "no number"),
+        ("@timestamp:>=soon", 11, "no number"),
+        ('x:>"1 2"', 3, "no number"),
+        ('x:["1" TO "b"]', 10, "no number"),
         ("x:>1_0", 2, "no number"),
         ("x:>nan", 2, "no number"),
         ("x:[1 TO b]", 8, "no number"),

@@ -37,6 +37,8 @@ TODAY_US = NOW_US - (14 * 3_600 + 13 * 60 + 20) * SECOND
         (NOW_US, NOW_US),
         (NOW_US * 1_000, NOW_US),
         ("1790000000", NOW_US),
+        ("1.79e9", NOW_US),
+        ("1.79e+09", NOW_US),
         ("1790000000000", NOW_US),
         ("2026-09-21T14:13:20Z", NOW_US),
         ("2026-09-21T16:13:20.000001+02:00", NOW_US + 1),
@@ -155,6 +157,11 @@ def test_no_zone_is_this_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
         ("timestamp:<2026-09-21T14:13:20.0000005Z", Compare(Field("timestamp"), "<", NOW_US + 1)),
         ("timestamp:<=2026-09-21T14:13:20.0000005Z", Compare(Field("timestamp"), "<=", NOW_US)),
         ("timestamp:2026-09-21T14:13:20.0000005Z", Not(All())),
+        ('timestamp:>="2026-09-21 14:13:20.0000005"', Compare(Field("timestamp"), ">=", NOW_US + 1)),
+        (
+            'timestamp:{"2026-09-21 00:00" TO 2026-09-22]',
+            Range(Field("timestamp"), TODAY_US, False, TODAY_US + DAY_US, True),
+        ),
         ("timestamp>=1790000000", Compare(Field("timestamp"), ">=", NOW_US)),
         (
             "timestamp:[2026-09-21 TO 2026-09-22}",

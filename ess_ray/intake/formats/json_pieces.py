@@ -36,7 +36,7 @@ EVENT_BYTES: Final = 100
 MAX_VALUE_BYTES: Final = 8 * MAX_EVENT_BYTES
 """A value that is longer is no event, and is not read: six bytes of JSON may stand for one byte of text."""
 
-Form = Literal["array", "lines", "text", "document"]
+Form = Literal["array", "lines", "text", "objects", "document"]
 _ENVELOPE: Final = re.compile(rb'\s*\{\s*"events"\s*:\s*\[')
 _BRACKET: Final = re.compile(rb"\s*\[")
 _FIRST_LINE: Final = re.compile(rb"[^\n]*\S[^\n]*")
@@ -101,6 +101,7 @@ _READERS: Final[dict[Form, Callable[[bytes, bool], Values]]] = {
     "array": _read_array,
     "lines": lambda piece, exact: reading.read_lines(reading.lines_of(piece), exact),
     "text": lambda piece, exact: reading.read_messages(reading.lines_of(piece)),
+    "objects": lambda piece, exact: reading.read_objects(piece, exact, at_least=0),
     "document": reading.read_document,
 }
 
@@ -137,13 +138,14 @@ def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES,
         return _document(made, text, piece_bytes)
     except BadRequest:
         pieces = made("lines", lines.by_lines())
-        if has_more and (_has_objects(pieces) or (kind in reading.NDJSON and line[:1] != b"[")):
+        is_lines = kind in reading.NDJSON and line[:1] != b"["
+        if has_more and not reading.opens_many(text) and (is_lines or _has_objects(pieces)):
             return pieces
         raise
 
 
 def _document(made: Callable[[Form, list[tuple[int, int]]], Pieces], text: Content, piece_bytes: int) -> Pieces:
-    """Cut an array or an envelope; any other document is one piece. Raises BadRequest for what is none."""
+    """Cut an array, an envelope, or objects one behind another; any other document is one piece. Raises BadRequest."""
     envelope = _ENVELOPE.match(text)
     opening = envelope or _BRACKET.match(text)
     if opening is not None:
@@ -157,25 +159,35 @@ def _document(made: Callable[[Form, list[tuple[int, int]]], Pieces], text: Conte
         if not envelope:
             raise BadRequest("this is not JSON: something stands behind the array's end")
     pieces = made("document", [(0, len(text))])
+    if opening is None:
+        spans = Cutter(text, 0, piece_bytes, gap=0).by_objects()
+        if len(spans) > 1 and not text[spans[-1][0] :].strip():
+            spans[-2:] = [(spans[-2][0], len(text))]
+        pieces = made("objects", spans) if len(spans) > 1 else pieces
     _check(pieces)
     return pieces
 
 
 def _check(pieces: Pieces) -> None:
     """Read all pieces, keeping nothing. Raises BadRequest."""
-    last = len(pieces) - 1
     for number, (start, end) in enumerate(pieces.spans):
-        if number == last > 0 and not pieces.text[start:end].strip():
-            raise BadRequest("this is not JSON: a comma stands before the array's end")
+        if len(pieces) > 1 and pieces.form == "array" and not pieces.text[start:end].strip():
+            raise BadRequest("this is not JSON: a comma of the array has no value behind it, or none before it")
         pieces.read(number)
 
 
 def _are_objects(pieces: Pieces) -> bool:
-    return all(isinstance(value, dict) for number in range(len(pieces)) for value in pieces.read(number).values)
+    """Tell whether each line is one object."""
+    for number, (start, end) in enumerate(pieces.spans):
+        values = pieces.read(number).values
+        is_whole = end - start > MAX_VALUE_BYTES or len(values) == len(reading.lines_of(bytes(pieces.text[start:end])))
+        if not is_whole or not all(isinstance(value, dict) for value in values):
+            return False
+    return True
 
 
 def _has_objects(pieces: Pieces) -> bool:
-    return any(isinstance(value, dict) for number in range(len(pieces)) for value in pieces.read(number).values)
+    return any(reading.has_objects(pieces.read(number)) for number in range(len(pieces)))
 
 
 class Cutter:

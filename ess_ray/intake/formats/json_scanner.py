@@ -6,6 +6,7 @@ together (`json_pieces`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
@@ -22,6 +23,11 @@ _CODES: Final = np.zeros(256, np.int8)
 _CODES[[ord("["), ord("{")]] = 1
 _CODES[[ord("]"), ord("}")]] = -1
 _CODES[ord(",")] = _COMMA
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
+"""A text, a quote that begins none, or a bracket."""
+_BORDER_AT_END: Final = re.compile(rb'\}\s*,?\s*\{\s*"$')
+"""How a text ends that is none, but lies between a quote too few and the first name of the next object."""
+_CLOSES: Final = {b"}": b"{", b"]": b"["}
 
 
 class ArrayScanner:
@@ -107,3 +113,34 @@ def values_of_array(text: bytes) -> list[bytes] | None:
         return None
     borders = [start - 1, *(commas + start).tolist(), start + end]
     return [text[one + 1 : other] for one, other in pairwise(borders)]
+
+
+def objects_of(text: bytes) -> list[bytes] | None:
+    """Cut objects that stand one behind another, with or without white space between; None where that is not all."""
+    ends, _ = ObjectScanner().ends(np.frombuffer(text, np.uint8))
+    borders = [0, *ends.tolist()]
+    objects = [text[one:other].strip() for one, other in pairwise(borders)]
+    is_all = not text[borders[-1] :].strip() and all(one[:1] == b"{" for one in objects)
+    return objects if is_all else None
+
+
+def is_whole(value: bytes) -> bool:
+    """Tell whether what is no JSON surely ends where it seems to, so that its flaw is its own and no neighbour's.
+
+    Its brackets fit each other, they are one value's, and no quote is missing: else something of it, or of a neighbour,
+    could have been taken for a text, and the other way round.
+    """
+    opened: list[bytes] = []
+    values = 0
+    for token in _TOKEN.finditer(value):
+        found = token[0]
+        if found[:1] == b'"':
+            if len(found) == 1 or _BORDER_AT_END.search(found):
+                return False
+        elif found in _CLOSES:
+            if not opened or opened.pop() != _CLOSES[found]:
+                return False
+        else:
+            values += not opened
+            opened.append(found)
+    return not opened and values <= 1 and bool(value.strip())

@@ -21,7 +21,7 @@ from ess_ray.core.decimals import read_decimal
 from ess_ray.core.errors import BadRequest, Unsupported
 from ess_ray.intake.compression import Content
 from ess_ray.intake.digits import Exactness, Sent
-from ess_ray.intake.formats.json_scanner import values_of_array
+from ess_ray.intake.formats.json_scanner import is_whole, objects_of, values_of_array
 from ess_ray.intake.lines.bodies import read_text
 from ess_ray.intake.rows import Broken
 
@@ -64,6 +64,7 @@ _LOOKED_AT_BYTES: Final = 4096
 _MAX_CONTROL_SHARE: Final = 0.05
 """Of the first bytes of a text: of compressed ones about a tenth are control codes."""
 _ENVELOPE: Final = re.compile(rb'^\s*\{\s*"events"\s*:\s*(\[.*\])\s*\}\s*$', re.DOTALL)
+_OPENS_MANY: Final = re.compile(rb'\s*(?:\{\s*"events"\s*:\s*)?\[\s*(?:[{\]]|$)')
 _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -129,7 +130,7 @@ def read_values(body: Content, content_type: str | None, exact: bool = False, pa
     try:
         return read_document(text, exact)
     except BadRequest:
-        if not has_more or not any(isinstance(read_line(line), dict) for line in lines_of(text)):
+        if not has_more or opens_many(text) or not has_objects(read_lines(lines_of(text), exact=True)):
             raise
         return _values_of_lines(text, exact)
 
@@ -188,43 +189,88 @@ def _values_of_lines(text: bytes, exact: bool) -> Values:
         return read_document(text, exact)
     read = read_lines(lines, exact)
     if isinstance(read.values[0], Broken):  # perhaps one document over many lines
-        with contextlib.suppress(BadRequest):
+        try:
             return read_document(text, exact=True)
+        except BadRequest:
+            if opens_many(text):
+                raise
     return read
 
 
 def read_lines(lines: list[bytes], exact: bool) -> Values:
-    """Read each line as a value; one that is no JSON stands as Broken."""
+    """Read each line as a value, or as several objects; what is no JSON stands as Broken."""
     if not exact:
         try:
             return Values([orjson.loads(line) for line in lines], Sent(*lines))
         except orjson.JSONDecodeError:
             pass
-    return Values([read_line(line) for line in lines], exact=True)
+    return Values([value for line in lines for value in _values_of_line(line)], exact=True)
+
+
+def _values_of_line(line: bytes) -> list[Any]:
+    value = read_line(line)
+    if isinstance(value, Broken):
+        with contextlib.suppress(BadRequest):
+            return read_objects(line, exact=True).values
+    return [value]
 
 
 def read_document(text: bytes, exact: bool) -> Values:
-    """Read one JSON document: an array, an envelope, or one event. Raises BadRequest."""
+    """Read one JSON document: an array, an envelope, one event, or several one behind another.
+
+    A value that is no JSON stands as Broken where it is sure where it ends. Raises BadRequest, where it is not.
+    """
     if not exact:
         try:
             return Values(_events_of(orjson.loads(text)), Sent(text))
         except orjson.JSONDecodeError:
             pass  # bad bytes, lone surrogates, numbers beyond a double, or no JSON at all: the lenient reader tells
     try:
-        return Values(_events_of(lenient(text)), exact=True)
-    except TooDeep:
+        document = lenient(text)
+    except BadRequest:
         values = values_of_array(_ENVELOPE.sub(rb"\1", text))
-        if values is None:
-            raise
-        return Values([_unless_too_deep(value) for value in values], exact=True)
+        if values is not None:
+            return _each(values)
+        with contextlib.suppress(BadRequest):
+            return read_objects(text, exact)
+        raise
+    return Values(_events_of(document), exact=True)
 
 
-def _unless_too_deep(value: bytes) -> Any:
-    """Read one of an array's values: depth is its own flaw, but what is no JSON leaves the array's others in doubt."""
-    try:
-        return lenient(value)
-    except TooDeep as error:
-        return Broken(error.message)
+def read_objects(text: bytes, exact: bool, at_least: int = 2) -> Values:
+    """Read objects that stand one behind another, as `read_document` does its values. Raises BadRequest."""
+    objects = objects_of(text)
+    if objects is None or len(objects) < at_least:
+        raise BadRequest("these are no JSON objects one behind another")
+    if not exact:
+        try:
+            return Values([orjson.loads(one) for one in objects], Sent(text))
+        except orjson.JSONDecodeError:
+            pass
+    return _each(objects)
+
+
+def _each(values: list[bytes]) -> Values:
+    """Read values that were cut out of a text. Raises BadRequest where the flaw of one leaves others in doubt."""
+    read: list[Any] = []
+    for value in values:
+        try:
+            read.append(lenient(value))
+        except BadRequest as error:
+            if not isinstance(error, TooDeep) and not is_whole(value):
+                raise
+            read.append(Broken(error.message))
+    return Values(read, exact=True)
+
+
+def opens_many(text: Content) -> bool:
+    """Tell whether a text begins as an array of events does, or an envelope: its lines are none of it each."""
+    return _OPENS_MANY.match(text) is not None
+
+
+def has_objects(read: Values) -> bool:
+    """Tell whether something that may be an event was read."""
+    return any(isinstance(value, dict) for value in read.values)
 
 
 def read_messages(lines: list[bytes]) -> Values:
@@ -233,9 +279,9 @@ def read_messages(lines: list[bytes]) -> Values:
 
 
 def read_line(line: bytes) -> Any:
-    """Read one line, leniently; what is no JSON gives Broken."""
+    """Read one line, leniently; what is no JSON gives Broken. Files put together have marks between them, too."""
     try:
-        return lenient(line)
+        return lenient(line.removeprefix(_BOM))
     except BadRequest as error:
         return Broken(error.message)
 
