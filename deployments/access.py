@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from deployments.envelopes import key_of
 from deployments.lasting import Lasting, lasting
@@ -31,7 +31,7 @@ ASK_AGAIN_S: Final = 1.0
 """Pause between two looks whether requests that last would still be let in: half of REFRESH_S, since a reading that
 began just before a key was revoked does not tell of it, and reading takes time too."""
 
-Tenant = Callable[[Request], Awaitable[str]]
+Tenant = Callable[[HTTPConnection], Awaitable[str]]
 """The tenant of a request; raises Unauthenticated, Forbidden, Unavailable."""
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -70,7 +70,7 @@ class Access:
     def tenant_for(self, scope: Scope) -> Tenant:
         """Give the door of endpoints that need `scope`."""
 
-        async def tenant(request: Request) -> str:
+        async def tenant(request: HTTPConnection) -> str:
             text = await self._shown(request)
             found = self._door.tenant_of(text, scope)
             under_way = lasting(request)
@@ -80,7 +80,7 @@ class Access:
 
         return tenant
 
-    async def holder(self, request: Request) -> ApiKey | None:
+    async def holder(self, request: HTTPConnection) -> ApiKey | None:
         """Give the key of a request, whatever its scopes; None while no key is needed. Raises Unauthenticated,
         Unavailable."""
         return self._door.key_of(await self._shown(request))
@@ -89,7 +89,7 @@ class Access:
         """See `Door`."""
         return self._door.tenant_by_authorization(scope)
 
-    async def _shown(self, request: Request) -> str:
+    async def _shown(self, request: HTTPConnection) -> str:
         """Give the text of the key that a request shows, and have it looked for where it is not known yet."""
         return await self._door.looked_for(key_of(request, self._in_addresses))
 

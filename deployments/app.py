@@ -24,6 +24,7 @@ from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.inside import FLUSH_ANSWER_TIMEOUT_S, Inside, push_health
+from deployments.loki import Reader, route_loki
 from deployments.pipes import PipeApi, route_pipes
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
@@ -48,6 +49,7 @@ from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System
+from ess_ray.search.direct import Direct
 from ess_ray.search.explain import Explainer, Pricing
 from ess_ray.search.export import Exporter
 from ess_ray.search.run import Searcher
@@ -96,6 +98,7 @@ def system_of(settings: Settings) -> System:
         listen_sockets=SocketLimits(**settings.listeners.as_limits()),
         keys_in_addresses=settings.push.keys_in_addresses,
         elasticsearch_version=settings.push.elasticsearch_version,
+        loki_labels=settings.search.loki_labels,
         compaction=settings.maintenance.policy,
         disk=settings.disk.limits,
         kafka=kafka_of(settings),
@@ -288,7 +291,10 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         )
         route_deletions(app, deletions)
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
-        route_tail(app, TailApi(looked_at, tenant, departure, meter=meter))
+        tails = TailApi(looked_at, tenant, departure, meter=meter)
+        route_tail(app, tails)
+        reader = Reader(Direct(searcher, results, meter), tenant, system.loki_labels)
+        route_loki(app, reader, tails)
         return app
 
     return build

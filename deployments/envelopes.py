@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from ess_ray.intake.authorization import texts_in
 from ess_ray.keys import id_of
@@ -19,7 +19,7 @@ KEY_IN_PATH: Final = "ess.key_in_path"
 """Where a request's scope holds the key that was taken out of its path (Datadog's `/v1/input/KEY`)."""
 
 
-def key_of(request: Request, in_addresses: bool = False) -> str:
+def key_of(request: HTTPConnection, in_addresses: bool = False) -> str:
     """Give the text of a request's key: the first that looks like one of ours, else an empty text.
 
     Looked at are `Authorization` (`Bearer K`, `Basic` of `anything:K` or `K:`, `ApiKey K` or of `id:K`, `Splunk K`; the
@@ -29,7 +29,7 @@ def key_of(request: Request, in_addresses: bool = False) -> str:
     return next((text for text in _candidates(request, in_addresses) if id_of(text) is not None), "")
 
 
-def _candidates(request: Request, in_addresses: bool) -> Iterator[str]:
+def _candidates(request: HTTPConnection, in_addresses: bool) -> Iterator[str]:
     yield from texts_in(request.headers.get("authorization", ""))
     yield request.headers.get("dd-api-key", "").strip()
     if in_addresses:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.problem import error_response
@@ -36,6 +36,10 @@ LINGER_S: Final = 5.0
 under a client that still sends, which then often misses the answer."""
 STALLED_S: Final = 300.0
 """How long a client may take nothing of an answer: then what was made for it, and its place, are for others."""
+POLICY_VIOLATION: Final = 1008
+"""With what a websocket is closed whose key is no longer good."""
+MAX_REASON_BYTES: Final = 123
+"""Of the reason of a websocket's end (RFC 6455)."""
 PIECE_BYTES: Final = 256 * 1024
 """Handed to the connection at once, and so the least that a client must take within STALLED_S: 900 bytes a second."""
 
@@ -56,7 +60,7 @@ class Lasting:
             self.limit.reschedule(asyncio.get_running_loop().time())
 
 
-def lasting(request: Request) -> Lasting | None:
+def lasting(request: HTTPConnection) -> Lasting | None:
     """Give the request as one that can be ended; None where the application is not an `Endable`."""
     found: Lasting | None = request.scope.get(_KEY)
     return found
@@ -77,6 +81,9 @@ class Endable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or end it."""
+        if scope["type"] == "websocket":
+            await self._converse(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -89,6 +96,22 @@ class Endable:
             if mine.refusal is None or not mine.limit.expired():
                 raise
             await answer.end(mine.refusal, self._words_of)
+        finally:
+            if mine.at_end is not None:
+                mine.at_end()
+
+    async def _converse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a websocket, or close it with the reason."""
+        mine = scope[_KEY] = Lasting()
+        try:
+            async with mine.limit:
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if mine.refusal is None or not mine.limit.expired():
+                raise
+            _log.info("websocket %s is ended: %s", scope["path"], mine.refusal.message)
+            reason = mine.refusal.message.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": reason})
         finally:
             if mine.at_end is not None:
                 mine.at_end()

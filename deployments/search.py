@@ -32,6 +32,7 @@ from deployments.bodies import Questions
 from deployments.departure import LEAVING, Departure
 from deployments.docs import route_docs
 from deployments.lasting import Endable
+from deployments.loki.shapes import words_of
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
 from deployments.waiting import GONE, while_connected
@@ -298,7 +299,7 @@ def create_search_app(api: SearchApi) -> FastAPI:
     )
     install_problem_handlers(app)
     app.add_middleware(Questions)
-    app.add_middleware(Endable)
+    app.add_middleware(Endable, words_of=words_of)
     app.post("/v1/queries", status_code=201, response_model=Created | AnswerPage)(api.create)
     pages: dict[int | str, dict[str, Any]] = {200: {"model": AnswerPage}}
     app.get("/v1/queries/{query_id}", responses=pages)(api.page)

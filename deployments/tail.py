@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -23,10 +23,10 @@ from ess_ray.core.errors import EssError
 from ess_ray.core.event import to_json_rows
 from ess_ray.core.query import Query
 from ess_ray.language import parse
-from ess_ray.search.follow import Shown, Sleep, follow
+from ess_ray.search.follow import Shown, Sleep, TailProgress, follow
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.shares import Shares
-from ess_ray.search.tail import Parts, Tail, read_cursor
+from ess_ray.search.tail import Cursor, Parts, Tail, read_cursor
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,16 @@ class TailApi:
         text = last_event_id or cursor
         asked = Query(parse(query))
         at = read_cursor(text) if text else None
+        ended = self.take(tenant)
+        try:
+            tail = await self.begin(tenant, asked, at)
+        except BaseException:
+            ended()
+            raise
+        return EventStream(self._events(tail), ended)
+
+    def take(self, tenant: str) -> Callable[[], None]:
+        """Take a tail's place; gives what gives it back. Raises TooFast."""
         give_back = self._places.take(tenant)
         self._meter.tailing(self._places.taken)
 
@@ -77,19 +87,27 @@ class TailApi:
             give_back()
             self._meter.tailing(self._places.taken)
 
-        try:
-            tail = await Tail.begin(self._parts, tenant, asked, at)
-        except BaseException:
-            ended()
-            raise
-        return EventStream(self._events(tail), ended)
+        return ended
+
+    async def begin(self, tenant: str, query: Query, at: Cursor | None = None) -> Tail:
+        """Begin a tail at the log's end, or at a cursor. Raises BadRequest, Unavailable."""
+        return await Tail.begin(self._parts, tenant, query, at)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this replica is about to end, so that a tail must."""
+        return self._departure.begun
+
+    @contextlib.asynccontextmanager
+    async def steps(self, tail: Tail) -> AsyncGenerator[AsyncGenerator[Shown | TailProgress, None], None]:
+        """Follow a tail, and look meanwhile for the end of this replica."""
+        with self._departure.watched():
+            async with contextlib.aclosing(follow(tail, self._parts.clock_s, self._sleep)) as steps:
+                yield steps
 
     async def _events(self, tail: Tail) -> AsyncGenerator[bytes, None]:
         try:
-            async with contextlib.AsyncExitStack() as lasting:
-                lasting.enter_context(self._departure.watched())
-                steps = follow(tail, self._parts.clock_s, self._sleep)
-                await lasting.enter_async_context(contextlib.aclosing(steps))
+            async with self.steps(tail) as steps:
                 async for step in steps:
                     if isinstance(step, Shown):
                         for start in range(0, len(step.rows), CHUNK_ROWS):

@@ -31,6 +31,11 @@ FUNCTION_MEMORY_MB: Final = 1_769
 ExecutorName = Literal["ray", "lambda", "auto"]
 EXECUTOR: Final = "ray"
 """Who scans when neither a query nor the settings say."""
+LOKI_LABELS: Final = (
+    *("namespace", "pod", "container", "cluster", "env", "environment", "region", "filename"),
+    *("k8s.namespace.name", "k8s.pod.name", "k8s.container.name", "deployment.environment"),
+)
+"""What agents of Loki and OpenTelemetry label streams with, besides what becomes a column."""
 
 
 @dataclass(frozen=True, slots=True)

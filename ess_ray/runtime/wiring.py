@@ -28,6 +28,7 @@ from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.keys import KeyBook
 from ess_ray.limits import (
     EXECUTOR,
+    LOKI_LABELS,
     PERSIST_ACTORS,
     PUSH_REPLICAS,
     SEARCH_REPLICAS,
@@ -99,6 +100,8 @@ class System:
     """Whether a push may have its key in its address."""
     elasticsearch_version: str = VERSION
     """What clients of Elasticsearch are told."""
+    loki_labels: tuple[str, ...] = LOKI_LABELS
+    """Attributes that are labels for Loki's clients."""
     function: FunctionLocation | None = None
     """The Lambda function that scans; None: there is none."""
     invoke: InvokeLimits = field(default_factory=InvokeLimits)

@@ -53,7 +53,7 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
     if aggregation.auto and isinstance(counting, Grouping | Statistics):
         counting = counting.widened(_chosen_us(search.query, plan, flying.table))
         flying = replace(flying, table=await aside(counting.coarser, flying.table))
-    told, plan = await aside(_tell, search, plan, counting)
+    told, plan = await aside(tell_by_statistics, search, plan, counting)
     fold = counting.fold(search.query)
     await aside(fold.add, flying + told)
     sums = _Sums(search, fold, replace(aggregation, grouping=counting), results)
@@ -82,7 +82,7 @@ def _chosen_us(query: Query, plan: Plan, flying: pa.Table) -> int:
     return choose_interval_us(first_us, max(first_us, last_us))
 
 
-def _tell(search: Search, plan: Plan, counting: CellCollector) -> tuple[Partial, Plan]:
+def tell_by_statistics(search: Search, plan: Plan, counting: CellCollector) -> tuple[Partial, Plan]:
     """Count the objects of which the catalog tells enough: nothing of them is read. Gives the plan for the others."""
     first_us, last_us = plan.times
     told = counting.tellable(search.query, first_us, last_us)

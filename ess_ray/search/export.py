@@ -145,6 +145,11 @@ class Export:
     def close(self) -> None:
         self._ended()
 
+    @property
+    def too_many_left_out(self) -> bool:
+        """Whether it ends before its last row, since too many objects cannot be read."""
+        return len(self.left_out) > MAX_LEFT_OUT
+
     async def tables(self) -> AsyncGenerator[pa.Table, None]:
         """Give the answer's rows in its order, piece by piece. Closing it ends what is scanned ahead.
 
@@ -229,7 +234,7 @@ class Export:
         """Take note of a result. Raises Unavailable when too many objects cannot be read."""
         self._meter.scanned(len(task.entries), result)
         self.left_out |= result.failed
-        if len(self.left_out) > MAX_LEFT_OUT:
+        if self.too_many_left_out:
             raise self._unreadable()
 
     def _first_copies(self, rows: pa.Table) -> pa.Table:

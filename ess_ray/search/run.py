@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -138,6 +138,16 @@ class Searcher:
         """Tell of a search that waits here how many of the tenant's wait until it runs; None of any other."""
         running = self._running.get((tenant, query_id))
         return None if running is None else running.search.position
+
+    @contextlib.asynccontextmanager
+    async def turn(self, tenant: str) -> AsyncGenerator[None, None]:
+        """Wait for a turn among the tenant's searches, and hold it. Raises TooFast where too many wait."""
+        place = self._turns.enter(tenant)
+        try:
+            await asyncio.wait([place.turn])
+            yield
+        finally:
+            place.give_back()
 
     @property
     def running(self) -> int:

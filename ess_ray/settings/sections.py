@@ -18,6 +18,7 @@ from ess_ray.limits import (
     FUNCTION_MEMORY_MB,
     FUNCTION_TIMEOUT_S,
     KAFKA,
+    LOKI_LABELS,
     PERSIST_ACTORS,
     PUSH_REPLICAS,
     SEARCH_REPLICAS,
@@ -186,6 +187,10 @@ class Search(_Section):
     """What an answer without rows may wait for what could have been meant."""
     executor: ExecutorName = EXECUTOR
     """Who scans when a query does not say."""
+    loki_labels: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=64)] = (
+        LOKI_LABELS
+    )
+    """Attributes that tell streams apart for Loki's clients, besides service, level and host: those with few values."""
 
     @property
     def limits(self) -> SearchLimits:

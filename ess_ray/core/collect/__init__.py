@@ -2,7 +2,8 @@
 
 - `collector`: the protocol, and the values that pass through it.
 - `rows`: the newest or oldest rows. `slices`: the rows of an export. `counts`: rows per time bucket and group, which is
-  also how a field's values are counted. `statistics`: besides, statistics of fields' values. `names`: rows per field.
+  also how a field's values are counted. `volumes`: and their bytes. `statistics`: besides, statistics of fields'
+  values. `names`: rows per field.
 - `cells`: what collectors have alike that give cells (a bucket, a group, and values): they are made one within bounds.
 - `buckets`: where time buckets begin.
 - `registry`: every collector by its name.
@@ -32,8 +33,10 @@ from ess_ray.core.collect.registry import COLLECTORS, decode_collector, encode_c
 from ess_ray.core.collect.rows import ROWS, Rows, RowsFold
 from ess_ray.core.collect.slices import SLICE_ROWS, SliceFold, SliceRows
 from ess_ray.core.collect.statistics import Statistics
+from ess_ray.core.collect.volumes import BYTES, Volumes
 
 __all__ = [
+    "BYTES",
     "COLLECTORS",
     "COLUMN",
     "FIELD_COLUMNS",
@@ -64,6 +67,7 @@ __all__ = [
     "Statistics",
     "Top",
     "Value",
+    "Volumes",
     "Worth",
     "bucket_starts",
     "decode_collector",

@@ -14,9 +14,10 @@ from ess_ray.core.collect.names import FieldNames
 from ess_ray.core.collect.rows import Rows
 from ess_ray.core.collect.slices import SliceRows
 from ess_ray.core.collect.statistics import Statistics
+from ess_ray.core.collect.volumes import Volumes
 
 COLLECTORS: Final[dict[str, type[Collector]]] = {
-    kind.name: kind for kind in (Rows, SliceRows, Grouping, Statistics, FieldNames)
+    kind.name: kind for kind in (Rows, SliceRows, Grouping, Statistics, FieldNames, Volumes)
 }
 
 

@@ -1,0 +1,35 @@
+"""The expressions of `| pattern`: literals, and what stands between them under a name.
+
+May live here: text -> parts. May not: finding them in lines (`ess_ray.search.logql.extracting`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_CAPTURE: Final = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
+UNNAMED: Final = "_"
+
+
+@dataclass(frozen=True, slots=True)
+class PatternParts:
+    """`head`, then by turns a capture's name and the literal behind it; the last literal may be empty: to the end."""
+
+    head: str
+    captures: tuple[tuple[str, str], ...]
+
+
+def check_pattern(pattern: str) -> PatternParts:
+    """Read a pattern. Raises ValueError, saying what is wrong."""
+    pieces = _CAPTURE.split(pattern)
+    names, literals = pieces[1::2], pieces[2::2]
+    if not any(name != UNNAMED for name in names):
+        raise ValueError("it names nothing to capture: write <name> where a value stands")
+    if any(not literal for literal in literals[:-1]):
+        raise ValueError("two captures stand side by side: a literal must tell where the first one ends")
+    named = [name for name in names if name != UNNAMED]
+    if len(set(named)) < len(named):
+        raise ValueError("it names one capture twice")
+    return PatternParts(pieces[0], tuple(zip(names, literals, strict=True)))
