@@ -25,6 +25,7 @@ from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.inside import FLUSH_ANSWER_TIMEOUT_S, Inside, push_health
 from deployments.loki import Reader, route_loki
+from deployments.patterns import PatternsApi, route_patterns
 from deployments.pipes import PipeApi, route_pipes
 from deployments.pool import route_pool
 from deployments.push import PushApi, create_push_app
@@ -278,6 +279,7 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         route_explain(app, tenant, api.executor, explainer)
         route_aggregations(app, AggregationApi(searcher, results, tenant, api))
         route_pipes(app, PipeApi(searcher, tenant, api))
+        route_patterns(app, PatternsApi(searcher, tenant, api))
         route_whose(app, access.holder)
         route_pool(app, admin, inside.pool, inside.resize)
         here = system.redis_url is None

@@ -33,7 +33,8 @@ class PipeBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     query: str
-    """A query, then stages: `level:ERROR | stats count() as n, p95(duration_ms) by service every 5m | top 10 by n`."""
+    """A query, then stages: `level:ERROR | stats count() as n, p95(duration_ms) by service every 5m | top 10 by n`, or
+    `timeout | patterns | fields pattern, count`."""
     start: str | int | float | None = "-1h"
     end: str | int | float | None = None
     time_zone: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = "UTC"
@@ -48,8 +49,8 @@ class Column(BaseModel):
     """A column of a table."""
 
     name: str
-    type: Literal["time", "text", "number"]
-    """Times are RFC 3339 text."""
+    type: Literal["time", "text", "number", "boolean", "numbers"]
+    """Times are RFC 3339 text, numbers an array of them."""
 
 
 class PipePage(BaseModel):
@@ -58,9 +59,14 @@ class PipePage(BaseModel):
     id: str
     state: Literal["queued", "running", "done", "truncated", "failed", "cancelled"]
     columns: list[Column] = []
-    rows: list[list[str | int | float | None]] = []
+    rows: list[list[str | int | float | bool | list[int] | None]] = []
     """At most 10,000; where there are more `incomplete` says so."""
     rows_total: int = 0
+    patterns_total: int | None = None
+    """Of patterns: how many there are, whatever the stages behind, or `limit`, leave of them."""
+    trend_start: str | None = None
+    trend_step_s: float | None = None
+    """Of patterns: where the first step of each trend begins, and how long each is."""
     interval_s: int | None = None
     """How wide the buckets of `every` are."""
     ignored: dict[str, int] = {}

@@ -96,6 +96,8 @@ class Contract:
                 Route("/search/v1/aggregations/q1", self.cancel, methods=["DELETE"]),
                 Route("/search/v1/pipes", self.query, methods=["POST"]),
                 Route("/search/v1/pipes/q1", self.poll, methods=["GET"]),
+                Route("/search/v1/patterns", self.query, methods=["POST"]),
+                Route("/search/v1/patterns/q1", self.poll, methods=["GET"]),
                 Route("/search/v1/fields", self.fields),
                 Route("/search/v1/fields/{name:path}/values", self.fields),
                 Route("/search/v1/flush", self.flush, methods=["POST"]),

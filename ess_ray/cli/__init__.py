@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "push": "push_cmd:push",
     "search": "search_cmd:search",
     "count": "count_cmd:count",
+    "patterns": "patterns_cmd:patterns",
     "fields": "fields_cmd:fields",
     "tail": "tail_cmd:tail",
     "export": "export_cmd:export",

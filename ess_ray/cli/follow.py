@@ -15,6 +15,7 @@ from ess_ray.cli.client import Client
 from ess_ray.cli.output import SetTo, end_without_reader, tell
 from ess_ray.cli.question import pointed_out
 
+QUERIES: Final = "/search/v1/queries"
 PAGE_ROWS: Final = 10_000
 """Rows in a page: the most that the contract gives."""
 FIRST_ROWS: Final = 1_000
@@ -31,7 +32,8 @@ class Following:
     """A query that is asked, and followed to its end."""
 
     def __init__(self, client: Client, root: str, body: Mapping[str, Any]) -> None:
-        """`root`: of which kind it is, and where its pages are: `/search/v1/queries`. `limit` in `body`: its rows."""
+        """`root`: of which kind it is, and where its pages are: `/search/v1/queries`; of these `limit` in `body` is how
+        many rows come in pages."""
         self._client, self._root, self._body = client, root, body
         self._path: str | None = None
 
@@ -40,7 +42,7 @@ class Following:
 
         Raises Refused, pointing at what is wrong in its text, and EssError.
         """
-        limit = self._body.get("limit")
+        limit = self._body.get("limit") if self._root == QUERIES else None
         asked = PAGE_ROWS if limit is None else min(limit, FIRST_ROWS)
         body = {**self._body, "wait": WAIT_S, **({} if limit is None else {"page": asked})}
         with pointed_out(str(body["query"])):

@@ -5,6 +5,7 @@ May live here: asking for a table and printing it. May not: what stages do, how 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ess_ray.cli.client import Client
@@ -31,12 +32,24 @@ def search_table(client: Client, asked: Asked, *, as_json: bool) -> None:
         body["time_zone"] = asked.range.zone.told
     if asked.executor is not None:
         body["executor"] = asked.executor
-    with asking(client, "/search/v1/pipes", body) as pages, progress("counting", None) as bar:
-        for page in pages:
-            show_progress(bar, page)
+    page = table_page(client, "/search/v1/pipes", body)
     if as_json:
-        print_json({name: value for name, value in page.items() if name not in ("events", "cursor")})
+        print_table_json(page)
     else:
         print_table(page.get("columns", []), page.get("rows", []), asked.range.zone)
         tell_ignored(page)
     end(page)
+
+
+def table_page(client: Client, root: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask for what is answered as a table, and wait for it; gives its last page."""
+    page: dict[str, Any] = {}
+    with asking(client, root, body) as pages, progress("counting", None) as bar:
+        for page in pages:
+            show_progress(bar, page)
+    return page
+
+
+def print_table_json(page: Mapping[str, Any]) -> None:
+    """Print a table's answer as one object."""
+    print_json({name: value for name, value in page.items() if name not in ("events", "cursor")})

@@ -52,7 +52,8 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
     a AND (b OR NOT c)              as in Kibana and Quickwit
     a | stats count() as n, p95(ms) by service every 5m | top 10 by n
 
-    With stages behind the query (stats, then sort, top, limit, fields) the answer is a table (--json: one object).
+    With stages behind the query (stats or patterns, then sort, top, limit, fields) the answer is a table (--json: one
+    object).
 
     Which range was looked at, and whether there is more, is told on standard error. With --context, rows that match are
     marked by `>` (--json: `hit`, and `group` for those that belong together) and groups are parted by `--`; a context

@@ -5,6 +5,7 @@ May live here: how a table and its values look. May not: where they come from.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -20,14 +21,15 @@ NOTHING: Final = "-"
 """Shown for what has no value."""
 _SHOWN_DIGITS: Final = 6
 """Of numbers on a terminal: more than a quantile has."""
+_BARS: Final = "▁▂▃▄▅▆▇█"
 _WHOLE: Final = 2**53
 """Up to which every whole number is a double: these are written without a point."""
 
 
 def print_table(columns: Sequence[Mapping[str, str]], rows: Sequence[Sequence[Any]], zone: Zone) -> None:
-    """Print columns (`name`, `type`: `time`, `text` or `number`) and rows; times in a zone.
+    """Print columns (`name`, `type`: `time`, `text`, `number`, `boolean` or `numbers`) and rows; times in a zone.
 
-    Lines with tabs have no head, and all digits of numbers.
+    Several numbers are a small chart. Lines with tabs have no head, all digits of numbers, and several with commas.
     """
     if not sys.stdout.isatty():
         lines = ("\t".join(in_a_line(_text(value)) for value in _zoned(columns, row, zone)) for row in rows)
@@ -60,11 +62,25 @@ def _zoned(columns: Sequence[Mapping[str, str]], row: Sequence[Any], zone: Zone)
 def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
         return str(int(value))
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return NOTHING if value is None else str(value)
 
 
 def _for_people(value: Any) -> str:
+    if isinstance(value, list):
+        return _chart(value)
+    if isinstance(value, bool):
+        return _text(value)
     whole = int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE else value
     if isinstance(whole, int):
         return f"{whole:,}"
     return f"{whole:,.{_SHOWN_DIGITS}g}" if isinstance(whole, float) else _text(whole)
+
+
+def _chart(values: Sequence[float]) -> str:
+    """Draw numbers that are not negative, from nothing to the largest; the least bar is for zero alone."""
+    most = max(values, default=0)
+    return "".join(_BARS[math.ceil(value / most * (len(_BARS) - 1)) if most else 0] for value in values)

@@ -43,11 +43,23 @@ What the contract leaves open is decided so:
 
 from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
 from ess_ray.language.names import field_named, name_of, without_surrogates
-from ess_ray.language.pipes import TIME_COLUMN, Fields, Limit, Pipe, Sort, Stats, Step, parse_pipe, parse_statistic
+from ess_ray.language.pipes import (
+    PATTERN_COLUMNS,
+    TIME_COLUMN,
+    Fields,
+    Limit,
+    Patterns,
+    Pipe,
+    Sort,
+    Stats,
+    Step,
+    parse_pipe,
+    parse_statistic,
+)
 from ess_ray.language.scanner import MAX_NESTING, pipe_in
 from ess_ray.language.terms import MAX_PATTERN_CHARS
 from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
-from ess_ray.language.writing import field_term, quoted
+from ess_ray.language.writing import field_term, quoted, regex_term
 from ess_ray.language.zones import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, zone_behind, zone_named
 
 __all__ = [
@@ -56,11 +68,13 @@ __all__ = [
     "MAX_NESTING",
     "MAX_PATTERN_CHARS",
     "MAX_QUERY_BYTES",
+    "PATTERN_COLUMNS",
     "TIME_COLUMN",
     "UNIT_US",
     "Fields",
     "Limit",
     "NoZone",
+    "Patterns",
     "Pipe",
     "Sort",
     "Stats",
@@ -76,6 +90,7 @@ __all__ = [
     "parse_time_us",
     "pipe_in",
     "quoted",
+    "regex_term",
     "without_surrogates",
     "zone_behind",
     "zone_named",

@@ -3,6 +3,7 @@
 A pipe is a `|` between spaces, neither in quotes nor in a regex, with a stage's name behind it; any other is text.
 
     | stats FUNCTION [as NAME], ... [by FIELD, ...] [every 5m]     a row for each group, and each time bucket
+    | patterns                                                     a row for each pattern of messages
     | sort by COLUMN [asc|desc], ...   | top N [by COLUMN]   | limit N   | fields COLUMN, ...
 
 A column is called as `as` says, else as its function or field is written; that of `every` is `time`.
@@ -30,6 +31,8 @@ from ess_ray.language.scanner import pipe_in
 from ess_ray.language.statistics import FUNCTIONS, name_in, statistic_of
 
 TIME_COLUMN: Final = "time"
+COUNT_COLUMN: Final = "count"
+PATTERN_COLUMNS: Final = ("pattern", COUNT_COLUMN, "share", "first", "last", "example", "query", "new", "trend")
 MAX_STATISTICS: Final = 50
 """In one stage: more columns than anybody reads."""
 MAX_GROUPED_BY: Final = 8
@@ -47,7 +50,7 @@ function: FUNCTION "(" [argument ("," argument)*] ")"
       | "|" "top" NUMBER ["by" column]                      -> top
       | "|" "limit" NUMBER                                  -> limit
       | "|" "fields" column ("," column)*                   -> fields
-      | "|" PATTERNS                                        -> patterns
+      | "|" "patterns"                                      -> patterns
 statistic: function ["as" name]
 by: "by" name ("," name)*
 every: "every" WIDTH
@@ -56,7 +59,6 @@ order: column [DIRECTION]
 ?name: NAME | QUOTED
 
 DIRECTION: "asc" | "desc"
-PATTERNS: "patterns"
 FUNCTION.2: /[A-Za-z_][A-Za-z0-9_.]*(?=\s*\()/
 NUMBER: /[0-9.][0-9.a-zA-Z_+-]*/
 WIDTH: /[^\s|,()]+/
@@ -93,6 +95,13 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Patterns:
+    """Make a row of each pattern of messages."""
+
+    columns: tuple[str, ...] = PATTERN_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
 class Sort:
     """Order rows by columns (name, whether descending); what has no value comes last."""
 
@@ -118,11 +127,11 @@ Step = Sort | Limit | Fields
 
 @dataclass(frozen=True, slots=True)
 class Pipe:
-    """A query, and what is made of its rows. `query`: its text alone."""
+    """A query, and what is made of its rows. `query`: its text alone. `first`: the stage that makes a table of rows."""
 
     root: Node
     query: str
-    stats: Stats
+    first: Stats | Patterns
     steps: tuple[Step, ...] = ()
 
 
@@ -204,8 +213,8 @@ class _Build(Transformer[Token, Any]):  # type: ignore[misc]
     def fields(self, *columns: Any) -> _Chosen:
         return _Chosen(tuple(map(_column_of, columns)))
 
-    def patterns(self, word: Token) -> Any:
-        raise QueryError("`| patterns` is not there yet: use `| stats count() by FIELD`", word.start_pos)
+    def patterns(self) -> Patterns:
+        return Patterns()
 
 
 _PARSER: Final = Lark(
@@ -223,8 +232,9 @@ def parse_pipe(text: str) -> Pipe | None:
         return None
     tree = _read(text, at, "pipe")
     first, *others = tree.children
-    if not isinstance(first, Stats):
-        raise QueryError("begin with `| stats FUNCTION by FIELD`: other stages work on what it gives", at)
+    if not isinstance(first, Stats | Patterns):
+        message = "begin with `| stats FUNCTION by FIELD` or `| patterns`: other stages work on what these give"
+        raise QueryError(message, at)
     return Pipe(parse_terms(text[:at]), text[:at].strip(), first, _steps(first, others, at))
 
 
@@ -268,18 +278,20 @@ def _misplaced(text: str, error: UnexpectedInput, start: str) -> QueryError:
     return QueryError(f"{what}, but {' or '.join(told)} can{known}", at)
 
 
-def _steps(stats: Stats, found: Sequence[Any], begin: int) -> tuple[Step, ...]:
+def _steps(first: Stats | Patterns, found: Sequence[Any], begin: int) -> tuple[Step, ...]:
     """Check that the columns that stages name are there, one stage after the other."""
-    columns = [*([] if stats.every is None else [TIME_COLUMN]), *stats.by_names, *stats.columns]
+    columns = list(first.columns)
+    if isinstance(first, Stats):
+        columns = [*([] if first.every is None else [TIME_COLUMN]), *first.by_names, *columns]
     steps: list[Step] = []
     for stage in found:
         match stage:
-            case Stats():
-                raise QueryError("`| stats` stands once, as the first stage", begin)
+            case Stats() | Patterns():
+                raise QueryError("`| stats` or `| patterns` stands once, as the first stage", begin)
             case Limit():
                 steps.append(stage)
             case _Top(rows, by):
-                name = _there(by, columns) if by is not None else _first(stats, columns, begin)
+                name = _there(by, columns) if by is not None else _ranking(first, columns, begin)
                 steps += [Sort(((name, True),)), Limit(rows)]
             case _Chosen(chosen):
                 _check_apart(chosen)
@@ -290,9 +302,9 @@ def _steps(stats: Stats, found: Sequence[Any], begin: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _first(stats: Stats, columns: Sequence[str], begin: int) -> str:
+def _ranking(first: Stats | Patterns, columns: Sequence[str], begin: int) -> str:
     """Give the column that `top N` alone means: the first statistic's that is still there."""
-    for name in stats.columns:
+    for name in first.columns if isinstance(first, Stats) else (COUNT_COLUMN,):
         if name in columns:
             return name
     raise QueryError("`| top N` needs a column of numbers: keep one, or say by which: `| top N by COLUMN`", begin)

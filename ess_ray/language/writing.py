@@ -25,6 +25,11 @@ def unquoted(phrase: str) -> str:
     return _ESCAPED.sub(r"\1", phrase[1:-1])
 
 
+def regex_term(pattern: str) -> str:
+    """Write a term of a regex in which every slash is escaped."""
+    return f"/{pattern}/"
+
+
 def written_name(name: str) -> str:
     """Write a field's name as it stands before a colon: in quotes where it needs them."""
     return name if is_bare_name(name) else quoted(name)

@@ -45,6 +45,7 @@ TOO_LARGE: Final = (
 _SECOND_US: Final = 1_000_000
 
 Bucket = dict[str, Any]
+Showing = Callable[[CellsFold, Query], "Shown"]
 Tabling = Callable[[Sequence[Bucket]], tuple[dict[str, Any], tuple[str, ...]]]
 """Makes a table of buckets, and tells what is missing in it."""
 
@@ -55,7 +56,8 @@ class Aggregation:
 
     `auto`: the interval is chosen when the extent of the data is known; until then `grouping` has none. `statistics`:
     what is told of each bucket. `order_by`: what groups are ranked by, instead of their rows. `asked_us`: now, which a
-    range without an end ends at. `tabling`: buckets are shown as a table.
+    range without an end ends at. `tabling`: buckets are shown as a table. `showing`: cells are no buckets, and this
+    is how they are shown.
     """
 
     grouping: CellCollector
@@ -66,6 +68,7 @@ class Aggregation:
     order_by: Statistic | None = None
     asked_us: int | None = None
     tabling: Tabling | None = None
+    showing: Showing | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Shown:
 
 def show(fold: CellsFold, aggregation: Aggregation, query: Query) -> Shown:
     """Make JSON values of what was counted, in ascending buckets, the largest groups first. Raises BadRequest."""
+    if aggregation.showing is not None:
+        return aggregation.showing(fold, query)
     counting = aggregation.grouping
     cells = fold.partial().table
     if fold.bound.done:

@@ -23,6 +23,7 @@ from tests.benchmarks import (
     invocations,
     over_http,
     over_s3,
+    patterns,
     planning,
     push,
     scan,
@@ -78,6 +79,10 @@ def _scan(folder: Path, size: Size) -> str:
     return table("Scan", scan.measure(folder, size.events, size.rounds))
 
 
+def _patterns(folder: Path, size: Size) -> str:
+    return table("Patterns of messages", patterns.measure(folder, size.rival_events))
+
+
 def _rivals(folder: Path, size: Size) -> str:
     _say(f"making {size.rival_events:,} events")
     made = corpus.make(folder / "corpus", size.rival_events)
@@ -116,6 +121,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "store": _store,
     "cluster": _cluster,
     "scan": _scan,
+    "patterns": _patterns,
     "rivals": _rivals,
     "plan": _plan,
     "workers": _workers,
@@ -143,7 +149,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, other engines, planning, workers, HTTP, Lambda, the pool, S3, the cluster."""
+    """Measure pushing, storing, scanning, patterns, other engines, planning, workers, HTTP, Lambda, pool, S3, cluster."""
     size = QUICK if quick else FULL
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # systems and servers are ended in order, as by Ctrl-C
     texts = []

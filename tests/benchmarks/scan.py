@@ -71,7 +71,7 @@ class Files:
         return self.get_range(key, self.path(key).stat().st_size - length, length)
 
 
-def _tables(count: int) -> Iterator[pa.Table]:
+def tables(count: int) -> Iterator[pa.Table]:
     """Give events as they stand in objects: OBJECT_EVENTS each."""
     batches: list[pa.RecordBatch] = []
     batch: list[bytes] = []
@@ -96,7 +96,7 @@ def _tables(count: int) -> Iterator[pa.Table]:
 def _store(directory: Path, count: int) -> dict[MessageCodec, list[tuple[str, int]]]:
     """Write the objects once for each codec; gives their keys and sizes."""
     stored: dict[MessageCodec, list[tuple[str, int]]] = {"zstd": [], "lz4": []}
-    for table in _tables(count):
+    for table in tables(count):
         for codec, keys in stored.items():
             encoded = encode_object(table, (), (), codec)
             key = encoded.key("default")

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.collect import COLLECTORS, CellCollector, Collector, FieldNames, Grouping, Partial, Rows, SliceRows
+from ess_ray.core.collect import (
+    COLLECTORS,
+    CellCollector,
+    Collector,
+    FieldNames,
+    Grouping,
+    Partial,
+    Patterns,
+    Rows,
+    SliceRows,
+)
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import All, And, Compare, Contains, Equals, Exists, Field, Node, Not, Or, Query, Range, Regex
@@ -75,7 +85,7 @@ def test_a_task_that_counts_comes_as_it_was_sent(
     assert wire.decode_task(through(wire.encode_task(task))) == task
 
 
-@pytest.mark.parametrize("collector", [Rows(), SliceRows(), FieldNames(), Grouping(5)])
+@pytest.mark.parametrize("collector", [Rows(), SliceRows(), FieldNames(), Grouping(5), Patterns(1, 2)])
 def test_a_collector_travels_by_its_name(collector: Collector) -> None:
     task = ScanTask("t", Query(), (ENTRY,), collector)
     value = through(wire.encode_task(task))
@@ -85,7 +95,9 @@ def test_a_collector_travels_by_its_name(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize("inline", [True, False])
-@pytest.mark.parametrize("counting", [Grouping(), Grouping(60, (Field("level"), Field("k", True))), FieldNames()])
+@pytest.mark.parametrize(
+    "counting", [Grouping(), Grouping(60, (Field("level"), Field("k", True))), FieldNames(), Patterns(0, 1)]
+)
 def test_counts_come_as_they_were_sent(
     make_events: Callable[..., pa.Table],
     t0_us: int,

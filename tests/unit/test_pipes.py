@@ -9,7 +9,7 @@ import pytest
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, Equals, Field
 from ess_ray.core.statistics import Statistic
-from ess_ray.language import Fields, Limit, Pipe, Sort, Stats, parse, parse_pipe, parse_statistic
+from ess_ray.language import Fields, Limit, Patterns, Pipe, Sort, Stats, parse, parse_pipe, parse_statistic
 
 COUNT = Statistic("count()", "count")
 SERVICE = Field("service")
@@ -26,7 +26,7 @@ def test_stages_are_read_behind_the_query() -> None:
     assert pipe.root == Equals(Field("level"), "ERROR", ignore_case=True)
     assert pipe.query == "level:ERROR"
     tail = Statistic('p99.9("user ms")', "quantile", Field("user ms", True), "user ms", Fraction("0.999"))
-    assert pipe.stats == Stats((COUNT, tail), ("n", 'p99.9("user ms")'), (SERVICE,), ("service",), "5m", 68)
+    assert pipe.first == Stats((COUNT, tail), ("n", 'p99.9("user ms")'), (SERVICE,), ("service",), "5m", 68)
     assert pipe.steps == (Sort((("n", True),)), Limit(3), Fields(("n",)))
 
 
@@ -34,7 +34,8 @@ def test_stages_are_read_behind_the_query() -> None:
 def test_a_query_may_be_everything_and_spaces_any(text: str) -> None:
     pipe = pipe_of(text)
     assert pipe.root == All()
-    assert (pipe.stats.statistics, pipe.stats.columns, pipe.steps) == ((COUNT,), ("count()",), ())
+    assert isinstance(pipe.first, Stats)
+    assert (pipe.first.statistics, pipe.first.columns, pipe.steps) == ((COUNT,), ("count()",), ())
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,12 @@ def test_a_query_may_be_everything_and_spaces_any(text: str) -> None:
 )
 def test_rows_are_sorted_by_columns_as_they_are_called(stages: str, keys: tuple[tuple[str, bool], ...]) -> None:
     assert pipe_of(f"a | stats count(), max(ms) by service | {stages}").steps[0] == Sort(keys)
+
+
+def test_patterns_may_stand_first() -> None:
+    pipe = pipe_of("a | patterns | top 3 | fields query, count")
+    assert (pipe.first, pipe.query) == (Patterns(), "a")
+    assert pipe.steps == (Sort((("count", True),)), Limit(3), Fields(("query", "count")))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,8 @@ def test_any_other_bar_is_text(text: str) -> None:
 
 def test_words_of_stages_are_names_where_a_name_stands() -> None:
     pipe = pipe_of("a | stats count() as limit by by, sort, as, every, top | sort by by, limit desc")
-    assert pipe.stats.by_names == ("by", "sort", "as", "every", "top")
+    assert isinstance(pipe.first, Stats)
+    assert pipe.first.by_names == ("by", "sort", "as", "every", "top")
     assert pipe.steps == (Sort((("by", False), ("limit", True))),)
 
 
@@ -99,7 +107,10 @@ def test_words_of_stages_are_names_where_a_name_stands() -> None:
         ("a | stats p95(5)", 14, "takes a field, not a number"),
         ("a | stats count() | median x", 20, "cannot stand here"),
         ("a | sort by n", 2, "begin with `| stats"),
-        ("a | patterns", 4, "not there yet"),
+        ("a | patterns by b", 13, "cannot stand here"),
+        ("a | patterns | sort by n", 23, 'no column "n" at this stage: there are pattern, count'),
+        ("a | patterns | fields query | top 5", 2, "a column of numbers"),
+        ("a | patterns | stats count()", 2, "stands once"),
         ("AND | stats count()", 0, "AND needs a term before it"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from fastapi import Request
 
 from deployments.aggregations import AggregationApi, route_aggregations
+from deployments.patterns import PatternsApi, route_patterns
 from deployments.pipes import PipeApi, route_pipes
 from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory_results import MemoryResultStore
@@ -59,6 +60,7 @@ class Rig:
         self.aggregations = AggregationApi(searcher, results, self._tenant, api)
         route_aggregations(self.app, self.aggregations)
         route_pipes(self.app, PipeApi(searcher, self._tenant, api))
+        route_patterns(self.app, PatternsApi(searcher, self._tenant, api))
         transport = httpx.ASGITransport(self.app)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
 

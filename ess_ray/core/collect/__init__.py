@@ -3,7 +3,7 @@
 - `collector`: the protocol, and the values that pass through it.
 - `rows`: the newest or oldest rows. `slices`: the rows of an export. `counts`: rows per time bucket and group, which is
   also how a field's values are counted. `volumes`: and their bytes. `statistics`: besides, statistics of fields'
-  values. `names`: rows per field.
+  values. `names`: rows per field. `patterns`: rows per template of their messages.
 - `cells`: what collectors have alike that give cells (a bucket, a group, and values): they are made one within bounds.
 - `buckets`: where time buckets begin.
 - `registry`: every collector by its name.
@@ -29,6 +29,7 @@ from ess_ray.core.collect.cells import (
 from ess_ray.core.collect.collector import PLACES, Block, Bound, Collector, Fold, Gather, Partial, integer_of, text_of
 from ess_ray.core.collect.counts import Grouping
 from ess_ray.core.collect.names import COLUMN, FIELD_COLUMNS, FieldNames
+from ess_ray.core.collect.patterns import STEPS, Patterns, example_in
 from ess_ray.core.collect.registry import COLLECTORS, decode_collector, encode_collector
 from ess_ray.core.collect.rows import ROWS, Rows, RowsFold
 from ess_ray.core.collect.slices import SLICE_ROWS, SliceFold, SliceRows
@@ -48,6 +49,7 @@ __all__ = [
     "PLACES",
     "ROWS",
     "SLICE_ROWS",
+    "STEPS",
     "UTC_CLOCK",
     "Block",
     "Bound",
@@ -60,6 +62,7 @@ __all__ = [
     "Grouping",
     "LocalClock",
     "Partial",
+    "Patterns",
     "Rows",
     "RowsFold",
     "SliceFold",
@@ -72,6 +75,7 @@ __all__ = [
     "bucket_starts",
     "decode_collector",
     "encode_collector",
+    "example_in",
     "group_count",
     "integer_of",
     "text_of",

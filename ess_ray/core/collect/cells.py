@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from ess_ray.core.collect.collector import Bound, Collector, Fold
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.query import Query
-from ess_ray.core.statistics import SLOT_BYTES, SLOTS, Accumulator, slot_counts, unpacked
+from ess_ray.core.statistics import SLOT_BYTES, SLOTS, Slotted, slot_counts, unpacked
 
 MAX_CELLS: Final = 100_000
 """Buckets times groups in an answer: about 10 MB of JSON, more than anybody draws."""
@@ -77,7 +77,7 @@ class CellCollector(Collector):
         """How many key columns its cells have."""
 
     @property
-    def accumulators(self) -> Mapping[str, Accumulator]:
+    def accumulators(self) -> Mapping[str, Slotted]:
         """What its cells have slots of, by column."""
         return {}
 
@@ -127,8 +127,16 @@ def key_names(collector: CellCollector) -> list[str]:
 class CellsFold(Fold):
     """Makes partial results of one collector one."""
 
-    def __init__(self, collector: CellCollector, where: Sequence[str] = (), max_cells: int = MAX_HELD_CELLS) -> None:
+    def __init__(
+        self,
+        collector: CellCollector,
+        where: Sequence[str] = (),
+        max_cells: int = MAX_HELD_CELLS,
+        max_bytes: int | None = None,
+    ) -> None:
+        """`max_bytes`: of cells held; None: MAX_HELD_BYTES."""
         self._collector, self._max_cells = collector, max_cells
+        self._max_bytes = MAX_HELD_BYTES if max_bytes is None else max_bytes
         self._held = collector.schema(where).empty_table()
         self._fresh: list[pa.Table] = []
         self._waiting = self._waiting_bytes = 0
@@ -140,7 +148,7 @@ class CellsFold(Fold):
         self._waiting += len(table)
         self._waiting_bytes += table.nbytes
         enough_cells = self._waiting >= max(len(self._held), _MIN_FRESH)
-        if enough_cells or self._waiting_bytes >= max(self._held.nbytes, MAX_HELD_BYTES // 2):
+        if enough_cells or self._waiting_bytes >= max(self._held.nbytes, self._max_bytes // 2):
             self._settle()
 
     def _table(self) -> pa.Table:
@@ -157,7 +165,7 @@ class CellsFold(Fold):
             return
         cells = joined(pa.concat_tables([self._held, *self._fresh]), self._collector)
         self._fresh, self._waiting, self._waiting_bytes = [], 0, 0
-        self._held = _bounded(cells, self._collector, self._max_cells)
+        self._held = _bounded(cells, self._collector, self._max_cells, self._max_bytes)
         if len(self._held) > MAX_CELLS and self._collector.bucket_us is not None:
             self._starts = pc.count_distinct(self._held.column("start_us")).as_py()
         if self._collector.accumulators and not self._collector.keys:
@@ -226,16 +234,16 @@ def _values_of(cells: pa.Table, collector: CellCollector, ids: Ids) -> pa.Table:
     return pa.table(columns)
 
 
-def _bounded(cells: pa.Table, collector: CellCollector, max_cells: int) -> pa.Table:
+def _bounded(cells: pa.Table, collector: CellCollector, max_cells: int, max_bytes: int) -> pa.Table:
     """Tell the rarest groups together when cells are too many or too large; a count without keys has no groups."""
     if not collector.keys:
         return cells
-    sizes = _text_bytes(cells, collector) + _slot_bytes(cells, collector) + _CELL_BYTES
-    if len(cells) <= max_cells and sizes.sum() <= MAX_HELD_BYTES:
+    sizes = _text_bytes(cells, collector) + _slot_bytes(cells, collector) + _value_bytes(cells, collector) + _CELL_BYTES
+    if len(cells) <= max_cells and sizes.sum() <= max_bytes:
         return cells
     ranks = _ranks(cells, collector)
     fits = np.cumsum(np.bincount(ranks)) <= max_cells * _KEPT_SHARE
-    fits &= np.cumsum(np.bincount(ranks, sizes)) <= MAX_HELD_BYTES * _KEPT_SHARE
+    fits &= np.cumsum(np.bincount(ranks, sizes)) <= max_bytes * _KEPT_SHARE
     return _told_together(cells, collector, ~fits[ranks])
 
 
@@ -308,4 +316,13 @@ def _slot_bytes(cells: pa.Table, collector: CellCollector) -> npt.NDArray[np.flo
     sizes = np.zeros(len(cells))
     for name in collector.accumulators:
         sizes += slot_counts(cells.column(name)) * float(SLOT_BYTES)
+    return sizes
+
+
+def _value_bytes(cells: pa.Table, collector: CellCollector) -> npt.NDArray[np.float64]:
+    """Give the length of each cell's texts that are no keys."""
+    sizes = np.zeros(len(cells))
+    for name, value in collector.values.items():
+        if pa.types.is_binary(value.kind):
+            sizes += pc.fill_null(pc.binary_length(cells.column(name)), 0).to_numpy()
     return sizes

@@ -11,13 +11,14 @@ from typing import Any, Final
 from ess_ray.core.collect.collector import Collector
 from ess_ray.core.collect.counts import Grouping
 from ess_ray.core.collect.names import FieldNames
+from ess_ray.core.collect.patterns import Patterns
 from ess_ray.core.collect.rows import Rows
 from ess_ray.core.collect.slices import SliceRows
 from ess_ray.core.collect.statistics import Statistics
 from ess_ray.core.collect.volumes import Volumes
 
 COLLECTORS: Final[dict[str, type[Collector]]] = {
-    kind.name: kind for kind in (Rows, SliceRows, Grouping, Statistics, FieldNames, Volumes)
+    kind.name: kind for kind in (Rows, SliceRows, Grouping, Statistics, FieldNames, Patterns, Volumes)
 }
 
 

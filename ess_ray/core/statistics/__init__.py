@@ -9,7 +9,7 @@ or taking the largest: results do not depend on where rows lie, nor on the order
 May live here: values -> slots -> results, over NumPy and Arrow. May not: rows, groups, buckets (`core.collect`).
 """
 
-from ess_ray.core.statistics.accumulator import Accumulator, Values
+from ess_ray.core.statistics.accumulator import Accumulator, Slotted, Values
 from ess_ray.core.statistics.functions import (
     FAMILIES,
     Results,
@@ -29,6 +29,7 @@ __all__ = [
     "Accumulator",
     "Results",
     "Slots",
+    "Slotted",
     "Statistic",
     "Told",
     "Values",

@@ -49,19 +49,12 @@ class Values:
         return ignored
 
 
-@dataclass(frozen=True, slots=True)
-class Accumulator(ABC):
-    """What is kept of one field: whole numbers in slots, see `slots`."""
+class Slotted:
+    """What is kept of a cell as whole numbers in slots (see `slots`), and how those of several parts become one."""
 
-    name: ClassVar[str]
-    """What a task calls it on its way."""
+    __slots__ = ()
+
     joining: ClassVar[Joining] = "sum"
-
-    field: Field
-
-    @abstractmethod
-    def take(self, values: Values) -> Slots:
-        """Keep values; a slot of a cell may be given several times."""
 
     def settled(self, slots: Slots) -> Slots:
         """Bring slots, each given once, ascending, into the one form that they have whatever they were made of."""
@@ -70,3 +63,17 @@ class Accumulator(ABC):
     def put_together(self, slots: Slots) -> Slots:
         """Make slots of several parts one."""
         return self.settled(slots.joined(self.joining))
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator(Slotted, ABC):
+    """What is kept of one field."""
+
+    name: ClassVar[str]
+    """What a task calls it on its way."""
+
+    field: Field
+
+    @abstractmethod
+    def take(self, values: Values) -> Slots:
+        """Keep values; a slot of a cell may be given several times."""

@@ -12,7 +12,7 @@ from ess_ray.cli import main
 from tests.cli_contract import Contract, Ess, page
 
 
-@pytest.mark.parametrize("command", ["search", "export", "explain", "count", "tail"])
+@pytest.mark.parametrize("command", ["search", "export", "explain", "count", "patterns", "tail"])
 @pytest.mark.parametrize("query", ["-level:INFO", "-host:web-1", "-Code:5", "-timeout", "-t", "-(a OR b)"])
 def test_a_query_that_looks_like_an_option_says_how_it_is_written(ess: Ess, command: str, query: str) -> None:
     for words in ((command, query), (command, "--since", "1d", query)):
