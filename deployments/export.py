@@ -17,18 +17,19 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from deployments.access import Tenant
+from deployments.answers import takes_arrow
 from deployments.departure import Departure
 from ess_ray.aside import aside
 from ess_ray.core.errors import Unavailable
 from ess_ray.search.export import Export, Exporter
-from ess_ray.search.formats import FORMATS, Encoder, encoder_of
+from ess_ray.search.formats import ARROW, FORMATS, Encoder, encoder_of
 
 _log = logging.getLogger(__name__)
 
 MOST_S: Final = 12 * 3600.0
 """How long an export may take: objects that compaction replaced are there for a day, and are deleted then."""
 
-FormatName = Literal["ndjson", "csv", "parquet"]
+FormatName = Literal["ndjson", "csv", "parquet", "arrow"]
 _DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The whole answer. A body that does not end properly (a chunked body without its last chunk) "
@@ -44,8 +45,13 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
     async def export(
         request: Request,
         query_id: str,
-        file_format: Annotated[FormatName, Query(alias="format", description="Of the file.")] = "ndjson",
-        column: Annotated[list[str] | None, Query(description="Of CSV: these fields, in this order.")] = None,
+        file_format: Annotated[
+            FormatName | None,
+            Query(alias="format", description="Of the file; left out: Arrow if `Accept` names it, else NDJSON."),
+        ] = None,
+        column: Annotated[
+            list[str] | None, Query(description="Of CSV: these fields, of Arrow: these columns, in this order.")
+        ] = None,
     ) -> Response:
         """Give all rows of a query as one file, in its order and without a cap on rows.
 
@@ -55,12 +61,15 @@ def route_export(app: FastAPI, tenant: Tenant, exporter: Exporter, departure: De
 
         NDJSON: one event a line, as in answers. CSV: a header, the same fields with `attributes` as JSON text, or those
         that `column` names; values are what was stored, also where a spreadsheet would take them for formulas. Parquet:
-        the table's own columns, and `attribute_numbers` and `attribute_booleans` beside the texts of `attributes`. 429:
-        a replica runs four at a time, three of one tenant.
+        the table's own columns, and `attribute_numbers` and `attribute_booleans` beside the texts of `attributes`.
+        Arrow: an IPC stream of the same columns, or those that `column` names; its last batch is empty and tells under
+        `ess.end` whether it is whole, and one that is not ends in a message without a rest. 429: a replica runs four at
+        a time, three of one tenant.
         """
         whose = await tenant(request)
-        encoder = encoder_of(file_format, column or ())
-        return _ExportResponse(await exporter.open(whose, query_id), file_format, encoder, departure)
+        chosen = file_format or (ARROW if takes_arrow(request) else "ndjson")
+        encoder = encoder_of(chosen, column or ())
+        return _ExportResponse(await exporter.open(whose, query_id), chosen, encoder, departure)
 
     app.get("/v1/queries/{query_id}/export", response_class=Response, responses=_DESCRIBED)(export)
 
@@ -107,7 +116,7 @@ class _ExportResponse(StreamingResponse):
 
 
 async def _encoded(export: Export, encoder: Encoder) -> AsyncGenerator[bytes, None]:
-    left_out = None
+    left_out, missing = None, tuple[str, ...]()
     try:
         async with contextlib.aclosing(export.tables()) as tables:
             async for rows in tables:
@@ -115,9 +124,9 @@ async def _encoded(export: Export, encoder: Encoder) -> AsyncGenerator[bytes, No
                     yield data
     except Unavailable as error:
         await export.tell_left_out()
-        left_out = error
+        left_out, missing = error, export.missing() or (error.message,)
     # Also without what could not be read: the others' rows are a file that can be read, though the body has no end.
-    if data := await aside(encoder.finish):
+    if data := await aside(encoder.finish, missing):
         yield data
     if left_out is not None:
         raise left_out

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Header, Request, Response
 
 from deployments import sse
 from deployments.access import Tenant
-from deployments.answers import json_answer
+from deployments.answers import json_answer, takes_arrow
 from deployments.asked import (
     MAX_PAGE_ROWS,
     PAGE_ROWS,
@@ -36,10 +36,13 @@ from deployments.loki.shapes import words_of
 from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
 from deployments.waiting import GONE, while_connected
+from ess_ray import exact_json
 from ess_ray.aside import aside
+from ess_ray.core import answer_stream
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import to_json_rows
 from ess_ray.ports import AnswerState, ResultStore
+from ess_ray.search.formats import PARQUET_SCHEMA, with_typed_maps
 from ess_ray.search.run import Searcher
 
 WRITTEN_ROWS: Final = 100
@@ -144,6 +147,8 @@ class SearchApi:
         """Give the rows from a cursor on, and where the search stands. The same cursor gives the same rows.
 
         With `wait` it is answered as soon as a row is there or the search has ended, at most so many seconds later.
+        With `Accept: application/vnd.apache.arrow.stream` the rows are an Arrow stream, and all else is JSON in its
+        schema's metadata, under `ess.page`.
         """
         tenant = await self._tenant(request)
         if not 1 <= limit <= MAX_PAGE_ROWS:
@@ -152,7 +157,8 @@ class SearchApi:
         if wait:
             await while_connected(request, self._searcher.wait(tenant, query_id, wait, start + 1))
         state, rows = await self._read(tenant, query_id, start, limit)
-        return await aside(_page, query_id, state, rows, start)
+        write = _arrow_page if takes_arrow(request) else _page
+        return await aside(write, query_id, state, rows, start)
 
     async def _read(self, tenant: str, query_id: str, start: int, limit: int) -> tuple[AnswerState, pa.Table]:
         # State before rows: a state that says done then has all its rows behind it.
@@ -280,6 +286,13 @@ def _page(query_id: str, state: AnswerState, rows: pa.Table, start: int, status:
     return json_answer({**_state_json(query_id, state), "events": to_json_rows(rows), "cursor": cursor}, status)
 
 
+def _arrow_page(query_id: str, state: AnswerState, rows: pa.Table, start: int) -> Response:
+    told = exact_json.dumps({**_state_json(query_id, state), "cursor": f"r{start + len(rows)}"})
+    writer = answer_stream.StreamWriter(PARQUET_SCHEMA, {answer_stream.PAGE: told})
+    data = (writer.add(with_typed_maps(rows)) if len(rows) else b"") + writer.close()
+    return Response(data, media_type=answer_stream.MEDIA_TYPE)
+
+
 def create_search_app(api: SearchApi) -> FastAPI:
     """Route the endpoints, below the prefix `/search` that Serve takes off."""
 
@@ -301,7 +314,9 @@ def create_search_app(api: SearchApi) -> FastAPI:
     app.add_middleware(Questions)
     app.add_middleware(Endable, words_of=words_of)
     app.post("/v1/queries", status_code=201, response_model=Created | AnswerPage)(api.create)
-    pages: dict[int | str, dict[str, Any]] = {200: {"model": AnswerPage}}
+    pages: dict[int | str, dict[str, Any]] = {
+        200: {"model": AnswerPage, "content": {answer_stream.MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    }
     app.get("/v1/queries/{query_id}", responses=pages)(api.page)
     answers = sse.described("`event` and `progress` while the search runs, `done` at its end, or `error`")
     app.get("/v1/queries/{query_id}/stream", response_class=Response, responses=answers)(api.stream)

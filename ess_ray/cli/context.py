@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ess_ray.cli.client import Client
-from ess_ray.cli.follow import asking, reasons_of
+from ess_ray.cli.follow import asking
+from ess_ray.client.paging import reasons_of
 from ess_ray.core.event import format_timestamp, parse_timestamp_us
 from ess_ray.core.query import Field
 from ess_ray.language import field_term

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ess_ray.cli.client import Client
 from ess_ray.cli.output import SetTo, end_without_reader, tell
 from ess_ray.cli.question import pointed_out
+from ess_ray.client.http import RETRY_PAGE_S
+from ess_ray.client.paging import PAGE_ROWS, reasons_of
 
 QUERIES: Final = "/search/v1/queries"
-PAGE_ROWS: Final = 10_000
-"""Rows in a page: the most that the contract gives."""
 FIRST_ROWS: Final = 1_000
 """Rows of the first page: it comes when it is full, and a person reads from its top."""
 WAIT_S: Final = 0.5
 """How long a request waits for rows, or the end: a bar moves so often while nothing is found."""
-RETRY_PAGE_S: Final = 15.0
-"""How long a page is asked for again. Where answers are shared any other search replica gives it, and the only one is
-replaced by then; an answer that lay in its replica's memory is gone with it, and the next one says so at once."""
 INCOMPLETE: Final = 3
 
 
@@ -61,7 +57,6 @@ class Following:
                 "GET",
                 self._path,
                 params={"cursor": cursor, "limit": asked, "wait": WAIT_S},
-                stop=threading.Event(),
                 for_s=RETRY_PAGE_S,
             )
 
@@ -102,16 +97,3 @@ def end(page: Mapping[str, Any]) -> None:
         sys.exit(1)
     if reasons:
         sys.exit(INCOMPLETE)
-
-
-def reasons_of(page: Mapping[str, Any]) -> list[str]:
-    """Say why an answer is not whole, given its last page; nothing where it is."""
-    reasons = [str(reason) for reason in page.get("incomplete", ())]
-    state = page.get("state", "done")  # what is answered at once has no state
-    if state == "truncated" and not reasons:
-        reasons.append("the stored answer reached its cap: narrow the query or the time range")
-    elif state != "done" and not reasons:
-        reasons.append(f"the query {state}")
-    elif not page["complete"] and not reasons:
-        reasons.append("the system does not call it complete")
-    return reasons

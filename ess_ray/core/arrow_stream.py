@@ -15,8 +15,9 @@ from pyarrow import ipc
 _RECORD_BATCH: Final = "record batch"
 _BUFFER: Final = struct.Struct("<qq")
 """Of a record batch's metadata: where a buffer begins in the body, and its bytes there."""
-_HEADER, _BUFFERS, _COMPRESSION = 2, 2, 3
-"""Fields by their place in the flatbuffers tables: of a message its header, of a record batch the others."""
+_HEADER, _BODY_LENGTH = 2, 3
+_BUFFERS, _COMPRESSION = 2, 3
+"""Fields by their place in the flatbuffers tables: the first two of a message, the others of a record batch."""
 
 
 def decoded_bytes(stream: pa.Buffer) -> int:
@@ -29,6 +30,18 @@ def decoded_bytes(stream: pa.Buffer) -> int:
             except (struct.error, IndexError) as error:
                 raise ValueError(f"its metadata cannot be read: {error}") from error
     return total
+
+
+def body_bytes(metadata: memoryview) -> int:
+    """Read how many bytes follow a message's metadata. Raises ValueError for what is none."""
+    try:
+        at = _field(metadata, _uint32(metadata, 0), _BODY_LENGTH)
+        length = 0 if at is None else int(struct.unpack_from("<q", metadata, at)[0])
+    except struct.error as error:
+        raise ValueError(f"its metadata cannot be read: {error}") from error
+    if length < 0:
+        raise ValueError("its body has a negative length")
+    return length
 
 
 def _batch_bytes(metadata: memoryview, body: memoryview) -> int:

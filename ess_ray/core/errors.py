@@ -15,6 +15,7 @@
       x  Unsupported           415  a content type or encoding that is not spoken here
       x  TooFast               429  back off, then send again
       x  Unavailable           503  a part is not there just now; send again later
+      x  Incomplete            500  an answer that has not everything, to who wants nothing less
       x  CorruptData           500  stored bytes that do not read as what they should be
       x  NewerFormat           500  stored bytes of a format that only a newer ess_ray reads
       x  DataLoss              500  something acknowledged can no longer be read
@@ -152,6 +153,12 @@ class Unavailable(EssError):
     http_status = 503
     retryable = True
     title = "Service unavailable"
+
+
+class Incomplete(EssError):
+    """An answer has not everything that was acknowledged; `incomplete` in the details says what is missing."""
+
+    title = "Incomplete answer"
 
 
 class CorruptData(EssError):

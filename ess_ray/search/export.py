@@ -178,8 +178,12 @@ class Export:
             ahead.cancel()
             await asyncio.wait([ahead])
 
+    def missing(self) -> tuple[str, ...]:
+        """Name what could not be read, for people."""
+        return tuple(f"object {key} cannot be read: {why}" for key, why in self.left_out.items())
+
     def _unreadable(self) -> Unavailable:
-        return Unavailable("; ".join(f"object {key} cannot be read: {why}" for key, why in self.left_out.items()))
+        return Unavailable("; ".join(self.missing()))
 
     async def tell_left_out(self) -> None:
         """Tell what was left out in the answer's state: a body that is broken off has no place for reasons."""

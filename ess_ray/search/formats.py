@@ -1,4 +1,4 @@
-"""Rows as the bytes of a file, piece by piece: NDJSON, CSV, Parquet.
+"""Rows as the bytes of a file, piece by piece: NDJSON, CSV, Parquet, an Arrow stream.
 
 May live here: encoders, each of one file, fed rows of EVENT_SCHEMA in order. May not: where rows come from or bytes go.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from ess_ray import exact_json
-from ess_ray.core import attribute
+from ess_ray.core import answer_stream, attribute
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import EVENT_SCHEMA, SHOWN_COLUMNS, to_json_rows
 from ess_ray.language.names import field_named
@@ -36,8 +36,8 @@ class Encoder(Protocol):
         """Take rows; gives the bytes that are final by now."""
         ...
 
-    def finish(self) -> bytes:
-        """Give the file's last bytes."""
+    def finish(self, incomplete: Sequence[str] = ()) -> bytes:
+        """Give the file's last bytes; `incomplete`: what is missing in it, where the format has a place for that."""
         ...
 
 
@@ -48,7 +48,7 @@ class NdjsonEncoder:
         """See the protocol."""
         return b"".join(exact_json.dumps(event) + b"\n" for event in to_json_rows(rows))
 
-    def finish(self) -> bytes:
+    def finish(self, incomplete: Sequence[str] = ()) -> bytes:
         """See the protocol."""
         return b""
 
@@ -81,7 +81,7 @@ class CsvEncoder:
         data: bytes = sink.getvalue().to_pybytes()
         return data
 
-    def finish(self) -> bytes:
+    def finish(self, incomplete: Sequence[str] = ()) -> bytes:
         """See the protocol."""
         return b"" if self._begun else self.add(EVENT_SCHEMA.empty_table())
 
@@ -129,10 +129,15 @@ PARQUET_SCHEMA: Final = pa.schema(
 )
 
 
-def with_typed_maps(rows: pa.Table) -> pa.Table:
-    """Add the columns of attributes that were numbers (as floats), and true or false, when they were pushed."""
+def with_typed_maps(rows: pa.Table, wanted: Collection[str] = tuple(_TYPED_MAPS)) -> pa.Table:
+    """Add the columns of attributes that were numbers (as floats), and true or false, when they were pushed.
+
+    `wanted`: only those of them that it names.
+    """
     rows = rows.combine_chunks()
     for name, (letter, kind) in _TYPED_MAPS.items():
+        if name not in wanted:
+            continue
         held, types = (rows.column(column).chunks for column in ("attributes", "attribute_types"))
         maps = [_typed_map(*chunks, letter, kind) for chunks in zip(held, types, strict=True)]
         rows = rows.append_column(name, pa.chunked_array(maps, pa.map_(pa.string(), kind)))
@@ -173,7 +178,7 @@ class ParquetEncoder:
             self._write()
         return self._out.drain()
 
-    def finish(self) -> bytes:
+    def finish(self, incomplete: Sequence[str] = ()) -> bytes:
         """See the protocol."""
         self._write()
         self._writer.close()
@@ -183,6 +188,41 @@ class ParquetEncoder:
         rows, self._waiting = self._waiting, []
         if rows:
             self._writer.write_table(with_typed_maps(pa.concat_tables(rows)), row_group_size=self._group_rows)
+
+
+class ArrowEncoder:
+    """An Arrow stream of the columns that Parquet has, or of some of them; its end tells whether it is whole."""
+
+    def __init__(self, columns: Sequence[str] = ()) -> None:
+        """`columns`: names of PARQUET_SCHEMA, in the order wanted. Raises BadRequest for others, and for repeats."""
+        self._schema = typed_schema(columns)
+        self._writer = answer_stream.StreamWriter(self._schema)
+
+    def add(self, rows: pa.Table) -> bytes:
+        """See the protocol."""
+        return self._writer.add(typed_rows(rows, self._schema))
+
+    def finish(self, incomplete: Sequence[str] = ()) -> bytes:
+        """See the protocol."""
+        return self._writer.end(incomplete)
+
+
+def typed_schema(columns: Sequence[str] = ()) -> pa.Schema:
+    """Give the schema of some columns of PARQUET_SCHEMA, without names all. Raises BadRequest."""
+    unknown = [name for name in columns if name not in PARQUET_SCHEMA.names]
+    if unknown:
+        raise BadRequest(
+            f"{', '.join(unknown)}: no such column; there are {', '.join(PARQUET_SCHEMA.names)}, and fields of other "
+            "names are in `attributes`"
+        )
+    if len(set(columns)) < len(columns):
+        raise BadRequest("a column is named twice")
+    return pa.schema([PARQUET_SCHEMA.field(name) for name in columns]) if columns else PARQUET_SCHEMA
+
+
+def typed_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give the columns of a `typed_schema` of rows of EVENT_SCHEMA."""
+    return with_typed_maps(rows, schema.names).select(schema.names)
 
 
 class _Drained(io.RawIOBase):
@@ -217,16 +257,20 @@ class Format:
     media_type: str
 
 
+ARROW: Final = "arrow"
 FORMATS: Final[Mapping[str, Format]] = {
     "ndjson": Format(NdjsonEncoder, "application/x-ndjson"),
     "csv": Format(CsvEncoder, "text/csv; charset=utf-8"),
     "parquet": Format(ParquetEncoder, "application/vnd.apache.parquet"),
+    ARROW: Format(ArrowEncoder, answer_stream.MEDIA_TYPE),
 }
 """By name, which is also a file's suffix."""
 
 
 def encoder_of(name: str, columns: Sequence[str] = ()) -> Encoder:
-    """Make the encoder of a format; `columns` are for CSV alone, the others have types for all. Raises BadRequest."""
+    """Make the encoder of a format; `columns` are for CSV and Arrow, the others have all fields. Raises BadRequest."""
+    if name == ARROW:
+        return ArrowEncoder(columns)
     if columns and name != "csv":
-        raise BadRequest(f"columns are chosen for CSV: {name} has all fields")
+        raise BadRequest(f"columns are chosen for CSV and Arrow: {name} has all fields")
     return CsvEncoder(columns) if columns else FORMATS[name].make()

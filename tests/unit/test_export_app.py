@@ -18,6 +18,8 @@ import pytest
 
 from deployments import lasting
 from deployments.departure import Departure
+from ess_ray.core.answer_stream import MEDIA_TYPE, StreamReader
+from ess_ray.core.event import to_json_rows
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import Record, ScanResult, ScanTask
 from ess_ray.search.formats import PARQUET_SCHEMA
@@ -88,6 +90,7 @@ def asked_of(url: str, tenant: str = "default", **body: Any) -> str:
         ("ndjson", "application/x-ndjson"),
         ("csv", "text/csv; charset=utf-8"),
         ("parquet", "application/vnd.apache.parquet"),
+        ("arrow", "application/vnd.apache.arrow.stream"),
     ],
 )
 async def test_all_rows_come_as_a_file(http: httpx.AsyncClient, name: str, media_type: str) -> None:
@@ -104,7 +107,9 @@ async def test_all_rows_come_as_a_file(http: httpx.AsyncClient, name: str, media
     elif name == "csv":
         found = [int(record["offset"]) for record in csv.DictReader(io.StringIO(answer.text, newline=""))]
     else:
-        table = pq.read_table(io.BytesIO(answer.content))
+        is_arrow = name == "arrow"
+        table = (pa.ipc.open_stream if is_arrow else pq.read_table)(io.BytesIO(answer.content))
+        table = table.read_all() if is_arrow else table
         assert table.schema.equals(PARQUET_SCHEMA)
         found = table.column("offset").to_pylist()
     assert found == list(range(8_009, -1, -1))
@@ -141,6 +146,30 @@ async def test_csv_has_the_columns_that_are_asked_for(http: httpx.AsyncClient) -
     lines = answer.text.splitlines()
     assert lines[0] == '"message","timestamp"'
     assert len(lines) == 8_011
+
+
+async def test_arrow_comes_to_who_accepts_it(http: httpx.AsyncClient) -> None:
+    path = f"/v1/queries/{await asked(http)}/export"
+    accepts = {"Accept": "text/html, application/vnd.apache.arrow.stream;q=0.9"}
+    answer = await http.get(path, params={"column": ["message", "attribute_numbers"]}, headers=accepts)
+    assert answer.headers["content-type"] == "application/vnd.apache.arrow.stream"
+    table = pa.ipc.open_stream(answer.content).read_all()
+    assert (table.schema.names, len(table)) == (["message", "attribute_numbers"], 8_010)
+    refused = await http.get(path, headers={"Accept": "application/vnd.apache.arrow.stream;q=0"})
+    assert refused.headers["content-type"] == "application/x-ndjson"
+    for columns in (["user_id"], ["message", "message"]):
+        assert (await http.get(path, params={"format": "arrow", "column": columns})).status_code == 400
+
+
+async def test_a_page_comes_as_arrow_too(http: httpx.AsyncClient) -> None:
+    path = f"/v1/queries/{await asked(http, limit=5)}"
+    page = (await http.get(path, params={"wait": 30, "limit": 3})).json()
+    answer = await http.get(path, params={"limit": 3}, headers={"Accept": MEDIA_TYPE})
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    reader = StreamReader()
+    table = pa.Table.from_batches(list(reader.feed(answer.content)))
+    assert to_json_rows(table) == page.pop("events")
+    assert reader.page() == page
 
 
 async def test_order_and_times_are_those_of_the_query(http: httpx.AsyncClient, t0_us: int) -> None:
@@ -190,6 +219,7 @@ async def test_the_description_tells_of_it(http: httpx.AsyncClient) -> None:
         "application/x-ndjson",
         "text/csv",
         "application/vnd.apache.parquet",
+        "application/vnd.apache.arrow.stream",
     }
     assert {parameter["name"] for parameter in export["parameters"]} == {"query_id", "format", "column"}
     explained = paths["/v1/explain"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
