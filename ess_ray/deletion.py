@@ -161,7 +161,13 @@ class Rewriting:
             self._clean.add(entry.key)
             return None
         new = replace(entry, key=encoded.key(entry.tenant), size=encoded.data.size, rows=encoded.rows)
-        new = replace(new, min_us=encoded.min_us, max_us=encoded.max_us)
+        new = replace(
+            new,
+            min_us=encoded.min_us,
+            max_us=encoded.max_us,
+            first_arrival_us=encoded.first_arrival_us,
+            last_arrival_us=encoded.last_arrival_us,
+        )
         self._store.put(new.key, encoded.data)
         found = self._store.head(new.key)
         if found is None or found.size != new.size:

@@ -16,6 +16,7 @@ May live here: Protocols and their value types. May not: behaviour.
 """
 
 from ess_ray.ports.catalog import (
+    ARRIVAL_SLACK_US,
     Advance,
     Catalog,
     CatalogWriter,
@@ -44,6 +45,7 @@ from ess_ray.ports.results import AnswerState, ResultStore
 from ess_ray.ports.views import InFlight, View, VnodeRange
 
 __all__ = [
+    "ARRIVAL_SLACK_US",
     "ARROW_STREAM",
     "CONTENT_TYPE",
     "MAX_RECORD_BYTES",
