@@ -11,6 +11,7 @@ and async callers run them in threads. Who needs a port imports it from here, wh
 - `executor`: ScanExecutor, who runs scan tasks.
 - `invocations`: ScanFunction and InvocationSlots, for tasks that run somewhere else.
 - `results`: ResultStore.
+- `delivery`: Receiver, who is told of alerts.
 
 May live here: Protocols and their value types. May not: behaviour.
 """
@@ -28,6 +29,7 @@ from ess_ray.ports.catalog import (
     Snapshot,
     Totals,
 )
+from ess_ray.ports.delivery import Bundle, Notice, Receiver
 from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
 from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
 from ess_ray.ports.log import (
@@ -51,6 +53,7 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "Advance",
     "AnswerState",
+    "Bundle",
     "Catalog",
     "CatalogWriter",
     "Cost",
@@ -61,10 +64,12 @@ __all__ = [
     "InvocationSlots",
     "Invoked",
     "LogRead",
+    "Notice",
     "ObjectColumns",
     "ObjectEntry",
     "ObjectInfo",
     "ObjectStore",
+    "Receiver",
     "Record",
     "Removed",
     "ResultStore",
