@@ -126,7 +126,8 @@ endif
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
 # on hosts in network namespaces. (The S3 server is a wheel.) faketime lets a system's clock jump.
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
-SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync faketime:faketime
+SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync faketime:faketime \
+  prometheus-alertmanager:prometheus-alertmanager
 servers:
 	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -z "$$missing" || { \

@@ -19,6 +19,7 @@ from ray.serve.schema import LoggingConfig
 
 from deployments.access import Access
 from deployments.aggregations import AggregationApi, route_aggregations
+from deployments.alerts import AlertsApi, route_alerts
 from deployments.deletions import DeletionApi, route_deletions
 from deployments.departure import Departure
 from deployments.explain import route_explain
@@ -36,6 +37,8 @@ from deployments.whose import route_whose
 from ess_ray.adapters.kafka_settings import kafka_of
 from ess_ray.adapters.lambda_function import function_of
 from ess_ray.adapters.places import places_of
+from ess_ray.adapters.receivers import AlertSettings, ReceiverAt, receivers_of
+from ess_ray.alerts.asking import Asker
 from ess_ray.core.errors import BadRequest, EssError
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
@@ -106,7 +109,20 @@ def system_of(settings: Settings) -> System:
         foreign_tenant=settings.log.foreign_tenant,
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
         answers=settings.results.limits,
+        alerts=_alerts_of(settings),
     )
+
+
+def _alerts_of(settings: Settings) -> AlertSettings:
+    """Read who is told of alerts. Raises BadRequest for a receiver that cannot be."""
+    given = settings.alerts
+    found = AlertSettings(
+        tuple(ReceiverAt(one.name, one.url.get_secret_value()) for one in given.receivers),
+        given.page_url or f"http://{settings.http.host}:{settings.http.port}",
+        tuple(given.allow_hosts),
+    )
+    receivers_of(found)
+    return found
 
 
 def _usual_executor(settings: Settings) -> str:
@@ -292,6 +308,9 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
             warnings=inside.warnings,
         )
         route_deletions(app, deletions)
+        asker = Asker(searcher, results)
+        names = [one.name for one in system.alerts.receivers]
+        route_alerts(app, AlertsApi(system.alert_book(), asker, access, names, inside.look_for_alerts))
         looked_at = Parts(EndsReader(log, store), views, catalog, store, usual)
         tails = TailApi(looked_at, tenant, departure, meter=meter)
         route_tail(app, tails)

@@ -119,6 +119,10 @@ class Inside:
         """Have deletions that were asked for carried out now. Raises Unavailable: then it is a little later."""
         await self._supervisor.call("look_for_deletions")
 
+    async def look_for_alerts(self) -> None:
+        """Have rules and silences that were made just now heeded. Raises Unavailable: then it is a little later."""
+        await self._supervisor.call("look_for_alerts")
+
     async def leaving(self) -> bool:
         """Tell whether Serve is about to end this very replica; False when nobody can say just now."""
         try:

@@ -149,6 +149,19 @@ MAINTENANCE_EXPIRED: Final = _counter("ess_maintenance_expired_objects", "Object
 MAINTENANCE_DELETED: Final = _counter("ess_maintenance_deleted_objects", "Objects deleted as garbage")
 MAINTENANCE_DELETED_BYTES: Final = _counter("ess_maintenance_deleted_bytes", "Bytes of those")
 
+ALERT_EVALUATIONS: Final = _counter(
+    "ess_alert_evaluations", "Evaluations of alert rules: complete, or incomplete (which change nothing)", "outcome"
+)
+ALERT_EVALUATION_SECONDS: Final = _histogram("ess_alert_evaluation_seconds", "Duration of those evaluations", _WORK_S)
+ALERTS_ACTIVE: Final = _gauge("ess_alerts", "Alerts just now: pending or firing", "state")
+ALERT_DELIVERIES: Final = _counter(
+    "ess_alert_deliveries",
+    "Messages to receivers of alerts: sent, failed (and sent again), given up",
+    "receiver",
+    "outcome",
+)
+ALERT_DELIVERY_SECONDS: Final = _histogram("ess_alert_delivery_seconds", "Sending one of those messages", _REQUEST_S)
+
 Series = tuple[Metric, tuple[str, ...]]
 
 

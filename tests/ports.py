@@ -6,13 +6,13 @@ The log, the stores, the catalog and the results have adapters in memory: `ess_r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
 from ess_ray.core.collect import ROWS, Collector
 from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
-from ess_ray.ports import ObjectStore, ScanResult, ScanTask, View
+from ess_ray.ports import Bundle, Notice, ObjectStore, ScanResult, ScanTask, View
 from ess_ray.search.scan import run_task
 
 
@@ -59,3 +59,25 @@ class OneWriter:
         await self.hold.wait()
         frozen = self.writer.freeze(tenant, since=since)
         return [await asyncio.to_thread(collect_frozen, frozen, query, collector)]  # as a persist actor does
+
+
+class HeardReceiver:
+    """A Receiver that keeps what it is told; `on_send` is called before and after, and what it raises is raised."""
+
+    def __init__(
+        self, name: str = "pager", on_send: Callable[[str], None] = lambda _: None, repeat_s: float | None = None
+    ) -> None:
+        self.name, self.on_send, self.repeat_s = name, on_send, repeat_s
+        self.heard: list[Notice] = []
+        self.bundles: list[Bundle] = []
+
+    async def send(self, bundle: Bundle) -> None:
+        self.on_send("before")
+        self.heard += bundle.notices
+        self.bundles.append(bundle)
+        self.on_send("after")
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """(alert, status) of each notice."""
+        return [(one.labels["alertname"], one.status) for one in self.heard]

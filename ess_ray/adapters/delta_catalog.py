@@ -47,10 +47,11 @@ CHECKPOINT_EVERY: Final = 100
 """Commits between checkpoints: what a reader replays when it opens the table."""
 MAX_REFUSALS: Final = 8
 """Tries of one commit that removals overtake: removals are seconds apart at least, so a third is rare already."""
+_STATISTICS: Final = "delta.dataSkippingStatsColumns"
 _CONFIGURATION: Final = {
     "delta.logRetentionDuration": "interval 1 days",
-    # Objects carry statistics of this column alone; without the setting every listing builds 45 empty columns.
-    "delta.dataSkippingStatsColumns": "timestamp",
+    # Objects carry statistics of these columns alone; without the setting every listing builds 45 empty columns.
+    _STATISTICS: "timestamp,observed_timestamp",
     # Only `checkpoint` cleans up, after it has synced what replaces the commits that go.
     "delta.enableExpiredLogCleanup": "false",
 }
@@ -130,12 +131,12 @@ class DeltaCatalogWriter:
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         """Reopen the table and read where each virtual node stands. Raises Unavailable.
 
-        Who writes asks this first: a table that an older version made gets the columns that it lacks.
+        Who writes asks this first: a table that an older version made gets the columns and settings that it lacks.
         """
         with self._one_at_a_time, _usable(self._files):
             table, stands = self._reopened(log_id, vnodes)
-            if _missing_columns(table):
-                _add_columns(self._files)
+            if _is_of_an_older_version(table):
+                _bring_up_to_date(self._files)
                 _, stands = self._reopened(log_id, vnodes)
             return stands
 
@@ -344,17 +345,31 @@ def _missing_columns(table: DeltaTable) -> list[Field]:
     return [field for field in Schema.from_arrow(TABLE_SCHEMA).fields if field.name not in have]
 
 
-def _add_columns(files: TableLog) -> None:
-    """Add the columns that came with a later format: other programs refuse objects with columns unknown to the table.
+def _other_statistics(table: DeltaTable) -> bool:
+    return bool(table.metadata().configuration.get(_STATISTICS) != _CONFIGURATION[_STATISTICS])
+
+
+def _is_of_an_older_version(table: DeltaTable) -> bool:
+    return bool(_missing_columns(table)) or _other_statistics(table)
+
+
+def _bring_up_to_date(files: TableLog) -> None:
+    """Add the columns that came with a later format, since other programs refuse objects with columns unknown to the
+    table; and have readers see all statistics that objects carry.
 
     Idempotent. Commits of this moment are refused once and read the catalog again, as after any refusal.
     """
     with files.exclusive():
         table = files.open()
+        before = table.version()
         if missing := _missing_columns(table):
             table.alter.add_columns(missing, post_commithook_properties=_NO_HOOKS)
             table.update_incremental()
-            files.sync_commits(table.version() - 1, table.version())
+        if _other_statistics(table):
+            table.alter.set_table_properties({_STATISTICS: _CONFIGURATION[_STATISTICS]})
+            table.update_incremental()
+        if table.version() > before:
+            files.sync_commits(before, table.version())
 
 
 def _partition(entry: ObjectEntry) -> dict[str, str | None]:

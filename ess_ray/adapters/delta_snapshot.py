@@ -17,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping, totals_of
+from ess_ray.adapters.snapshots import UNKNOWN_US, Choice, SnapshotBase, choose, known_us, overlapping, totals_of
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.event import format_timestamp, parse_timestamp_us
 from ess_ray.ports import Ints, ObjectEntry, Totals
@@ -26,6 +27,7 @@ from ess_ray.ports import Ints, ObjectEntry, Totals
 MAX_RECENT: Final = 2_000
 """Objects kept beside the block before they are folded into it: scanning them one by one stays near 1 ms."""
 _MS_US: Final = 1_000
+_ARRIVAL: Final = "observed_timestamp"
 _KNOWN_ACTIONS: Final = frozenset({"add", "remove", "txn", "commitInfo"})
 
 
@@ -47,6 +49,8 @@ class Block:
     min_us: Ints
     max_us: Ints
     modified_us: Ints
+    first_arrival_us: Ints
+    last_arrival_us: Ints
 
     def __len__(self) -> int:
         return len(self.min_us)
@@ -74,6 +78,8 @@ class Block:
                 self.min_us[chosen].tolist(),
                 self.max_us[chosen].tolist(),
                 self.modified_us[chosen].tolist(),
+                _or_none(self.first_arrival_us[chosen]),
+                _or_none(self.last_arrival_us[chosen]),
             )
         )
 
@@ -172,7 +178,21 @@ def read_block(actions: pa.Table) -> Block:
         _ints(times[0]),
         _ints(times[1]),
         _ints(actions.column("modification_time")) * _MS_US,
+        _arrivals(actions, "min"),
+        _arrivals(actions, "max"),
     )
+
+
+def _arrivals(actions: pa.Table, side: str) -> Ints:
+    """Read times of receipt: objects and tables of older versions have none."""
+    name = f"{side}.{_ARRIVAL}"
+    if name not in actions.schema.names:
+        return np.full(len(actions), UNKNOWN_US, np.int64)
+    return _ints(pc.fill_null(actions.column(name).cast(pa.int64()), UNKNOWN_US))
+
+
+def _or_none(arrivals_us: Ints) -> list[int | None]:
+    return [None if us == UNKNOWN_US else us for us in arrivals_us.tolist()]
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -210,14 +230,20 @@ def _fold(block: Block, live: npt.NDArray[np.bool_], recent: Mapping[str, Object
         ints(block.min_us, (entry.min_us for entry in added)),
         ints(block.max_us, (entry.max_us for entry in added)),
         ints(block.modified_us, (entry.modified_us for entry in added)),
+        ints(block.first_arrival_us, (known_us(entry.first_arrival_us) for entry in added)),
+        ints(block.last_arrival_us, (known_us(entry.last_arrival_us) for entry in added)),
     )
 
 
 # ---------------------------------------------------------------------------------------------- a commit's JSON lines
 def statistics_of(entry: ObjectEntry) -> str:
-    """Write an object's statistics as Delta readers understand them (`timestamp` is never null)."""
-    low, high = ({"timestamp": format_timestamp(us)} for us in (entry.min_us, entry.max_us))
-    return json.dumps({"numRecords": entry.rows, "minValues": low, "maxValues": high, "nullCount": {"timestamp": 0}})
+    """Write an object's statistics as Delta readers understand them (neither time is ever null)."""
+    times = {"timestamp": (entry.min_us, entry.max_us)}
+    if entry.first_arrival_us is not None and entry.last_arrival_us is not None:
+        times[_ARRIVAL] = (entry.first_arrival_us, entry.last_arrival_us)
+    low, high = ({name: format_timestamp(times[name][side]) for name in times} for side in (0, 1))
+    nulls = dict.fromkeys(times, 0)
+    return json.dumps({"numRecords": entry.rows, "minValues": low, "maxValues": high, "nullCount": nulls})
 
 
 def read_commit(data: bytes) -> Commit:
@@ -264,4 +290,9 @@ def _entry_of(add: Mapping[str, Any]) -> ObjectEntry:
         parse_timestamp_us(statistics["minValues"]["timestamp"]),
         parse_timestamp_us(statistics["maxValues"]["timestamp"]),
         add["modificationTime"] * _MS_US,
+        *(_arrival(statistics[side]) for side in ("minValues", "maxValues")),
     )
+
+
+def _arrival(values: Mapping[str, str]) -> int | None:
+    return parse_timestamp_us(values[_ARRIVAL]) if _ARRIVAL in values else None

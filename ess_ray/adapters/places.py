@@ -29,6 +29,8 @@ KEYS: Final = "keys"
 POOL: Final = "pool"
 DELETIONS: Final = "deletions"
 """Beside the table: where each deletion stands."""
+ALERTS: Final = "alerts"
+"""Beside the table: rules, silences, and where each rule stands."""
 LOG: Final = "log.sqlite"
 """The embedded log, in the data directory."""
 

@@ -8,17 +8,39 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ess_ray.adapters.catalog_rules import transaction_of
-from ess_ray.ports import Ints, ObjectColumns, ObjectEntry, Totals
+from ess_ray.ports import ARRIVAL_SLACK_US, Ints, ObjectEntry, Totals
+
+UNKNOWN_US: Final = -1
+"""A time of receipt that is not known, in a column: ours are all after 1970."""
+_EVER_US: Final = -(2**63)
 
 
-class Block(ObjectColumns, Protocol):
+class Block(Protocol):
     """Objects as columns, of which entries are made only where they are asked for."""
+
+    @property
+    def sizes(self) -> Ints: ...
+
+    @property
+    def min_us(self) -> Ints: ...
+
+    @property
+    def max_us(self) -> Ints: ...
+
+    @property
+    def modified_us(self) -> Ints: ...
+
+    @property
+    def first_arrival_us(self) -> Ints: ...
+
+    @property
+    def last_arrival_us(self) -> Ints: ...
 
     def entries(self, chosen: npt.NDArray[np.intp]) -> list[ObjectEntry]: ...
 
@@ -31,12 +53,21 @@ class Choice:
     min_us: Ints
     max_us: Ints
     modified_us: Ints
+    first_arrival_us: Ints
+    last_arrival_us: Ints
     _block: Block | None
     _rows: npt.NDArray[np.intp]
     _beside: Sequence[ObjectEntry]
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    @property
+    def arrivals(self) -> tuple[Ints, Ints]:
+        """Between what times of receipt the rows of each lie, at the widest."""
+        first, last = self.first_arrival_us, self.last_arrival_us
+        put_by_us = self.modified_us + ARRIVAL_SLACK_US
+        return np.where(first == UNKNOWN_US, _EVER_US, first), np.where(last == UNKNOWN_US, put_by_us, last)
 
     def entries(self, positions: Sequence[int] | Ints) -> list[ObjectEntry]:
         """Make the entries at some positions, in their order."""
@@ -60,10 +91,17 @@ def choose(block: Block | None, rows: npt.NDArray[np.intp], beside: Sequence[Obj
         column(block.min_us if block else None, lambda entry: entry.min_us),
         column(block.max_us if block else None, lambda entry: entry.max_us),
         column(block.modified_us if block else None, lambda entry: entry.modified_us),
+        column(block.first_arrival_us if block else None, lambda entry: known_us(entry.first_arrival_us)),
+        column(block.last_arrival_us if block else None, lambda entry: known_us(entry.last_arrival_us)),
         block,
         rows,
         beside,
     )
+
+
+def known_us(arrival_us: int | None) -> int:
+    """Give a time of receipt as columns have it."""
+    return UNKNOWN_US if arrival_us is None else arrival_us
 
 
 def overlapping(

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "tail": "tail_cmd:tail",
     "export": "export_cmd:export",
     "delete": "delete_cmd:delete",
+    "alerts": "alerts_cmd:alerts",
     "explain": "explain_cmd:explain",
     "status": "status_cmd:status",
     "flush": "status_cmd:flush",

@@ -6,6 +6,7 @@ receives them. May live here: questions about a whole query. May not: what one o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -87,6 +88,35 @@ class Query:
         times = set() if self.start_us is None and self.end_us is None else {"timestamp"}
         return self.root.columns() | times
 
+    def arrivals(self) -> tuple[int | None, int | None]:
+        """Give the first and last time of receipt, in microseconds, that a matching row can have; None: any."""
+        return arrivals_of(self.root)
+
     def tested(self) -> Iterator[FieldOperator]:
         """Give every leaf that tests a field."""
         return self.root.tested()
+
+
+def arrivals_of(node: Node) -> tuple[int | None, int | None]:
+    """Give the bounds of receipt that follow from what every match must meet: a superset, as everything that prunes."""
+    match node:
+        case Compare(Field("observed_timestamp", False), op, number) if math.isfinite(number):
+            return (_first(number, op == ">="), None) if op in (">", ">=") else (None, _last(number, op == "<="))
+        case Range(Field("observed_timestamp", False), low, with_low, high, with_high) if math.isfinite(
+            low
+        ) and math.isfinite(high):
+            return _first(low, with_low), _last(high, with_high)
+        case And(children):
+            found = [arrivals_of(child) for child in children]
+            firsts = [first for first, _ in found if first is not None]
+            lasts = [last for _, last in found if last is not None]
+            return max(firsts, default=None), min(lasts, default=None)
+    return None, None
+
+
+def _first(bound: Number, inclusive: bool) -> int:
+    return math.ceil(bound) if inclusive else math.floor(bound) + 1
+
+
+def _last(bound: Number, inclusive: bool) -> int:
+    return math.floor(bound) if inclusive else math.ceil(bound) - 1

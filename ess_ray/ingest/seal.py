@@ -70,4 +70,6 @@ def entry_of(sealed: Sealed, now_us: int) -> ObjectEntry:
         encoded.min_us,
         encoded.max_us,
         now_us,
+        encoded.first_arrival_us,
+        encoded.last_arrival_us,
     )

@@ -11,11 +11,13 @@ and async callers run them in threads. Who needs a port imports it from here, wh
 - `executor`: ScanExecutor, who runs scan tasks.
 - `invocations`: ScanFunction and InvocationSlots, for tasks that run somewhere else.
 - `results`: ResultStore.
+- `delivery`: Receiver, who is told of alerts.
 
 May live here: Protocols and their value types. May not: behaviour.
 """
 
 from ess_ray.ports.catalog import (
+    ARRIVAL_SLACK_US,
     Advance,
     Catalog,
     CatalogWriter,
@@ -27,6 +29,7 @@ from ess_ray.ports.catalog import (
     Snapshot,
     Totals,
 )
+from ess_ray.ports.delivery import Bundle, Notice, Receiver
 from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
 from ess_ray.ports.invocations import InvocationSlots, Invoked, ScanFunction
 from ess_ray.ports.log import (
@@ -44,11 +47,13 @@ from ess_ray.ports.results import AnswerState, ResultStore
 from ess_ray.ports.views import InFlight, View, VnodeRange
 
 __all__ = [
+    "ARRIVAL_SLACK_US",
     "ARROW_STREAM",
     "CONTENT_TYPE",
     "MAX_RECORD_BYTES",
     "Advance",
     "AnswerState",
+    "Bundle",
     "Catalog",
     "CatalogWriter",
     "Cost",
@@ -59,10 +64,12 @@ __all__ = [
     "InvocationSlots",
     "Invoked",
     "LogRead",
+    "Notice",
     "ObjectColumns",
     "ObjectEntry",
     "ObjectInfo",
     "ObjectStore",
+    "Receiver",
     "Record",
     "Removed",
     "ResultStore",

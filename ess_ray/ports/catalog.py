@@ -8,18 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 """A column of sizes or microseconds."""
+ARRIVAL_SLACK_US: Final = 600 * 1_000_000
+"""How far the clocks of who receives events may be ahead of the store's: as far as an event's own may be of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectEntry:
-    """One object in the catalog: key, sizes and statistics (`min_us`, `max_us` inclusive, event time)."""
+    """One object in the catalog: key, sizes and statistics (`min_us`, `max_us` inclusive, event time).
+
+    `first_arrival_us`, `last_arrival_us`: the same of receipt; None where that is not known (written before it was
+    kept, or no rows are left).
+    """
 
     key: str
     size: int
@@ -30,6 +36,8 @@ class ObjectEntry:
     min_us: int
     max_us: int
     modified_us: int
+    first_arrival_us: int | None = None
+    last_arrival_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,14 @@ class ObjectColumns(Protocol):
 
     @property
     def modified_us(self) -> Ints: ...
+
+    @property
+    def arrivals(self) -> tuple[Ints, Ints]:
+        """Between what times of receipt the rows of each lie, at the widest.
+
+        Where it is not known, what was received after an object was put is not in it (ARRIVAL_SLACK_US).
+        """
+        ...
 
 
 class Selection(ObjectColumns, Protocol):

@@ -20,6 +20,7 @@ from ess_ray.core.errors import EssError, Unavailable
 from ess_ray.core.event import format_timestamp
 from ess_ray.core.ring import place
 from ess_ray.damage import MAX_NAMED, Damaged
+from ess_ray.runtime.alerting import AlertsWatch, end_alerts
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.deleting import deleting_of
 from ess_ray.runtime.listeners import Listeners, end_listeners
@@ -62,6 +63,7 @@ POOL_SETTINGS: Final = (
     "listeners",
     "listen_sockets",
     "redis_url",
+    "alerts",
 )
 """What of a System the pool reads: when a deployment changes it, the pool is made anew."""
 UNREADABLE: Final = "searches that meet it call themselves incomplete and name it; `ess verify` says what to do"
@@ -95,6 +97,8 @@ class Supervisor:
         self._listening = asyncio.create_task(self._listeners.run(), name="listeners")
         self._deletions = deleting_of(system, self._log, self.flush, self._maintenance.one_at_a_time)
         self._deleting = asyncio.create_task(self._deletions.run(), name="deletions")
+        self._alerts = AlertsWatch(system)
+        self._alerting = asyncio.create_task(self._alerts.run(), name="alerts")
 
     async def start(self) -> None:
         """Return once every virtual node is owned.
@@ -222,7 +226,7 @@ class Supervisor:
         problems = [] if self._trouble is None else [self._trouble]
         if not any(slot.assigned for slot in self._slots):
             problems.append("no virtual node has an owner yet")
-        for loop in (self._watch, self._maintaining, self._listening, self._deleting):
+        for loop in (self._watch, self._maintaining, self._listening, self._deleting, self._alerting):
             if loop.done() and not loop.cancelled() and loop.exception() is not None:
                 problems.append(f"the {loop.get_name()} loop died: {loop.exception()!r}; restart the system")
         now = time.monotonic()
@@ -246,7 +250,7 @@ class Supervisor:
             for part in missing["named"]:
                 until = format_timestamp(part["until_us"])
                 warnings[part["key"]] = f"{part['reason']}: {UNREADABLE}; {MISSING_REPEATS} {until}"
-        told = [*self._listeners.warnings(), *warnings.values(), *self._deletions.trouble]
+        told = [*self._listeners.warnings(), *warnings.values(), *self._deletions.trouble, *self._alerts.warnings()]
         if len(told) > MAX_NAMED or more:
             hidden = max(len(told) - MAX_NAMED, 0) + more
             told = [*told[:MAX_NAMED], f"{hidden:,} more objects cannot be read: `ess verify` names all"]
@@ -287,6 +291,10 @@ class Supervisor:
     async def look_for_deletions(self) -> None:
         """Carry out deletions that were asked for just now: else they would be found a little later."""
         self._deletions.look()
+
+    async def look_for_alerts(self) -> None:
+        """Evaluate rules, and heed silences, that were made just now: else they would be found a little later."""
+        self._alerts.look()
 
     async def flush(self) -> int:
         """Have every virtual node read to the log's end and stored; gives the rows stored by this call.
@@ -363,6 +371,7 @@ def _end_pool(supervisor: Any, system: System) -> None:
     """End a pool for good. What it held in memory is in the log; the next one reads it again."""
     ray.kill(supervisor)
     end_listeners(system)
+    end_alerts(system)
     for number, incarnation in _persist_actors(system):
         with contextlib.suppress(Unavailable):  # it ended meanwhile
             ray.kill(system.actor(Slot(number, incarnation).actor_name))

@@ -19,7 +19,9 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.kafka_settings import KafkaSettings
 from ess_ray.adapters.lambda_function import FunctionLocation, LambdaFunction
 from ess_ray.adapters.memory_results import MemoryResultStore
-from ess_ray.adapters.places import DEAD_LETTERS, DELETIONS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
+from ess_ray.adapters.places import ALERTS, DEAD_LETTERS, DELETIONS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
+from ess_ray.adapters.receivers import AlertSettings
+from ess_ray.alerts.book import AlertBook
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.intake.formats.elastic_handshake import VERSION
@@ -109,6 +111,7 @@ class System:
     executor: str = EXECUTOR
     """Who scans when a query does not say."""
     answers: AnswerLimits = field(default_factory=AnswerLimits)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     session_id: int | None = None
     """The session that all processes of this system are in; None where it has none of its own."""
 
@@ -144,6 +147,9 @@ class System:
 
     def deletions(self) -> DeletionBook:
         return DeletionBook(self.places.store(DELETIONS))
+
+    def alert_book(self) -> AlertBook:
+        return AlertBook(self.places.store(ALERTS))
 
     def pool_size(self) -> PoolSize:
         return PoolSize(self.places.store(POOL), self.persist_actors)

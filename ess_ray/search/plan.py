@@ -157,9 +157,21 @@ def make_plan(tenant: str, query: Query, snapshot: Snapshot) -> Plan:
     chosen = snapshot.select(tenant, query.start_us, query.end_us)
     ranks = -chosen.max_us if query.order == "newest" else chosen.min_us
     at = np.argsort(ranks, kind="stable")
+    arrived = _may_have_arrived(query, chosen)
+    at = at if arrived is None else at[arrived[at]]
     left = left_to_read(chosen, query.start_us, query.end_us)[at]
-    bytes_left, bytes_total = int(left.sum()), int(chosen.sizes.sum())
+    bytes_left, bytes_total = int(left.sum()), int(chosen.sizes[at].sum())
     return Plan(tenant, query, snapshot.count(tenant), bytes_total, bytes_left, chosen, at, ranks[at], np.cumsum(left))
+
+
+def _may_have_arrived(query: Query, chosen: Selection) -> npt.NDArray[np.bool_] | None:
+    """Tell which objects may hold rows received when the query asks for; None: it does not ask, any may."""
+    first_us, last_us = query.arrivals()
+    if first_us is None and last_us is None:
+        return None
+    earliest, latest = chosen.arrivals
+    inside = np.ones(len(chosen), np.bool_) if first_us is None else latest >= first_us
+    return inside if last_us is None else inside & (earliest <= last_us)
 
 
 def left_to_read(objects: ObjectColumns, start_us: int | None, end_us: int | None) -> Ints:

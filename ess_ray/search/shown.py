@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -57,7 +57,7 @@ class Aggregation:
     `auto`: the interval is chosen when the extent of the data is known; until then `grouping` has none. `statistics`:
     what is told of each bucket. `order_by`: what groups are ranked by, instead of their rows. `asked_us`: now, which a
     range without an end ends at. `tabling`: buckets are shown as a table. `showing`: cells are no buckets, and this
-    is how they are shown.
+    is how they are shown. `over_s`: how many seconds are asked about, where the query's own bounds do not say.
     """
 
     grouping: CellCollector
@@ -69,6 +69,11 @@ class Aggregation:
     asked_us: int | None = None
     tabling: Tabling | None = None
     showing: Showing | None = None
+    over_s: float | None = None
+
+    def over(self, seconds: float) -> Aggregation:
+        """Give it as one that asks about so many seconds."""
+        return replace(self, over_s=seconds)
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,8 @@ def _seconds(cells: pa.Table, aggregation: Aggregation, query: Query) -> list[fl
     """Tell how many seconds of the query's range each cell is of; None where the range has no beginning."""
     counting = aggregation.grouping
     grouping = counting.grouping if isinstance(counting, Statistics) else counting
+    if aggregation.over_s is not None:
+        return [aggregation.over_s] * len(cells)
     now_us = aggregation.asked_us if aggregation.asked_us is not None else time.time_ns() // 1000
     if not isinstance(grouping, Grouping) or grouping.interval_us is None:
         end_us = now_us if query.end_us is None else query.end_us

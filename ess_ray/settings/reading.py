@@ -29,6 +29,7 @@ from pydantic_settings import (
 )
 
 from ess_ray.core.errors import BadRequest
+from ess_ray.settings.alerts import Alerts
 from ess_ray.settings.listeners import Listeners
 from ess_ray.settings.sections import Disk, Http, Lambda, Log, Maintenance, Persist, Push, Results, Search, Store
 
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     push: Push = Push()
     listeners: Listeners = Listeners()
     maintenance: Maintenance = Maintenance()
+    alerts: Alerts = Alerts()
 
     @field_validator("url")
     @classmethod
@@ -182,7 +184,10 @@ def secrets_in(file: Path) -> list[str]:
 
 
 def _is_secret(kind: Any) -> bool:
-    return SecretStr in (kind, *get_args(kind))
+    """Tell whether a value holds secrets, itself or in what it is a list of."""
+    parts = (kind, *get_args(kind))
+    models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    return SecretStr in parts or any(_is_secret(inner) for model in models for _, inner in _fields(model))
 
 
 def _at(content: Any, path: tuple[str, ...]) -> Any:

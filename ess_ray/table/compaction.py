@@ -250,9 +250,18 @@ def _entry_of(inputs: Sequence[ObjectEntry], encoded: Encoded) -> ObjectEntry:
     # `modified_us` stays when the newest rows were put: a take-over then reads a merged object exactly when it would
     # have read one of the inputs, and an hour does not seem busy because it was compacted.
     modified_us = max(entry.modified_us for entry in inputs)
-    size = encoded.data.size
     return ObjectEntry(
-        encoded.key(tenant), size, tenant, date, hour, encoded.rows, encoded.min_us, encoded.max_us, modified_us
+        encoded.key(tenant),
+        encoded.data.size,
+        tenant,
+        date,
+        hour,
+        encoded.rows,
+        encoded.min_us,
+        encoded.max_us,
+        modified_us,
+        encoded.first_arrival_us,
+        encoded.last_arrival_us,
     )
 
 

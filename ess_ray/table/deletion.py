@@ -168,7 +168,13 @@ class Rewriting:
             self._clean.add(entry.key)
             return None
         new = replace(entry, key=encoded.key(entry.tenant), size=encoded.data.size, rows=encoded.rows)
-        new = replace(new, min_us=encoded.min_us, max_us=encoded.max_us)
+        new = replace(
+            new,
+            min_us=encoded.min_us,
+            max_us=encoded.max_us,
+            first_arrival_us=encoded.first_arrival_us,
+            last_arrival_us=encoded.last_arrival_us,
+        )
         if (free := self._room()) is not None and new.size > free:
             raise Unavailable(NO_ROOM)
         self._store.put(new.key, encoded.data)

@@ -27,10 +27,10 @@ from ess_ray.adapters.places import DELETIONS, EVENTS, KEYS, POOL, Places
 from ess_ray.adapters.sqlite_file import look_at
 from ess_ray.adapters.sqlite_flaws import find_flaw
 from ess_ray.core.errors import CorruptData, EssError
-from ess_ray.deletion_book import DeletionBook
 from ess_ray.keys import KeyBook
-from ess_ray.maintenance import PREFIX
 from ess_ray.pool import size_flaw
+from ess_ray.table.deletion_book import DeletionBook
+from ess_ray.table.maintenance import PREFIX
 
 ASIDE: Final = "_damaged"
 """Folder of the table's root for what was put aside: Delta readers hide what begins with `_`."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ess_ray.core.errors import BadRequest, Fenced, UnknownOutcome
-from ess_ray.ports import Advance, CatalogWriter
+from ess_ray.ports import ARRIVAL_SLACK_US, Advance, CatalogWriter
 from tests.conformance.catalogs import CANNOT_EXCLUDE, CATALOGS, DEADLINE_S, T0_US, Harness, broken, entry, stored
 
 
@@ -375,3 +375,17 @@ def test_exclusive_keeps_commits_out_but_not_snapshots(world: Harness) -> None:
     assert committed.wait(DEADLINE_S)
     thread.join()
     assert len(world.keys_now()) == 1
+
+
+def test_when_rows_arrived_comes_back_and_may_be_unknown(world: Harness) -> None:
+    known, unknown = entry(T0_US, first_arrival_us=T0_US + 5, last_arrival_us=T0_US + 9), entry(T0_US + 1)
+    world.catalog.writer().commit("log", [known, unknown], {0: Advance(0, 2)})
+    for snapshot in (world.catalog.snapshot(), world.catalog.writer().snapshot()):
+        found = {one.key: one for one in snapshot.objects("default", None, None)}
+        assert (found[known.key].first_arrival_us, found[known.key].last_arrival_us) == (T0_US + 5, T0_US + 9)
+        assert (found[unknown.key].first_arrival_us, found[unknown.key].last_arrival_us) == (None, None)
+        chosen = snapshot.select("default", None, None)
+        at = [one.key for one in chosen.entries(range(2))].index(unknown.key)
+        earliest, latest = (int(times[at]) for times in chosen.arrivals)
+        assert earliest < 0
+        assert latest == chosen.modified_us[at] + ARRIVAL_SLACK_US

@@ -113,6 +113,8 @@ def test_a_table_of_format_1_gets_the_columns_that_came_since(
     with monkeypatch.context() as then:
         schema = pa.schema([field for field in TABLE_SCHEMA if field.name not in ("attribute_types", "event_hash")])
         then.setattr("ess_ray.adapters.delta_catalog.TABLE_SCHEMA", schema)
+        before = {"delta.logRetentionDuration": "interval 1 days", "delta.dataSkippingStatsColumns": "timestamp"}
+        then.setattr("ess_ray.adapters.delta_catalog._CONFIGURATION", before)
         old = DeltaCatalog(tmp_path)
         earlier, reader = old.writer(), old.snapshot()
         made, data = encode_object_1(make_events([t0_us]), [])
@@ -125,8 +127,12 @@ def test_a_table_of_format_1_gets_the_columns_that_came_since(
     rows = make_events([t0_us + 1], first=1, event_hash=[b"0123456789abcdef"], attribute_types=["n"])
     encoded = encode_object(rows, [])
     new = replace(made, key=encoded.key("default"), size=encoded.data.size)
+    new = replace(new, first_arrival_us=encoded.first_arrival_us, last_arrival_us=encoded.last_arrival_us)
     store.put(new.key, encoded.data)
     writer.commit("log", [new], {0: Advance(1, 2)})
+    assert new.last_arrival_us is not None
+    told = {entry.key: entry.last_arrival_us for entry in DeltaCatalog(tmp_path).snapshot().objects(None, None, None)}
+    assert told == {made.key: None, new.key: new.last_arrival_us}, "what was not kept then stays unknown"
     assert {field.name for field in DeltaTable(tmp_path).schema().fields} == set(TABLE_SCHEMA.names)
     frame = polars.read_delta(str(tmp_path)).sort("offset")
     assert frame["event_hash"].to_list() == [None, b"0123456789abcdef"]

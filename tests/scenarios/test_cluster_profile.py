@@ -20,6 +20,7 @@ from tests.kafka_server import new_topic, opened
 from tests.redis_server import RedisServer, redis_server
 from tests.servers import ADMIN, S3Server
 from tests.systems import Reader, System, Watcher, persist_actors, running, wait_until
+from tests.webhooks import Webhooks, alert_settings, story_of_an_alert, webhooks
 from tests.worlds import T0_US, batch_of
 
 
@@ -59,8 +60,19 @@ def topic(kafka: KafkaCluster) -> str:
 
 
 @pytest.fixture(scope="module")
+def hooks() -> Iterator[Webhooks]:
+    with webhooks() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, kafka: KafkaCluster, bucket: S3Location, redis: RedisServer, topic: str
+    tmp_path_factory: pytest.TempPathFactory,
+    kafka: KafkaCluster,
+    bucket: S3Location,
+    redis: RedisServer,
+    topic: str,
+    hooks: Webhooks,
 ) -> Iterator[System]:
     assert bucket.endpoint is not None
     with running(
@@ -76,6 +88,7 @@ def system(
         ESS_STORE__ACCESS_KEY=ADMIN.access_key,
         ESS_STORE__SECRET_KEY=ADMIN.secret_key,
         ESS_RESULTS__REDIS_URL=redis.url,
+        **alert_settings(hooks),
     ) as made:
         yield made
 
@@ -191,6 +204,11 @@ async def test_what_other_programs_write_to_the_topic_is_found(system: System, k
     assert (found["level"], found["vnode"]) == ("WARN", 3)
     reason = wait_until(lambda: system.http.get("/search/healthz").json().get("detail"), "the dead letter is hidden")
     assert "dead-letter topic" in reason
+
+
+def test_rules_and_where_they_stand_are_kept_in_the_bucket(system: System, hooks: Webhooks, tmp_path: Path) -> None:
+    story_of_an_alert(system, hooks, tmp_path)
+    assert not (system.data_dir / "alerts").exists(), "the local directory was used"
 
 
 def test_keys_are_kept_in_the_bucket(system: System, tmp_path: Path) -> None:

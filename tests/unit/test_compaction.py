@@ -116,6 +116,15 @@ def test_tenants_and_hours_are_never_mixed(world: World) -> None:
     assert len(world.entries("other")) == 2
 
 
+def test_a_merged_object_tells_when_all_its_rows_arrived(world: World) -> None:
+    inputs = [world.add([T0_US + at]) for at in (0, 5)]
+    assert compact(world.catalog, world.store, CompactionPolicy(), eager=True).new_objects == 1
+    (merged,) = world.entries()
+    arrivals = [us for one in inputs for us in (one.first_arrival_us, one.last_arrival_us)]
+    assert None not in arrivals
+    assert (merged.first_arrival_us, merged.last_arrival_us) == (min(arrivals), max(arrivals))  # type: ignore[type-var]
+
+
 def test_the_bucket_of_a_partition_never_changes() -> None:
     assert bucket_of(("default", "2026-09-21", 14)) == 14
     assert len({bucket_of(("default", "2026-09-21", hour)) for hour in range(24)}) > 20

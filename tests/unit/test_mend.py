@@ -25,7 +25,6 @@ from ess_ray.adapters.sqlite_log import SqliteLog
 from ess_ray.cli import main
 from ess_ray.core.errors import Conflict, CorruptData, Unavailable
 from ess_ray.core.query import All, Query
-from ess_ray.deletion_book import DeletionBook
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.keys import KeyBook
 from ess_ray.limits import WriterLimits
@@ -34,6 +33,7 @@ from ess_ray.ports import ScanTask
 from ess_ray.record import decode_record, encode_records
 from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.search.scan import run_task
+from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.mend import heal, look
 from tests.damages import DAMAGES
 from tests.worlds import T0_US, batch_of

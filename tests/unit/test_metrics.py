@@ -18,9 +18,9 @@ def test_names_and_labels_are_of_one_scheme() -> None:
     names = [metric.name for metric in m.CATALOGUE]
     assert len(names) == len(set(names))
     for metric in m.CATALOGUE:
-        assert re.fullmatch(r"ess_(push|listen|ingest|search|disk|maintenance)(_[a-z]+)+", metric.name)
+        assert re.fullmatch(r"ess_(push|listen|ingest|search|disk|maintenance|alerts?)(_[a-z]+)*", metric.name)
         assert not metric.name.endswith("_total"), "Ray adds it"
-        assert set(metric.labels) <= {"status", "reason", "vnode", "actor", "outcome", "state", "protocol"}
+        assert set(metric.labels) <= {"status", "reason", "vnode", "actor", "outcome", "state", "protocol", "receiver"}
         assert bool(metric.borders) is (metric.kind == "histogram")
 
 

@@ -19,6 +19,8 @@ from fastapi import Request
 from hypothesis import settings
 from schemathesis.schemas import BaseSchema
 
+from deployments.access import Access
+from deployments.alerts import AlertsApi, route_alerts
 from deployments.deletions import DeletionApi, route_deletions
 from deployments.departure import Departure
 from deployments.explain import route_explain
@@ -28,6 +30,8 @@ from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
 from deployments.whose import route_whose
 from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.alerts.asking import Asker
+from ess_ray.alerts.book import AlertBook
 from ess_ray.limits import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
@@ -98,6 +102,10 @@ def rig() -> Rig:
     route_tail(rig.app, TailApi(parts, tenant, departure))
     book = DeletionBook(MemoryObjectStore(lambda: world.now_us))
     route_deletions(rig.app, DeletionApi(book, rig.results, tenant, some, answers_here=True))
+    kept = AlertBook(MemoryObjectStore(lambda: world.now_us))
+    nobody_has_a_key = Access(KeyBook(MemoryObjectStore(lambda: world.now_us)))
+    asker = Asker(rig.searcher, rig.results)
+    route_alerts(rig.app, AlertsApi(kept, asker, nobody_has_a_key, ["pager"], some))
     return rig
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from ess_ray.adapters.memory_catalog import MemorySnapshot
 from ess_ray.core.collect import Bound
 from ess_ray.core.query import Order, Query
-from ess_ray.ports import ObjectEntry, ScanTask, VnodeRange
+from ess_ray.language import parse
+from ess_ray.ports import ARRIVAL_SLACK_US, ObjectEntry, ScanTask, VnodeRange
 from ess_ray.search.plan import (
     OBJECT_COST_BYTES,
     Plan,
@@ -57,6 +60,7 @@ def entry(number: int, size: int, min_us: int, max_us: int, tenant: str = "defau
 
 
 MIB = 1 << 20
+BASE_US = 1_790_000_000_000_000
 
 
 def plan_of(entries: list[ObjectEntry], query: Query = Query()) -> Plan:  # noqa: B008
@@ -182,3 +186,34 @@ def test_a_second_result_of_one_task_is_refused() -> None:
 )
 def test_a_bounded_query_keeps_ties(query: Query, bound_us: int | None, expected: Query) -> None:
     assert query.bounded(bound_us) == expected
+
+
+ARRIVALS = [(5, 9), (20, 30), (None, None), (None, None)]
+PUT_US = [0, 0, -ARRIVAL_SLACK_US, 40]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("_ess.observed_timestamp:[10 TO 19]", ["k3"]),
+        ("_ess.observed_timestamp:>=20 a", ["k1", "k3"]),
+        ("_ess.observed_timestamp:[9 TO 20} level:ERROR", ["k0", "k3"]),
+        ("_ess.observed_timestamp:<20", ["k0", "k2", "k3"]),
+        ("a OR _ess.observed_timestamp:<20", ["k0", "k1", "k2", "k3"]),
+        ("-_ess.observed_timestamp:<20", ["k0", "k1", "k2", "k3"]),
+        ("a", ["k0", "k1", "k2", "k3"]),
+    ],
+)
+def test_objects_in_which_nothing_arrived_then_are_left_out(text: str, kept: list[str]) -> None:
+    """Where it is not known (the last two), nothing was received after they were put."""
+    entries = [
+        replace(entry(n, 1, 0, 99), modified_us=BASE_US + put_us)
+        if first is None or last is None
+        else replace(entry(n, 1, 0, 99), first_arrival_us=BASE_US + first, last_arrival_us=BASE_US + last)
+        for n, ((first, last), put_us) in enumerate(zip(ARRIVALS, PUT_US, strict=True))
+    ]
+    micros = re.sub(r"\b(\d+)\b", lambda found: str(BASE_US + int(found[1])), text)
+    plan = plan_of(entries, Query(parse(micros)))
+    assert sorted(one.key for one in plan.entries(0, len(plan))) == kept
+    assert plan.objects_pruned == 4 - len(kept)
+    assert plan.bytes_total == len(kept)

@@ -108,7 +108,10 @@ class KeyParts:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A finished object: its bytes, what the catalog needs, and its tail: `footer_bytes`, `index_bytes`, `checksum`."""
+    """A finished object: its bytes, what the catalog needs, and its tail: `footer_bytes`, `index_bytes`, `checksum`.
+
+    `first_arrival_us` to `last_arrival_us`: when its rows were received; None without rows.
+    """
 
     data: pa.Buffer
     rows: int
@@ -117,6 +120,8 @@ class Encoded:
     footer_bytes: int
     index_bytes: int
     checksum: int
+    first_arrival_us: int | None = None
+    last_arrival_us: int | None = None
 
     def key(self, tenant: str) -> str:
         """Name it, by a UUID of its own for every attempt to write it."""

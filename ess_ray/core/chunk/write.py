@@ -133,6 +133,7 @@ def _encode(
 ) -> Encoded:
     rows = ids = 0
     first_us = last_us = 0
+    arrivals: list[int] = []
     ascii_groups: list[bool] = []
     digest = ContentHash()
     sink = pa.BufferOutputStream()
@@ -150,6 +151,7 @@ def _encode(
                 ascii_groups.append(_is_ascii(group.column("message")))
                 times = group.column("timestamp").cast(pa.int64())
                 first_us, last_us = first_us if rows else times[0].as_py(), times[-1].as_py()
+                arrivals.extend(_extremes(group.column("observed_timestamp")))
                 rows, ids = rows + len(group), ids + len(group) - group.column("event_id").null_count
                 yield group
 
@@ -175,7 +177,22 @@ def _encode(
         writer.add_key_value_metadata(facts_to_metadata(facts))
     data = sink.getvalue()
     footer_bytes = data.size - index_start - len(index)
-    return Encoded(data, rows, first_us, last_us, footer_bytes, len(index), crc32(data.slice(index_start)))
+    return Encoded(
+        data,
+        rows,
+        first_us,
+        last_us,
+        footer_bytes,
+        len(index),
+        crc32(data.slice(index_start)),
+        first_arrival_us=min(arrivals, default=None),
+        last_arrival_us=max(arrivals, default=None),
+    )
+
+
+def _extremes(times: pa.ChunkedArray) -> list[int]:
+    found = pc.min_max(times.cast(pa.int64())).as_py()
+    return [] if found["min"] is None else [found["min"], found["max"]]
 
 
 def _is_ascii(texts: pa.ChunkedArray) -> bool:
@@ -202,7 +219,7 @@ def _writer_options(message_codec: MessageCodec, message_level: int) -> dict[str
         "compression_level": levels,
         "use_dictionary": _DICTIONARY,
         "column_encoding": _ENCODING,
-        "write_statistics": ["timestamp"],
+        "write_statistics": ["timestamp", "observed_timestamp"],
         "write_page_checksum": True,
         "write_page_index": True,
         "data_page_size": _ONE_PAGE,
