@@ -32,6 +32,7 @@ from deployments.whose import route_whose
 from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.alerts.asking import Asker
 from ess_ray.alerts.book import AlertBook
+from ess_ray.keys import KeyBook
 from ess_ray.limits import SearchLimits
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
