@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
-from ess_ray.core.event import DEFAULT_TENANT, check_tenant
+from ess_ray.core.tenant import DEFAULT_TENANT, check_tenant
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 Scope = Literal["push", "search", "admin"]

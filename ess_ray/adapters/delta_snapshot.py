@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping, totals_of
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import format_timestamp, parse_timestamp_us
+from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from ess_ray.ports import Ints, ObjectEntry, Totals
 
 MAX_RECENT: Final = 2_000

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import click
 import httpx
 import tenacity
 
@@ -236,11 +235,3 @@ def problem_of(answer: httpx.Response) -> EssError:
     details = {name: value for name, value in document.items() if name.isidentifier() and name != "message"}
     kind = _ERRORS.get(answer.status_code, EssError)
     return kind(message, **details)
-
-
-class Refused(click.ClickException):
-    """An EssError as click prints it: exit code 2 when the input was wrong, else 1."""
-
-    def __init__(self, error: EssError) -> None:
-        super().__init__(error.message)
-        self.exit_code = 2 if isinstance(error, BadRequest) else 1  # type: ignore[misc]

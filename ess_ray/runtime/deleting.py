@@ -18,7 +18,7 @@ import ray
 
 from ess_ray.adapters.kafka_log import DEAD_LETTER_RETENTION_S
 from ess_ray.core.errors import BadRequest, EssError
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.deletion import Rewriting
 from ess_ray.deletion_book import Cut, Deletion, DeletionBook
 from ess_ray.deletion_bytes import clear, due_us

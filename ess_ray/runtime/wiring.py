@@ -22,7 +22,7 @@ from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import DEAD_LETTERS, DELETIONS, EVENTS, KEYS, LAMBDA_ANSWERS, LOG, POOL, Places
 from ess_ray.compaction import TARGET_BYTES
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.deletion_book import DeletionBook
 from ess_ray.disk import space_of
 from ess_ray.intake.formats.elastic_handshake import VERSION
