@@ -33,7 +33,7 @@ from ess_ray.alerts.silences import (
 from ess_ray.alerts.states import Episode, Evaluation, RuleState, fingerprint
 from ess_ray.alerts.telling import KEEP_ENDED_US
 from ess_ray.core.errors import BadRequest, EssError, Forbidden
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 
 _log = logging.getLogger(__name__)
 

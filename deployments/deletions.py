@@ -19,8 +19,8 @@ from deployments.access import Tenant
 from deployments.answers import json_answer
 from deployments.asked import read_range
 from ess_ray.core.errors import BadRequest, EssError, NotFound
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.operators import All
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language import parse
 from ess_ray.ports import ResultStore
 from ess_ray.table.deletion_book import Deletion, DeletionBook

@@ -18,7 +18,7 @@ from ray import serve
 
 from deployments.health import Health, Look, StoppedProcesses
 from ess_ray.core.errors import EssError, NotFound, Unavailable
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.gather import Gatherer
 from ess_ray.ports import Catalog, ResultStore
 from ess_ray.runtime.blocking import off_loop

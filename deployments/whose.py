@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
 from deployments.answers import json_answer
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.keys import ApiKey
 
 Holder = Callable[[Request], Awaitable[ApiKey | None]]

@@ -19,8 +19,8 @@ from typing import Final, Literal, get_args
 import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
-from ess_ray.core.event import DEFAULT_TENANT, check_tenant
 from ess_ray.core.summed import read_summed, with_sum
+from ess_ray.core.tenant import DEFAULT_TENANT, check_tenant
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 Scope = Literal["push", "search", "admin"]

@@ -27,10 +27,10 @@ from ess_ray.core.event import (
     FORMAT_VERSION,
     RECORD_SCHEMA,
     TIMESTAMP,
-    check_tenant,
     schema_of_format,
     with_all_columns,
 )
+from ess_ray.core.tenant import check_tenant
 from ess_ray.ports import ARROW_STREAM, CONTENT_TYPE, MAX_RECORD_BYTES, Record, StoredRecord
 
 CODEC: Final = "lz4"

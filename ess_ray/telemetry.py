@@ -18,7 +18,7 @@ from typing import Any, Final, TextIO
 
 import orjson
 
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 
 LOGGERS: Final = ("ess_ray", "deployments")
 """The loggers that are ours: other libraries keep what they are set to."""

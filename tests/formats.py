@@ -19,8 +19,9 @@ from pyarrow import ipc
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk import OffsetRange, StoredRequest
 from ess_ray.core.chunk.hash import ContentHash
-from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA, partition_of
+from ess_ray.core.event import EVENT_SCHEMA, RECORD_SCHEMA
 from ess_ray.core.index import build
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ports import ObjectEntry, Record
 from ess_ray.record import CHECKSUM, FORMAT
 

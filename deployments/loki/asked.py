@@ -16,8 +16,8 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import parse_timestamp_us
 from ess_ray.core.query import Order
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.language.logql.quantities import duration_ns
 from ess_ray.search.logql.logs import MAX_ENTRIES
 from ess_ray.search.logql.series import Steps

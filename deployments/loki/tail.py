@@ -26,8 +26,8 @@ from deployments.loki.shapes import refused, streams
 from deployments.tail import TailApi
 from ess_ray.aside import aside
 from ess_ray.core.errors import BadRequest, EssError
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Query
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language.logql import parse_logql
 from ess_ray.language.logql import tree as t
 from ess_ray.problem import refusal_of

@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ports import Bundle, Notice
 
 TIMEOUT_S: Final = 60.0

@@ -12,7 +12,7 @@ from typing import Final
 
 from ess_ray.adapters.object_store import check_key
 from ess_ray.core.errors import BadRequest, Fenced
-from ess_ray.core.event import check_tenant
+from ess_ray.core.tenant import check_tenant
 from ess_ray.ports import Advance, ObjectEntry
 
 MAINTENANCE_BUCKETS: Final = 256

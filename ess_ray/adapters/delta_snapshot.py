@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from ess_ray.adapters.snapshots import UNKNOWN_US, Choice, SnapshotBase, choose, known_us, overlapping, totals_of
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import format_timestamp, parse_timestamp_us
+from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from ess_ray.ports import Ints, ObjectEntry, Totals
 
 MAX_RECENT: Final = 2_000

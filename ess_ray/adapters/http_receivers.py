@@ -12,7 +12,7 @@ import httpx
 
 from ess_ray.adapters.addresses import Allowed
 from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ports import Bundle, Notice
 
 TIMEOUT: Final = httpx.Timeout(10.0)

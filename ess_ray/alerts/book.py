@@ -23,7 +23,7 @@ from ess_ray.alerts.rules import Group, check_name, read_group
 from ess_ray.alerts.silences import Matcher, Silence, matcher_of
 from ess_ray.alerts.states import GroupState, RuleState, decode_state, encode_state
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
-from ess_ray.core.event import check_tenant
+from ess_ray.core.tenant import check_tenant
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 _log = logging.getLogger(__name__)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import httpx
 
 from ess_ray.client.http import Http
-from ess_ray.core.errors import BadRequest, EssError, Unavailable
+from ess_ray.core.errors import Unavailable
 from ess_ray.runtime.processes import RUN_FILE, read_end, read_run_file
 from ess_ray.settings import Settings
 
@@ -69,11 +68,3 @@ class Client(Http):
 
     def __enter__(self) -> Client:
         return self
-
-
-class Refused(click.ClickException):
-    """An EssError as click prints it: exit code 2 when the input was wrong, else 1."""
-
-    def __init__(self, error: EssError) -> None:
-        super().__init__(error.message)
-        self.exit_code = 2 if isinstance(error, BadRequest) else 1  # type: ignore[misc]

@@ -12,12 +12,10 @@ from typing import Any, Final
 from ess_ray.cli.client import Client
 from ess_ray.cli.follow import asking
 from ess_ray.client.paging import reasons_of
-from ess_ray.core.event import format_timestamp, parse_timestamp_us
-from ess_ray.core.query import Field
+from ess_ray.core.field import Field
+from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from ess_ray.language import field_term
 
-MAX_CONTEXT_HITS: Final = 1_000
-"""Rows that get a context: each asks two searches, a few milliseconds each."""
 REACH_US: Final = 86_400 * 1_000_000
 """How far before and after a row its neighbours may lie: else all that is stored would be read for a quiet stream."""
 SAME_TIME_ROWS: Final = 10_000

@@ -22,7 +22,6 @@ from ess_ray.cli.question import Asked, QueryCommand, pointed_out, with_question
 from ess_ray.cli.told import tell_no_field
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.language import field_named
-from ess_ray.search.export import LEFT_OUT
 
 FORMATS: Final = ("ndjson", "csv", "parquet")
 STDOUT: Final = "-"
@@ -109,6 +108,8 @@ def _with_reasons(client: Client, path: str) -> Iterator[None]:
         reasons: list[str] = []
         with suppress(EssError):  # then there is nothing to add to what was raised
             told = client.call("GET", path, params={"limit": 1})["incomplete"]
+            from ess_ray.search.export import LEFT_OUT  # only here: it brings all of a search with it
+
             reasons = [reason for reason in told if reason.startswith(LEFT_OUT)]
         if not reasons:
             raise

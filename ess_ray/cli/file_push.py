@@ -25,7 +25,7 @@ from ess_ray.cli.registry import Entry, Options, Pending, Registry
 from ess_ray.cli.upload import Keys, Sender, Summary, cut
 from ess_ray.cli.when import LOCAL, Zone, read_zone
 from ess_ray.core.errors import EssError
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.lines.catalog import TEXT
 from ess_ray.intake.lines.times import LineReader
 

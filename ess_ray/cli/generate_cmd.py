@@ -21,7 +21,7 @@ from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress
 from ess_ray.cli.upload import BATCH_EVENTS, Keys, Summary, cut, send
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.generate import SECOND_US, Event, events
 
 BATCHES_PER_S: Final = 10

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.lines.objects import meant_by
 from ess_ray.intake.lines.parser import time_of
 from ess_ray.intake.lines.times import LineReader

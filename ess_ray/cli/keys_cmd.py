@@ -17,10 +17,12 @@ from rich.text import Text
 from ess_ray.adapters.places import KEYS, places_of
 from ess_ray.cli.again import command_line
 from ess_ray.cli.client import Client, Target
-from ess_ray.cli.options import Chosen, Group, json_option, with_settings, with_target
+from ess_ray.cli.group import Group
+from ess_ray.cli.options import Chosen, json_option, with_settings, with_target
 from ess_ray.cli.output import print_json, tell
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
+from ess_ray.core.tenant import DEFAULT_TENANT
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.keys import SCOPES, ApiKey, KeyBook, Scope
 
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from ess_ray.cli.items import PATH, Bad, Item, Reading, dumps, object_item
 from ess_ray.cli.position import Position
-from ess_ray.core.event import MAX_EVENT_BYTES, format_timestamp
+from ess_ray.core.event import MAX_EVENT_BYTES
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.lines.catalog import SPECS
 from ess_ray.intake.lines.parser import Group, Parser, time_of
 from ess_ray.intake.lines.raw import Line, cut_lines

@@ -1,4 +1,4 @@
-"""Options that all commands share, and the group that turns errors into messages and exit codes.
+"""Options that all commands share.
 
 May live here: click plumbing. May not: what a command does.
 """
@@ -6,18 +6,14 @@ May live here: click plumbing. May not: what a command does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Concatenate, ParamSpec, cast
 
 import click
-from click.shell_completion import CompletionItem
 
-from ess_ray.cli.client import Refused, Target, locate
-from ess_ray.cli.files import not_usable
-from ess_ray.core.errors import EssError
+from ess_ray.cli.client import Target, locate
 from ess_ray.settings import Settings, load
 
 P = ParamSpec("P")
@@ -27,48 +23,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 executor_option = click.option(
     "--executor", type=click.Choice(["ray", "lambda", "auto"]), help="Who scans; else as the system is set."
 )
-
-
-class Group(click.Group):
-    """A group whose commands may raise EssError: printed without a traceback, 2 for wrong input and 1 for the rest.
-
-    So are errors of the operating system that name a file: it is one that the user named, or can mend.
-    """
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except EssError as error:
-            raise Refused(error) from error
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise Refused(not_usable(error)) from error
-
-
-class LazyGroup(Group):
-    """A group whose commands are loaded when they are called: of many, one is."""
-
-    def __init__(self, *arguments: Any, lazy: Mapping[str, str], **more: Any) -> None:
-        """`lazy`: by name, `module:attribute` within `ess_ray.cli`."""
-        super().__init__(*arguments, **more)
-        self._lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._lazy})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self._lazy:
-            return super().get_command(ctx, cmd_name)
-        module, _, attribute = self._lazy[cmd_name].partition(":")
-        found = getattr(import_module(f"ess_ray.cli.{module}"), attribute)
-        assert isinstance(found, click.Command)
-        return found
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Name commands without their help, which would load them all at each press of a key."""
-        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        return [*map(CompletionItem, names), *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 def _system_options(function: Callable[..., None]) -> Callable[..., None]:

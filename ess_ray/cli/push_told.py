@@ -19,8 +19,8 @@ from ess_ray.cli.position import Position
 from ess_ray.cli.registry import Entry
 from ess_ray.cli.untimed import UNREAD_EXAMPLES, Example, Unread
 from ess_ray.cli.upload import AT_RECEIPT, Summary
-from ess_ray.core.event import format_timestamp
-from ess_ray.core.query import Field
+from ess_ray.core.field import Field
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language import field_term
 from ess_ray.record import ORIGINAL_TIMESTAMP
 

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, NoReturn, ParamSpec
 import click
 
 from ess_ray.cli.again import command_line
-from ess_ray.cli.client import Refused
+from ess_ray.cli.group import Refused
 from ess_ray.cli.options import executor_option
 from ess_ray.cli.when import Range, with_range
 from ess_ray.core.errors import BadRequest

@@ -6,23 +6,24 @@ May live here: the command. May not: polling (`follow`), the query language, or 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import click
 
 from ess_ray.cli.client import Client, Target
-from ess_ray.cli.context import MAX_CONTEXT_HITS, Surroundings
 from ess_ray.cli.follow import asking, end, show_progress
 from ess_ray.cli.options import json_option, with_target
-from ess_ray.cli.output import print_events, print_groups, progress
+from ess_ray.cli.output import Marked, print_events, print_groups, progress
 from ess_ray.cli.piped import is_pipe, search_table
 from ess_ray.cli.question import NEWEST, Asked, QueryCommand, with_question
 from ess_ray.cli.told import tell_hints, tell_rows
-from ess_ray.core.query import MAX_LIMIT
+from ess_ray.core.answer import MAX_LIMIT
 
 DEFAULT_LIMIT: Final = 100
+MAX_CONTEXT_HITS: Final = 1_000
+"""Rows that get a context: each asks two searches, a few milliseconds each."""
 MAX_CONTEXT_ROWS: Final = 1_000
 """On either side: more is a search of its own."""
 
@@ -76,15 +77,25 @@ def search(target: Target, asked: Asked, /, *, limit: int, around: int | None, a
         show = hits.extend if around is not None else partial(print_events, as_json=as_json, zone=zone)
         rows, page = _follow(client, asked.body(limit=limit), show)
         if around is not None:
-            surroundings = Surroundings(client, around, asked.executor)
-            with progress("looking around", None) as bar:
-                groups = surroundings.groups(hits, asked.order, lambda done: bar(done, total=len(hits)))
+            groups, missing = _around(client, hits, around, asked)
             print_groups(groups, as_json=as_json, zone=zone)
-            page = {**page, "incomplete": [*page["incomplete"], *surroundings.incomplete]}
+            page = {**page, "incomplete": [*page["incomplete"], *missing]}
     tell_rows(page, rows, limit, asked.range)
     limited = [] if limit == DEFAULT_LIMIT else ["--limit", str(limit)]
     tell_hints(page, "search", asked.query, asked.range, [*asked.options(), *limited, *target.arguments])
     end(page)
+
+
+def _around(
+    client: Client, hits: list[dict[str, Any]], rows: int, asked: Asked
+) -> tuple[Sequence[Marked], Sequence[str]]:
+    """Look for the rows around each hit; gives them in groups, and what is missing from them."""
+    from ess_ray.cli.context import Surroundings  # only here: it writes queries, and most searches write none
+
+    surroundings = Surroundings(client, rows, asked.executor)
+    with progress("looking around", None) as bar:
+        groups = surroundings.groups(hits, asked.order, lambda done: bar(done, total=len(hits)))
+    return groups, surroundings.incomplete
 
 
 def _follow(

@@ -22,7 +22,7 @@ from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.when import ALL, LOCAL
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
-from ess_ray.core.event import check_tenant
+from ess_ray.core.tenant import check_tenant
 from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.settings import Settings
 from ess_ray.table.mend import Broken, look

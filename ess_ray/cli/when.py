@@ -17,7 +17,7 @@ from typing import Concatenate, Final, ParamSpec
 import click
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import format_timestamp, parse_timestamp_us
+from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from ess_ray.language import parse_length_us, parse_time_us, zone_named
 
 P = ParamSpec("P")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest, EssError, Incomplete
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 
 if TYPE_CHECKING:
     import pandas as pd

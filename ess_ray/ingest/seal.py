@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object
-from ess_ray.core.event import partition_of
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ingest.buffer import HOUR_US, Segment
 from ess_ray.ports import Advance, ObjectEntry
 

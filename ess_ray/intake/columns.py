@@ -24,9 +24,9 @@ from ess_ray.core.event import (
     TIMESTAMP,
     level_of_severity,
     normalize_level,
-    parse_timestamp_us,
 )
 from ess_ray.core.query import OWN_PREFIX
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import (
     TYPE_LETTERS,
     Inexact,

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ess_ray.core.errors import Forbidden, Unauthenticated, Unavailable
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.authorization import key_in
 from ess_ray.keys import ApiKey, KeyBook, Scope, id_of, recognise
 

@@ -32,7 +32,7 @@ from typing import Final
 import pyarrow as pa
 
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.gate import Claim, Gate
 from ess_ray.intake.limits import MAX_KEY_BYTES, MAX_ROUTE_BYTES, GatherLimits
 from ess_ray.metrics import PUSH_APPEND_FAILURES, PUSH_APPEND_SECONDS, PUSH_RECORDS, Tally

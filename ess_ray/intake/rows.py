@@ -23,14 +23,8 @@ from typing import Any, Final
 import orjson
 from stringzilla import sha256
 
-from ess_ray.core.event import (
-    EVENT_HASH_BYTES,
-    MAX_ID_BYTES,
-    level_of_number,
-    level_of_severity,
-    normalize_level,
-    parse_timestamp_us,
-)
+from ess_ray.core.event import EVENT_HASH_BYTES, MAX_ID_BYTES, level_of_number, level_of_severity, normalize_level
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.exact_json import dumps_unusual
 from ess_ray.intake.attributes import (
     TYPE_LETTERS,

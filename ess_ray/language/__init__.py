@@ -41,26 +41,32 @@ What the contract leaves open is decided so:
 - A lone surrogate is U+FFFD, as in pushed events.
 """
 
-from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
-from ess_ray.language.names import field_named, name_of, without_surrogates
-from ess_ray.language.pipes import (
-    PATTERN_COLUMNS,
-    TIME_COLUMN,
-    Fields,
-    Limit,
-    Patterns,
-    Pipe,
-    Sort,
-    Stats,
-    Step,
-    parse_pipe,
-    parse_statistic,
-)
-from ess_ray.language.scanner import MAX_NESTING, pipe_in
-from ess_ray.language.terms import MAX_PATTERN_CHARS
-from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
-from ess_ray.language.writing import field_term, quoted, regex_term
-from ess_ray.language.zones import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, zone_behind, zone_named
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
+    from ess_ray.language.names import field_named, name_of, without_surrogates
+    from ess_ray.language.pipes import (
+        PATTERN_COLUMNS,
+        TIME_COLUMN,
+        Fields,
+        Limit,
+        Patterns,
+        Pipe,
+        Sort,
+        Stats,
+        Step,
+        parse_pipe,
+        parse_statistic,
+    )
+    from ess_ray.language.scanner import MAX_NESTING, pipe_in
+    from ess_ray.language.terms import MAX_PATTERN_CHARS
+    from ess_ray.language.times import UNIT_US, parse_length_us, parse_time_us
+    from ess_ray.language.writing import field_term, quoted, regex_term
+    from ess_ray.language.zones import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, zone_behind, zone_named
 
 __all__ = [
     "ABBREVIATIONS",
@@ -95,3 +101,28 @@ __all__ = [
     "zone_behind",
     "zone_named",
 ]
+
+_HOMES: Final = {
+    "grammar": ("MAX_QUERY_BYTES", "parse"),
+    "names": ("field_named", "name_of", "without_surrogates"),
+    "pipes": (
+        *("PATTERN_COLUMNS", "TIME_COLUMN", "Fields", "Limit", "Patterns", "Pipe", "Sort", "Stats", "Step"),
+        *("parse_pipe", "parse_statistic"),
+    ),
+    "scanner": ("MAX_NESTING", "pipe_in"),
+    "terms": ("MAX_PATTERN_CHARS",),
+    "times": ("UNIT_US", "parse_length_us", "parse_time_us"),
+    "writing": ("field_term", "quoted", "regex_term"),
+    "zones": ("ABBREVIATIONS", "AMBIGUOUS", "NoZone", "in_zone", "zone_behind", "zone_named"),
+}
+"""Where each name is defined: loaded when it is asked for, since grammars take a tenth of a second to build, and who
+reads times needs none."""
+_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return found

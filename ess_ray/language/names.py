@@ -11,7 +11,7 @@ from typing import Final
 
 from ess_ray.core.aliases import COLUMN_OF
 from ess_ray.core.errors import BadRequest, QueryError
-from ess_ray.core.query import COLUMNS, OWN_COLUMNS, OWN_PREFIX, Field
+from ess_ray.core.field import COLUMNS, OWN_COLUMNS, OWN_PREFIX, Field
 
 _ATTRIBUTES: Final = "attributes."
 _IN_NAMES: Final = frozenset("_.-/@")

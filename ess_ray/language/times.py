@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Final
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import NUMBER_OF_TIME, epoch_unit
+from ess_ray.core.timestamps import NUMBER_OF_TIME, epoch_unit
 from ess_ray.language.zones import zone_behind
 
 UNIT_US: Final = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}

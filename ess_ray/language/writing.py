@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ess_ray.core.query import Field
+from ess_ray.core.field import Field
 from ess_ray.language.names import is_bare_name, name_of
 
 _ESCAPED = re.compile(r'\\(["\\])')

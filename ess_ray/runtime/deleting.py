@@ -18,7 +18,7 @@ import ray
 
 from ess_ray.adapters.kafka_log import DEAD_LETTER_RETENTION_S
 from ess_ray.core.errors import BadRequest, EssError
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ports import EventLog, ResultStore
 from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.maintain import run_task, task_of

@@ -17,8 +17,8 @@ from typing import Any, Final
 import ray
 
 from ess_ray.core.errors import EssError, Unavailable
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.ring import place
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.damage import MAX_NAMED, Damaged
 from ess_ray.runtime.alerting import AlertsWatch, end_alerts
 from ess_ray.runtime.blocking import off_loop

@@ -23,7 +23,7 @@ from ess_ray.adapters.places import ALERTS, DEAD_LETTERS, DELETIONS, EVENTS, KEY
 from ess_ray.adapters.receivers import AlertSettings
 from ess_ray.alerts.book import AlertBook
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.listening.shapes import ListenAt, SocketLimits

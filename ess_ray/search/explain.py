@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from ess_ray.core.chunk import expected_gets
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import All, Not, Query
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.limits import InvokeLimits
 from ess_ray.search.course import Cut, Lane
 from ess_ray.search.mixed import ASSUMED_BYTES_PER_S

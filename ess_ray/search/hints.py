@@ -23,8 +23,9 @@ from ess_ray.aside import aside
 from ess_ray.core.aliases import COLUMN_OF
 from ess_ray.core.collect import COLUMN, FieldNames
 from ess_ray.core.errors import EssError
-from ess_ray.core.event import DEFAULT_TENANT, format_timestamp
 from ess_ray.core.query import COLUMNS, All, Exists, Field, Query
+from ess_ray.core.tenant import DEFAULT_TENANT
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language.names import name_of
 from ess_ray.language.readings import AttributeTerm, Reading, ReadingKind, attribute_terms, other_readings
 from ess_ray.search.course import Course, Lane, Search

@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 from ess_ray.core.collect import STEPS, CellsFold, example_in
 from ess_ray.core.collect import Patterns as PatternCollector
 from ess_ray.core.errors import QueryError
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import All, Query
 from ess_ray.core.statistics import Slotted, unpacked
 from ess_ray.core.templates import literals_of, patterns_of, regex_of, shown
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language import (
     MAX_PATTERN_CHARS,
     MAX_QUERY_BYTES,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ess_ray.aside import aside
 from ess_ray.core.collect import ROWS, RowsFold
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.search.course import Course, Search
 from ess_ray.search.plan import Tasks
 

@@ -28,9 +28,9 @@ from ess_ray.core.collect import (
 )
 from ess_ray.core.collect.buckets import DAY_US
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Query
 from ess_ray.core.statistics import Results, Statistic, Told, ignored
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.search.intervals import too_many_buckets
 
 NOT_HELD: Final = (

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from ess_ray.core.answer import MAX_LIMIT
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import DEFAULT_TENANT, check_tenant
+from ess_ray.core.tenant import DEFAULT_TENANT, check_tenant
 from ess_ray.limits import (
     EXECUTOR,
     FUNCTION_MEMORY_MB,

@@ -19,9 +19,9 @@ from typing import Any, Final, Literal
 import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData, EssError, NotFound
-from ess_ray.core.event import check_tenant
 from ess_ray.core.query import Query
 from ess_ray.core.summed import read_summed, with_sum
+from ess_ray.core.tenant import check_tenant
 from ess_ray.language import parse
 from ess_ray.ports import ObjectStore
 

@@ -15,7 +15,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ess_ray.core.event import EVENT_SCHEMA, parse_timestamp_us
+from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.generate import events
 from ess_ray.intake.formats.format import Body
 from ess_ray.intake.formats.json_events import decode_events

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.generate import events
 from tests.benchmarks.corpus import SEED
 from tests.benchmarks.report import Row

@@ -21,9 +21,10 @@ from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import object_key
 from ess_ray.core.collect import Partial
 from ess_ray.core.errors import EssError
-from ess_ray.core.event import DEFAULT_TENANT, partition_of
 from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
+from ess_ray.core.tenant import DEFAULT_TENANT
+from ess_ray.core.timestamps import partition_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask

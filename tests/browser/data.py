@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from tests.systems import System
 
 SHOP_EVENTS: Final = 20_000

@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from tests.chaos.corpus import TEXTS, Bodies, Flags, Numbers, altered, as_text, numbers_of
 
 Kind = Literal["plain", "keyed", "ids"]

@@ -17,7 +17,7 @@ import pytest
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.errors import Unavailable
-from ess_ray.core.event import partition_of
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ports import Advance, Catalog, ObjectEntry
 
 T0_US = 1_790_000_000_000_000

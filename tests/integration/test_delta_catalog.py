@@ -29,7 +29,7 @@ from ess_ray.adapters.delta_snapshot import MAX_RECENT
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.errors import BadRequest, Fenced, UnknownOutcome
-from ess_ray.core.event import partition_of
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ports import Advance, ObjectEntry
 from tests.formats import encode_object_1
 

@@ -17,7 +17,7 @@ from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core import chunk
 from ess_ray.core.errors import BadRequest, Fenced, Unavailable, UnknownOutcome
-from ess_ray.core.event import partition_of
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ports import Advance, ObjectEntry
 from tests.proxy import Fault, Proxy
 from tests.servers import READER

@@ -33,8 +33,8 @@ from ess_ray.core.collect import (
     top_groups,
 )
 from ess_ray.core.collect import cells as cells_module
-from ess_ray.core.event import parse_timestamp_us
 from ess_ray.core.query import All, Field, Query
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits

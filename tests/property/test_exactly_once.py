@@ -21,8 +21,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
-from ess_ray.core.event import partition_of
 from ess_ray.core.query import All, Query
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import SearchLimits

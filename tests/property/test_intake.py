@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest, EssError, TooLarge
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.attributes import Inexact, Reading
 from ess_ray.intake.columns import NOT_PLAIN, odd_columns, plain_columns, to_columns
 from ess_ray.intake.compression import decompress

@@ -23,10 +23,10 @@ from ess_ray.core.collect import (
     example_in,
 )
 from ess_ray.core.errors import QueryError
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.query import Query
 from ess_ray.core.templates import patterns_of, regex_of, shown, skeletons_of, template_of
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language import Limit, parse
 from ess_ray.search.patterns import PatternsAsked, show_patterns
 from tests.examples import examples

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ess_ray.cli.content import Content
 from ess_ray.cli.inputs import Defaults, Item, Reading, read_items
 from ess_ray.cli.position import Position
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.lines.times import DAY_US, LineReader
 
 NOW_US = 1_790_000_000_000_000

@@ -15,8 +15,8 @@ from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import ObjectLimits, encode_object, read
-from ess_ray.core.event import format_timestamp
 from ess_ray.core.query import Order, Query
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits

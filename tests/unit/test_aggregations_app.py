@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from deployments import aggregations
-from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP, format_timestamp
+from ess_ray.core.event import RECORD_SCHEMA, TIMESTAMP
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.limits import SearchLimits
 from ess_ray.record import encode_records
 from ess_ray.search.shown import LONG_TEXTS

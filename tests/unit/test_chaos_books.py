@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.formats.format import Body
 from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits

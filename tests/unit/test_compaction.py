@@ -12,7 +12,8 @@ import pytest
 
 from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, object_key, open_object
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import FORMAT_VERSION, ORDER, partition_of
+from ess_ray.core.event import FORMAT_VERSION, ORDER
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ingest.repeats import WINDOW_US, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import CompactionPolicy

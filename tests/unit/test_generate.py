@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.generate import events
 
 COUNT = 20_000

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray.core.event import ATTRIBUTES, format_timestamp
+from ess_ray.core.event import ATTRIBUTES
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.limits import SearchLimits
 from ess_ray.record import encode_records
 from ess_ray.search import hints

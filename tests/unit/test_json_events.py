@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from ess_ray.core.errors import BadRequest, TooLarge, Unsupported
-from ess_ray.core.event import RECORD_SCHEMA, format_timestamp
+from ess_ray.core.event import RECORD_SCHEMA
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.columns import plain_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import partition_of
+from ess_ray.core.timestamps import partition_of
 from ess_ray.search import tail as tailing
 from ess_ray.search.follow import Shown, TailProgress, follow
 from ess_ray.search.tail import GIVE_UP_S, MAX_RESUME_US, UNCOVERED_S

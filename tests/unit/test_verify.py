@@ -14,7 +14,7 @@ from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, identity
-from ess_ray.core.event import partition_of
+from ess_ray.core.timestamps import partition_of
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Advance, ObjectEntry

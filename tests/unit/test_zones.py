@@ -10,7 +10,7 @@ import pytest
 
 from ess_ray.cli.when import read_zone
 from ess_ray.core.errors import BadRequest
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.lines.times import LineReader
 from ess_ray.language import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, parse_time_us, zone_behind, zone_named
 from ess_ray.search.zones import clock_named

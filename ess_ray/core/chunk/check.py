@@ -20,10 +20,10 @@ from ess_ray.core.chunk.read import ObjectReader
 from ess_ray.core.chunk.reading import reading
 from ess_ray.core.chunk.sums import PARQUET_MAGIC
 from ess_ray.core.errors import CorruptData
-from ess_ray.core.event import partition_of
 from ess_ray.core.index import Index
 from ess_ray.core.literals import needs
 from ess_ray.core.query import Contains, Field, Query
+from ess_ray.core.timestamps import partition_of
 
 SAMPLES_PER_GROUP: Final = 3
 """Messages of a row group that its skip index is asked for: a lost plane hides nearly all of them."""

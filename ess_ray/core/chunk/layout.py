@@ -15,7 +15,9 @@ from uuid import uuid4
 import pyarrow as pa
 
 from ess_ray.core.errors import CorruptData, NewerFormat
-from ess_ray.core.event import FORMAT_VERSION, check_tenant, partition_of
+from ess_ray.core.event import FORMAT_VERSION
+from ess_ray.core.tenant import check_tenant
+from ess_ray.core.timestamps import partition_of
 
 FIRST_WITH_CHECKSUMS: Final = 2
 """The format from which on every byte of an object is covered by a checksum."""

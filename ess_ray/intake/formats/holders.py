@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import TYPE_LETTERS, Attributes, Reading, Rejected, flatten_into
 from ess_ray.intake.fields import FieldTable, Found, find
 from ess_ray.intake.rows import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.fields import FIELD_TABLE, find
 from ess_ray.intake.lines.catalog import SPECS, Spec, inner_formats
 from ess_ray.intake.lines.custom import Custom

@@ -14,7 +14,7 @@ from typing import Final
 
 from dateutil import parser as dateutil_parser
 
-from ess_ray.core.event import number_to_us
+from ess_ray.core.timestamps import number_to_us
 from ess_ray.language import ABBREVIATIONS, AMBIGUOUS, NoZone, in_zone, zone_behind
 
 LOOK_AT_CHARS: Final = 256

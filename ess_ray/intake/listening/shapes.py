@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ess_ray import metrics as m
 from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits

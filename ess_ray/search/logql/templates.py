@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core import regex
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language.logql import template as p
 from ess_ray.language.logql.quantities import duration_s, size_bytes
 from ess_ray.search.logql.entries import Entry

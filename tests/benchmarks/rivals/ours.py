@@ -24,8 +24,8 @@ from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import FooterCache, MessageCodec, tail_bytes
 from ess_ray.core.chunk.page import text_blocks
-from ess_ray.core.event import DEFAULT_TENANT
 from ess_ray.core.query import Query
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.ingest.buffer import Segment, segment_of
 from ess_ray.ingest.seal import entry_of, seal
 from ess_ray.language import parse

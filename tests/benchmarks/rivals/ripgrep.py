@@ -17,7 +17,7 @@ from typing import Final
 import orjson
 import zstandard
 
-from ess_ray.core.event import parse_timestamp_us
+from ess_ray.core.timestamps import parse_timestamp_us
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.rivals.shapes import Shape
 from tests.benchmarks.rivals.side import Found, Side

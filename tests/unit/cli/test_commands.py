@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from ess_ray.cli import main
-from ess_ray.core.event import format_timestamp
+from ess_ray.core.timestamps import format_timestamp
 from tests.cli_contract import Contract, Ess, compacted
 
 

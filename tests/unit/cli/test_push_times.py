@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ess_ray.core.event import format_timestamp, parse_timestamp_us
+from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from tests.cli_contract import Contract, Ess
 
 AHEAD = "stored at the time of receipt: timestamp is more than 600 s in the future"

@@ -18,8 +18,20 @@ AS_ESS = "from ess_ray.cli import main; main(prog_name='ess')"
 LOADED = """
 import sys
 from ess_ray.cli import main
-print([name for name in sys.modules if name.startswith("ess_ray.cli.") and name.endswith("_cmd")])
+try:
+    main(prog_name="ess")
+finally:
+    print(*sys.modules, file=sys.stderr)
 """
+OF_A_SYSTEM = frozenset(
+    {
+        *("ray", "pyarrow", "numpy", "lark", "fastapi", "starlette", "deltalake", "obstore", "boto3"),
+        *("aiokafka", "confluent_kafka", "redis", "uvloop"),
+    }
+)
+"""What takes long to import, and only a system needs, or a command that reads its folders."""
+OF_A_CLIENT = frozenset(["httpx", "pydantic", "rich", "tenacity", "yaml", "psutil"])
+"""What a command needs that asks a system."""
 
 
 def completed(*words: str) -> list[str]:
@@ -76,6 +88,29 @@ def test_troff_takes_the_manual_page_without_complaint() -> None:
     assert "/user=\\d+7/ level:ERROR" in done.stdout  # as it is written
 
 
-def test_a_command_is_loaded_alone() -> None:
-    command = [sys.executable, "-c", LOADED]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+def loaded(*words: str) -> frozenset[str]:
+    """Which modules and packages a command has loaded at its end."""
+    done = subprocess.run([sys.executable, "-c", LOADED, *words], capture_output=True, text=True, check=True)
+    names = done.stderr.splitlines()[-1].split()
+    return frozenset({*names, *(name.partition(".")[0] for name in names)})
+
+
+def test_listing_the_commands_loads_none_of_them_and_nothing_that_they_need() -> None:
+    names = loaded("--help")
+    assert not names & (OF_A_SYSTEM | OF_A_CLIENT)
+    assert [name for name in names if name.startswith("ess_ray.cli.") and name.endswith("_cmd")] == []
+
+
+@pytest.mark.parametrize("name", ["search", "count", "fields", "tail", "export", "status", "explain", "delete"])
+def test_a_command_that_asks_a_system_loads_nothing_of_one(name: str) -> None:
+    names = loaded(name, "--help")
+    assert not names & OF_A_SYSTEM
+    assert "ess_ray.cli.system" not in names
+
+
+def test_each_command_has_a_line_of_its_own_in_the_list() -> None:
+    listed = CliRunner().invoke(main, ["--help"]).stdout.splitlines()
+    for name, command in COMMANDS.items():
+        assert f"  {name:<10}  {command.summary}" in listed
+        assert command.summary[0].isupper()
+        assert command.summary.endswith(".")
