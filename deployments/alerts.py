@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import HTTPConnection
 
 from deployments.access import Access, Tenant
 from deployments.answers import json_answer
@@ -248,7 +249,7 @@ class AlertsApi:
 def either(first: Tenant, second: Tenant) -> Tenant:
     """Give the door of endpoints that one of two scopes opens."""
 
-    async def tenant(request: Request) -> str:
+    async def tenant(request: HTTPConnection) -> str:
         try:
             return await first(request)
         except Forbidden:

@@ -86,7 +86,7 @@ def page_of(page_url: str, rule: Rule, labels: Mapping[str, str], window: tuple[
     """Give the address of the page that shows an alert's rows: those of its group, received in the window."""
     asked = rule.pipe.query.strip()
     terms = [f"({asked})"] if asked not in ("", "*") else []
-    stats = rule.pipe.stats
+    stats = rule.stats
     for field, name in zip(stats.by, stats.by_names, strict=True):
         value = labels.get(label_of(name), "")
         if value and label_of(name) not in rule.labels:
@@ -100,7 +100,7 @@ def _rows(rule: Rule, table: Mapping[str, Any]) -> tuple[Row, ...]:
     if rule.column not in names:
         return ()
     at = names.index(rule.column)
-    groups = [(label_of(name), names.index(name)) for name in rule.pipe.stats.by_names]
+    groups = [(label_of(name), names.index(name)) for name in rule.stats.by_names]
     return tuple(
         Row({label: "" if row[place] is None else str(row[place]) for label, place in groups}, _number(row[at]))
         for row in table["rows"]

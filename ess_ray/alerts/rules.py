@@ -62,7 +62,12 @@ class Rule:
     @property
     def has_groups(self) -> bool:
         """Whether each row of its answer is an alert of its own."""
-        return bool(self.pipe.stats.by)
+        return bool(self.stats.by)
+
+    @property
+    def stats(self) -> Stats:
+        """What its table is made by."""
+        return _stats_of(self.pipe)
 
     @property
     def meaning(self) -> str:
@@ -180,17 +185,25 @@ def _pipe_of(expr: str) -> Pipe:
     pipe = parse_pipe(expr)
     if pipe is None:
         return Pipe(parse(expr), expr.strip(), Stats((Statistic(COUNT, "count"),), (COUNT,)))
-    if pipe.stats.every is not None:
+    stats = _stats_of(pipe)
+    if stats.every is not None:
         raise BadRequest("a rule's `window` is its time: leave `every` out of its `expr`")
-    labels = [label_of(name) for name in pipe.stats.by_names]
+    labels = [label_of(name) for name in stats.by_names]
     if len(set(labels)) < len(labels):
         raise BadRequest(f"two of its groups would have the same label ({', '.join(labels)}): group by one of them")
     return pipe
 
 
+def _stats_of(pipe: Pipe) -> Stats:
+    """Give the stage that makes a pipe's table. Raises BadRequest where it is another: a rule compares numbers."""
+    if not isinstance(pipe.first, Stats):
+        raise BadRequest("a rule counts or computes: use `| stats` in its `expr`, not `| patterns`")
+    return pipe.first
+
+
 def _column_of(condition: Condition, pipe: Pipe) -> str:
     """Find the column that a condition is about: by its name, or by its function."""
-    stats = pipe.stats
+    stats = _stats_of(pipe)
     wanted = re.sub(r"\s", "", condition.column)
     for name, statistic in zip(stats.columns, stats.statistics, strict=True):
         if condition.column == name or wanted in (re.sub(r"\s", "", name), re.sub(r"\s", "", statistic.text)):
@@ -203,7 +216,7 @@ def _column_of(condition: Condition, pipe: Pipe) -> str:
 
 def _check_kept(pipe: Pipe, column: str) -> None:
     """Raise BadRequest where a stage leaves out what tells alerts apart, or what is compared."""
-    needed = {*pipe.stats.by_names, column}
+    needed = {*_stats_of(pipe).by_names, column}
     for step in pipe.steps:
         if isinstance(step, Fields) and not needed <= set(step.names):
             raise BadRequest(f"`| fields` leaves out {', '.join(sorted(needed - set(step.names)))}: a rule needs it")

@@ -16,7 +16,8 @@ import yaml
 
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.follow import INCOMPLETE
-from ess_ray.cli.options import Group, json_option, with_target
+from ess_ray.cli.group import Group
+from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, tell
 from ess_ray.cli.tables import print_table
 from ess_ray.cli.when import Zone, tz_option
