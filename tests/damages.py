@@ -1,6 +1,6 @@
 """Ways in which a file comes to be no longer what was written, each by its name.
 
-May live here: what is done to files. May not: what must follow from it.
+May live here: what is done to files and bytes. May not: what must follow from it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-6] ^= 0xFF
     path.write_bytes(bytes(data))
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """Give bytes with one bit flipped."""
+    altered = bytearray(data)
+    altered[bit // 8] ^= 1 << bit % 8
+    return bytes(altered)
 
 
 def _folder(path: Path) -> None:

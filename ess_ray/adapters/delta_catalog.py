@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction, RemoveAction
 
 from ess_ray.adapters.catalog_rules import (
     check_advances,
@@ -29,11 +27,20 @@ from ess_ray.adapters.catalog_rules import (
     require_live,
     transaction_of,
 )
+from ess_ray.adapters.delta_actions import actions_of
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_flaws import find_flaws
 from ess_ray.adapters.delta_log import LOG_FOLDER, TableLog, Transactions
 from ess_ray.adapters.delta_s3 import S3Log
-from ess_ray.adapters.delta_snapshot import DeltaSnapshot, ForeignCommit, read_block, read_commit, statistics_of
+from ess_ray.adapters.delta_snapshot import (
+    SUM,
+    Commit,
+    DeltaSnapshot,
+    ForeignCommit,
+    read_block,
+    read_commit,
+    sum_of,
+)
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import BadRequest, CorruptData, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
@@ -152,7 +159,6 @@ class DeltaCatalogWriter:
         """
         check_entries(entries)
         check_advances(advances)
-        actions = [_add(entry) for entry in entries]
         steps = {transaction_of(log_id, vnode): step.next_offset for vnode, step in advances.items()}
         with self._one_at_a_time, _usable(self._files), self._files.committing():
             for refusals in range(MAX_REFUSALS):
@@ -165,7 +171,7 @@ class DeltaCatalogWriter:
                     raise
                 # From here to the commit nothing may refresh `table`: what commits in between must be a conflict.
                 try:
-                    version = self._apply(table, actions, steps)
+                    version = self._apply(table, entries, (), steps)
                 except UnknownOutcome as error:
                     if not (advances and _REMOVAL_OVERTOOK in error.message):
                         raise
@@ -199,9 +205,7 @@ class DeltaCatalogWriter:
                 raise Fenced(f"there is no maintenance view of bucket {bucket}: start over from maintenance_view()")
             _, table, view = pinned
             require_live([entry.key for entry in removes], view.holds)
-            actions: list[AddAction | RemoveAction] = [_remove(entry) for entry in removes]
-            actions += [_add(entry) for entry in adds]
-            return self._apply(table, actions, {name: view.transactions.get(name, 0) + 1})
+            return self._apply(table, adds, removes, {name: view.transactions.get(name, 0) + 1})
 
     def removed(self) -> list[Removed]:
         """Name the objects taken out by commits of the last day (and more, until a clean-up). Raises Unavailable."""
@@ -233,18 +237,25 @@ class DeltaCatalogWriter:
         self._seen.setdefault(log_id, set()).update(vnode for vnode, at in stands.items() if at is not None)
         return stands
 
-    def _apply(self, table: DeltaTable, actions: Sequence[AddAction | RemoveAction], steps: Mapping[str, int]) -> int:
+    def _apply(
+        self,
+        table: DeltaTable,
+        adds: Sequence[ObjectEntry],
+        removes: Sequence[ObjectEntry],
+        steps: Mapping[str, int],
+    ) -> int:
         """The commit itself; whatever goes wrong, its outcome is unknown and the table object is given up."""
         commit_id = uuid4().hex
+        summed = sum_of(Commit(list(adds), [entry.key for entry in removes], dict(steps)))
         try:
             self._on_commit("before")
             table.create_write_transaction(
-                list(actions),
+                actions_of(adds, removes),
                 "append",
                 table.schema(),
                 partition_by=list(PARTITION_COLUMNS),
                 commit_properties=CommitProperties(
-                    custom_metadata={_COMMIT_ID: commit_id},
+                    custom_metadata={_COMMIT_ID: commit_id, SUM: summed},
                     app_transactions=[Transaction(name, version) for name, version in steps.items()],
                 ),
                 post_commithook_properties=_NO_HOOKS,
@@ -370,18 +381,6 @@ def _bring_up_to_date(files: TableLog) -> None:
             table.update_incremental()
         if table.version() > before:
             files.sync_commits(before, table.version())
-
-
-def _partition(entry: ObjectEntry) -> dict[str, str | None]:
-    return {"tenant": entry.tenant, "date": entry.date, "hour": str(entry.hour)}
-
-
-def _add(entry: ObjectEntry) -> AddAction:
-    return AddAction(entry.key, entry.size, _partition(entry), entry.modified_us // 1000, True, statistics_of(entry))
-
-
-def _remove(entry: ObjectEntry) -> RemoveAction:
-    return RemoveAction(entry.key, True, time.time_ns() // 1_000_000, entry.size, _partition(entry))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.adapters.snapshots import UNKNOWN_US, Choice, SnapshotBase, choose, known_us, overlapping, totals_of
+from ess_ray.core.checksum import crc32
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from ess_ray.ports import Ints, ObjectEntry, Totals
@@ -28,6 +29,8 @@ MAX_RECENT: Final = 2_000
 """Objects kept beside the block before they are folded into it: scanning them one by one stays near 1 ms."""
 _MS_US: Final = 1_000
 _ARRIVAL: Final = "observed_timestamp"
+SUM: Final = "essSum"
+"""Where a commit's own information holds the sum of what it did: another digit, or letter, reads as well as before."""
 _KNOWN_ACTIONS: Final = frozenset({"add", "remove", "txn", "commitInfo"})
 
 
@@ -246,9 +249,23 @@ def statistics_of(entry: ObjectEntry) -> str:
     return json.dumps({"numRecords": entry.rows, "minValues": low, "maxValues": high, "nullCount": nulls})
 
 
+def sum_of(commit: Commit) -> str:
+    """Sum up what a commit does, in whatever order it is written."""
+    adds = sorted(
+        (
+            *(e.key, e.size, e.tenant, e.date, e.hour, e.rows, e.min_us, e.max_us, e.modified_us // _MS_US),
+            *(e.first_arrival_us, e.last_arrival_us),
+        )
+        for e in commit.adds
+    )
+    done = [adds, sorted(commit.removes), sorted(commit.transactions.items())]
+    return f"{crc32(json.dumps(done).encode()):08x}"
+
+
 def read_commit(data: bytes) -> Commit:
-    """Read a commit file. Raises ForeignCommit if it holds what ess_ray never writes, CorruptData if it is broken."""
-    commit = Commit([], [], {})
+    """Read a commit file. Raises ForeignCommit if it holds what ess_ray never writes, CorruptData if it is broken, or
+    does not do what its sum says."""
+    commit, told = Commit([], [], {}), None
     for line in data.splitlines():
         if not line.strip():
             continue
@@ -262,13 +279,19 @@ def read_commit(data: bytes) -> Commit:
                 commit.removes.append(action["remove"]["path"])
             elif "txn" in action:
                 commit.transactions[action["txn"]["appId"]] = action["txn"]["version"]
+            elif "commitInfo" in action:
+                told = action["commitInfo"].get(SUM)
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptData(f"a commit of the table does not read as one: {error!r}") from error
+    if told is not None and told != sum_of(commit):
+        raise CorruptData("a commit of the table does not read as one: its sum is of other actions") from ValueError()
     return commit
 
 
 def read_transactions(data: bytes) -> dict[str, int]:
     """Read the application transactions of a commit file alone. Raises CorruptData."""
+    if b'"' + SUM.encode() in data:
+        return read_commit(data).transactions
     try:
         found = (json.loads(line)["txn"] for line in data.splitlines() if line.startswith(b'{"txn"'))
         return {txn["appId"]: txn["version"] for txn in found}

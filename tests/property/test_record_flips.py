@@ -15,16 +15,13 @@ from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize, size_flaw
 from ess_ray.table.deletion_book import Cut, DeletionBook
-
-
-def flips(data: bytes) -> list[bytes]:
-    """Give all that come of one flipped bit."""
-    whole = int.from_bytes(data, "big")
-    return [(whole ^ 1 << bit).to_bytes(len(data), "big") for bit in range(8 * len(data))]
+from tests.damages import flipped
 
 
 def all_of(store: MemoryObjectStore, place: str) -> list[bytes]:
-    return flips(store.get_suffix(place, 1_000_000))
+    """Give all that come of one flipped bit of a record."""
+    data = store.get_suffix(place, 1_000_000)
+    return [flipped(data, bit) for bit in range(8 * len(data))]
 
 
 def test_a_key_is_as_it_was_made_or_named() -> None:

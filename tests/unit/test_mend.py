@@ -35,7 +35,7 @@ from ess_ray.runtime.processes import RUN_FILE, read_run_file
 from ess_ray.search.scan import run_task
 from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.mend import heal, look
-from tests.damages import DAMAGES
+from tests.damages import DAMAGES, flipped
 from tests.worlds import T0_US, batch_of
 
 VNODES = 2
@@ -307,6 +307,16 @@ def test_a_file_of_the_table_that_the_disk_does_not_give_is_named(data_dir: Path
     else:
         with pytest.raises(CorruptData, match=path.name):
             start(data_dir)
+
+
+@pytest.mark.parametrize("told", [b'numRecords\\": ', b'"version":', b'timestamp\\": \\"2'])
+def test_a_commit_that_says_something_else_is_named(data_dir: Path, told: bytes) -> None:
+    """One bit of a digit: events that nobody stored would be skipped, or an object not be looked at."""
+    path = data_dir / newest(data_dir)
+    data = path.read_bytes()
+    path.write_bytes(flipped(data, 8 * (data.index(told) + len(told))))
+    with pytest.raises(CorruptData, match=path.name):
+        start(data_dir)
 
 
 @pytest.mark.parametrize("how", [how for how in DAMAGES if how != "missing"])
