@@ -106,7 +106,7 @@ def test_rsyslog_to_elasticsearchs_port(doors: Doors, tmp_path: Path) -> None:
 
 @needs_syslog_ng
 def test_syslog_ng(doors: Doors, tmp_path: Path) -> None:
-    # Where nothing else is said its disk buffer lies beside what the package installs, which is unpacked elsewhere here.
+    # Where nothing else is said its disk buffer lies beside what the package installs, which is not installed here.
     places = {"5514": str(doors.ports["syslog_tcp"]), "reliable(yes)": f'dir("{tmp_path}") reliable(yes)'}
     with syslog_ng(tmp_path, snippet("syslog.md", "destination d_ess {", places)) as socket:
         say(socket, "syslogng")
