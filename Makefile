@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup web npm run dist test chaos fuzz servers chromium screenshots lint format bench lock clean
+.PHONY: help setup web npm run dist test chaos fuzz servers clients chromium screenshots lint format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -90,7 +90,7 @@ ALONE := tests/unit tests/property
 APART := tests/browser tests/chaos tests/fuzz tests/benchmarks
 LONG := tests/scenarios
 IN_PAIRS := $(filter-out $(ALONE) $(APART) $(LONG) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
-test: lint servers chromium web
+test: lint servers clients chromium web
 	cd $(WEB) && npm run --silent test
 	$(BIN)/python -m pytest $(ALONE) -n auto
 	$(BIN)/python -m pytest $(LONG) -m "not slow"
@@ -125,17 +125,40 @@ endif
 
 # Tests run real servers: Kafka on Java, which Maven fetches (infra/kafka), Redis, and sshd
 # on hosts in network namespaces. (The S3 server is a wheel.) faketime lets a system's clock jump.
+# Agents run against them as they are. Debian has rsyslog and syslog-ng exclude each other: the latter is unpacked, with
+# what it needs installed.
 # Where they cannot be had their tests are skipped, visibly, and fail under CI=true.
 SERVERS := java:default-jre-headless mvn:maven redis-server:redis-server sshd:openssh-server rsync:rsync faketime:faketime \
+  openssl:openssl logger:bsdutils rsyslogd:rsyslog /usr/lib/*/rsyslog/lmnsd_gtls.so:rsyslog-gnutls \
+  /usr/lib/*/rsyslog/omelasticsearch.so:rsyslog-elasticsearch /lib/systemd/systemd-journal-upload:systemd-journal-remote \
   prometheus-alertmanager:prometheus-alertmanager
-servers:
-	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
+SYSLOG_NG := build/syslog-ng
+servers: $(SYSLOG_NG)/usr/sbin/syslog-ng
+	@for pair in $(SERVERS); do command -v "$${pair%%:*}" >/dev/null || test -e $${pair%%:*} || missing="$$missing $${pair##*:}"; done; \
 	test -z "$$missing" || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends $$missing; \
 	  else \
 	    echo "Some tests are skipped, for want of servers: sudo apt-get install$$missing" >&2; test "$$CI" != true; \
 	  fi; }
+
+$(SYSLOG_NG)/usr/sbin/syslog-ng:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q && apt-get install -y -q --no-install-recommends \
+	    $$(apt-cache depends --important syslog-ng-core | sed -n 's/^ *Depends: \([^<]*\)$$/\1/p') && \
+	  mkdir -p build && cd build && apt-get download -q syslog-ng-core && \
+	  for package in syslog-ng-core_*.deb; do dpkg-deb --extract "$$package" syslog-ng && rm "$$package"; done && \
+	  touch syslog-ng/usr/sbin/syslog-ng; \
+	else \
+	  echo "The tests of syslog-ng are skipped, for want of its files in $(SYSLOG_NG)." >&2; test "$$CI" != true; \
+	fi
+
+# Clients of JavaScript that tests run as they are. npm is asked for nothing that the lock does not name.
+CLIENTS := tests/clients
+clients: $(CLIENTS)/node_modules/.installed
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json $(CLIENTS)/package.json $(CLIENTS)/.npmrc | npm
+	cd $(CLIENTS) && npm ci --silent
+	@touch $@
 
 # The page is tested in Chromium. Debian has it; Ubuntu has it as a snap only: a machine without it still runs the other tests.
 chromium:

@@ -37,6 +37,7 @@ from ess_ray.ports import ObjectEntry, ScanTask, StoredRecord
 from ess_ray.record import RequestKey, decode_record, encode_records
 from ess_ray.search.scan import run_task
 from ess_ray.search.wire import decode_task, encode_task
+from tests.fuzz.ways_in import WAYS_IN
 
 T0_US = 1_790_000_000_000_000
 TEXTS = ("GET /a 200", "", "naïve ß", "x" * 300, "GET /b 404 timeout", "\0\n")
@@ -334,4 +335,5 @@ TARGETS = {
     "index": Target(_index_seeds, _run_index),
     "query": Target(_query_seeds, _run_query),
     "task": Target(_task_seeds, _run_task, _mutate_task),
+    **{name: Target(seeds, run) for name, (seeds, run) in WAYS_IN.items()},
 }
