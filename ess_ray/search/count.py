@@ -103,6 +103,7 @@ class _Sums:
     def __init__(self, search: Search, fold: CellsFold, aggregation: Aggregation, results: ResultStore) -> None:
         self._search, self._fold, self._aggregation, self._results = search, fold, aggregation, results
         self._next_s = 0.0
+        self._reasons: tuple[str, ...] = ()
         interval_us = aggregation.grouping.bucket_us
         search.interval_s = None if interval_us is None else interval_us // SECOND_US
 
@@ -122,6 +123,8 @@ class _Sums:
         search = self._search
         shown = await aside(show, self._fold, self._aggregation, search.query)
         search.buckets, search.table, search.statistics = shown.buckets, shown.table, shown.statistics
-        search.incomplete += [reason for reason in shown.reasons if reason not in search.incomplete]
+        # What is told with a number is told with the last one alone.
+        search.incomplete = [*(reason for reason in search.incomplete if reason not in self._reasons), *shown.reasons]
+        self._reasons = shown.reasons
         if isinstance(search.progress, CountProgress):
             search.progress.groups = shown.groups

@@ -86,7 +86,7 @@ def show_patterns(fold: CellsFold, _: Query, *, asked: PatternsAsked, collector:
 def _not_held(rows: int) -> str:
     return (
         f"there are more different templates of messages than can be held: {rows:,} rows with the rarest of them are "
-        "in no pattern; narrow the query, or its time range"
+        "in no pattern, so that counts are lower bounds; narrow the query, or its time range"
     )
 
 

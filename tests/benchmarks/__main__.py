@@ -149,7 +149,7 @@ def _chosen(_: click.Context, __: click.Parameter, only: str | None) -> list[str
     help="Where the data lies meanwhile (10 GB in a full run); the system's folder for such things if left out.",
 )
 def main(quick: bool, names: list[str], work_dir: Path | None) -> None:
-    """Measure pushing, storing, scanning, patterns, rivals, planning, workers, HTTP, Lambda, pool, S3, cluster."""
+    """Measure pushing, storing, scanning, patterns, other engines, planning, workers, HTTP, Lambda, pool, S3, Kafka."""
     size = QUICK if quick else FULL
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # systems and servers are ended in order, as by Ctrl-C
     texts = []

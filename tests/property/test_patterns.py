@@ -162,6 +162,7 @@ def test_patterns_do_not_depend_on_the_order_of_templates(rows: list[Row], least
 
 
 @MANY
+@example([(0, "2026-11-24T10:00:00.123Z")], "")
 @given(ROWS, st.sampled_from(["", "*", "a", "-b", "a OR b", 'alice "user" OR -bob', "level:x OR a", "/[a-m]/"]))
 def test_a_patterns_query_finds_its_rows_among_those_asked_for(rows: list[Row], text: str) -> None:
     everything = pa.Table.from_batches([batch_of(rows)])

@@ -155,6 +155,8 @@ def test_the_whole_search_surface_is_there(system: System, tmp_path: Path) -> No
     assert {bucket["by"]["kind"]: bucket["count"] for bucket in buckets} == {"0": 20, "1": 20, "2": 20}
     fields = json.loads(system.ess("fields", "--query", query, "--json").stdout)
     assert {field["name"]: field["count"] for field in fields["fields"]}.get("kind") == 60
+    patterns = json.loads(system.ess("patterns", query, "--json").stdout)
+    assert [(row[0], row[1], sum(row[8])) for row in patterns["rows"]] == [("surface <num>", 60, 60)]
     plan = json.loads(system.ess("explain", query, "--json").stdout)
     assert plan["complete"]
     assert plan["objects"] >= 1

@@ -103,6 +103,18 @@ def test_every_executor_gives_the_same_counts(system: System, by: list[str]) -> 
     assert sum(bucket["count"] for bucket in told["lambda"]) == 4 * 40, "stored and in flight"
 
 
+def test_every_executor_gives_the_same_patterns(system: System) -> None:
+    bounds = {"start": "2026-01-01", "end": "2100-01-01", "wait": 30}
+    told = {
+        executor: system.http.post(
+            "/search/v1/patterns", json={**bounds, "query": "event", "executor": executor}
+        ).json()
+        for executor in ("ray", "lambda", "auto")
+    }
+    assert told["ray"]["rows"] == told["lambda"]["rows"] == told["auto"]["rows"]
+    assert sum(row[1] for row in told["lambda"]["rows"]) == 4 * 40, "stored and in flight"
+
+
 def test_progress_tells_what_invocations_cost(system: System, deployed: tuple[str, Deployed]) -> None:
     _, page = system.try_search("turn", executor="lambda")
     progress = page["progress"]

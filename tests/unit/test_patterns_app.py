@@ -108,10 +108,11 @@ async def test_what_cannot_be_held_or_shown_is_told(logs: Rig, monkeypatch: pyte
     assert (len(page["rows"]), page["rows_total"], page["complete"]) == (2, 3, False)
     monkeypatch.setattr("ess_ray.core.collect.cells.MAX_HELD_BYTES", 240)
     page = await piped(logs, "* | patterns")
-    assert [row[:2] for row in page["rows"]] == [["took <num> ms", 5]]
+    left = 9 - sum(row[1] for row in page["rows"])
+    assert (page["rows"][0][:2], left > 0) == (["took <num> ms", 5], True)
     assert page["incomplete"] == [
-        "there are more different templates of messages than can be held: 4 rows with the rarest of them are in no "
-        "pattern; narrow the query, or its time range"
+        f"there are more different templates of messages than can be held: {left} rows with the rarest of them are in "
+        "no pattern, so that counts are lower bounds; narrow the query, or its time range"
     ]
     assert page["progress"]["groups"] is None
 

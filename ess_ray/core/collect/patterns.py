@@ -133,7 +133,7 @@ def _examples(times: Ints, messages: pa.StringArray, alike: Ints, ids: Ints, cel
     keyed = _keyed(times[rows], messages.take(pa.array(rows)))
     table = pa.table({"alike": alike[rows], "example": keyed, "id": ids[rows]})
     order = table.sort_by([("alike", "ascending"), ("example", "ascending"), ("id", "ascending")])
-    first = firsts_of(order.column("alike").to_numpy())
+    first = _firsts_of(order.column("alike").to_numpy())
     chosen = order.take(pa.array(first))
     found = np.full(cells, -1)
     found[chosen.column("id").to_numpy()] = np.arange(len(chosen))
@@ -150,7 +150,7 @@ def _keyed(times: Ints, messages: pa.StringArray) -> pa.BinaryArray:
     return pc.binary_join_element_wise(before, cut, b"")
 
 
-def firsts_of(ascending: Ints) -> Ints:
+def _firsts_of(ascending: Ints) -> Ints:
     """Give where each number stands first in an ascending array."""
     return np.flatnonzero(np.diff(ascending, prepend=ascending[0] - 1)) if len(ascending) else ascending
 

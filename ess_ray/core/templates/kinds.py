@@ -20,7 +20,7 @@ _WORD: Final = r"[0-9A-Za-z_\x{80}-\x{10ffff}]+"
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of placeholder: the character that stands for it, what people see, and a regex (RE2, `.` is any character)
-    that matches every text of this kind, and others."""
+    that matches every text of this kind, and others; slashes in it are escaped."""
 
     mark: str
     shown: str
@@ -36,7 +36,7 @@ HEX: Final = _kind(1, "<hex>", r"[0-9A-Fa-fxX]+")
 ID: Final = _kind(2, "<id>", _WORD)
 UUID: Final = _kind(3, "<uuid>", r"[-0-9A-Fa-f]{36}")
 IP: Final = _kind(4, "<ip>", r"[0-9A-Fa-f:.]+")
-TIME: Final = _kind(5, "<time>", r"[-+0-9A-Za-z:.,/ ]+")
+TIME: Final = _kind(5, "<time>", r"[-+0-9A-Za-z:.,\/ ]+")
 DURATION: Final = _kind(6, "<duration>", r"[0-9.]+[0-9a-z.\x{80}-\x{10ffff}]*")
 QUOTED: Final = _kind(7, '"<str>"', '".*"')
 SINGLE_QUOTED: Final = _kind(8, "'<str>'", "'.*'")

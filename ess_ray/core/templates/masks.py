@@ -61,6 +61,7 @@ def template_of(skeleton: bytes) -> str:
     text = skeleton.removesuffix(bytes([skeletons.END])).decode("utf-8", "surrogateescape")
     text = kinds.MARKS.sub(kinds.ANY.mark, text).translate(_MARKED)
     text = _NO_TEXT.sub(kinds.ANY.mark if whole else "", text)
-    for rule, mark in _RULES:
-        text = rule.sub(mark, text)
+    if _N in text or kinds.DURATION.mark in text:  # every rule begins with one of them, or has it
+        for rule, mark in _RULES:
+            text = rule.sub(mark, text)
     return text if whole or text.endswith(kinds.REST.mark) else text + kinds.REST.mark

@@ -14,6 +14,7 @@ May live here: bytes and NumPy. May not: what a template looks like, more than o
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,8 @@ MAX_MESSAGE_BYTES: Final = 8 * 1024
 """Looked at of a message: those that are longer differ in what comes first, or are dumps."""
 MAX_SKELETON_BYTES: Final = 1024
 """Kept of a skeleton: more than anybody reads of a pattern, and thousands must fit into memory."""
+BLOCK_BYTES: Final = 2 * 1024 * 1024
+"""Of text that is looked at at once, about a row group's: what is kept meanwhile may be many times as much."""
 MIN_HEX_CHARS: Final = 4
 """Of a word that is taken for a hexadecimal number as it has letters and digits: shorter ones are names (`ec2`)."""
 
@@ -83,17 +86,21 @@ def skeletons_of(messages: pa.StringArray) -> pa.DictionaryArray:
         head = pc.binary_slice(values, 0, MAX_MESSAGE_BYTES)
         marked = pc.binary_join_element_wise(head, bytes([CUT]), b"")
         values = pc.if_else(pc.greater(lengths, MAX_MESSAGE_BYTES), marked, values)
+        lengths = pc.binary_length(values)
+    blocks = np.cumsum(lengths.to_numpy(), dtype=np.int64) // BLOCK_BYTES
+    bounds = [0, *(np.flatnonzero(np.diff(blocks)) + 1).tolist(), len(values)]
+    made = [_skeletons(values[begin:end]) for begin, end in pairwise(bounds)]
+    return pa.concat_arrays(made).dictionary_encode()
+
+
+def _skeletons(values: pa.BinaryArray) -> pa.BinaryArray:
     rows = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
     joined = pc.binary_join(rows, bytes([END]))[0].as_buffer()
-    text = b"".join([_PAD, memoryview(joined), _PAD])
-    skeletons = _Block(text).skeletons()
+    skeletons = _Block(b"".join([_PAD, memoryview(joined), _PAD])).skeletons()
     ends = np.flatnonzero(skeletons == END)[len(_PAD) - 1 :][: len(values) + 1]
-    binary = pa.Array.from_buffers(
-        pa.large_binary(), len(values), [None, pa.py_buffer(ends + 1), pa.py_buffer(skeletons)]
-    )
-    if int(np.diff(ends).max(initial=0)) > MAX_SKELETON_BYTES:
-        binary = pc.binary_slice(binary, 0, MAX_SKELETON_BYTES)
-    return binary.dictionary_encode()
+    offsets = pa.py_buffer((ends + 1).astype(np.int32))
+    binary = pa.Array.from_buffers(pa.binary(), len(values), [None, offsets, pa.py_buffer(skeletons)])
+    return pc.binary_slice(binary, 0, MAX_SKELETON_BYTES)
 
 
 class _Block:

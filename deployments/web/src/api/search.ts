@@ -1,6 +1,6 @@
 // The endpoints of `/search`, as functions. May live here: paths and bodies. May not: when to call them.
 import { sendJson, withParameters } from './http'
-import type { AggregationBody, Created, FieldsAnswer, QueryBody, ValuesAnswer } from './types'
+import type { AggregationBody, Created, FieldsAnswer, PipeBody, QueryBody, ValuesAnswer } from './types'
 
 const ROOT = '/search/v1'
 
@@ -17,6 +17,10 @@ export function createQuery(body: QueryBody): Promise<Created> {
 
 export function createAggregation(body: AggregationBody): Promise<Created> {
   return sendJson(`${ROOT}/aggregations`, { method: 'POST', body })
+}
+
+export function createPipe(body: PipeBody): Promise<Created> {
+  return sendJson(`${ROOT}/pipes`, { method: 'POST', body })
 }
 
 /** End a search or an aggregation; what it found stays. Also while the page is being left. */

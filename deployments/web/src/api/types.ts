@@ -115,6 +115,26 @@ export interface AggregationState extends AnswerState {
   interval_s: number | null
 }
 
+/** What is asked of a query with stages behind it. */
+export interface PipeBody extends Scope {
+  /** By whose clock days begin. */
+  time_zone?: string
+}
+
+export type Cell = string | number | boolean | number[] | null
+
+export interface Column {
+  name: string
+  type: 'time' | 'text' | 'number' | 'boolean' | 'numbers'
+}
+
+/** A table. Before anything is counted there is none. */
+export interface PipeState extends AnswerState {
+  columns?: Column[]
+  rows?: Cell[][]
+  rows_total?: number
+}
+
 export interface Created {
   id: string
   state: RunState

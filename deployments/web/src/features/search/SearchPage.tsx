@@ -1,16 +1,18 @@
-// The search page: a question, its counts over time, its rows.
+// The search page: a question, its counts over time, its rows; or, of a query with stages, its table.
 import { useCallback, useState } from 'react'
 
+import { pipeAt } from '../../query/pipe'
 import { Button } from '../../ui/Button'
 import { Icon } from '../../ui/Icon'
 import { useShortcuts } from '../../ui/shortcuts'
-import { useView } from '../../view/view'
+import { useView, type View } from '../../view/view'
 import { LargePlan } from '../explain/LargePlan'
 import { useGate } from '../explain/useGate'
 import { DownloadMenu } from '../export/DownloadMenu'
 import { FieldsSide } from '../fields/FieldsSide'
 import { useFieldsOpen } from '../fields/useFieldsOpen'
 import { Histogram } from '../histogram/Histogram'
+import { PipeSearch } from '../pipe/PipeSearch'
 import { AnswerEnd, AnswerNotices } from '../results/AnswerEnd'
 import { ResultBar } from '../results/ResultBar'
 import { ResultList } from '../results/ResultList'
@@ -20,6 +22,19 @@ import styles from './SearchPage.module.css'
 
 export function SearchPage() {
   const [view, change] = useView()
+  return (
+    <>
+      <h1 className="quiet">Search</h1>
+      {pipeAt(view.query) === null ? (
+        <RowSearch view={view} change={change} />
+      ) : (
+        <PipeSearch view={view} onChange={change} />
+      )}
+    </>
+  )
+}
+
+function RowSearch({ view, change }: { view: View; change: (part: Partial<View>) => void }) {
   const [round, setRound] = useState(0)
   const again = useCallback(() => setRound((before) => before + 1), [])
   const gate = useGate(view, round)
@@ -30,7 +45,6 @@ export function SearchPage() {
   useShortcuts({ Escape: cancel, f: () => setFieldsOpen(!fieldsOpen) })
   return (
     <>
-      <h1 className="quiet">Search</h1>
       <SearchBar
         view={view}
         onChange={change}
