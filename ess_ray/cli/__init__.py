@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "fields": "fields_cmd:fields",
     "tail": "tail_cmd:tail",
     "export": "export_cmd:export",
+    "sql": "sql_cmd:sql",
     "delete": "delete_cmd:delete",
     "explain": "explain_cmd:explain",
     "status": "status_cmd:status",
