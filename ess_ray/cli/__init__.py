@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "fields": Lazy("fields_cmd:fields", "Name the fields of events, or the values of one."),
     "tail": Lazy("tail_cmd:tail", "Print what is pushed from now on and matches."),
     "export": Lazy("export_cmd:export", "Write all that matches to a file, however much it is."),
+    "sql": Lazy("sql_cmd:sql", "Ask by SQL, with DuckDB."),
     "delete": Lazy("delete_cmd:delete", "Delete what matches, for good."),
     "alerts": Lazy("alerts_cmd:alerts", "Rules that tell when something is found."),
     "explain": Lazy("explain_cmd:explain", "Tell what a search would read and cost."),

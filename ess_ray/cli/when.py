@@ -145,21 +145,28 @@ class Range:
         return ["--since", self.since if start is None else start, *until, *given]
 
 
-_OPTIONS: Final = (
-    click.option("--since", default="1h", show_default=True, metavar="TIME", help=f"From: {TIME_FORMS}."),
-    click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out."),
-    tz_option,
-)
+DEFAULT_SINCE: Final = "1h"
 
 
-def with_range(function: Callable[Concatenate[Range, P], None]) -> Callable[..., None]:
-    """Add --since, --until and --tz, and call with the Range first."""
+def with_range_from(since: str) -> Callable[[Callable[Concatenate[Range, P], None]], Callable[..., None]]:
+    """Give what adds --since (which is `since` where nobody says), --until and --tz, and calls with the Range first."""
+    options = (
+        click.option("--since", default=since, show_default=True, metavar="TIME", help=f"From: {TIME_FORMS}."),
+        click.option("--until", metavar="TIME", help="Up to (exclusive): as --since. No bound if left out."),
+        tz_option,
+    )
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        since, until, zone = (kwargs.pop(name) for name in ("since", "until", "zone"))
-        function(Range(since, until, zone), *args, **kwargs)  # type: ignore[arg-type]
+    def decorate(function: Callable[Concatenate[Range, P], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            since, until, zone = (kwargs.pop(name) for name in ("since", "until", "zone"))
+            function(Range(since, until, zone), *args, **kwargs)  # type: ignore[arg-type]
 
-    for option in reversed(_OPTIONS):
-        run = option(run)
-    return run
+        for option in reversed(options):
+            run = option(run)
+        return run
+
+    return decorate
+
+
+with_range: Final = with_range_from(DEFAULT_SINCE)

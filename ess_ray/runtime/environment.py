@@ -162,6 +162,11 @@ class RunDirs:
         return self.private / "ray"
 
     @property
+    def ray_address(self) -> Path:
+        """The file that tells where Ray's control store listens, for drivers beside the system's own."""
+        return self.private / "ray_address"
+
+    @property
     def token(self) -> Path:
         return self.private / "auth_token"
 
@@ -199,6 +204,11 @@ def prepare(dirs: RunDirs, elasticsearch_port: int | None = None) -> dict[str, s
     wrapper = _write_wrapper(dirs.haproxy, elasticsearch_port)
     ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
     return {**_fixed(dirs, wrapper), **ports}
+
+
+def driver_variables(dirs: RunDirs) -> dict[str, str]:
+    """Give the variables of another driver in a system's Ray, to set before `import ray`."""
+    return {name: value for name, value in {**_on_loopback(dirs), **_EVERYWHERE}.items() if "SERVE" not in name}
 
 
 def node_variables(home: Path, elasticsearch_port: int | None = None) -> dict[str, str]:
@@ -286,11 +296,17 @@ def _private_opener(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
-def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
+def _on_loopback(dirs: RunDirs) -> Mapping[str, str]:
     return {
         # Despite its name this is what puts every socket of Ray on 127.0.0.1.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_TOKEN_PATH": str(dirs.token),
+    }
+
+
+def _fixed(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
+    return {
+        **_on_loopback(dirs),
         **_haproxy_files(dirs, wrapper),
         # Whether these two live is the driver's to watch, on one machine: Ray would end everything for good when one of
         # them stood still for a minute (its node manager counts as lost; everybody gives up on the control store).

@@ -13,7 +13,7 @@ from typing import Final
 import ray
 from ray import serve
 
-from ess_ray.runtime.environment import free_ports
+from ess_ray.runtime.environment import RunDirs, free_ports
 from ess_ray.runtime.loopback import HOOK
 from ess_ray.runtime.processes import how_it_ended
 
@@ -26,7 +26,10 @@ OBJECT_STORE_BYTES: Final = 1 << 30
 
 
 def start_ray(temp_dir: Path, namespace: str) -> str:
-    """Start Ray in this process' session; gives the dashboard's address. Raises what Ray raises when it cannot."""
+    """Start Ray in this process' session; gives the dashboard's address, and writes that of the control store down.
+
+    `temp_dir` is that of a run's folder (`RunDirs.ray`). Raises what Ray raises when it cannot.
+    """
     _choose_agent_port()
     (dashboard_port,) = free_ports(1)
     context = ray.init(
@@ -41,6 +44,7 @@ def start_ray(temp_dir: Path, namespace: str) -> str:
         _node_ip_address="127.0.0.1",
         _temp_dir=str(temp_dir),
     )
+    RunDirs(temp_dir.parent).ray_address.write_text(f"{context.address_info['gcs_address']}\n")
     return f"http://{context.dashboard_url}"
 
 

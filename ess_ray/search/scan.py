@@ -6,10 +6,13 @@ May live here: opening objects and folding what they give. May not: scheduling, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+
+import pyarrow as pa
 
 from ess_ray.core.chunk import (
     FIRST_WITH_CHECKSUMS,
@@ -100,31 +103,33 @@ class _Run:
         return ScanResult(self._fold.partial(), self._cost, tuple(self._failed))
 
     def _scan(self, entry: ObjectEntry, query: Query) -> _Scanned:
-        gap_bytes = getattr(self._store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
         try:
-            with reading(entry.key):
-                reader = open_object(
-                    self._store,
-                    entry.key,
-                    entry.size,
-                    footers=FOOTERS,
-                    gap_bytes=gap_bytes,
-                    with_index=self._with_index,
-                )
+            with opened(self._store, entry, self._with_index) as reader:
                 from_memory = reader.gets == 0
                 reader.sharers = self._at_once
                 found = collect_object(reader, query, self._task.collector, self._cancelled, self._task.probe)
-                _check_unsummed(reader, found)
+                check_unsummed(reader, found.table)
         except (EssError, OSError) as error:
             return _Scanned(entry.key, reason=str(error))
         cost = Cost(reader.bytes_read, reader.gets, int(from_memory), int(not from_memory))
         return _Scanned(entry.key, found, cost)
 
 
-def _check_unsummed(reader: ObjectReader, found: Partial) -> None:
+@contextmanager
+def opened(store: ObjectStore, entry: ObjectEntry, with_index: bool) -> Iterator[ObjectReader]:
+    """Open an object for reading; `with_index`: its skip index comes with the footer.
+
+    What goes wrong meanwhile is told of that object: raises EssError, OSError.
+    """
+    gap_bytes = getattr(store, "coalesce_bytes", GAP_BYTES)  # a store that wraps another need not say it
+    with reading(entry.key):
+        yield open_object(store, entry.key, entry.size, footers=FOOTERS, gap_bytes=gap_bytes, with_index=with_index)
+
+
+def check_unsummed(reader: ObjectReader, rows: pa.Table) -> None:
     """Look at what was read of an object of format 1, which has no checksums: text that is none must not leave here.
 
     Raises ArrowInvalid.
     """
     if reader.facts.format_version < FIRST_WITH_CHECKSUMS:
-        found.table.validate(full=True)
+        rows.validate(full=True)

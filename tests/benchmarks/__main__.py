@@ -20,6 +20,7 @@ from tests.benchmarks import (
     balance,
     cluster,
     corpus,
+    datasets,
     invocations,
     over_http,
     over_s3,
@@ -98,6 +99,10 @@ def _workers(folder: Path, size: Size) -> str:
     return table("One and two scan tasks at a time", workers.measure(folder, size.events, size.rounds))
 
 
+def _datasets(folder: Path, size: Size) -> str:
+    return table("Ray Data, one and two read tasks at a time", datasets.measure(folder, size.events, size.rounds))
+
+
 def _lambda(folder: Path, size: Size) -> str:
     return invocations.measure(folder, size.events, size.rounds)
 
@@ -125,6 +130,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "rivals": _rivals,
     "plan": _plan,
     "workers": _workers,
+    "datasets": _datasets,
     "http": _http,
     "lambda": _lambda,
     "balance": _balance,

@@ -68,8 +68,8 @@ def table(count: int, seed: int) -> pa.Table:
     return pa.Table.from_batches(batches)
 
 
-def _store(system: System, count: int) -> int:
-    """Write and commit the objects; gives their bytes."""
+def stored(system: System, count: int) -> tuple[int, int]:
+    """Write and commit the objects, COPIES of each; gives their bytes and rows."""
     store, entries = system.store(), []
     for seed in range(max(1, count // OBJECT_EVENTS)):
         encoded = encode_object(table(min(count, OBJECT_EVENTS), SEED + seed), ())
@@ -78,7 +78,7 @@ def _store(system: System, count: int) -> int:
             store.put(entry.key, encoded.data)
             entries.append(entry)
     system.catalog().writer().commit("benchmark", entries, {0: Advance(0, count)})
-    return sum(entry.size for entry in entries)
+    return sum(entry.size for entry in entries), sum(entry.rows for entry in entries)
 
 
 def _scan_share(system: System, query: Query, share: int, shares: int) -> None:
@@ -139,7 +139,7 @@ async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolE
 def measure(directory: Path, count: int, rounds: int) -> list[Row]:
     """Store `count` events COPIES times, then search with one and with two scan tasks at a time; gives medians."""
     system = System(Places(directory), "benchmark")
-    size = _store(system, count)
+    size, _ = stored(system, count)
     with local_ray(2), ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         return [
             asyncio.run(_measure(system, Query(parse(text), limit=MAX_LIMIT), rounds, pool)).row(what, size)
