@@ -33,7 +33,7 @@ from ess_ray.alerts.silences import (
 )
 from ess_ray.alerts.states import Episode, Evaluation, RuleState, fingerprint
 from ess_ray.alerts.telling import KEEP_ENDED_US
-from ess_ray.core.errors import BadRequest, EssError, Forbidden
+from ess_ray.core.errors import BadRequest, CorruptData, EssError, Forbidden
 from ess_ray.core.timestamps import format_timestamp
 
 _log = logging.getLogger(__name__)
@@ -199,8 +199,13 @@ class AlertsApi:
         alerts: list[dict[str, Any]] = []
         groups: list[dict[str, Any]] = []
         for applied in self._book.groups(tenant):
-            state = self._book.state(tenant, applied.name)
-            groups.append(_told_group(applied, state))
+            state: dict[str, RuleState] = {}
+            flaw = applied.flaw
+            try:
+                state = self._book.state(tenant, applied.name)
+            except CorruptData as error:
+                flaw = error.message
+            groups.append({**_told_group(applied, state), "flaw": flaw})
             for one in state.values():
                 alerts += [_told_alert(applied.name, episode, silences, now_us) for episode in _shown(one, now_us)]
         alerts.sort(key=lambda one: (_ORDER[one["state"]], one["active_at"]))
@@ -293,7 +298,6 @@ def _told_group(applied: Applied, state: Mapping[str, RuleState]) -> dict[str, A
     return {
         "name": applied.name,
         "interval": None if group is None else group.told.get("interval", "1m"),
-        "flaw": applied.flaw,
         "rules": [_told_rule(rule, state.get(key_of(rule))) for rule in rules],
     }
 

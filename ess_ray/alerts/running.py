@@ -266,8 +266,9 @@ class Alerting:
             bundle = Bundle(*whose, [self._notice(whose, held, one) for one in found or again], now_us)
             if not await self._send(receiver, bundle, trial):
                 break
-            if not found:
+            if not found or not trial.sent_us:
                 trial.sent_us = now_us
+            if not found:
                 break
             await self._keep_told(whose, held, name, found)
         return max(trial.again_us, self._now_us() + _S_US) if trial.error is not None else self._now_us() + LOOK_US

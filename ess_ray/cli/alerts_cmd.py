@@ -230,9 +230,7 @@ def _alert_row(one: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _group_lines(group: Mapping[str, Any]) -> list[str]:
-    if group["flaw"] is not None:
-        return [f"  {group['name']}: {group['flaw']}"]
-    lines = []
+    lines = [] if group["flaw"] is None else [f"  {group['name']}: {group['flaw']}"]
     for rule in group["rules"]:
         last = rule["last_evaluation"]
         if last is None:
