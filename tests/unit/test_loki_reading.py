@@ -139,8 +139,8 @@ async def test_streams_have_labels_and_metadata(loki: Loki) -> None:
     assert streams["shop"]["values"][0][0] == f"{BASE_US + SECOND_US}000"
     assert streams["shop"]["values"][0][2] == {"parsed": {"took": "15ms", "status": "500", "in_ner": "x"}}
     other = streams["unknown_service"]
-    assert other["stream"] == {"service_name": "unknown_service", "detected_level": "unknown"}
-    assert other["values"][0][2]["structuredMetadata"] == {"region": "eu", "http_status": "404"}
+    assert other["stream"] == {"service_name": "unknown_service", "detected_level": "unknown", "region": "eu"}
+    assert other["values"][0][2]["structuredMetadata"] == {"http_status": "404"}
     merged = (await loki.data("query_range", query='{region="eu"}'))["result"]
     assert merged[0]["stream"]["http_status"] == "404"
 
@@ -149,7 +149,9 @@ async def test_stages_change_lines_and_labels(loki: Loki) -> None:
     shop = '{service_name="shop"} | json | __error__=""'
     assert await loki.lines(shop + ' | line_format "{{.status}} {{.took | ToUpper}}"') == ["500 15MS"]
     assert await loki.lines(shop + ' | line_format "{{.status}}" |= "500"') == ["500"]
-    data = await loki.data("query_range", query=shop + ' | label_format code=status, x="{{.took}}!" | drop took, in_ner')
+    data = await loki.data(
+        "query_range", query=shop + ' | label_format code=status, x="{{.took}}!" | drop took, in_ner'
+    )
     labels = {"service_name": "shop", "level": "WARN", "detected_level": "warn", "code": "500", "x": "15ms!"}
     assert data["result"][0]["stream"] == labels
     data = await loki.data("query_range", query=shop + " | keep status")
@@ -173,20 +175,29 @@ async def test_histograms_are_counted(loki: Loki) -> None:
     [
         ('sum(count_over_time({service_name=~".+"}[1m]))', {"{}": "4"}),
         ('sum(rate({service_name=~".+"}[1m]))', {"{}": f"{4 / 60!r}"}),
-        ('sum by (service_name) (count_over_time({service_name=~"shop|pay"}[1m]))',
-         {'{"service_name": "shop"}': "2", '{"service_name": "pay"}': "1"}),
+        (
+            'sum by (service_name) (count_over_time({service_name=~"shop|pay"}[1m]))',
+            {'{"service_name": "shop"}': "2", '{"service_name": "pay"}': "1"},
+        ),
         ('sum(bytes_over_time({service_name="pay"}[1m]))', {"{}": str(len(MESSAGES[2]))}),
         ('sum(count_over_time({service_name=~".+"} | json | status=500 [1m]))', {"{}": "1"}),
         ('sum by (region) (count_over_time({service_name=~".+"} | region="eu" [1m]))', {'{"region": "eu"}': "1"}),
         ('sum by (http_status) (count_over_time({region="eu"}[1m]))', {'{"http_status": "404"}': "1"}),
-        ('max_over_time({service_name="shop"} | json | unwrap duration(took) | __error__="" [1m]) by (service_name)',
-         {'{"service_name": "shop"}': "0.015"}),
+        (
+            'max_over_time({service_name="shop"} | json | unwrap duration(took) | __error__="" [1m]) by (service_name)',
+            {'{"service_name": "shop"}': "0.015"},
+        ),
         ('quantile_over_time(0.5, {service_name="pay"} | logfmt | unwrap bytes(size) [1m]) by ()', {"{}": "1000"}),
         ('absent_over_time({service_name="nowhere"}[1m])', {'{"service_name": "nowhere"}': "1"}),
         ('absent_over_time({service_name="pay"}[1m])', {}),
-        ('topk(1, sum by (service_name) (count_over_time({service_name=~".+"}[1m])))', {'{"service_name": "shop"}': "2"}),
-        ('sum(count_over_time({service_name="shop"}[1m])) / sum(count_over_time({service_name=~".+"}[1m]))',
-         {"{}": "0.5"}),
+        (
+            'topk(1, sum by (service_name) (count_over_time({service_name=~".+"}[1m])))',
+            {'{"service_name": "shop"}': "2"},
+        ),
+        (
+            'sum(count_over_time({service_name="shop"}[1m])) / sum(count_over_time({service_name=~".+"}[1m]))',
+            {"{}": "0.5"},
+        ),
         ('count(count_over_time({service_name=~".+"}[1m])) > 10', {}),
         ('sum(count_over_time({service_name="pay"}[1s] offset 57s)) or vector(0)', {"{}": "1"}),
         ("vector(1)+vector(1)", {"{}": "2"}),
@@ -241,7 +252,7 @@ async def test_forms(loki: Loki) -> None:
 
 
 async def test_labels(loki: Loki) -> None:
-    assert await loki.data("labels") == ["detected_level", "host", "level", "pod", "service_name"]
+    assert await loki.data("labels") == ["detected_level", "host", "level", "pod", "region", "service_name"]
     assert await loki.data("labels", query='{service_name="pay"}') == ["detected_level", "service_name"]
     assert await loki.data("label/service_name/values") == ["pay", "shop", "unknown_service"]
     assert await loki.data("label/level/values", query='{service_name="shop"}') == ["ERROR", "WARN"]
