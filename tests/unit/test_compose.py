@@ -19,8 +19,8 @@ import pytest
 import yaml
 from ray.scripts.scripts import start
 
-from ess_ray.settings import known_variables
 from ess_ray.language.logql import parse_logql
+from ess_ray.settings import known_variables
 from tests.compose import GIVEN, INFRA, TEXT, interpolated, script
 
 COMPOSE = interpolated()

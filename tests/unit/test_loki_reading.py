@@ -109,6 +109,7 @@ MESSAGES = [event["message"] for event in EVENTS]
         ('{service_name=~".+"} | http_status=404', [3]),
         ('{service_name=~".+"} | http_status="404" or level="error"', [0, 3]),
         ('{service_name=~".+"} | json | __error__="JSONParserErr"', [0, 2, 3]),
+        ('{service_name=~".+"} | logfmt | level="info"', [2]),
         ('{service_name=~".+"} | regexp `user=(?P<who>\\d)` | who="7"', [2]),
         ('{service_name=~".+"} | pattern `<first> <_>` | first="Connection"', [3]),
     ],
@@ -181,6 +182,10 @@ async def test_histograms_are_counted(loki: Loki) -> None:
         ),
         ('sum(bytes_over_time({service_name="pay"}[1m]))', {"{}": str(len(MESSAGES[2]))}),
         ('sum(count_over_time({service_name=~".+"} | json | status=500 [1m]))', {"{}": "1"}),
+        (
+            'sum by (level) (count_over_time({service_name="pay"} | logfmt [1m]))',
+            {'{"level": "info"}': "1"},
+        ),
         ('sum by (region) (count_over_time({service_name=~".+"} | region="eu" [1m]))', {'{"region": "eu"}': "1"}),
         ('sum by (http_status) (count_over_time({region="eu"}[1m]))', {'{"http_status": "404"}': "1"}),
         (

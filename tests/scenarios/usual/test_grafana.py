@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import websockets
@@ -85,7 +86,8 @@ def test_labels_and_saving_a_data_source(system: System, began_s: float) -> None
 
 def test_a_tail_by_websocket(system: System, began_s: float) -> None:
     async def watch() -> list[str]:
-        address = f"ws://127.0.0.1:{system.port}/loki/api/v1/tail?query=%7Bservice_name%3D%22grafana-tail%22%7D&limit=5"
+        asked = urlencode({"query": '{service_name="grafana-tail"}', "limit": 5})
+        address = f"ws://127.0.0.1:{system.port}/loki/api/v1/tail?{asked}"
         async with asyncio.timeout(DEADLINE_S), websockets.connect(address) as socket:
             await socket.recv()  # what was there before: nothing
             await asyncio.to_thread(
