@@ -8,7 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ess_ray.core.collect import CellCollector, FieldNames, Grouping, Patterns, Statistics
+from ess_ray.core.collect import CellCollector, FieldNames, Grouping, Patterns, Statistics, Volumes
 from ess_ray.core.merge import OrderedMerge
 from ess_ray.core.query import Field, Query
 from ess_ray.core.statistics import FAMILIES, Statistic, accumulators_of
@@ -32,6 +32,8 @@ COUNTINGS: Final[tuple[CellCollector, ...]] = (
     Grouping(None, (Field("user", True), Field("message"))),
     Grouping(None, (Field("duration", True), Field("tags", True))),
     FieldNames(),
+    Volumes(1_000, (Field("level"),)),
+    Volumes(),
     Statistics(Grouping(1_000, (Field("level"),)), accumulators_of(FUNCTIONS)),
     Patterns(0, 1_000),
 )

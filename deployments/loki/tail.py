@@ -109,8 +109,7 @@ class LokiTail:
             await asyncio.gather(gone, showing, return_exceptions=True)
 
     async def _before(self, tenant: str, watched: Watched) -> list[Entry]:
-        """Give the lines from `start` to now. Those that come between this and the tail's beginning are in both, and
-        told apart by nothing: clients of Loki know that."""
+        """Give the lines from `start` to now: those that came since the tail began are in both."""
         if watched.start_us is None or not watched.limit:
             return []
         now_us = time.time_ns() // 1_000
@@ -124,8 +123,13 @@ class LokiTail:
         code, reason = _GOING_AWAY, "this search replica is about to end: connect again"
         try:
             await _send(socket, before, 0)
+            sent = frozenset(entry.place for entry in before)
+
+            def fresh(table: pa.Table) -> list[Entry]:
+                return [entry for entry in passed(table) if entry.place not in sent]
+
             async with self._tails.steps(tail) as steps:
-                await self._follow(socket, steps, passed, watched)
+                await self._follow(socket, steps, fresh, watched)
         except EssError as error:
             code, reason = _BAD if isinstance(error, BadRequest) else _GOING_AWAY, error.message
         except (WebSocketDisconnect, RuntimeError):  # it has gone: nobody is there to be told
@@ -163,7 +167,7 @@ Passed = Callable[[pa.Table], list[Entry]]
 
 
 def _passed(pipeline: Pipeline, rows: Rows, table: pa.Table) -> list[Entry]:
-    return pipeline.run([Entry(*row) for row in rows.read(table)])
+    return pipeline.run([Entry(*row, place) for row, place in zip(rows.read(table), rows.places(table), strict=True)])
 
 
 def _watched(asked: Asked) -> Watched:

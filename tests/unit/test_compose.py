@@ -19,6 +19,7 @@ import pytest
 import yaml
 from ray.scripts.scripts import start
 
+from ess_ray.language.logql import parse_logql
 from ess_ray.settings import known_variables
 from tests.compose import GIVEN, INFRA, TEXT, interpolated, script
 
@@ -151,7 +152,7 @@ def test_prometheus_reads_what_ray_writes_and_grafana_asks_prometheus() -> None:
     place = targets["ray-head", "ray-head"] + "/prom_metrics_service_discovery.json"
     assert place.startswith("/tmp/ray/")
     assert discovery["files"] == [place.replace("/tmp/ray", targets["prometheus", "ray-head"])]
-    (source,) = yaml.safe_load((INFRA / "grafana" / "datasources.yaml").read_text())["datasources"]
+    source, logs = yaml.safe_load((INFRA / "grafana" / "datasources.yaml").read_text())["datasources"]
     service, _, port = source["url"].removeprefix("http://").partition(":")
     assert f"127.0.0.1:{port}:{port}" in SERVICES[service]["ports"]
     (provider,) = yaml.safe_load((INFRA / "grafana" / "dashboards.yaml").read_text())["providers"]
@@ -159,6 +160,19 @@ def test_prometheus_reads_what_ray_writes_and_grafana_asks_prometheus() -> None:
     assert dashboard.startswith(provider["options"]["path"] + "/")
     asked = json.loads((INFRA / "grafana" / "ess_ray.json").read_text())["templating"]["list"][0]
     assert (asked["type"], asked["query"], source["type"]) == ("datasource", "prometheus", "prometheus")
+    service, _, port = logs["url"].removeprefix("http://").partition(":")
+    assert f"127.0.0.1:{port}:{port}" in SERVICES[service]["ports"]
+    assert "ESS_GRAFANA_KEY" in SERVICES["grafana"]["environment"]
+    assert targets["grafana", "./grafana/logs.json"].startswith(provider["options"]["path"] + "/")
+
+
+def test_what_the_dashboard_of_logs_asks_is_logql() -> None:
+    board = json.loads((INFRA / "grafana" / "logs.json").read_text())
+    for panel in board["panels"]:
+        for target in panel["targets"]:
+            text = target["expr"].replace("$__auto", "1m").replace("$service", ".+").replace("$level", ".+")
+            parse_logql(text.replace("$text", "x"))
+    assert board["templating"]["list"][0]["query"] == "loki"
 
 
 def test_scripts_parse() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 
 from deployments.access import ASK_AGAIN_S, ASKS_AGAIN, Access
@@ -96,6 +96,27 @@ class Client:
         return told
 
 
+class Socket:
+    """One websocket of an ASGI application, with what it was sent."""
+
+    def __init__(self, app: Any, path: str, key: str) -> None:
+        headers = [(b"authorization", f"Bearer {key}".encode())]
+        scope = {"type": "websocket", "path": path, "query_string": b"", "headers": headers, "subprotocols": []}
+        self.sent: list[dict[str, Any]] = []
+        self._began = False
+        self.task = asyncio.create_task(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._began:
+            self._began = True
+            return {"type": "websocket.connect"}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+
 class Rig:
     """Endpoints that last, behind the door."""
 
@@ -172,6 +193,26 @@ async def test_everything_that_lasts_ends_within_two_seconds_of_the_revocation(r
         await file.task
     assert (wait.status, json.loads(wait.body)["type"]) == (401, "urn:ess-ray:unauthenticated")
     assert sorted(rig.cleaned) == ["file", "stream", "wait"]
+
+
+async def test_a_websocket_is_closed_within_two_seconds_of_the_revocation(rig: Rig) -> None:
+    key, text = rig.book.create("acme", ["search"])
+    tenant_of = rig.access.tenant_for("search")
+
+    async def talk(socket: WebSocket) -> None:
+        await tenant_of(socket)
+        await socket.accept()
+        await rig._wait()
+
+    rig.app.add_api_websocket_route("/talk", talk)
+    socket = Socket(rig.app, "/talk", text)
+    await settled()
+    assert [message["type"] for message in socket.sent] == ["websocket.accept"]
+    rig.book.revoke(key.id)
+    await rig.time.pass_(REFRESH_S)
+    assert (socket.sent[-1]["type"], socket.sent[-1]["code"]) == ("websocket.close", 1008)
+    assert "revoked" in socket.sent[-1]["reason"]
+    await socket.task
 
 
 @pytest.mark.parametrize("late_s", [0.1, 0.5, 0.9])

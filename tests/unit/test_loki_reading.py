@@ -109,6 +109,7 @@ MESSAGES = [event["message"] for event in EVENTS]
         ('{service_name=~".+"} | http_status=404', [3]),
         ('{service_name=~".+"} | http_status="404" or level="error"', [0, 3]),
         ('{service_name=~".+"} | json | __error__="JSONParserErr"', [0, 2, 3]),
+        ('{service_name=~".+"} | logfmt | level="info"', [2]),
         ('{service_name=~".+"} | regexp `user=(?P<who>\\d)` | who="7"', [2]),
         ('{service_name=~".+"} | pattern `<first> <_>` | first="Connection"', [3]),
     ],
@@ -139,8 +140,8 @@ async def test_streams_have_labels_and_metadata(loki: Loki) -> None:
     assert streams["shop"]["values"][0][0] == f"{BASE_US + SECOND_US}000"
     assert streams["shop"]["values"][0][2] == {"parsed": {"took": "15ms", "status": "500", "in_ner": "x"}}
     other = streams["unknown_service"]
-    assert other["stream"] == {"service_name": "unknown_service", "detected_level": "unknown"}
-    assert other["values"][0][2]["structuredMetadata"] == {"region": "eu", "http_status": "404"}
+    assert other["stream"] == {"service_name": "unknown_service", "detected_level": "unknown", "region": "eu"}
+    assert other["values"][0][2]["structuredMetadata"] == {"http_status": "404"}
     merged = (await loki.data("query_range", query='{region="eu"}'))["result"]
     assert merged[0]["stream"]["http_status"] == "404"
 
@@ -181,6 +182,10 @@ async def test_histograms_are_counted(loki: Loki) -> None:
         ),
         ('sum(bytes_over_time({service_name="pay"}[1m]))', {"{}": str(len(MESSAGES[2]))}),
         ('sum(count_over_time({service_name=~".+"} | json | status=500 [1m]))', {"{}": "1"}),
+        (
+            'sum by (level) (count_over_time({service_name="pay"} | logfmt [1m]))',
+            {'{"level": "info"}': "1"},
+        ),
         ('sum by (region) (count_over_time({service_name=~".+"} | region="eu" [1m]))', {'{"region": "eu"}': "1"}),
         ('sum by (http_status) (count_over_time({region="eu"}[1m]))', {'{"http_status": "404"}': "1"}),
         (
@@ -252,7 +257,7 @@ async def test_forms(loki: Loki) -> None:
 
 
 async def test_labels(loki: Loki) -> None:
-    assert await loki.data("labels") == ["detected_level", "host", "level", "pod", "service_name"]
+    assert await loki.data("labels") == ["detected_level", "host", "level", "pod", "region", "service_name"]
     assert await loki.data("labels", query='{service_name="pay"}') == ["detected_level", "service_name"]
     assert await loki.data("label/service_name/values") == ["pay", "shop", "unknown_service"]
     assert await loki.data("label/level/values", query='{service_name="shop"}') == ["ERROR", "WARN"]

@@ -11,7 +11,7 @@ from ess_ray.runtime.environment import PROTOCOLS, is_protocols
 from tests.unit.test_push_app import World
 
 UNKNOWN = [
-    *("/services/collector/other", "/elasticsearch/_nothing/x/y", "/loki/api/v1/labels", "/loki/", "/api/prom/query"),
+    *("/services/collector/other", "/elasticsearch/_nothing/x/y", "/api/prom/query"),
     *("/gelf/x", "/api/v2/x", "/otlp/v1/traces", "/v1/input/"),
 ]
 KNOWN = [
@@ -27,6 +27,12 @@ def moved(path: str) -> str:
         if path.startswith(known) if known.endswith("/") else path == known:
             path = before + path
     return path.removeprefix("/push")
+
+
+@pytest.mark.parametrize("path", ["/loki/api/v1/query_range", "/loki/", "/prometheus/api/v1/rules"])
+def test_loki_is_read_from_the_search_application(path: str) -> None:
+    assert moved(path) == f"/search{path}"
+    assert is_protocols(path)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", BROWSER])

@@ -13,6 +13,7 @@ from ess_ray.adapters.places import places_of
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.limits import (
+    LOKI_LABELS,
     AnswerLimits,
     CompactionPolicy,
     DiskLimits,
@@ -168,6 +169,7 @@ def test_the_limits_are_those_of_the_parts_that_read_them() -> None:
     assert Replicas(settings.search.replicas, settings.search.most_replicas) == system.search_replicas
     assert (settings.search.executor, settings.log.foreign_tenant) == (system.executor, system.foreign_tenant)
     assert settings.push.elasticsearch_version == system.elasticsearch_version
+    assert settings.search.loki_labels == system.loki_labels == LOKI_LABELS
     assert settings.push.keys_in_addresses == system.keys_in_addresses
 
 

@@ -5,6 +5,7 @@ May live here: one rule a method, and the checks of values. May not: the grammar
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal, cast
 
 from lark import Token, Transformer, v_args
@@ -29,6 +30,9 @@ from ess_ray.language.terms import MAX_PATTERN_CHARS
 
 ANCHORED: Final = r"\A(?s:{})\z"
 """A label's expression matches the whole value, and `.` any character, as in Prometheus and Loki."""
+
+
+_NAMED_GROUP: Final = re.compile(r"\(\?P?<[A-Za-z_]")
 
 
 def anchored(pattern: str) -> str:
@@ -91,6 +95,9 @@ class Build(Transformer[Token, Any]):  # type: ignore[misc]
     def regexp(self, value: Token) -> t.Regexp:
         text = _text(value)
         _check_regex(text, value)
+        if _NAMED_GROUP.search(text) is None:
+            message = "regexp needs a named group: write (?P<name>..) where a value stands"
+            raise QueryError(message, value.start_pos or 0)
         return t.Regexp(text)
 
     def pattern(self, value: Token) -> t.Pattern:

@@ -11,13 +11,17 @@ ERROR: Final = "__error__"
 DETAILS: Final = "__error_details__"
 
 
+Place = tuple[int, ...]
+
+
 class Entry:
     """A line. `stream` is shared by all lines of a stream until it is changed (`own_stream`)."""
 
-    __slots__ = ("_owned", "line", "metadata", "parsed", "stream", "us")
+    __slots__ = ("_owned", "line", "metadata", "parsed", "place", "stream", "us")
 
-    def __init__(self, us: int, line: str, stream: dict[str, str], metadata: dict[str, str]) -> None:
-        self.us, self.line, self.stream, self.metadata = us, line, stream, metadata
+    def __init__(self, us: int, line: str, stream: dict[str, str], metadata: dict[str, str], place: Place = ()) -> None:
+        """`place`: the event's identity, where somebody needs it."""
+        self.us, self.line, self.stream, self.metadata, self.place = us, line, stream, metadata, place
         self.parsed: dict[str, str] = {}
         self._owned = False
 

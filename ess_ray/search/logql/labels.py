@@ -106,6 +106,11 @@ class Labels:
         """Give a label of streams, or what a selector's name means."""
         return self.stream_label(name) or Label(name, _fields_of(name))
 
+    def lasting(self, name: str) -> Label | None:
+        """Give a label that every stream has: one that an event lacks may be found by a parser, and count then."""
+        label = self.stream_label(name)
+        return label if label is not None and label.absent else None
+
     def plain(self, name: str) -> Label | None:
         """Give what a name means that is a stream's label, or exactly one field: None where only rows can tell.
 
@@ -178,6 +183,11 @@ class Rows:
         self._labels = labels
         self._names: dict[str, str] = {}
         self._streams: dict[tuple[Any, ...], dict[str, str]] = {}
+
+    @staticmethod
+    def places(table: pa.Table) -> list[tuple[int, ...]]:
+        """Give each row's virtual node, offset and row."""
+        return list(zip(*(table.column(name).to_pylist() for name in ("vnode", "offset", "row")), strict=True))
 
     def read(self, table: pa.Table) -> list[tuple[int, str, dict[str, str], dict[str, str]]]:
         """Give of each row: microseconds, line, its stream's labels (shared: not to be changed), its metadata."""

@@ -56,8 +56,8 @@ async def find_lines(
         return Lines([], (), 0)
     if not narrow.filters:
         found = await direct.rows(tenant, query)
-        entries = await aside(_passed, found.table, rows, pipeline)
-        return Lines(entries, found.incomplete, found.bytes_read)
+        passed = await aside(_passed, found.table, rows, pipeline)
+        return Lines(passed, found.incomplete, found.bytes_read)
     entries: list[Entry] = []
     missing: list[str] = []
     bytes_read = 0
@@ -72,4 +72,4 @@ async def find_lines(
 
 
 def _passed(table: pa.Table, rows: Rows, pipeline: Pipeline) -> list[Entry]:
-    return pipeline.run([Entry(*row) for row in rows.read(table)])
+    return pipeline.run([Entry(*row, place) for row, place in zip(rows.read(table), rows.places(table), strict=True)])

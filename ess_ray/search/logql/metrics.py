@@ -152,7 +152,7 @@ class Metrics:
             return None if narrow.parses or narrow.touches(names) else labels.all
         if narrow.touches(frozenset(by)):
             return None
-        found = [labels.stream_label(name) if narrow.parses else labels.plain(name) for name in dict.fromkeys(by)]
+        found = [labels.lasting(name) if narrow.parses else labels.plain(name) for name in dict.fromkeys(by)]
         return None if None in found else tuple(label for label in found if label is not None)
 
     def _width_us(self, lines: t.LogRange) -> int:

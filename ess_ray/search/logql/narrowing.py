@@ -77,7 +77,7 @@ def _filter_node(asked: t.LabelFilter, labels: Labels, same_labels: bool, change
     """Give a label filter as a condition; None where only the pipeline can tell."""
     match asked:
         case t.Matcher(name):
-            label = labels.plain(name) if same_labels else labels.stream_label(name)
+            label = labels.plain(name) if same_labels else labels.lasting(name)
             return None if label is None or name in changed else matcher_node(label, asked)
         case t.AllOf(children) | t.AnyOf(children):
             nodes = [_filter_node(child, labels, same_labels, changed) for child in children]

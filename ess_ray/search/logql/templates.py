@@ -187,7 +187,7 @@ def _known(value: float | None, text: Any, what: str) -> float:
 def _compare(left: Any, right: Any) -> int:
     if isinstance(left, str) != isinstance(right, str):
         left, right = (_shown(left), _shown(right)) if isinstance(left, str) else (left, _float(right))
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _first(values: Sequence[Any], wanted: bool) -> Any:
