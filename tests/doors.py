@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from deployments.push import PushApi, create_push_app
-from ess_ray.core.event import DEFAULT_TENANT
+from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.listening.listening import Listening
 from ess_ray.intake.listening.shapes import ListenAt, Meter
 from ess_ray.intake.storing import Storing

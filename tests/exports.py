@@ -21,12 +21,13 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, ObjectEntry, Record, ScanResult, ScanTask, View, VnodeRange
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
 from ess_ray.search.run import Lane, Searcher
 from ess_ray.search.scan import run_task
 from ess_ray.search.slices import SliceLimits
+from tests.waiting import at_once
 
 
 class Counted:
@@ -75,6 +76,8 @@ class World:
         self.store, self.catalog = MemoryObjectStore(lambda: 0), MemoryCatalog()
         self.results = MemoryResultStore(lambda: 0)
         self.log, self.buffers = MemoryLog(1), Buffers(buffered)
+        if len(buffered):
+            at_once(self.log.append([Record(0, b"what is buffered")]))
         self.entries: list[ObjectEntry] = []
         self._commits = 0
         self.commit(*objects)

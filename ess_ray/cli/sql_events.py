@@ -16,7 +16,8 @@ import pyarrow.fs
 
 from ess_ray.client import Client, Events
 from ess_ray.core.errors import EssError, Unsupported
-from ess_ray.core.event import HIDDEN_COLUMNS, TIMESTAMP, format_timestamp
+from ess_ray.core.event import HIDDEN_COLUMNS, TIMESTAMP
+from ess_ray.core.timestamps import format_timestamp
 from ess_ray.search.formats import PARQUET_SCHEMA
 
 SCHEMA: Final = pa.schema([field for field in PARQUET_SCHEMA if field.name not in HIDDEN_COLUMNS])

@@ -51,7 +51,7 @@ class InFlight(Protocol):
         since: Mapping[int, int] | None = None,
         collector: Collector = ROWS,
     ) -> list[View]:
-        """Ask every owner for one frozen view reaching at least `min_ends`, waiting up to `timeout_s`.
+        """Ask the owners of these virtual nodes for frozen views reaching at least `min_ends`, at most `timeout_s`.
 
         A virtual node without an owner, or whose owner does not get there in time, is absent from the ranges.
         `since`: look only at rows of these virtual nodes, from these offsets on; the ranges are told as ever.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ess_ray.core.errors import Conflict, EssError, Unavailable
-from ess_ray.core.event import DEFAULT_TENANT, check_tenant
 from ess_ray.core.query import Query
+from ess_ray.core.tenant import DEFAULT_TENANT, check_tenant
 from ess_ray.language import parse, parse_time_us
 from ess_ray.runtime.environment import RunDirs, driver_variables
 from ess_ray.runtime.processes import read_run_file

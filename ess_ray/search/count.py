@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.aside import aside
+from ess_ray.aside import aside, aside_if_many
 from ess_ray.core.collect import CellCollector, CellsFold, Grouping, Partial, Statistics
 from ess_ray.core.query import Query
 from ess_ray.ports import ResultStore
@@ -49,16 +49,18 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
         asked = counting.widened(SECOND_US)
     cut = await course.cut(search.tenant, search.query, asked)
     plan = await course.plan(search, cut)
-    flying = await aside(cut.partial, asked)
+    flying = await aside_if_many(cut.rows, cut.partial, asked)
     if aggregation.auto and isinstance(counting, Grouping | Statistics):
         counting = counting.widened(_chosen_us(search.query, plan, flying.table))
         flying = replace(flying, table=await aside(counting.coarser, flying.table))
-    told, plan = await aside(tell_by_statistics, search, plan, counting)
+    told, plan = await aside_if_many(len(plan), tell_by_statistics, search, plan, counting)
     fold = counting.fold(search.query)
-    await aside(fold.add, flying + told)
+    await aside_if_many(len(flying.table) + len(told.table), fold.add, flying + told)
     sums = _Sums(search, fold, replace(aggregation, grouping=counting), results)
+    take = partial(course.count, search)
+    plan = await course.sift(plan, counting, search.lane, take)
     tasks = Tasks(plan, search.lane.task_bytes, counting)
-    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, partial(course.count, search))) as steps:
+    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, take)) as steps:
         async for _ in steps:
             search.found(fold)
             await sums.publish_if_due()

@@ -12,14 +12,15 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from ess_ray.aside import aside
+from ess_ray.aside import aside, aside_if_many
+from ess_ray.core.chunk import index_tells
 from ess_ray.core.collect import ROWS, Collector, Fold, Partial
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.query import Query
@@ -35,15 +36,20 @@ from ess_ray.ports import (
     ScanResult,
     ScanTask,
     Snapshot,
-    VnodeRange,
+    View,
 )
 from ess_ray.search.growth import Growth
 from ess_ray.search.meter import SearchMeter
-from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, tasks_in_place, uncovered
+from ess_ray.search.plan import Plan, Tasks, make_plan, not_stored, standing, tasks_in_place, uncovered
 from ess_ray.search.scan import run_task
+from ess_ray.search.sift import sift
+
+T = TypeVar("T")
 
 TABLE_TIMEOUT_S: Final = 30.0
 """How long the table may take to tell its newest state: a third of a second as a rule, ten if a store retries."""
+PLANNED_AT_ONCE: Final = 2_000
+"""Objects of a table that are planned on the event loop: a few tenths of a millisecond, as long as a thread takes."""
 HERE_TIMEOUT_S: Final = 120.0
 """How long a task may take where its search was planned: about a second as a rule; a disk or store may stand still."""
 
@@ -150,6 +156,11 @@ class Cut:
     scanned_rows: int
     duplicates_suppressed: int
 
+    @property
+    def rows(self) -> int:
+        """How many rows (of the collector) the tables have."""
+        return sum(len(table) for table in self.tables)
+
     def partial(self, collector: Collector) -> Partial:
         """Give what was in flight as one partial result of the search."""
         names, empty = collector.schema().names, collector.schema().empty_table()
@@ -173,29 +184,51 @@ class Course:
         self._limits, self._meter = limits, meter
 
     async def cut(self, tenant: str, query: Query, collector: Collector = ROWS) -> Cut:
-        """Cut: the log's ends first, then the views, then a snapshot that is at least as new.
+        """Cut: the log's ends, and beside them the table; then views of what the table does not hold up to there.
 
-        Where the log does not answer it is named as missing, and what is stored is found all the same. Raises
-        Unavailable when the table does not answer.
+        1. the ends, of all that was acknowledged before; at the same time the newest snapshot;
+        2. where a virtual node has no offset in that, the log's starts, and a snapshot after them;
+        3. of virtual nodes that the snapshot does not cover, their owners' views: of what is stored, nobody is asked;
+        4. where a view begins beyond the snapshot, since its owner stored meanwhile, a newer one, which holds that.
+
+        What is covered is told by offsets alone, whenever each was read. Where the log does not answer it is named as
+        missing, and what is stored is found all the same. Raises Unavailable when the table does not answer.
         """
-        try:
-            log_id = await self._log.log_id()
-            ends = await self._log.end_offsets()
-            starts = await self._log.start_offsets()
-        except Unavailable as error:
-            missing = [f"what is not stored yet is missing, since its log is away: {error.message}"]
-            return Cut([], await self._snapshot(), missing, 0, 0)
-        timeout_s = self._limits.freshness_timeout_s
-        views = await self._in_flight.views(tenant, query, ends, timeout_s, collector=collector)
-        snapshot = await self._snapshot()
+        log, snapshot = await asyncio.gather(self._log_ends(), self._snapshot())
+        if isinstance(log, Unavailable):
+            return _without_log(snapshot, log)
+        log_id, ends = log
         stored = snapshot.next_offsets(log_id, sorted(ends))
-        ranges: dict[int, VnodeRange] = {}
-        for view in views:
-            ranges.update(view.ranges)
-        missing = [str(gap) for gap in uncovered(ends, starts, ranges, stored)]
-        tables = await aside(lambda: [not_stored(view.table, stored) for view in views])
+        starts: Mapping[int, int] = {}
+        if None in stored.values():
+            try:
+                starts = await self._log.start_offsets()
+            except Unavailable as error:
+                return _without_log(snapshot, error)
+            snapshot = await self._snapshot()
+            stored = snapshot.next_offsets(log_id, sorted(ends))
+        stands = standing(stored, starts)
+        behind = {vnode: end for vnode, end in ends.items() if stands[vnode] < end}
+        views: list[View] = []
+        if behind:
+            views = await self._in_flight.views(
+                tenant, query, behind, self._limits.freshness_timeout_s, collector=collector
+            )
+        ranges = {vnode: held for view in views for vnode, held in view.ranges.items()}
+        if any(stands[vnode] < held.first for vnode, held in ranges.items()):
+            snapshot = await self._snapshot()
+            stands = standing(snapshot.next_offsets(log_id, sorted(ends)), starts)
+        missing = [str(gap) for gap in uncovered(ends, stands, ranges)]
+        tables = await aside(lambda: [not_stored(view.table, stands) for view in views]) if views else []
         scanned, repeats = sum(v.scanned_rows for v in views), sum(v.duplicates_suppressed for v in views)
         return Cut(tables, snapshot, missing, scanned, repeats)
+
+    async def _log_ends(self) -> tuple[str, Mapping[int, int]] | Unavailable:
+        """Give the log's id and its ends, or why it does not tell them."""
+        try:
+            return await self._log.log_id(), await self._log.end_offsets()
+        except Unavailable as error:
+            return error
 
     async def _snapshot(self) -> Snapshot:
         try:
@@ -210,12 +243,29 @@ class Course:
         """Choose the objects of a search whose cut is done, and tell both in its progress."""
         search.incomplete += cut.missing
         search.progress.in_flight_rows = cut.scanned_rows
-        plan = await asyncio.to_thread(make_plan, search.tenant, search.query, cut.snapshot)
+        given = (search.tenant, search.query, cut.snapshot)
+        few = cut.snapshot.count(None) <= PLANNED_AT_ONCE
+        plan = make_plan(*given) if few else await asyncio.to_thread(make_plan, *given)
         search.progress.objects_total, search.progress.objects_pruned = plan.objects_total, plan.objects_pruned
         search.progress.bytes_total = plan.bytes_total
         search.range_holds = plan.surely_holds
         self._meter.planned(plan.objects_pruned)
         return plan
+
+    async def sift(
+        self, plan: Plan, collector: Collector, lane: Lane, take: Callable[[ScanTask, ScanResult], None]
+    ) -> Plan:
+        """Take out of a plan what is ruled out by skip indexes that are cheap to look into, and of the rest what they
+        tell need not be read. `take` as in `fold`: it is told of what is ruled out."""
+        if not (len(plan) and lane.in_place and self._limits.in_place_bytes and index_tells(plan.query)):
+            return plan
+        sifted = await _in_thread(HERE_TIMEOUT_S, sift, self._store, plan, self._limits.in_place_bytes)
+        if sifted is None:
+            return plan
+        entries, rest = plan.sifted(sifted.left)
+        nothing = collector.fold(plan.query).partial()
+        take(ScanTask(plan.tenant, plan.query, tuple(entries), collector), ScanResult(nothing, sifted.cost))
+        return rest
 
     async def fold(
         self, fold: Fold, plan: Plan, tasks: Tasks, lane: Lane, take: Callable[[ScanTask, ScanResult], None]
@@ -233,7 +283,7 @@ class Course:
             while tasks.open and not fold.bound.done:
                 index, result = await anext(results)
                 take(tasks.finish(index), result)
-                await aside(fold.add, result.partial)
+                await aside_if_many(fold.rows_matched + len(result.partial.table), fold.add, result.partial)
                 tasks.tighten(fold.bound)
                 yield
 
@@ -272,16 +322,26 @@ class Course:
         search.incomplete += [f"object {key} could not be read: {reason}" for key, reason in result.failed]
 
 
+def _without_log(snapshot: Snapshot, error: Unavailable) -> Cut:
+    return Cut([], snapshot, [f"what is not stored yet is missing, since its log is away: {error.message}"], 0, 0)
+
+
 async def _run_here(store: ObjectStore, task: ScanTask, timeout_s: float = HERE_TIMEOUT_S) -> ScanResult:
     """Run a task in a thread, which ends at its next row group when the search is cancelled, or its time is over."""
+    result = await _in_thread(timeout_s, run_task, store, task)
+    return result if result is not None else ScanResult.of_failure(task, f"it was not read within {timeout_s:g} s")
+
+
+async def _in_thread(timeout_s: float, work: Callable[..., T], *given: Any) -> T | None:
+    """Do work in a thread, which asks its last argument whether to stop: once the search is cancelled, or its time is
+    over. None then."""
     stop = threading.Event()
     try:
         async with asyncio.timeout(timeout_s) as limit:
-            return await asyncio.to_thread(run_task, store, task, stop.is_set)
+            return await asyncio.to_thread(work, *given, stop.is_set)
     except TimeoutError:
         if not limit.expired():
             raise
-        reason = f"it was not read within {timeout_s:g} s"
-        return ScanResult.of_failure(task, reason)
+        return None
     finally:
         stop.set()

@@ -41,23 +41,23 @@ class Uncovered:
         )
 
 
-def uncovered(
-    ends: Mapping[int, int],
-    starts: Mapping[int, int],
-    ranges: Mapping[int, VnodeRange],
-    stored: Mapping[int, int | None],
-) -> list[Uncovered]:
+def standing(stored: Mapping[int, int | None], starts: Mapping[int, int]) -> dict[int, int]:
+    """Give the offset of each virtual node up to which the table holds its events: its next one, or, while there is
+    none, the log's start, read before the table was."""
+    return {vnode: starts[vnode] if at is None else at for vnode, at in stored.items()}
+
+
+def uncovered(ends: Mapping[int, int], stands: Mapping[int, int], ranges: Mapping[int, VnodeRange]) -> list[Uncovered]:
     """Name what is acknowledged but covered by nothing, over all virtual nodes of the log.
 
-    `ends` were read before the views and the views before the snapshot: that order is what makes this exact.
+    `ends`: where the log ended; `stands`: up to where the table covers it; `ranges`: what views cover. Only offsets are
+    compared, so that it does not matter when each was read.
     """
     missing = []
     for vnode, end in sorted(ends.items()):
-        at = stored.get(vnode)
-        stand = starts[vnode] if at is None else at
-        view = ranges.get(vnode)
+        stand, view = stands[vnode], ranges.get(vnode)
         if view is None or view.end < end:
-            # No view reaches the end: the snapshot must.
+            # No view reaches the end: the table must.
             covered_to = max(stand, view.end) if view is not None and view.first <= stand else stand
             if covered_to < end:
                 missing.append(Uncovered(vnode, covered_to, end))
@@ -66,14 +66,14 @@ def uncovered(
     return missing
 
 
-def not_stored(table: pa.Table, stored: Mapping[int, int | None]) -> pa.Table:
-    """Drop of a view's table what the snapshot holds: below its next offset of a virtual node."""
+def not_stored(table: pa.Table, stands: Mapping[int, int]) -> pa.Table:
+    """Drop of a view's table what the snapshot holds: below where it stands in a virtual node."""
     if not len(table):
         return table
     keep = None
     for vnode in pc.unique(table.column("vnode")).to_pylist():
         mine = pc.equal(table.column("vnode"), vnode)
-        fresh = pc.and_(mine, pc.greater_equal(table.column("offset"), stored.get(vnode) or 0))
+        fresh = pc.and_(mine, pc.greater_equal(table.column("offset"), stands.get(vnode, 0)))
         keep = fresh if keep is None else pc.or_(keep, fresh)
     return table.filter(keep)
 
@@ -146,6 +146,13 @@ class Plan:
             self, bytes_left=int(left.sum()), _at=self._at[~apart], ranks=self.ranks[~apart], ends=np.cumsum(left)
         )
         return self._chosen.entries(self._at[apart]), rest
+
+    def sifted(self, left: Ints) -> tuple[list[ObjectEntry], Plan]:
+        """Take out the objects of which nothing is left to read. `left`: by place in scan order, the bytes of each."""
+        kept = left > 0
+        ends = np.cumsum(left[kept])
+        rest = replace(self, bytes_left=int(left.sum()), _at=self._at[kept], ranks=self.ranks[kept], ends=ends)
+        return self._chosen.entries(self._at[~kept]), rest
 
     def entries(self, start: int, end: int) -> tuple[ObjectEntry, ...]:
         """Make the entries at places [start, end) of the scan order."""

@@ -11,7 +11,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from ess_ray.aside import aside
+from ess_ray.aside import aside_if_many
 from ess_ray.core.collect import ROWS, RowsFold
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.search.course import Course, Search
@@ -26,16 +26,19 @@ async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Tab
     cut = await course.cut(search.tenant, search.query, ROWS)
     plan = await course.plan(search, cut)
     fold = ROWS.fold(search.query)
-    await aside(lambda: fold.add(cut.partial(ROWS)))
+    if cut.tables:
+        await aside_if_many(cut.rows, lambda: fold.add(cut.partial(ROWS)))
+    take = partial(course.count, search)
+    plan = await course.sift(plan, ROWS, search.lane, take)
     tasks = Tasks(plan, search.lane.task_bytes, ROWS)
-    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, partial(course.count, search))) as steps:
+    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, take)) as steps:
         async for _ in steps:
             yield await _released(search, fold, tasks)
 
 
 async def _released(search: Search, fold: RowsFold, tasks: Tasks) -> pa.Table:
     watermark_us = tasks.watermark_us
-    rows = await aside(fold.release, watermark_us)
+    rows = await aside_if_many(fold.rows_matched, fold.release, watermark_us)
     search.found(fold)
     # An answer that its limit ended is complete down to its last row, whatever was read beyond it.
     from_us = fold.bound.us if fold.bound.done else watermark_us

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
@@ -26,7 +27,7 @@ from ess_ray.core.timestamps import partition_of
 from ess_ray.ingest.buffer import collect_frozen
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Record, ScanTask, View
+from ess_ray.ports import Catalog, CatalogWriter, Record, ScanTask, Snapshot, View
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
@@ -38,11 +39,34 @@ from tests.worlds import HOUR_US, T0_US, VNODES, World, batch_of
 WRITERS = 3
 
 
-class Owners:
-    """InFlight over the writers of this process, with something that happens between the views and the snapshot."""
+Moment = Callable[[str], None]
 
-    def __init__(self, writers: Mapping[int, VnodeWriter], then: Callable[[], None]) -> None:
+
+class Table:
+    """The catalog as readers see it, with something that may happen before each snapshot."""
+
+    def __init__(self, catalog: Catalog, then: Moment) -> None:
+        self._catalog, self._then = catalog, then
+        self.given: list[Snapshot] = []
+
+    def snapshot(self) -> Snapshot:
+        self._then(BEFORE_SNAPSHOT)
+        self.given.append(self._catalog.snapshot())
+        return self.given[-1]
+
+    def writer(self) -> CatalogWriter:
+        return self._catalog.writer()
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self._catalog.exclusive()
+
+
+class Owners:
+    """InFlight over the writers of this process, with something that may happen before and behind the views."""
+
+    def __init__(self, writers: Mapping[int, VnodeWriter], then: Moment) -> None:
         self._writers, self._then = writers, then
+        self.asked: Mapping[int, int] = {}
 
     async def views(
         self,
@@ -54,17 +78,20 @@ class Owners:
         since: Mapping[int, int] | None = None,
         **_: object,
     ) -> list[View]:
+        self.asked = dict(min_ends)
+        await asyncio.to_thread(self._then, BEFORE_VIEWS)
         found: list[View] = []
-        taken: set[int] = set()
         for writer in {id(w): w for w in self._writers.values()}.values():
-            mine = {v for v, w in self._writers.items() if w is writer} & writer.positions.keys()
+            mine = {v for v, w in self._writers.items() if w is writer} & writer.positions.keys() & min_ends.keys()
             view = collect_frozen(writer.freeze(tenant, since=since), query, ROWS)
             rows = view.table.filter(pa.array([v in mine for v in view.table.column("vnode").to_pylist()], pa.bool_()))
             matched = {vnode: count for vnode, count in view.matched.items() if vnode in mine}
             found.append(View({v: r for v, r in view.ranges.items() if v in mine}, rows, matched=matched))
-            taken |= mine
-        await asyncio.to_thread(self._then)
+        await asyncio.to_thread(self._then, BEHIND_VIEWS)
         return found
+
+
+BEFORE_SNAPSHOT, BEFORE_VIEWS, BEHIND_VIEWS = "before a snapshot", "before the views", "behind the views"
 
 
 Payload = tuple[int, str, bool, int, bool]
@@ -287,24 +314,24 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.owner = {vnode: owner for vnode, owner in self.owner.items() if owner is not dead}
 
     # ------------------------------------------------------------------------------------------------ what people see
-    @rule(between=st.sampled_from(["nothing", "flush", "append", "take over"]), writer=st.integers(0, WRITERS - 1))
-    def search(self, between: str, writer: int) -> None:
+    @rule(
+        between=st.sampled_from(["nothing", "flush", "compact", "take over"]),
+        moment=st.sampled_from([BEFORE_SNAPSHOT, BEFORE_VIEWS, BEHIND_VIEWS]),
+        writer=st.integers(0, WRITERS - 1),
+    )
+    def search(self, between: str, moment: str, writer: int) -> None:
         due = set(self.expected)
 
-        def then() -> None:
-            inner = asyncio.new_event_loop()
-            try:
-                if between == "flush":
-                    inner.run_until_complete(self.writers[writer].poll())
-                    inner.run_until_complete(self.writers[writer].flush())
-                elif between == "take over":
-                    inner.run_until_complete(self.writers[writer].assign(range(VNODES)))
-            except (Fenced, UnknownOutcome):
-                pass
-            finally:
-                inner.close()
+        def then(now: str) -> None:
+            if now == moment:
+                self._strike_a_search(between, writer)
 
-        cut = self.run(self._searcher(Owners(self.owner, then)).course.cut("default", Query(All(), limit=10_000)))
+        table, owners = Table(self.world.catalog, then), Owners(self.owner, then)
+        cut = self.run(self._searcher(table, owners).course.cut("default", Query(All(), limit=10_000)))
+        log_id, ends = self.run(self.world.log.log_id()), self.run(self.world.log.end_offsets())
+        for vnode in owners.asked:
+            at = [snapshot.next_offset(log_id, vnode) for snapshot in table.given]
+            assert at[0] is None or at[0] < ends[vnode], "an owner was asked for what is stored"
         found = Counter(self._messages(cut.tables))
         query = Query(All(), limit=10_000)
         result = run_task(
@@ -317,14 +344,30 @@ class ExactlyOnce(RuleBasedStateMachine):
         if not cut.missing:
             assert due <= found.keys(), "a gap in an answer that calls itself complete"
 
+    def _strike_a_search(self, between: str, writer: int) -> None:
+        if between == "compact":
+            self.compact(0, "nothing", writer)
+            return
+        inner = asyncio.new_event_loop()
+        try:
+            if between == "flush":
+                inner.run_until_complete(self.writers[writer].poll())
+                inner.run_until_complete(self.writers[writer].flush())
+            elif between == "take over":
+                inner.run_until_complete(self.writers[writer].assign(range(VNODES)))
+        except (Fenced, UnknownOutcome):
+            pass
+        finally:
+            inner.close()
+
     @staticmethod
     def _messages(tables: list[pa.Table]) -> list[str]:
         return [name for table in tables for name in table.column("message").to_pylist()]
 
-    def _searcher(self, owners: Owners) -> Searcher:
+    def _searcher(self, table: Table, owners: Owners) -> Searcher:
         return Searcher(
             self.world.log,
-            self.world.catalog,
+            table,
             self.world.store,
             owners,
             None,  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, AnswerState, Record, ScanResult, ScanTask, View, VnodeRange
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.examples import examples
@@ -108,7 +108,9 @@ def search(
             first += len(events)
         catalog.writer().commit("elsewhere", entries, {0: Advance(0, first)})
         executor = Shuffled(store, parallelism, pick)
-        searcher = Searcher(MemoryLog(1), catalog, store, Buffered(table(buffered, first)), executor, results, limits)
+        log = MemoryLog(1)
+        await log.append([Record(0, b"")] * (first + len(buffered)))
+        searcher = Searcher(log, catalog, store, Buffered(table(buffered, first)), executor, results, limits)
         query_id = await searcher.start("default", query)
         await searcher.wait("default", query_id, 60)
         rows = await results.rows("default", query_id, 0, query.limit + 1)

@@ -23,6 +23,7 @@ from ess_ray.search.plan import (
     count_tasks,
     make_plan,
     not_stored,
+    standing,
     tasks_in_place,
     uncovered,
 )
@@ -44,13 +45,13 @@ from ess_ray.search.plan import (
 )
 def test_uncovered(end: int, view: VnodeRange | None, stored: int | None, missing: list[tuple[int, int]]) -> None:
     ranges = {} if view is None else {0: view}
-    got = uncovered({0: end}, {0: 0}, ranges, {0: stored})
+    got = uncovered({0: end}, standing({0: stored}, {0: 0}), ranges)
     assert [(gap.first, gap.end) for gap in got] == missing
 
 
 def test_buffered_rows_that_the_snapshot_holds_are_dropped(make_events: Callable[..., pa.Table], t0_us: int) -> None:
     rows = pa.concat_tables([make_events([t0_us] * 4, vnode=0), make_events([t0_us] * 4, vnode=1)])
-    kept = not_stored(rows, {0: 2, 1: None})
+    kept = not_stored(rows, standing({0: 2, 1: None}, {0: 0, 1: 0}))
     pairs = list(zip(kept.column("vnode").to_pylist(), kept.column("offset").to_pylist(), strict=True))
     assert pairs == [(0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]
 

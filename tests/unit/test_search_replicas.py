@@ -17,9 +17,10 @@ from deployments.search import SearchApi, create_search_app
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.collect import Grouping
 from ess_ray.core.errors import EssError, NotFound, Unavailable
+from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import AnswerState, ScanResult, ScanTask, View
+from ess_ray.ports import AnswerState, Record, ScanResult, ScanTask, View, VnodeRange
 from ess_ray.search import elsewhere
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
 from ess_ray.search.shown import Aggregation
@@ -30,7 +31,7 @@ DEADLINE_S = 30.0
 
 
 class Holding:
-    """InFlight that keeps every search waiting until let go."""
+    """InFlight that keeps every search waiting until let go, and holds nothing that matches."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
@@ -39,7 +40,7 @@ class Holding:
         self, tenant: str, query: Query, min_ends: Mapping[int, int], timeout_s: float, **_: object
     ) -> list[View]:
         await self.go_on.wait()
-        return []
+        return [View({vnode: VnodeRange(0, end) for vnode, end in min_ends.items()}, EMPTY)]
 
 
 class NoTasks:
@@ -89,6 +90,7 @@ class Rig:
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
+    await made.world.log.append([Record(0, b"nobody has stored it")])  # else no owner is asked
     yield made
     await made.one.close()
     await made.other.close()

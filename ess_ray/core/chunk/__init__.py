@@ -63,7 +63,7 @@ from ess_ray.core.chunk.read import GAP_BYTES, Blobs, ObjectReader, expected_get
 from ess_ray.core.chunk.reading import reading
 from ess_ray.core.chunk.sums import PARQUET_MAGIC
 from ess_ray.core.chunk.walk import collect_object
-from ess_ray.core.chunk.windows import index_first
+from ess_ray.core.chunk.windows import index_first, index_tells, left_by_index
 from ess_ray.core.chunk.write import MessageCodec, ObjectLimits, encode_object, encode_stream
 
 __all__ = [
@@ -95,7 +95,9 @@ __all__ = [
     "encode_stream",
     "expected_gets",
     "index_first",
+    "index_tells",
     "key_parts",
+    "left_by_index",
     "merged",
     "object_key",
     "open_bytes",

@@ -49,6 +49,39 @@ def _is_selective(formula: Formula, texts: bool) -> bool:
             return folded is not None and (field.attribute or field.name in ID_COLUMNS)
 
 
+def index_tells(query: Query) -> bool:
+    """Tell whether a skip index can rule anything out for a query."""
+    return can_tell(_needs(query))
+
+
+def left_by_index(reader: ObjectReader, query: Query) -> int | None:
+    """Tell how many bytes the row groups have that may hold what a query seeks, by their times and the skip index; 0:
+    no row of the object matches. None where the index cannot tell."""
+    groups = _within(reader, query)
+    if not groups:
+        return 0
+    kept = _kept(reader, query)
+    if kept is None:
+        return None
+    return sum(end - start for start, end in (reader.group_span(group) for group in groups if group in kept))
+
+
+def _within(reader: ObjectReader, query: Query) -> list[int]:
+    """Give the row groups in which times of the query's range may lie."""
+    groups = range(reader.groups)
+    if query.start_us is None and query.end_us is None:
+        return list(groups)
+    return [group for group in groups if query.overlaps(*reader.group_times(group))]
+
+
+def _kept(reader: ObjectReader, query: Query) -> frozenset[int] | None:
+    """Give the row groups that the skip index does not rule out; None where it cannot tell."""
+    sought = _needs(query)
+    if not can_tell(sought) or not reader.index:
+        return None
+    return frozenset(Index(reader.index, reader.groups, reader.has_types).keep(sought))
+
+
 @lru_cache(maxsize=16)
 def _needs(query: Query) -> Formula:
     """Give what the skip index is asked for, once a query: a task scans many objects."""
@@ -78,9 +111,7 @@ class Windows:
     ) -> None:
         """`streamed`: the columns that are wanted of every row group, where those of a window may be streamed."""
         self._reader, self._query, self._columns = reader, query, streamed
-        groups = list(range(reader.groups))
-        if query.start_us is not None or query.end_us is not None:
-            groups = [group for group in groups if query.overlaps(*reader.group_times(group))]
+        groups = _within(reader, query)
         self._left = groups[::-1] if query.order == "newest" else groups
         self._scanned = 0
         self._few = False
@@ -90,10 +121,8 @@ class Windows:
 
     def _prune(self) -> None:
         self._pruned = True
-        sought = _needs(self._query)
-        if not self._left or not can_tell(sought) or not self._reader.index:
+        if not self._left or (kept := _kept(self._reader, self._query)) is None:
             return
-        kept = set(Index(self._reader.index, self._reader.groups, self._reader.has_types).keep(sought))
         few = max(min(MIN_FEW_GROUPS, len(self._left) // 2), self._reader.groups * FEW_GROUPS_SHARE)
         self._left = [group for group in self._left if group in kept]
         self._few = len(self._left) <= few
