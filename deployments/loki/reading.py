@@ -18,6 +18,7 @@ from deployments.access import Tenant
 from deployments.loki.asked import Asked
 from deployments.loki.shapes import (
     CATEGORIZE,
+    Series,
     instant,
     json_of,
     matrix,
@@ -95,7 +96,7 @@ class Queries:
             return await self._lines(request, tenant, asked, expression, categorize=categorize)
         metrics = Metrics(self.reader.direct, tenant, self.reader.configured, asked.steps())
         found = await self.reader.answered(request, metrics.answer(expression))
-        series = {(): constant(found, metrics.steps)} if isinstance(found, float) else found
+        series: Series = {(): constant(found, metrics.steps)} if isinstance(found, float) else found
         data = await aside(matrix, series, metrics.steps)
         told = statistics(time.monotonic() - started_s, metrics.bytes_read, len(data["result"]))
         return success({**data, "stats": told}, metrics.incomplete)

@@ -28,7 +28,7 @@ from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System, call
 from ess_ray.search.export import ALL_ROWS
 from ess_ray.search.formats import typed_rows, typed_schema
-from ess_ray.search.plan import RAMP_BYTES, Plan, Tasks, make_plan, not_stored, uncovered
+from ess_ray.search.plan import RAMP_BYTES, Plan, Tasks, make_plan, not_stored, standing, uncovered
 from ess_ray.search.streaming import stream_object
 from ess_ray.settings import load
 
@@ -42,10 +42,10 @@ _TYPED_FROM: Final = ("attributes", "attribute_types")
 
 @dataclass(frozen=True)
 class Held:
-    """Rows of a view, in Ray's object store: they are not stored from `stored` on."""
+    """Rows of a view, in Ray's object store: of each virtual node they are not stored from `stands` on."""
 
     table: Any
-    stored: Mapping[int, int | None]
+    stands: Mapping[int, int]
 
 
 def dataset_of(
@@ -108,10 +108,10 @@ async def _cut(system: System, tenant: str, query: Query) -> tuple[Snapshot, tup
     for told, _ in frozen:
         ranges.update(await call(told, "an owner's view", VIEW_TIMEOUT_S))
     snapshot = await asyncio.to_thread(system.catalog().snapshot)
-    stored = snapshot.next_offsets(log_id, sorted(ends))
-    if missing := [str(gap) for gap in uncovered(ends, starts, ranges, stored)]:
+    stands = standing(snapshot.next_offsets(log_id, sorted(ends)), starts)
+    if missing := [str(gap) for gap in uncovered(ends, stands, ranges)]:
         raise Unavailable("; ".join(missing), incomplete=missing)
-    return snapshot, tuple(Held(table, stored) for _, table in frozen)
+    return snapshot, tuple(Held(table, stands) for _, table in frozen)
 
 
 def _freeze(
@@ -166,7 +166,7 @@ class EventsDatasource(Datasource):  # type: ignore[misc]
 
 def read_held(held: Held, schema: pa.Schema) -> Iterator[pa.Table]:
     """Give the rows of a view that the table did not hold."""
-    rows = not_stored(ray.get(held.table), held.stored)
+    rows = not_stored(ray.get(held.table), held.stands)
     yield typed_rows(rows, schema)
 
 
