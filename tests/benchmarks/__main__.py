@@ -20,6 +20,7 @@ from tests.benchmarks import (
     balance,
     cluster,
     corpus,
+    decoding,
     invocations,
     over_http,
     over_s3,
@@ -63,6 +64,10 @@ def _say(text: str) -> None:
 
 def _push(folder: Path, size: Size) -> str:
     return table("Push", push.measure(folder, size.push_s, size.rounds))
+
+
+def _ways(_: Path, size: Size) -> str:
+    return table("From an agent's batch to columns, one CPU", decoding.measure(size.rounds))
 
 
 def _store(folder: Path, size: Size) -> str:
@@ -113,6 +118,7 @@ def _s3(folder: Path, size: Size) -> str:
 
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
+    "ways": _ways,
     "store": _store,
     "cluster": _cluster,
     "scan": _scan,
