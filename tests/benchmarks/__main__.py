@@ -20,7 +20,11 @@ from tests.benchmarks import (
     balance,
     cluster,
     corpus,
+<<<<<<< HEAD
     datasets,
+=======
+    decoding,
+>>>>>>> agents
     invocations,
     over_http,
     over_s3,
@@ -65,6 +69,10 @@ def _say(text: str) -> None:
 
 def _push(folder: Path, size: Size) -> str:
     return table("Push", push.measure(folder, size.push_s, size.rounds))
+
+
+def _ways(_: Path, size: Size) -> str:
+    return table("From an agent's batch to columns, one CPU", decoding.measure(size.rounds))
 
 
 def _store(folder: Path, size: Size) -> str:
@@ -123,6 +131,7 @@ def _s3(folder: Path, size: Size) -> str:
 
 PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "push": _push,
+    "ways": _ways,
     "store": _store,
     "cluster": _cluster,
     "scan": _scan,
