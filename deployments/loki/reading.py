@@ -18,7 +18,6 @@ from deployments.access import Tenant
 from deployments.loki.asked import Asked
 from deployments.loki.shapes import (
     CATEGORIZE,
-    Series,
     instant,
     json_of,
     matrix,
@@ -37,7 +36,7 @@ from ess_ray.language.logql import tree as t
 from ess_ray.search.direct import Direct
 from ess_ray.search.logql.logs import MAX_ENTRIES, Wanted, find_lines
 from ess_ray.search.logql.metrics import MAX_SERIES, Metrics
-from ess_ray.search.logql.series import Steps, constant
+from ess_ray.search.logql.series import Series, Steps, constant
 
 API: Final = "/loki/api/v1"
 VERSION: Final = "3.4.0"

@@ -20,11 +20,8 @@ from tests.benchmarks import (
     balance,
     cluster,
     corpus,
-<<<<<<< HEAD
     datasets,
-=======
     decoding,
->>>>>>> agents
     invocations,
     over_http,
     over_s3,
