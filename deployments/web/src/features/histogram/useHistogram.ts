@@ -55,13 +55,14 @@ async function aggregate(
     if (running !== null) void cancelQuery(running).catch(() => undefined)
   }
   try {
-    running = (await createAggregation(body)).id
+    const begun = await createAggregation(body)
+    running = begun.id
     if (signal.aborted) {
       free()
       return
     }
     signal.addEventListener('abort', free)
-    await follow<AggregationState>(running, { onState: (state) => tell({ state }) }, signal)
+    await follow<AggregationState>(begun, { onState: (state) => tell({ state }) }, signal)
     running = null
     tell({ running: false })
   } catch (error) {
