@@ -48,6 +48,9 @@ T = TypeVar("T")
 
 TABLE_TIMEOUT_S: Final = 30.0
 """How long the table may take to tell its newest state: a third of a second as a rule, ten if a store retries."""
+SIFT_TIMEOUT_S: Final = 2.0
+"""How long skip indexes may take to be looked into: some milliseconds as a rule. A store that stands still is left to
+tasks, which know what to do with it."""
 PLANNED_AT_ONCE: Final = 2_000
 """Objects of a table that are planned on the event loop: a few tenths of a millisecond, as long as a thread takes."""
 HERE_TIMEOUT_S: Final = 120.0
@@ -259,7 +262,7 @@ class Course:
         tell need not be read. `take` as in `fold`: it is told of what is ruled out."""
         if not (len(plan) and lane.in_place and self._limits.in_place_bytes and index_tells(plan.query)):
             return plan
-        sifted = await _in_thread(HERE_TIMEOUT_S, sift, self._store, plan, self._limits.in_place_bytes)
+        sifted = await _in_thread(SIFT_TIMEOUT_S, sift, self._store, plan, self._limits.in_place_bytes)
         if sifted is None:
             return plan
         entries, rest = plan.sifted(sifted.left)

@@ -1,18 +1,19 @@
 import { describe, expect, it } from 'vitest'
 
-import { follow } from './follow'
+import { FIRST_PAGE_ROWS, follow } from './follow'
 import { Problem } from './http'
 import { eventOf, eventStream, json, sent, serve, stateOf } from './server'
-import type { AnswerState, LogEvent } from './types'
+import type { AnswerState, Begun, LogEvent } from './types'
 
 const STREAM = 'GET /search/v1/queries/q1/stream'
 const PAGE = 'GET /search/v1/queries/q1?'
+const BEGUN: Begun = { id: 'q1', state: 'running' }
 
 /** Follow q1, and tell what came in which order: `r3` for a row, the state's name for a state. */
-async function followed(signal = new AbortController().signal): Promise<string[]> {
+async function followed(signal = new AbortController().signal, begun: Begun = BEGUN): Promise<string[]> {
   const told: string[] = []
   await follow(
-    'q1',
+    begun,
     {
       onRows: (rows: LogEvent[]) => told.push(...rows.map((row) => `r${row.row}`)),
       onState: (state: AnswerState) => told.push(state.state),
@@ -35,6 +36,26 @@ describe('follow', () => {
     }
   })
 
+  it('asks no more where the first answer has everything', async () => {
+    const asked = serve({})
+    const all = { ...stateOf({ id: 'q1' }), events: [eventOf(0), eventOf(1)], cursor: 'r2' }
+    expect(await followed(undefined, all)).toEqual(['r0', 'r1', 'done'])
+    expect(asked).toEqual([])
+  })
+
+  it('goes on behind the first answer where there is more', async () => {
+    const full = Array.from({ length: FIRST_PAGE_ROWS }, (_, at) => eventOf(at))
+    for (const first of [
+      { ...stateOf({ id: 'q1', state: 'running' }), events: [eventOf(0)], cursor: 'r1' },
+      { ...stateOf({ id: 'q1' }), events: full, cursor: `r${FIRST_PAGE_ROWS}` },
+    ]) {
+      const asked = serve({ [STREAM]: () => eventStream(row(7), sent('done', stateOf())) })
+      const told = await followed(undefined, first)
+      expect(told.slice(first.events.length)).toEqual([first.state, 'r7', 'done'])
+      expect(asked.map(({ path }) => path)).toEqual([`/search/v1/queries/q1/stream?cursor=${first.cursor}`])
+    }
+  })
+
   it('keeps characters whole that the network cuts', async () => {
     const bytes = new TextEncoder().encode(
       sent('event', eventOf(0, { message: 'ü💥' }), 'r1') + sent('done', stateOf()),
@@ -48,7 +69,7 @@ describe('follow', () => {
     serve({ [STREAM]: () => new Response(body) })
     const messages: string[] = []
     await follow(
-      'q1',
+      BEGUN,
       { onRows: (rows) => messages.push(...rows.map((one) => one.message)), onState: () => undefined },
       new AbortController().signal,
     )

@@ -2,8 +2,10 @@
 import { parseExact } from './exact'
 import { isAbort, Problem, sendJson, withParameters } from './http'
 import { readStream, type ServerEvent } from './stream'
-import { isUnderWay, type AnswerPage, type AnswerState, type LogEvent } from './types'
+import { isUnderWay, type AnswerPage, type AnswerState, type Begun, type LogEvent } from './types'
 
+/** Rows that a new search is answered with: a screen of them. */
+export const FIRST_PAGE_ROWS = 100
 /** Rows in one polled page: about half a megabyte. */
 const PAGE_ROWS = 1_000
 /** Between polls of an answer that has nothing new: below what a person notices. */
@@ -24,13 +26,24 @@ export interface Follower<S extends AnswerState> {
   onState: (state: S) => void
 }
 
-/** Follow `id` until it is no longer running. Raises Problem, and AbortError when `signal` says so. */
+/**
+ * Follow what was begun until it is no longer running: what it was answered with, and, unless that is all, the rest.
+ * Raises Problem, and AbortError when `signal` says so.
+ */
 export async function follow<S extends AnswerState>(
-  id: string,
+  begun: Begun,
   follower: Follower<S>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { id } = begun
   const at = { cursor: '', finished: false }
+  if ('cursor' in begun) {
+    const { events, ...state } = begun
+    if (events.length > 0) follower.onRows?.(events)
+    follower.onState(state as unknown as S)
+    if (!isUnderWay(state.state) && events.length < FIRST_PAGE_ROWS) return
+    at.cursor = state.cursor
+  }
   const take = (events: ServerEvent[]) => {
     const rows: LogEvent[] = []
     const tellRows = () => {
@@ -54,7 +67,7 @@ export async function follow<S extends AnswerState>(
     tellRows()
   }
   try {
-    await readStream(streamPath(id), take, signal)
+    await readStream(streamPath(id, at.cursor), take, signal)
   } catch (error) {
     if (isAbort(error) || (error instanceof Problem && error.status !== 0 && error.status < 500)) throw error
   }
@@ -62,8 +75,8 @@ export async function follow<S extends AnswerState>(
   if (!at.finished) await poll(id, at.cursor, follower, signal)
 }
 
-function streamPath(id: string): string {
-  return `/search/v1/queries/${encodeURIComponent(id)}/stream`
+function streamPath(id: string, cursor: string): string {
+  return withParameters(`/search/v1/queries/${encodeURIComponent(id)}/stream`, { cursor: cursor || undefined })
 }
 
 async function poll<S extends AnswerState>(

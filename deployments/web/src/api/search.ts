@@ -1,6 +1,11 @@
 // The endpoints of `/search`, as functions. May live here: paths and bodies. May not: when to call them.
 import { sendJson, withParameters } from './http'
+<<<<<<< HEAD
 import type { AggregationBody, Created, FieldsAnswer, PipeBody, QueryBody, ValuesAnswer } from './types'
+=======
+import { FIRST_PAGE_ROWS } from './follow'
+import type { AggregationBody, Begun, FieldsAnswer, QueryBody, ValuesAnswer } from './types'
+>>>>>>> floor
 
 const ROOT = '/search/v1'
 
@@ -11,12 +16,17 @@ export interface FieldScope {
   end?: string
 }
 
-export function createQuery(body: QueryBody): Promise<Created> {
-  return sendJson(`${ROOT}/queries`, { method: 'POST', body })
+/** How long a new search waits for its first page, in seconds: most have ended by then, and the others are followed. */
+const FIRST_WAIT_S = 0.3
+
+/** Start a search. Answered with its first page as soon as that is full or the search has ended. */
+export function createQuery(body: QueryBody): Promise<Begun> {
+  return sendJson(`${ROOT}/queries`, { method: 'POST', body: { ...body, wait: FIRST_WAIT_S, page: FIRST_PAGE_ROWS } })
 }
 
-export function createAggregation(body: AggregationBody): Promise<Created> {
-  return sendJson(`${ROOT}/aggregations`, { method: 'POST', body })
+/** Start to count. Answered as soon as everything is counted. */
+export function createAggregation(body: AggregationBody): Promise<Begun> {
+  return sendJson(`${ROOT}/aggregations`, { method: 'POST', body: { ...body, wait: FIRST_WAIT_S } })
 }
 
 export function createPipe(body: PipeBody): Promise<Created> {

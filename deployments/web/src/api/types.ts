@@ -140,6 +140,9 @@ export interface Created {
   state: RunState
 }
 
+/** What starting something is answered with: its first page, or, where the server does not wait, its id. */
+export type Begun = Created | AnswerPage
+
 export interface FieldCount {
   name: string
   kind: 'column' | 'attribute'

@@ -128,7 +128,8 @@ export class SearchRun {
     this.change({ running: true, hasMore: false, problem: null, queryId: null })
     try {
       // Not ended by `ending`: an id that never reaches us could not be cancelled.
-      const { id } = await createQuery(body)
+      const begun = await createQuery(body)
+      const { id } = begun
       if (signal.aborted) {
         free(id)
         return
@@ -136,7 +137,7 @@ export class SearchRun {
       this.change({ queryId: id, firstId: this.view.firstId ?? id })
       if (this.stopping) await this.stop(id)
       await follow(
-        id,
+        begun,
         {
           onRows: (rows) => {
             arrived += rows.length

@@ -41,13 +41,14 @@ export async function around(event: LogEvent, view: View, rows: number, signal: 
 }
 
 async function answer(body: QueryBody, signal: AbortSignal): Promise<Around> {
-  const { id } = await createQuery(body)
+  const begun = await createQuery(body)
+  const { id } = begun
   const found: Around = { events: [], complete: false, incomplete: [] }
   // Should the cancelling fail, the search ends by itself.
   signal.addEventListener('abort', () => void cancelQuery(id).catch(() => undefined), { once: true })
   signal.throwIfAborted()
   await follow(
-    id,
+    begun,
     {
       onRows: (rows) => found.events.push(...rows),
       onState: (state) => {
