@@ -4,7 +4,7 @@ import { useEffect, useState } from 'react'
 import { follow } from './follow'
 import { asProblem, isAbort, type Problem } from './http'
 import { cancelQuery } from './search'
-import type { AnswerState, Created } from './types'
+import type { AnswerState, Begun } from './types'
 
 export interface Counted<S extends AnswerState> {
   state: S | null
@@ -19,7 +19,7 @@ function asked<S extends AnswerState>(): Counted<S> {
 }
 
 /** Ask with `create`, anew when it is another function; not while it is null. The other: a way to stop. */
-export function useCounted<S extends AnswerState>(create: (() => Promise<Created>) | null): [Counted<S>, () => void] {
+export function useCounted<S extends AnswerState>(create: (() => Promise<Begun>) | null): [Counted<S>, () => void] {
   const [shown, setShown] = useState<Counted<S>>(asked)
   useEffect(() => {
     const ending = new AbortController()
@@ -39,7 +39,7 @@ export function useCounted<S extends AnswerState>(create: (() => Promise<Created
 }
 
 async function count<S extends AnswerState>(
-  create: () => Promise<Created>,
+  create: () => Promise<Begun>,
   signal: AbortSignal,
   tell: (part: Partial<Counted<S>>) => void,
 ): Promise<void> {
@@ -49,13 +49,14 @@ async function count<S extends AnswerState>(
     if (running !== null) void cancelQuery(running).catch(() => undefined)
   }
   try {
-    running = (await create()).id
+    const begun = await create()
+    running = begun.id
     if (signal.aborted) {
       free()
       return
     }
     signal.addEventListener('abort', free)
-    await follow<S>(running, { onState: (state) => tell({ state }) }, signal)
+    await follow<S>(begun, { onState: (state) => tell({ state }) }, signal)
     running = null
     tell({ running: false })
   } catch (error) {

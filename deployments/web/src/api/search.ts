@@ -1,11 +1,7 @@
 // The endpoints of `/search`, as functions. May live here: paths and bodies. May not: when to call them.
 import { sendJson, withParameters } from './http'
-<<<<<<< HEAD
-import type { AggregationBody, Created, FieldsAnswer, PipeBody, QueryBody, ValuesAnswer } from './types'
-=======
 import { FIRST_PAGE_ROWS } from './follow'
-import type { AggregationBody, Begun, FieldsAnswer, QueryBody, ValuesAnswer } from './types'
->>>>>>> floor
+import type { AggregationBody, Begun, FieldsAnswer, PipeBody, QueryBody, ValuesAnswer } from './types'
 
 const ROOT = '/search/v1'
 
@@ -29,8 +25,9 @@ export function createAggregation(body: AggregationBody): Promise<Begun> {
   return sendJson(`${ROOT}/aggregations`, { method: 'POST', body: { ...body, wait: FIRST_WAIT_S } })
 }
 
-export function createPipe(body: PipeBody): Promise<Created> {
-  return sendJson(`${ROOT}/pipes`, { method: 'POST', body })
+/** Start to make a table. Answered as soon as it is whole. */
+export function createPipe(body: PipeBody): Promise<Begun> {
+  return sendJson(`${ROOT}/pipes`, { method: 'POST', body: { ...body, wait: FIRST_WAIT_S } })
 }
 
 /** End a search or an aggregation; what it found stays. Also while the page is being left. */
