@@ -83,6 +83,10 @@ class Connection:
         """Have it end once what was read of it is stored and acknowledged."""
         self._wire.stop()
 
+    def hang_up(self) -> None:
+        """End the connection, and not what is being stored of it: nobody is told any more."""
+        self._wire.abort()
+
     async def _serve(self) -> None:
         if self._handshake is not None:
             async with asyncio.timeout(self._limits.handshake_s):

@@ -84,17 +84,21 @@ class ForwardServer:
             raise Unavailable(f"port {port} of {host} cannot be used ({error.strerror or error})", port=port) from error
         self._servers.append(server)
 
-    async def drain(self, within_s: float = DRAIN_S) -> None:
+    async def drain(self, within_s: float = DRAIN_S, hang_up_s: float | None = None) -> None:
         """Accept and read nothing more, store and acknowledge what was read, close. Idempotent.
 
         After `within_s` what is left is closed without: chunks are sent again, what came without one is counted as
-        lost.
+        lost. After `hang_up_s` clients are hung up on, and what was read of them is stored without them.
         """
         self._drains = True
         for server in self._servers:
             server.close()
         for connection in self._connections.values():
             connection.drain()
+        if self._connections and hang_up_s is not None:
+            await asyncio.wait(list(self._connections), timeout=hang_up_s)
+            for connection in self._connections.values():
+                connection.hang_up()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=within_s)
         for task in list(self._connections):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from ess_ray.intake.storing import Storing
 from ess_ray.keys import KeyBook
 from ess_ray.runtime.environment import free_ports
 from ess_ray.settings import Settings
-from tests.listening import Rig
+from tests.listening import Rig, until
 
 DEADLINE_S = 20.0
 
@@ -173,3 +174,36 @@ def test_secrets_of_the_forward_protocol_are_handed_on_and_never_shown() -> None
     at = ListenAt(**told)
     assert (at.shared_keys, at.users, at.port) == ((("acme", "hush"),), (("u", "hush2"),), 24_224)
     assert "hush" not in repr(at) + repr(settings)
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_the_first_key_ends_connections_of_forward_that_need_none(is_away: bool) -> None:
+    """One that says nothing, and one that never stops, be the log there or not."""
+    rig, at = OwnRig(), there("forward")
+    async with listening(rig, at) as made:
+        idle, busy = [await asyncio.open_connection("127.0.0.1", at.port) for _ in range(2)]
+        rig.log.is_away = is_away
+        busy[1].write(msgpack.packb(["app", [[1_790_000_000, {"log": "before"}]]]))
+        await until(lambda: rig.log.tries > 0)
+        rig.book.create("acme", ["push"])
+        await made.look()
+        assert made.status()[0]["state"] == "off"
+
+        async def go_on() -> None:
+            with contextlib.suppress(ConnectionError):
+                while not busy[1].is_closing():
+                    busy[1].write(msgpack.packb(["app", [[1_790_000_000, {"log": "after"}]], {"chunk": "c2"}]))
+                    await busy[1].drain()
+                    await asyncio.sleep(0)
+
+        going_on = asyncio.create_task(go_on())
+        async with asyncio.timeout(DEADLINE_S):
+            with contextlib.suppress(ConnectionError):
+                await idle[0].read()
+            with contextlib.suppress(ConnectionError):
+                await busy[0].read()
+        for _, writer in (idle, busy):
+            writer.transport.abort()
+        await going_on
+        rig.log.is_away = False  # until now, so that nothing but the hanging up has ended them
+    assert await rig.messages() == ["before"], "what was read is stored, and nothing more is read"

@@ -92,7 +92,7 @@ class Listening:
                 return
             for door in self._doors:
                 if (why := _closed_by(door.at, keys)) is not None:
-                    self._close(door, why)
+                    self._close(door, why, at_once=True)
                 elif door.server is None and keys is not None:
                     await self._open(door)
                 if door.server is not None:
@@ -158,13 +158,13 @@ class Listening:
         if was != why or door.state == "off":
             _log.warning("%s is not open: %s", door.at.protocol, why)
 
-    def _close(self, door: _Door, why: str) -> None:
+    def _close(self, door: _Door, why: str, *, at_once: bool = False) -> None:
         """Close a door; what it has read becomes durable meanwhile, however long the log is away."""
         server, door.server = door.server, None
         door.state, door.why = "off", why
         if server is not None:
             _log.info("%s closes: %s", door.at.protocol, why)
-            closing = asyncio.create_task(server.stop(), name=f"close {door.at.protocol}")
+            closing = asyncio.create_task(server.stop(at_once=at_once), name=f"close {door.at.protocol}")
             self._closing.add(closing)
             closing.add_done_callback(self._closed)
 

@@ -14,7 +14,7 @@ import grpc
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.forward_limits import ForwardLimits
 from ess_ray.intake.forward_server import ForwardServer
-from ess_ray.intake.listening.shapes import ListenAt, Meter, Server, Surroundings
+from ess_ray.intake.listening.shapes import HANG_UP_S, ListenAt, Meter, Server, Surroundings
 from ess_ray.intake.listening.tcp import bound
 from ess_ray.intake.listening.tls import Certificate
 from ess_ray.intake.otlp_grpc import OtlpGrpcServer
@@ -57,9 +57,9 @@ class _Forward:
             self._at.host, self._at.port, None if self._certificate is None else self._certificate.context
         )
 
-    async def stop(self) -> None:
+    async def stop(self, *, at_once: bool = False) -> None:
         """See the protocol."""
-        await self._server.drain()
+        await self._server.drain(hang_up_s=HANG_UP_S if at_once else None)
 
     def look(self) -> None:
         """See the protocol."""
@@ -82,7 +82,7 @@ class _OtlpGrpc:
         _check_free(self._at)
         await self._server.serve(self._at.host, self._at.port, self._credentials)
 
-    async def stop(self) -> None:
+    async def stop(self, *, at_once: bool = False) -> None:
         """See the protocol."""
         await self._server.drain()
 

@@ -99,6 +99,10 @@ class SocketLimits:
     """Read in one turn of the event loop: about two milliseconds."""
 
 
+HANG_UP_S: Final = 0.8
+"""With a look every second this ends connections within two seconds of the first key."""
+
+
 def _now_us() -> int:
     return time.time_ns() // 1000
 
@@ -286,8 +290,12 @@ class Server(Protocol):
     async def start(self) -> None:
         """Open it. Raises OSError, and EssError for settings that cannot be used."""
 
-    async def stop(self) -> None:
-        """Take no more; make durable what was read, answer it, close. Idempotent; bounded in time by the store's."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Take no more; make durable what was read, answer it, close. Idempotent; bounded in time by the store's.
+
+        `at_once`: whoever is connected may be no longer: after HANG_UP_S nothing is read, and clients that are
+        answered are hung up on; what was read is stored all the same.
+        """
 
     def look(self) -> None:
         """Bring the meter up to date with what only the kernel knows, and read certificates that have changed."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from ess_ray.core.errors import Forbidden, Unavailable
 from ess_ray.intake.listening.pieces import store_piece
-from ess_ray.intake.listening.shapes import Conversation, ListenAt, Meter, Peer, Surroundings, Turn
+from ess_ray.intake.listening.shapes import HANG_UP_S, Conversation, ListenAt, Meter, Peer, Surroundings, Turn
 from ess_ray.intake.listening.tls import Certificate, CertificateTenants
 
 _log = logging.getLogger(__name__)
@@ -94,10 +94,11 @@ class TcpServer:
             listening.close()
             raise
 
-    async def stop(self) -> None:
+    async def stop(self, *, at_once: bool = False) -> None:
         """See `shapes.Server`."""
         if self._stop_s is None:
-            self._stop_s = asyncio.get_running_loop().time() + self._limits.drain_s
+            drain_s = min(self._limits.drain_s, HANG_UP_S) if at_once else self._limits.drain_s
+            self._stop_s = asyncio.get_running_loop().time() + drain_s
             if self._server is not None:
                 self._server.close()
             for connection in self._connections.values():

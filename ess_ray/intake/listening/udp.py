@@ -56,7 +56,7 @@ class UdpServer:
         self._storing = asyncio.create_task(self._store_all(), name=f"{self._at.protocol} to the log")
         self._read_on()
 
-    async def stop(self) -> None:
+    async def stop(self, *, at_once: bool = False) -> None:
         """See `shapes.Server`."""
         if self._socket is not None and self._socket.fileno() >= 0:
             self.look()
