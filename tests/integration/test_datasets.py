@@ -19,6 +19,9 @@ from ess_ray.runtime.datasets import connect, read_events
 from ess_ray.search.formats import PARQUET_SCHEMA
 from tests.rays import local_ray
 
+# Ray Data warns of settings of its own, when it makes its context.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data")
+
 Tables = Callable[..., pa.Table]
 OBJECTS, ROWS = 4, 500
 HOUR_US = 3_600_000_000
