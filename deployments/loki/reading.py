@@ -36,7 +36,7 @@ from ess_ray.language.logql import tree as t
 from ess_ray.search.direct import Direct
 from ess_ray.search.logql.logs import MAX_ENTRIES, Wanted, find_lines
 from ess_ray.search.logql.metrics import MAX_SERIES, Metrics
-from ess_ray.search.logql.series import Steps, constant
+from ess_ray.search.logql.series import Series, Steps, constant
 
 API: Final = "/loki/api/v1"
 VERSION: Final = "3.4.0"
@@ -95,7 +95,7 @@ class Queries:
             return await self._lines(request, tenant, asked, expression, categorize=categorize)
         metrics = Metrics(self.reader.direct, tenant, self.reader.configured, asked.steps())
         found = await self.reader.answered(request, metrics.answer(expression))
-        series = {(): constant(found, metrics.steps)} if isinstance(found, float) else found
+        series: Series = {(): constant(found, metrics.steps)} if isinstance(found, float) else found
         data = await aside(matrix, series, metrics.steps)
         told = statistics(time.monotonic() - started_s, metrics.bytes_read, len(data["result"]))
         return success({**data, "stats": told}, metrics.incomplete)
