@@ -20,7 +20,6 @@ GIVEN: Final = {
     "REDIS_PASSWORD": "made-up-redis-password",
     "RAY_TOKEN": "made-up-ray-token-0",
     "GRAFANA_PASSWORD": "made-up-grafana-password",
-    "ESS_GRAFANA_KEY": "made-up-grafana-key",
     "KAFKA_CLUSTER_ID": "xtzWWN4bTjitpL3kfd9s5g",
 }
 """What infra/.env could say."""

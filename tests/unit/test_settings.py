@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_every_setting_can_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> Non
             value = value[part]
         if value is None:  # not given, which no text says
             continue
-        monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv(name, json.dumps(value) if isinstance(value, tuple) else str(value))
     again = load().model_dump()
     again["lambda"] = again.pop("lambda_")
     assert again == told
