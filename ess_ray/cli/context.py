@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ess_ray.cli.client import Client
 from ess_ray.cli.follow import asking
-from ess_ray.client.paging import reasons_of
+from ess_ray.client.endpoints import reasons_of
 from ess_ray.core.field import Field
 from ess_ray.core.timestamps import format_timestamp, parse_timestamp_us
 from ess_ray.language import field_term

@@ -19,7 +19,7 @@ from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.cli.question import QueryCommand, pointed_out
 from ess_ray.cli.when import ALL, TIME_FORMS, Range, Zone, tz_option
-from ess_ray.client.paging import reasons_of
+from ess_ray.client.endpoints import reasons_of
 
 PATH: Final = "/search/v1/deletions"
 POLL_S: Final = 0.25

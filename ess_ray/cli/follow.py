@@ -13,8 +13,8 @@ from typing import Any, Final
 from ess_ray.cli.client import Client
 from ess_ray.cli.output import SetTo, end_without_reader, tell
 from ess_ray.cli.question import pointed_out
+from ess_ray.client.endpoints import PAGE_ROWS, reasons_of
 from ess_ray.client.http import RETRY_PAGE_S
-from ess_ray.client.paging import PAGE_ROWS, reasons_of
 
 QUERIES: Final = "/search/v1/queries"
 FIRST_ROWS: Final = 1_000

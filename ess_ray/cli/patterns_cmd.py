@@ -51,8 +51,8 @@ def patterns(
 
     \b
     ess patterns level:ERROR --since 1d
-    ess patterns --since 1d --new-since 15m          what is new since a deployment
-    ess patterns service:payments --json             one object: examples, and the query that finds each
+    ess patterns --since 1d --new-since 15m     what is new since a deployment
+    ess patterns service:payments --json        with examples and their queries
 
     Numbers, identifiers, addresses, times and quoted text are placeholders (<num>, <id>, <ip>, "<str>"), and words at a
     place that has many different ones are <*>. Counts are exact. A pattern is new if its first event in the range is

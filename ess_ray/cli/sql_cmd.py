@@ -48,9 +48,9 @@ def sql(target: Target, range_: Range, /, *, statement: str, query: str, form: s
     """Run a SELECT over the table `events`: what a search covers, stored or not, at one moment.
 
     \b
-    ess sql "SELECT service, count(*) AS n FROM events WHERE level = 'ERROR' GROUP BY ALL ORDER BY n DESC"
-    ess sql "SELECT * FROM events WHERE timestamp > now() - INTERVAL 1 HOUR LIMIT 10" --format csv
-    ess sql --query 'service:api duration_ms>500' "SELECT max(attribute_numbers['duration_ms']) FROM events"
+    ess sql "SELECT service, count(*) AS n FROM events GROUP BY ALL"
+    ess sql "SELECT * FROM events LIMIT 10" --since 1h --format csv
+    ess sql "SELECT max(attribute_numbers['ms']) FROM events" --query 'ms>500'
 
     Only columns that the statement names are read, and only objects of the times that it asks for (or --since and
     --until). DuckDB runs here and reads nothing else: no files, no other databases. The tenant is the key's. --json

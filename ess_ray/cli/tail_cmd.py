@@ -22,8 +22,8 @@ from ess_ray.cli.options import json_option, with_target
 from ess_ray.cli.output import end_without_reader, print_events, tell
 from ess_ray.cli.question import QueryCommand, pointed_out
 from ess_ray.cli.when import TIME_FORMS, Range, Zone, tz_option
+from ess_ray.client.endpoints import reasons_of
 from ess_ray.client.http import RETRY_FOR_S
-from ess_ray.client.paging import reasons_of
 from ess_ray.core.errors import BadRequest, EssError, Forbidden, Unauthenticated, Unavailable
 
 SILENCE_S: Final = 15.0

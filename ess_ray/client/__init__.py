@@ -11,10 +11,16 @@
 Importing this imports neither Ray nor what a server needs. May live here: what programs import. May not: anything else.
 """
 
-from ess_ray.client.answers import AsyncEvents, Events, Table
-from ess_ray.client.connection import AsyncClient, Client
-from ess_ray.client.shapes import IncompleteWarning
-from ess_ray.core.errors import EssError, Incomplete
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ess_ray.client.answers import AsyncEvents, Events, Table
+    from ess_ray.client.connection import AsyncClient, Client
+    from ess_ray.client.shapes import IncompleteWarning
+    from ess_ray.core.errors import EssError, Incomplete
 
 __all__ = [
     "AsyncClient",
@@ -26,3 +32,18 @@ __all__ = [
     "IncompleteWarning",
     "Table",
 ]
+
+_HOME_OF: Final = {
+    **dict.fromkeys(("AsyncEvents", "Events", "Table"), "ess_ray.client.answers"),
+    **dict.fromkeys(("AsyncClient", "Client"), "ess_ray.client.connection"),
+    "IncompleteWarning": "ess_ray.client.shapes",
+    **dict.fromkeys(("EssError", "Incomplete"), "ess_ray.core.errors"),
+}
+"""Where each name is defined: loaded when it is asked for, since the commands need HTTP alone, and no Arrow."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return found

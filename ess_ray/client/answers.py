@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ess_ray.client.paging import Outcome, reasons_of
+from ess_ray.client.endpoints import reasons_of
+from ess_ray.client.paging import Outcome
 from ess_ray.client.shapes import OnIncomplete, pandas_of, polars_of, table_of, told
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import to_json_rows

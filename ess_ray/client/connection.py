@@ -14,8 +14,9 @@ import httpx
 import pyarrow as pa
 
 from ess_ray.client.answers import AsyncEvents, Events, Table, of_pipe, of_stats
+from ess_ray.client.endpoints import AGGREGATIONS, PIPES, QUERIES, reasons_of
 from ess_ray.client.http import UNHURRIED, AsyncHttp, Http, json_of, problem_of
-from ess_ray.client.paging import AGGREGATIONS, ARROW, PIPES, QUERIES, Outcome, Paging, Polling, reasons_of
+from ess_ray.client.paging import ARROW, Outcome, Paging, Polling
 from ess_ray.client.shapes import OnIncomplete, checked, told
 from ess_ray.core.answer_stream import StreamReader
 from ess_ray.core.errors import EssError, Unavailable

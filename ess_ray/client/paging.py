@@ -12,14 +12,10 @@ from typing import Any, Final
 import httpx
 import pyarrow as pa
 
+from ess_ray.client.endpoints import PAGE_ROWS, QUERIES
 from ess_ray.client.http import json_of, problem_of
 from ess_ray.core.answer_stream import MEDIA_TYPE, StreamReader
 
-QUERIES: Final = "/search/v1/queries"
-AGGREGATIONS: Final = "/search/v1/aggregations"
-PIPES: Final = "/search/v1/pipes"
-PAGE_ROWS: Final = 10_000
-"""Rows in a page: the most that the contract gives."""
 WAIT_S: Final = 10.0
 """How long a request waits for rows, or the end: it is answered at once when they come."""
 ARROW: Final = {"Accept": MEDIA_TYPE}
@@ -33,19 +29,6 @@ class Ask:
     method: str
     path: str
     arguments: dict[str, Any] = field(default_factory=dict)
-
-
-def reasons_of(page: Mapping[str, Any]) -> list[str]:
-    """Say why an answer is not whole, given its last page; nothing where it is."""
-    reasons = [str(reason) for reason in page.get("incomplete", ())]
-    state = page.get("state", "done")  # what is answered at once has no state
-    if state == "truncated" and not reasons:
-        reasons.append("the stored answer reached its cap: narrow the query or the time range")
-    elif state != "done" and not reasons:
-        reasons.append(f"the query {state}")
-    elif not page["complete"] and not reasons:
-        reasons.append("the system does not call it complete")
-    return reasons
 
 
 class Outcome:

@@ -52,6 +52,8 @@ def check(name: str, rows: pa.Table, size: int) -> None:
         assert [json.loads(line) for line in data.split(b"\n")[:-1]] == expected
     elif name == "parquet":
         assert pq.read_table(io.BytesIO(data)).select(EVENT_SCHEMA.names).equals(rows)
+    elif name == "arrow":
+        assert pa.ipc.open_stream(data).read_all().select(EVENT_SCHEMA.names).equals(rows)
     else:
         check_csv(data, expected)
 

@@ -20,6 +20,7 @@ from deployments.problem import install_problem_handlers
 from deployments.push import PushApi, create_push_app
 from deployments.sse import EventStream, server_sent
 from ess_ray.adapters.memory import MemoryLog
+from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.intake.door import MAX_AGE_S, REFRESH_S
 from ess_ray.intake.gather import Gatherer
 from ess_ray.keys import KeyBook, Scope
@@ -243,8 +244,8 @@ async def test_a_scope_that_was_taken_away_and_the_first_key_end_what_was_open(r
     assert opened.last_event["status"] == 401
     stream = await rig.ask("/stream", text)
     (info,) = rig.store.list("")
-    record = json.loads(rig.store.get_suffix(info.key, 4096))
-    rig.store.put(info.key, json.dumps({**record, "scopes": ["push"]}).encode())
+    record = read_summed(rig.store.get_suffix(info.key, 4096))
+    rig.store.put(info.key, with_sum(json.dumps({**record, "scopes": ["push"]}).encode()))
     await rig.time.pass_(REFRESH_S)
     assert (stream.last_event["status"], stream.last_event["type"]) == (403, "urn:ess-ray:forbidden")
 

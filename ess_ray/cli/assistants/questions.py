@@ -18,7 +18,7 @@ from ess_ray.cli.client import Client
 from ess_ray.cli.follow import Following
 from ess_ray.cli.question import pointed_out
 from ess_ray.cli.tail_cmd import server_sent
-from ess_ray.client.paging import reasons_of
+from ess_ray.client.endpoints import reasons_of
 from ess_ray.core.errors import Unavailable
 
 USUAL_ROWS: Final = 50
