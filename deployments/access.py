@@ -1,8 +1,6 @@
 """Who may do what: the key of a request, and the tenant that it is bound to, asked for again while the request lasts.
 
-Keys are required as soon as the book holds one. May live here: scopes of endpoints, whom the book no longer
-lets in. May not: where a request has its key (`envelopes`), what a key is (`ess_ray.keys`), or how a request is
-ended (`lasting`).
+Keys are required as soon as the book holds one.
 """
 
 from __future__ import annotations

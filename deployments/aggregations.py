@@ -1,7 +1,7 @@
 """Counting over HTTP: aggregations, the fields that events have, and a field's values.
 
 An aggregation is a query to poll, stream and cancel like any other; fields and values are aggregations that the request
-waits for. May live here: translation between HTTP and `Searcher.start_count`. May not: how anything is counted.
+waits for.
 """
 
 from __future__ import annotations

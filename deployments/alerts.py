@@ -1,7 +1,4 @@
-"""The endpoints of alerts: rules, what they came to, silences. Who evaluates them is an actor of its own.
-
-May live here: translation between HTTP and the book of alerts. May not: Ray (see `app`), or what a rule means.
-"""
+"""The endpoints of alerts: rules, what they came to, silences. Who evaluates them is an actor of its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""JSON answers, made in one way by every application, and Arrow ones for who asks for them.
-
-May live here: how a value becomes an answer. May not: errors (`problem`), events (`sse`), what is answered.
-"""
+"""JSON answers, made in one way by every application, and Arrow ones for who asks for them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The composition root: which parts make up a running system, and the Serve applications over them.
-
-May live here: building parts from settings and handing them to each other. May not: HTTP details (`push`, `search`,
-`ui`), policy.
-"""
+"""The composition root: which parts make up a running system, and the Serve applications over them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is asked of the search application and how it is answered: bodies, parameters, pages, for OpenAPI too.
-
-May live here: their shapes, and reading them. May not: endpoints (`search`), or how a search runs.
-"""
+"""What is asked of the search application and how it is answered: bodies, parameters, pages, for OpenAPI too."""
 
 from __future__ import annotations
 

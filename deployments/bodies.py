@@ -1,7 +1,4 @@
-"""Bodies of requests as they come: bounded, held to a least pace, and counted while they are read.
-
-May live here: reading, limits, pace. May not: what a body means, or who may hold how much (`ess_ray.intake.gate`).
-"""
+"""Bodies of requests as they come: bounded, held to a least pace, and counted while they are read."""
 
 from __future__ import annotations
 

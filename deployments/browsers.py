@@ -1,7 +1,4 @@
-"""What every answer that a browser shows tells it: load nothing from elsewhere, guess nothing, tell nobody.
-
-May live here: headers that all pages share. May not: what a page may load of its own (`ui`, `docs`).
-"""
+"""What every answer that a browser shows tells it: load nothing from elsewhere, guess nothing, tell nobody."""
 
 from __future__ import annotations
 

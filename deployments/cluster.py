@@ -1,8 +1,4 @@
-"""The applications for a Ray cluster of several nodes: what `serve deploy` imports (see infra/ray/serve.yaml).
-
-May live here: reading the settings on a node of the cluster, refusing those that cannot work there. May not: what the
-applications are made of (`app`), or the driver of one machine (`main`).
-"""
+"""The applications for a Ray cluster of several nodes: what `serve deploy` imports (see infra/ray/serve.yaml)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the push application counts, whatever the way in.
-
-May live here: which metric each of these is. May not: when it happens (`push`).
-"""
+"""What the push application counts, whatever the way in."""
 
 from __future__ import annotations
 

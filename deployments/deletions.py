@@ -1,8 +1,4 @@
-"""The endpoints of deletions: asking for one, and looking how far it is. Who carries it out is the supervisor.
-
-May live here: translation between HTTP and the book of deletions, and dropping the answers that this replica keeps.
-May not: Ray (see `app`), or what a deletion does.
-"""
+"""The endpoints of deletions: asking for one, and looking how far it is. Who carries it out is the supervisor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The end of a replica: Serve gives one 30 s, and ends it soon after, whatever it still does and without a word to it.
 
-So a replica asks, as long as something lasts that could outlast it, and ends in good order by itself. May live here:
-when to ask, and when searches have to end. May not: Ray (`inside` asks Serve), or how a stream says goodbye.
+So a replica asks, as long as something lasts that could outlast it, and ends in good order by itself.
 """
 
 from __future__ import annotations

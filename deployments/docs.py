@@ -1,7 +1,7 @@
 """`/docs` of an application: its OpenAPI document as a page to read.
 
 Written by the server, without any script, so that it works where there is no internet and nothing from elsewhere ever
-runs on the interface's own origin. May live here: how a document looks. May not: what is in it (the applications).
+runs on the interface's own origin.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Where a request carries its key: agents have one place for it each, and it is the same key in all of them.
-
-May live here: headers and parameters that hold a key. May not: whether the key is good (`access`).
-"""
+"""Where a request carries its key: agents have one place for it each, and it is the same key in all of them."""
 
 from __future__ import annotations
 

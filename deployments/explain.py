@@ -1,7 +1,4 @@
-"""The endpoint that explains a query: its plan, without running it.
-
-May live here: translation between HTTP and `search.explain`. May not: Ray (see `app`), how anything is estimated.
-"""
+"""The endpoint that explains a query: its plan, without running it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The endpoint of exports: a whole answer as one file, streamed.
-
-May live here: translation between HTTP and `search.export`: headers, the body, when a connection is broken off. May
-not: Ray (see `app`), how an export runs, what a format looks like.
-"""
+"""The endpoint of exports: a whole answer as one file, streamed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Health: what stands in the way just now, told within two seconds whatever hangs.
-
-May live here: asking parts, each with the same short deadline, and putting their answers together. May not: HTTP, or
-which parts an application has (`app`, `inside`).
-"""
+"""Health: what stands in the way just now, told within two seconds whatever hangs."""
 
 from __future__ import annotations
 

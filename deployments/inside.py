@@ -1,8 +1,4 @@
-"""What the endpoints tell of the system behind them: health, status, and what the supervisor is asked to do.
-
-May live here: asking the parts of a running system and putting their answers together. May not: HTTP (`search`,
-`pool`), or which parts make up a system (`app`).
-"""
+"""What the endpoints tell of the system behind them: health, status, and what the supervisor is asked to do."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Keeping a system alive: one life after the other, as long as lives do not end too fast.
-
-May live here: a life as a child process, and whether there is another one. May not: what a life does (`life`), or what
-the driver prepares and cleans up (`main`).
-"""
+"""Keeping a system alive: one life after the other, as long as lives do not end too fast."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """A request for as long as it lasts: whoever let it in may end it, wherever it waits and whatever it has sent.
 
 What is not answered yet is answered with a problem. Server-sent events end with an `error` event that says why. Any
-other answer is broken off, so that nobody takes it for whole; so is one that its client does not take. May live here:
-ending a request, and closing connections whose body nobody reads any more. May not: why a request is to end (see
-`access`).
+other answer is broken off, so that nobody takes it for whole; so is one that its client does not take.
 """
 
 from __future__ import annotations

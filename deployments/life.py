@@ -1,9 +1,7 @@
 """One life of a system, `python -m deployments.life`: Ray, Serve and the pool, until they are to stop or have lost what
 they stand on.
 
-A child of the driver (`main`), which prepared the environment and starts another life when this one is lost. May live
-here: the order of starting and stopping, and what is watched meanwhile. May not: what is deployed (`app`), or whether
-there is another life (`keeper`).
+A child of the driver (`main`), which prepared the environment and starts another life when this one is lost.
 """
 
 from __future__ import annotations

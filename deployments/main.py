@@ -1,8 +1,7 @@
 """The driver of one embedded system, `python -m deployments.main`: started by `ess up` in a session of its own.
 
 It holds the data directory, prepares, and starts the system as a child process (`life`): again when that was lost, and
-it ends all processes. May live here: what holds for all lives of a system. May not: Ray, which would end this process
-with itself.
+it ends all processes.
 """
 
 from __future__ import annotations

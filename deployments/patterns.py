@@ -1,7 +1,6 @@
 """Patterns of messages over HTTP: the templates of the messages that a query finds, as a table.
 
-They are a query to poll and cancel like any other, and answered as a pipe is. May live here: translation between HTTP
-and `Searcher.start_count`. May not: what a pattern is (`ess_ray.core.templates`), its table (`search.patterns`).
+They are a query to poll and cancel like any other, and answered as a pipe is.
 """
 
 from __future__ import annotations

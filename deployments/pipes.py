@@ -1,7 +1,6 @@
 """Pipes over HTTP: a query with stages behind it, whose answer is a table.
 
-A pipe is a query to poll and cancel like any other. May live here: translation between HTTP and
-`Searcher.start_count`. May not: what a stage does (`search.table`).
+A pipe is a query to poll and cancel like any other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The endpoints of the pool: how large it is, and making it larger or smaller while it runs.
-
-May live here: translation between HTTP and the supervisor's answers. May not: Ray (see `app`), or what resizing does.
-"""
+"""The endpoints of the pool: how large it is, and making it larger or smaller while it runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), the same in every application.
-
-May live here: the translation of exceptions to answers. May not: deciding what is an error.
-"""
+"""Errors as `application/problem+json` (RFC 9457), the same in every application."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The push application: events in over HTTP, acknowledged once the log has them.
 
-The gate, the body and the answer of a push, whatever its protocol: which path takes which is told by `ways`. May live
-here: translation between HTTP and `ess_ray.intake`. May not: Ray (see `app`), what makes an event valid, any protocol.
+The gate, the body and the answer of a push, whatever its protocol: which path takes which is told by `ways`.
 """
 
 from __future__ import annotations

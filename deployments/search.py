@@ -1,7 +1,4 @@
-"""The search application: queries, polling, streaming, cancelling, status, health, over HTTP.
-
-May live here: translation between HTTP and `search.Searcher`. May not: Ray (see `app`), or how a search runs.
-"""
+"""The search application: queries, polling, streaming, cancelling, status, health, over HTTP."""
 
 from __future__ import annotations
 

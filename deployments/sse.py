@@ -1,7 +1,4 @@
-"""Server-sent events: how one is written, and the response that carries them.
-
-May live here: the format, and ending a stream with its client. May not: what is sent.
-"""
+"""Server-sent events: how one is written, and the response that carries them."""
 
 from __future__ import annotations
 

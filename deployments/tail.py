@@ -1,8 +1,4 @@
-"""The live tail over HTTP: server-sent events for as long as the client listens.
-
-May live here: translation between HTTP and `search.follow`, and how many tails a replica runs. May not: Ray (see
-`app`), or what a tail shows.
-"""
+"""The live tail over HTTP: server-sent events for as long as the client listens."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The application `ui`: the built web page at `/`.
 
 All files are read once, when the replica starts: what is not among them cannot be asked for, however the path is
-written. May live here: files, how long browsers keep them, what the page may do. May not: data (the page gets it from
-`/search`, as any client does), or how the page is built (`web/`).
+written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Requests that wait for something: for how long, and no longer than their client is there.
-
-May live here: waiting beside a connection. May not: what is waited for, or what is answered then.
-"""
+"""Requests that wait for something: for how long, and no longer than their client is there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The endpoint that tells whose events a push would be, and the name of the log that they go to.
-
-May live here: this route and its OpenAPI. May not: how that is found (`push`).
-"""
+"""The endpoint that tells whose events a push would be, and the name of the log that they go to."""
 
 from __future__ import annotations
 

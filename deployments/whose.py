@@ -1,7 +1,4 @@
-"""The endpoint that tells whose a key is: for people, who else cannot tell why they do not see their events.
-
-May live here: this answer. May not: finding the key (`access`).
-"""
+"""The endpoint that tells whose a key is: for people, who else cannot tell why they do not see their events."""
 
 from __future__ import annotations
 

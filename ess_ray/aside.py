@@ -1,7 +1,7 @@
 """Work that grows with rows, done beside the event loop: merging, adding up, the JSON of answers.
 
 In threads of its own: asyncio's may all be waiting for a store that stands still, and what was found must be readable
-then, too. May live here: those threads. May not: anything that waits for others.
+then, too.
 """
 
 from __future__ import annotations

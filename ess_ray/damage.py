@@ -1,7 +1,7 @@
 """Objects that cannot be read as they were written: told from a store that is away, and named.
 
 Whoever reads many objects goes on without the one that is damaged; only where the store itself does not answer has it
-to wait. May live here: telling the two apart, naming. May not: what is done without an object.
+to wait.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""JSON of values with integers of any size and decimals of any length: a client's numbers go out as they came in.
-
-May live here: value -> text. May not: what is written, reading (`json` reads such integers, `orjson` rounds them).
-"""
+"""JSON of values with integers of any size and decimals of any length: a client's numbers go out as they came in."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 A shop of eight services: each request crosses nginx, a gateway and what its path needs, all with one trace id; beside
 them a Kafka consumer, Kubernetes and a JVM that now and then throws. About 110 B a message and 330 B as JSON.
-
-May live here: what the events look like. May not: where they are sent, clocks, or randomness other than the seed's.
 """
 
 from __future__ import annotations

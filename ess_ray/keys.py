@@ -2,8 +2,6 @@
 
 A key is `ess_ID_SECRET`. What is stored, one object a key, is the SHA-256 of its secret: 256 random bits need no slow
 hash. A revoked key stays in the book, so that a system whose last key was revoked does not stand open again.
-
-May live here: making, listing, revoking and recognising keys. May not: HTTP, or which endpoint needs which scope.
 """
 
 from __future__ import annotations

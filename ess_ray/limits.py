@@ -1,8 +1,6 @@
 """What bounds each part of a system, with the value that holds where nobody sets another: each written here once.
 
-The parts take these values; `settings` builds them from `ess.yaml` and variables, and has its defaults from here. May
-live here: frozen values with units and reasons. May not: where they are set (`settings`), what is done about them, and
-limits that are constants of one part, which stand there.
+The parts take these values; `settings` builds them from `ess.yaml` and variables, and has its defaults from here.
 """
 
 from __future__ import annotations

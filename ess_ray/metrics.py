@@ -1,9 +1,7 @@
 """Every metric of the system in one catalogue, and the plain counting that hot paths do.
 
 A name is `ess_<stage>_<what>[_<unit>]`; Ray puts `ray_` before it and `_total` behind a counter. Labels are few and
-bounded: never a tenant or a query, whose number nobody bounds (logs have them). May live here: definitions, and a
-process's figures in plain numbers. May not: a library of metrics (`runtime.metrics` hands figures to Ray), or when
-something is counted.
+bounded: never a tenant or a query, whose number nobody bounds (logs have them).
 """
 
 from __future__ import annotations

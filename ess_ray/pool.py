@@ -3,8 +3,6 @@
 It lies in the store, not with Ray: a system that is brought down and up again, or whose head node is lost, has a new
 Ray and the same data. The settings are the other place that says a size; of the two the later word counts. A wish is
 kept with what the settings said then, and when they say something else at a later start, somebody changed them since.
-
-May live here: keeping and reading that number. May not: the actors themselves (`runtime.supervisor`).
 """
 
 from __future__ import annotations

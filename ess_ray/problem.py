@@ -1,7 +1,4 @@
-"""Why a request is not taken, and problem documents (RFC 9457): how that is said unless a protocol has its own way.
-
-May live here: these shapes. May not: which status an error has (`core.errors`), how an answer is sent (`deployments`).
-"""
+"""Why a request is not taken, and problem documents (RFC 9457): how that is said unless a protocol has its own way."""
 
 from __future__ import annotations
 

@@ -2,9 +2,7 @@
 
 Push replicas write it, persist actors read it, the log in between sees bytes. A record belongs to one tenant and, if it
 carries an Idempotency-Key, to one request. It names its format in a header; one without that header is of format 1,
-which is read for ever. From format 2 on a header holds the CRC-32 of the value and of all other headers. May live here:
-the bytes and headers of a record, how a batch is cut into records, and how large a row counts. May not: JSON, routing
-to virtual nodes (`intake`), or a log's I/O (adapters).
+which is read for ever. From format 2 on a header holds the CRC-32 of the value and of all other headers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Log output of our own processes: plain lines on a terminal, one JSON object a line elsewhere.
-
-May live here: how the standard `logging` is set up. May not: metrics, or what is worth logging.
-"""
+"""Log output of our own processes: plain lines on a terminal, one JSON object a line elsewhere."""
 
 from __future__ import annotations
 

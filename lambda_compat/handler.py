@@ -2,7 +2,7 @@
 
 Its environment says where things lie: `TABLE_URL` (the table's root, read only) and `ANSWERS_URL` (where answers go
 that are too large to hand over), each `s3://BUCKET/PREFIX`. Footers and indexes stay cached as long as the execution
-environment does. May live here: these three steps. May not: logic of any kind.
+environment does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""The function's package: a zip for x86-64 with the scan, the object store and their wheels, the same bytes each time.
-
-May live here: what goes into the zip, and how it is written. May not: where wheels come from, what the function does.
+"""The function's package: a zip for x86-64 with the scan, the object store and their wheels, the same bytes each
+time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The wheels of the function: which, at what versions, and their files, for x86-64 Linux.
 
 Run as a program it prints what the container installs, cut out of the lock: `python wheels.py requirements.lock`. Needs
-nothing but the standard library. May live here: finding, checking and fetching wheels. May not: what becomes of them.
+nothing but the standard library.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A book of alerts in memory, a clock that stands, and answers that a test gives: what alerts are tested in.
-
-May live here: making rules, and driving the loop. May not: what should come of it.
-"""
+"""A book of alerts in memory, a clock that stands, and answers that a test gives: what alerts are tested in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A server that answers the commands as the contract says, and keeps what it was sent.
-
-May live here: requests to prepared answers. May not: what a command prints of them.
-"""
+"""A server that answers the commands as the contract says, and keeps what it was sent."""
 
 from __future__ import annotations
 

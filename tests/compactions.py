@@ -1,7 +1,4 @@
-"""A table whose objects are compacted: store and catalog in memory, or whatever a test puts in their place.
-
-May live here: making objects, and reading what became of them. May not: what a compaction should do.
-"""
+"""A table whose objects are compacted: store and catalog in memory, or whatever a test puts in their place."""
 
 from __future__ import annotations
 

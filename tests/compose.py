@@ -1,7 +1,4 @@
-"""infra/compose.yaml as a container engine would see it: its text with variables put in, its services, its scripts.
-
-May live here: reading the file. May not: what must be true of it.
-"""
+"""infra/compose.yaml as a container engine would see it: its text with variables put in, its services, its scripts."""
 
 from __future__ import annotations
 

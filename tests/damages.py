@@ -1,7 +1,4 @@
-"""Ways in which a file comes to be no longer what was written, each by its name.
-
-May live here: what is done to files and bytes. May not: what must follow from it.
-"""
+"""Ways in which a file comes to be no longer what was written, each by its name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A small disk of its own for a test: a file system in memory that can really be filled.
-
-May live here: mounting it, filling it. May not: what should happen when it is full.
-"""
+"""A small disk of its own for a test: a file system in memory that can really be filled."""
 
 from __future__ import annotations
 

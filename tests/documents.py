@@ -1,7 +1,4 @@
-"""Applications held against their own OpenAPI documents, with requests that Schemathesis makes up, right and wrong.
-
-May live here: what is asked of each route, and what every answer must be. May not: which applications are asked.
-"""
+"""Applications held against their own OpenAPI documents, with requests that Schemathesis makes up, right and wrong."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """All ways in of one node in a process: the listener's sockets and the push application behind HAProxy, over a log in
 memory. A real system takes half a minute to start, and this a second; clients cannot tell them apart.
-
-May live here: opening and closing them, reading what was stored. May not: what is expected, clients.
 """
 
 from __future__ import annotations

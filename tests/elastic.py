@@ -1,7 +1,4 @@
-"""Bodies of Elasticsearch's `_bulk` for tests.
-
-May live here: making and reading them. May not: what becomes of them.
-"""
+"""Bodies of Elasticsearch's `_bulk` for tests."""
 
 from __future__ import annotations
 

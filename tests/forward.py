@@ -1,7 +1,4 @@
-"""Messages of the forward protocol for tests, as agents pack them.
-
-May live here: making them. May not: what becomes of them.
-"""
+"""Messages of the forward protocol for tests, as agents pack them."""
 
 from __future__ import annotations
 

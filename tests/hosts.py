@@ -1,7 +1,6 @@
 """Hosts on this machine: network, process, mount and IPC namespaces with an sshd each, on a bridge of their own.
 
-They reach each other and this machine's end of the bridge, and nothing else: nobody forwards. May live here:
-making and ending hosts, and running commands on them. May not: what runs on them. Needs root.
+They reach each other and this machine's end of the bridge, and nothing else: nobody forwards.
 """
 
 from __future__ import annotations

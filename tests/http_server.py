@@ -1,7 +1,4 @@
-"""An ASGI application served over real HTTP from a thread of the test.
-
-May live here: starting and stopping it. May not: what it answers.
-"""
+"""An ASGI application served over real HTTP from a thread of the test."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The listener's parts over loopback sockets and a log in memory, for tests.
-
-May live here: making them, and reading what they stored. May not: what is expected.
-"""
+"""The listener's parts over loopback sockets and a log in memory, for tests."""
 
 from __future__ import annotations
 

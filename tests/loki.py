@@ -1,7 +1,4 @@
-"""Push requests of Loki's for tests, in both encodings.
-
-May live here: making them. May not: what becomes of them.
-"""
+"""Push requests of Loki's for tests, in both encodings."""
 
 from __future__ import annotations
 

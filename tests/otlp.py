@@ -1,7 +1,4 @@
-"""OTLP requests for tests, in both of its encodings.
-
-May live here: making requests. May not: what becomes of them.
-"""
+"""OTLP requests for tests, in both of its encodings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An HTTP proxy on loopback, for tests: counts every request, and makes the network behind it slow or broken on order.
 
 It hands on everything as it came (the Host header too, which S3 signs), so a client is pointed at `proxy.endpoint`
-instead of the server. May live here: forwarding, counting, faults. May not: knowledge of S3.
+instead of the server.
 """
 
 from __future__ import annotations

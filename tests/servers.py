@@ -1,6 +1,5 @@
-"""Real servers for tests and benchmarks, started here, on loopback, in a temporary folder, and stopped by their handle.
-
-May live here: starting, waiting for and stopping servers that come as packages. May not: what is tested on them.
+"""Real servers for tests and benchmarks, started here, on loopback, in a temporary folder, and stopped by their
+handle.
 """
 
 from __future__ import annotations

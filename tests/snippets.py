@@ -1,7 +1,4 @@
-"""Snippets of the documents about agents, as tests run them: what a reader copies is what is tried.
-
-May live here: finding them, and putting a test's own places in. May not: running them.
-"""
+"""Snippets of the documents about agents, as tests run them: what a reader copies is what is tried."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Live tails over real parts in memory, under a clock that stands until somebody sleeps.
-
-May live here: a log, its writer, tails over them. May not: HTTP.
-"""
+"""Live tails over real parts in memory, under a clock that stands until somebody sleeps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Another user of this machine, for tests of what he cannot do: only root can be somebody else.
-
-May live here: becoming another user, and back. May not: what is tried.
-"""
+"""Another user of this machine, for tests of what he cannot do: only root can be somebody else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A real HTTP server that alerts are sent to: it keeps what comes, or refuses it, as a test says.
-
-May live here: the server, and the story of an alert over any system that sends to it. May not: how a system is started.
-"""
+"""A real HTTP server that alerts are sent to: it keeps what comes, or refuses it, as a test says."""
 
 from __future__ import annotations
 

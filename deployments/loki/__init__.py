@@ -1,8 +1,6 @@
 """Loki's read API over HTTP, beside its push (`deployments.ways.loki`): what Grafana and logcli ask.
 
 - `asked`: parameters. `shapes`: answers. `reading`: queries; `exploring`: labels, series, statistics, fields; `tail`.
-
-May live here: translation between HTTP and `ess_ray.search.logql`. May not: what LogQL means.
 """
 
 from fastapi import FastAPI

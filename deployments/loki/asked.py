@@ -1,7 +1,4 @@
-"""What Loki's clients ask with: parameters in an address or a form, and their times.
-
-May live here: reading parameters. May not: answering.
-"""
+"""What Loki's clients ask with: parameters in an address or a form, and their times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What Grafana asks before, and beside, a query: labels, series, statistics, volumes, fields.
-
-May live here: these endpoints. May not: queries (`reading`).
-"""
+"""What Grafana asks before, and beside, a query: labels, series, statistics, volumes, fields."""
 
 from __future__ import annotations
 

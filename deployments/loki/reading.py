@@ -1,7 +1,4 @@
-"""Loki's queries: lines and metrics, over a range or at a moment; and the small things that its clients ask first.
-
-May live here: these endpoints, and how all of Loki's are routed. May not: labels and statistics (`exploring`), `tail`.
-"""
+"""Loki's queries: lines and metrics, over a range or at a moment; and the small things that its clients ask first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Loki's answers as JSON: streams, vectors, matrices, and refusals as text.
-
-May live here: shapes. May not: what is in them.
-"""
+"""Loki's answers as JSON: streams, vectors, matrices, and refusals as text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Loki's tail: a websocket on which lines come as they are pushed.
-
-May live here: translation between the websocket and a tail. May not: what a tail covers (`search.tail`).
-"""
+"""Loki's tail: a websocket on which lines come as they are pushed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Datadog's log intake over HTTP, and what its agents ask besides: whether their key is valid.
-
-May live here: these paths and their OpenAPI, and what a request says outside of its body. May not: logs and answers
-(`ess_ray.intake.formats.datadog`).
-"""
+"""Datadog's log intake over HTTP, and what its agents ask besides: whether their key is valid."""
 
 from __future__ import annotations
 

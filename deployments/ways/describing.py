@@ -1,7 +1,4 @@
-"""What the descriptions of several ways in have in common, for OpenAPI.
-
-May live here: schemas and answers that more than one protocol has. May not: any one protocol's.
-"""
+"""What the descriptions of several ways in have in common, for OpenAPI."""
 
 from __future__ import annotations
 

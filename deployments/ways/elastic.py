@@ -1,8 +1,4 @@
-"""Elasticsearch's protocol over HTTP, below one prefix: its headers on every answer, whatever that is.
-
-May live here: translation between HTTP and `ess_ray.intake.formats.elastic_handshake`, and what stores is handed on.
-May not: what the protocol answers.
-"""
+"""Elasticsearch's protocol over HTTP, below one prefix: its headers on every answer, whatever that is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The way in of our own: JSON, NDJSON or lines of text at `/v1/events`.
-
-May live here: this path and its OpenAPI. May not: events (`ess_ray.intake.formats.json_events`).
-"""
+"""The way in of our own: JSON, NDJSON or lines of text at `/v1/events`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Graylog's messages (GELF) over HTTP.
-
-May live here: this path and its OpenAPI. May not: messages (`ess_ray.intake.formats.gelf_http`), UDP and TCP.
-"""
+"""Graylog's messages (GELF) over HTTP."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Splunk's collector over HTTP, and what its clients ask besides pushing: its health, and whether what was pushed is
 durable.
-
-May live here: these paths and their OpenAPI, and what a request says outside of its body. May not: events and answers'
-codes (`ess_ray.intake.formats.hec`).
 """
 
 from __future__ import annotations

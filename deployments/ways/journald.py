@@ -1,8 +1,7 @@
 """systemd-journal-upload over HTTP: a body without an end, stored while it comes, acknowledged when it is over.
 
 The unit is told once, at the end of its body, and begins again at the entry that was acknowledged last: a request is
-never ended for its size. What is not stored yet is bounded, and has to come at a pace. May live here: these paths and
-their OpenAPI, reading the stream. May not: entries (`ess_ray.intake.formats.journald`), storing (`push`).
+never ended for its size. What is not stored yet is bounded, and has to come at a pace.
 """
 
 from __future__ import annotations

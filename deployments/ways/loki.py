@@ -1,7 +1,4 @@
-"""Loki's push over HTTP, and what its agents ask before: whether it is ready.
-
-May live here: these paths and their OpenAPI. May not: streams and their lines (`ess_ray.intake.formats.loki`).
-"""
+"""Loki's push over HTTP, and what its agents ask before: whether it is ready."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""OpenTelemetry's logs over HTTP.
-
-May live here: this path and its OpenAPI. May not: records (`ess_ray.intake.formats.otlp`).
-"""
+"""OpenTelemetry's logs over HTTP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""All ways in over HTTP: a line each.
-
-May live here: this table. May not: what a way is made of (`way`, and one file for each).
-"""
+"""All ways in over HTTP: a line each."""
 
 from __future__ import annotations
 

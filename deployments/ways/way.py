@@ -1,7 +1,6 @@
 """What a way in over HTTP is to the push application: paths, formats, words; and the table in which it is looked up.
 
-A protocol is its files in `ess_ray.intake.formats`, one file here, and a line in `table`. May live here: these shapes.
-May not: any one protocol.
+A protocol is its files in `ess_ray.intake.formats`, one file here, and a line in `table`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Names are resolved first, and what is connected to is the address that was looked at: a name that resolves otherwise a
 moment later changes nothing.
-
-May live here: which addresses these are. May not: sending.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Every connection that anything here makes is looked at, with the address that its name was resolved to: an audit hook
 sees them all, and cannot be taken away again.
-
-May live here: that. May not: anything that another process of ours imports.
 """
 
 from __future__ import annotations

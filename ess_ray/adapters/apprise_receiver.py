@@ -2,8 +2,6 @@
 
 Each message is sent by a process of its own (`apprise_child`): what a service's plugin does to it, or how long it
 takes, is nobody else's matter, and there every connection is looked at, whatever the plugin connects to.
-
-May live here: that process, and a bundle as text. May not: who is told what.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What every catalog requires of a commit, whatever stores it: names, numbers, and where virtual nodes stand.
-
-May live here: pure checks and names that the catalogs share. May not: storage.
-"""
+"""What every catalog requires of a commit, whatever stores it: names, numbers, and where virtual nodes stand."""
 
 from __future__ import annotations
 

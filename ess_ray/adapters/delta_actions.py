@@ -1,7 +1,4 @@
-"""The actions of a commit, as deltalake takes them.
-
-May live here: that. May not: committing, reading commits (`delta_snapshot`).
-"""
+"""The actions of a commit, as deltalake takes them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The catalog as a Delta table: the fence on which exactly-once rests, and what readers see.
 
 Writers check and commit through private `DeltaTable` objects and Delta's own conflict detection; readers follow the
-commits' files. May live here: tables, commits, checkpoints. May not: policy (what to commit, remove or delete).
+commits' files.
 """
 
 from __future__ import annotations

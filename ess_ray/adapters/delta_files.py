@@ -1,7 +1,7 @@
 """The files of a Delta table's log in a local directory: reading commits, syncing them, keeping commits out.
 
 deltalake writes these files; it syncs none of them, and refreshing through it costs a quarter of a second at 100,000
-objects. May live here: the log's folder, by version. May not: what commits mean (delta_snapshot), or committing.
+objects.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which files of a table's log are not as they were written, and of which of them the table can do without.
 
 deltalake takes an empty commit for one that did nothing, and names no file when it cannot read one: here each is read
-by itself. May live here: looking. May not: changing anything, or what to do about a flaw.
+by itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the Delta catalog needs of the place where its table lies: the log's files by version, and what makes them last.
 
 Two places: a local directory (delta_files: fsyncs, a lock) and a bucket (delta_s3: neither, since a PUT is durable when
-it is answered). May live here: the seam, and what is the same in both. May not: what commits mean, or committing.
+it is answered).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The log of a Delta table in a bucket: the same files as in a directory, each read by one GET.
 
 Nothing is synced, since a PUT is durable when it is answered. deltalake commits by a conditional PUT (If-None-Match):
-of two writers of one version one is refused. Nothing keeps commits out: ages alone guard deletes. May live here: the
-log's keys, by version. May not: what commits mean (delta_snapshot), or committing.
+of two writers of one version one is refused. Nothing keeps commits out: ages alone guard deletes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 A version is a block of columns (numpy and Arrow, shared between versions), a mask of the rows still live, and the few
 objects added since the block was made. Planning over 100,000 objects is then a few vector comparisons, and following a
 commit costs what the commit holds: deltalake's own refresh and listing cost a quarter of a second at that size, each.
-May live here: values in memory. May not: files, locks, commits.
 """
 
 from __future__ import annotations

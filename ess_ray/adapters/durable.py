@@ -1,8 +1,7 @@
 """Making files of a local directory durable: every fsync of the library's files happens here.
 
 A file's bytes and its name are two things to a file system: the file is synced for the first, its folder for the
-second, and the parents of every new folder likewise. May live here: syncing and making folders. May not: knowledge of
-objects or tables.
+second, and the parents of every new folder likewise.
 """
 
 from __future__ import annotations

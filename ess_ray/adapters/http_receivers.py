@@ -1,7 +1,4 @@
-"""Receivers over HTTP: webhooks with Alertmanager's body of version 4, and Alertmanager's own API of version 2.
-
-May live here: those bodies and requests. May not: who is told what (`alerts.telling`).
-"""
+"""Receivers over HTTP: webhooks with Alertmanager's body of version 4, and Alertmanager's own API of version 2."""
 
 from __future__ import annotations
 

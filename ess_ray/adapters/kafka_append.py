@@ -3,8 +3,7 @@
 aiokafka's own producer retries a batch without end once it is idempotent: events that a client was told to send again
 would be written minutes later, after an outage. It also goes on numbering after a batch that failed, which the broker
 then refuses for ever, and may create a deleted topic anew with a broker's defaults. Here a batch has a deadline, and a
-partition whose batch has an unknown outcome gets a new producer id. May live here: batches, sequences, deadlines.
-May not: what a record means.
+partition whose batch has an unknown outcome gets a new producer id.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 Differences that the port allows: records of one call for one virtual node stand together or not at all only as far as
 one batch holds them (MAX_BATCH_BYTES, in any case one record); `committed` moves no start, since records go by the
 topic's retention alone. Ends are linearizable as far as no two brokers lag behind an election at the same moment.
-May live here: the port over the parts beside it. May not: decoding of records.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 aiokafka brings most of the protocol, but names topics by name alone. A log is named by its topic's UUID (a topic made
 anew under the old name is another log), so describing and fetching are spelled out here in the versions that know ids.
-May live here: the protocol as far as aiokafka does not speak it. May not: connections, retries, our errors.
 """
 
 from __future__ import annotations

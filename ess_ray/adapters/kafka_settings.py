@@ -1,7 +1,4 @@
-"""Where a Kafka log lies and how it is reached: the description alone, which processes without Kafka know too.
-
-May live here: this description. May not: Kafka's client, which takes a tenth of a second to import.
-"""
+"""Where a Kafka log lies and how it is reached: the description alone, which processes without Kafka know too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One Kafka topic: made when it is not there, described, its leaders known, its offsets asked for.
-
-May live here: what concerns a topic as a whole, and the one way in which requests are tried again. May not: records.
-"""
+"""One Kafka topic: made when it is not there, described, its leaders known, its offsets asked for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How Kafka is reached: the settings, and connections to a cluster's brokers.
-
-May live here: what any Kafka program needs. May not: topics of ours, retries, or the protocol's bytes.
-"""
+"""How Kafka is reached: the settings, and connections to a cluster's brokers."""
 
 from __future__ import annotations
 

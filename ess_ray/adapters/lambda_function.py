@@ -1,7 +1,6 @@
 """A Lambda function as a ScanFunction: one Invoke request each, what AWS answers to it, and what it is billed for.
 
-Through boto3, with its retries off: whether to ask again is decided by who counts (`search.invocations`). May live
-here: the request, and the meaning of its answers. May not: concurrency, retries, prices.
+Through boto3, with its retries off: whether to ask again is decided by who counts (`search.invocations`).
 """
 
 from __future__ import annotations

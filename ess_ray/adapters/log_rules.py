@@ -1,7 +1,4 @@
-"""What every log adapter refuses before it stores anything, in one place, so that all of them refuse alike.
-
-May live here: checks of one call's arguments against the port. May not: storing, or what only one adapter needs.
-"""
+"""What every log adapter refuses before it stores anything, in one place, so that all of them refuse alike."""
 
 from __future__ import annotations
 

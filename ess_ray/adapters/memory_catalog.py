@@ -1,7 +1,7 @@
 """The catalog in memory: the Catalog port without files, with the same fence and the same kinds of failure.
 
 Commits are optimistic as Delta's are: a writer pins a version, checks, and at the commit point is refused when a commit
-after its version carries one of its transactions or removes one of its objects. May live here: that. May not: policy.
+after its version carries one of its transactions or removes one of its objects.
 """
 
 from __future__ import annotations

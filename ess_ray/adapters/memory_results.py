@@ -1,7 +1,4 @@
-"""The result store in the memory of one process, which the embedded profile runs on: gone with the process.
-
-May live here: what is kept, whose answers make room for whose. May not: what an answer holds, or who may read it.
-"""
+"""The result store in the memory of one process, which the embedded profile runs on: gone with the process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The object store of a local directory: durable, atomic files under the keys of the ObjectStore port.
-
-May live here: files as objects. May not: what is in them, or when they may be deleted.
-"""
+"""The object store of a local directory: durable, atomic files under the keys of the ObjectStore port."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Where a system keeps what it stores: a data directory or a bucket, and which folder of it is for what.
-
-May live here: choosing the object store's adapter, names of folders. May not: Ray, policy.
-"""
+"""Where a system keeps what it stores: a data directory or a bucket, and which folder of it is for what."""
 
 from __future__ import annotations
 

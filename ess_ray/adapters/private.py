@@ -1,7 +1,6 @@
 """Folders of this machine that are this user's alone, and where others could get at one.
 
-What lies in a folder with mode 0700 is out of every other user's reach, whatever its own mode. May live here: owners
-and modes of folders. May not: what lies in them.
+What lies in a folder with mode 0700 is out of every other user's reach, whatever its own mode.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Which receiver stands behind a URL.
-
-May live here: choosing the adapter by a scheme. May not: sending.
-"""
+"""Which receiver stands behind a URL."""
 
 from __future__ import annotations
 

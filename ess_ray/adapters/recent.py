@@ -1,7 +1,4 @@
-"""The newest records of a log in memory, so that reading what has just been appended touches no disk.
-
-May live here: the one bounded memory. May not: locks, I/O.
-"""
+"""The newest records of a log in memory, so that reading what has just been appended touches no disk."""
 
 from __future__ import annotations
 

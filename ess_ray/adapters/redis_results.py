@@ -8,8 +8,6 @@ Keys of one answer, all with its time to live, `{}` keeping them on one node of 
     ess:{TENANT/ID}:ends     list: the number of rows up to and with each chunk
     ess:{TENANT/ID}:alive    string, gone ALIVE_S after the writer's last sign of life
     ess:{TENANT/ID}:was      string, there a day longer than the others: who asks then is told that it has expired
-
-May live here: keys, scripts, encoding, signs of life. May not: what an answer holds, or who may read it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """InvocationSlots in Redis (or Valkey), shared by all replicas: a sorted set of leases, each with its end by Redis'
 clock.
-
-May live here: the key, the script. May not: what a slot is for.
 """
 
 from __future__ import annotations

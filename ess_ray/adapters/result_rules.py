@@ -1,7 +1,4 @@
-"""What every result store refuses and cuts, in one place, so that all of them do it alike.
-
-May live here: caps, checks of one call's arguments against the port, its errors. May not: storing.
-"""
+"""What every result store refuses and cuts, in one place, so that all of them do it alike."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The bucket itself, by boto3: making it, and asking its server for the time. What obstore has no call for.
-
-May live here: requests about a bucket. May not: objects.
-"""
+"""The bucket itself, by boto3: making it, and asking its server for the time. What obstore has no call for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where a bucket is and how it is reached: one frozen value from which every client is built, in any process.
 
 Three libraries speak to S3: obstore (objects), deltalake (the table's log) and boto3 (the bucket itself); each gets its
-settings from this value, so that they cannot differ. May live here: settings and their translation. May not: requests.
+settings from this value, so that they cannot differ.
 """
 
 from __future__ import annotations

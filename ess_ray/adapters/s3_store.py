@@ -3,7 +3,6 @@
 Through obstore (Rust), measured against boto3 on one S3 server on loopback: both ask for ranges and suffixes in one
 request, but a 4 KiB range costs 0.2 against 1.4 ms of CPU (2,500 against 500 requests/s with 16 threads), and 1 MiB
 ranges 0.8 against 2.1 CPU-seconds per GB; from 8 MiB on they are equal. A broken answer is resumed where it broke.
-May live here: objects on S3. May not: what is in them, or when they may be deleted; the bucket itself (s3_bucket).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the snapshots of every catalog share: offsets out of transactions, and objects chosen as columns.
-
-May live here: values in memory and questions about them. May not: where a version comes from, or storage.
-"""
+"""What the snapshots of every catalog share: offsets out of transactions, and objects chosen as columns."""
 
 from __future__ import annotations
 

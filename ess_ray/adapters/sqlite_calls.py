@@ -1,7 +1,4 @@
-"""Calls that wait for the writer thread of the SQLite log, and how their callers on event loops get its answers.
-
-May live here: the call and its answer. May not: the queue and its bounds (`sqlite_log`), SQL (`sqlite_file`).
-"""
+"""Calls that wait for the writer thread of the SQLite log, and how their callers on event loops get its answers."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ row per virtual node says where it starts and ends, so that offsets go on after 
 
 Every write and every checkpoint goes through the one connection of LogFile. SQLite before 3.51.3 has a race between two
 connections that write and checkpoint at the same moment, which corrupts the file; readers (LogReader) cannot meet it.
-
-May live here: SQL, pragmas, file locks. May not: threads, asyncio, grouping, caching (`sqlite_log`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Damage of the SQLite log's files that SQLite itself does not tell of.
 
 It takes a cut write-ahead log for a short one, and an empty file for a new database: what was acknowledged would be
-lost without a word. May live here: looking at a log that nobody owns. May not: changing anything.
+lost without a word.
 """
 
 from __future__ import annotations

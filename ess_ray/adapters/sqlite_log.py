@@ -3,8 +3,6 @@
 Group commit: callers' appends wait in a queue; one thread takes all that wait, writes them in one transaction, commits
 (one fsync), then answers all of them. Between two groups the same thread does one small piece of upkeep: a checkpoint,
 a chunk of a trim, giving space back. Reads of recent records come from memory, others from a second connection.
-
-May live here: the queue, the writer thread, upkeep's turns. May not: SQL (`sqlite_file`), policy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The object store at an address: `s3://BUCKET/PREFIX` or `file:///FOLDER`, for programs that have no settings.
-
-May live here: reading such an address and what S3 clients find in the environment. May not: settings, what is stored.
-"""
+"""The object store at an address: `s3://BUCKET/PREFIX` or `file:///FOLDER`, for programs that have no settings."""
 
 from __future__ import annotations
 

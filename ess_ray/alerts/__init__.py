@@ -5,6 +5,4 @@
 - `silences`: who wants to hear nothing of what. `telling`: what whom is still to be told; pure.
 - `asking`: a rule's answer, over searches. `book`: rules, states and silences in an object store.
 - `running`: the loop over all of them, over ports and a clock.
-
-May live here: policy. May not: HTTP, Ray, how a message travels (`adapters`).
 """

@@ -1,8 +1,4 @@
-"""A rule's answer: its pipe over what was received in a window, counted as any search is.
-
-May live here: a rule and a window to an answer, and the address at which its rows can be looked at. May not: what
-follows from it (`policy`).
-"""
+"""A rule's answer: its pipe over what was received in a window, counted as any search is."""
 
 from __future__ import annotations
 

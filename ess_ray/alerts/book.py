@@ -1,10 +1,8 @@
 """What is kept of alerts in an object store, beside keys and deletions, each tenant in folders of its own.
 
-    rules/TENANT/HASH.json      a group as it was applied        written by whoever is asked to
-    silences/TENANT/ID.json     a silence                        the same
-    states/TENANT/HASH.json     where the rules of a group stand written by the one process that evaluates them
-
-May live here: places, reading and writing. May not: what a state means (`policy`).
+rules/TENANT/HASH.json      a group as it was applied        written by whoever is asked to
+silences/TENANT/ID.json     a silence                        the same
+states/TENANT/HASH.json     where the rules of a group stand written by the one process that evaluates them
 """
 
 from __future__ import annotations

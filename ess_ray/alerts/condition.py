@@ -1,7 +1,4 @@
-"""What a rule holds against its answer: a column compared with a number, `p95(duration_ms) >= 500`.
-
-May live here: reading and testing that. May not: which columns there are.
-"""
+"""What a rule holds against its answer: a column compared with a number, `p95(duration_ms) >= 500`."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@
 Data is missing where no event matched in the window, where a group of before has no row any more, or where a function
 has no value. `missing_data` says what that means: `ok`, the condition is not met (`count()` is 0, which it may be
 compared with); `alert`, it is met; `keep`, all stays as it is.
-
-May live here: that. May not: clocks, searches, who is told.
 """
 
 from __future__ import annotations

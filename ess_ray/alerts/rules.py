@@ -1,7 +1,4 @@
-"""Groups of rules as they are written, in the shape that Prometheus users know, read into frozen values.
-
-May live here: what a group and a rule are made of, their bounds. May not: evaluating them, where they are kept.
-"""
+"""Groups of rules as they are written, in the shape that Prometheus users know, read into frozen values."""
 
 from __future__ import annotations
 

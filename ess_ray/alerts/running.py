@@ -2,9 +2,6 @@
 
 A state is kept before anybody is told of it, and what was told is kept at once: whoever takes up the states after any
 crash neither forgets an alert nor repeats one, but the one that was being sent just then (its notice has the same key).
-
-May live here: the order of these steps. May not: what follows from an answer (`policy`), when (`schedule`), to whom
-(`telling`), or Ray.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 A window is of times of receipt, which never change: a question about a past window has the same answer later. So what
 was missed while nobody evaluated is made up for, with as few questions as leave no gap between windows.
-
-May live here: that. May not: clocks, evaluating.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Silences: for how long nobody is told of alerts whose labels match. Matchers as Alertmanager writes them.
-
-May live here: reading matchers, what they match. May not: where silences are kept (`book`).
-"""
+"""Silences: for how long nobody is told of alerts whose labels match. Matchers as Alertmanager writes them."""
 
 from __future__ import annotations
 

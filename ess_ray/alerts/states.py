@@ -1,7 +1,4 @@
-"""Where a rule stands: alerts that are pending or fire, those that have ended, and its last evaluation.
-
-May live here: these values, and as JSON. May not: how one becomes the next (`policy`), or who is told (`telling`).
-"""
+"""Where a rule stands: alerts that are pending or fire, those that have ended, and its last evaluation."""
 
 from __future__ import annotations
 

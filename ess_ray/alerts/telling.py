@@ -4,8 +4,6 @@ Each receiver is told of each alert once that it fires and once that it is resol
 it was told stands in the state, so that whoever takes up that state neither forgets nor repeats. A silenced alert is
 not told as firing: when the silence ends and it still fires, it is. One that had been told as firing is told as
 resolved, silenced or not, since its receiver waits for that.
-
-May live here: that. May not: sending (`ports.Receiver`), clocks.
 """
 
 from __future__ import annotations

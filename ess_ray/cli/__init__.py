@@ -1,7 +1,4 @@
-"""The `ess` command. A command is a module here (`NAME_cmd`), named below; click and rich live nowhere else.
-
-May live here: which commands there are. May not: anything that a program would want to call without a command line.
-"""
+"""The `ess` command. A command is a module here (`NAME_cmd`), named below; click and rich live nowhere else."""
 
 from __future__ import annotations
 

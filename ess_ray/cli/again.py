@@ -1,7 +1,4 @@
-"""How commands that we print are written, so that a copied line runs.
-
-May live here: the words that call this program again. May not: what is called.
-"""
+"""How commands that we print are written, so that a copied line runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess alerts`: rules from a file, what they came to, silences.
-
-May live here: these commands, and how what they tell looks. May not: what a rule means (`ess_ray.alerts`).
-"""
+"""`ess alerts`: rules from a file, what they came to, silences."""
 
 from __future__ import annotations
 

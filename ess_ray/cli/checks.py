@@ -1,7 +1,4 @@
-"""The checks of `ess doctor`: each looks at one thing and says what it found and what to do.
-
-May live here: looking. May not: changing anything (but one probe file, removed at once), or printing.
-"""
+"""The checks of `ess doctor`: each looks at one thing and says what it found and what to do."""
 
 from __future__ import annotations
 

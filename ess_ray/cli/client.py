@@ -1,7 +1,4 @@
-"""Talking to a running system: where a command finds it, and what its refusals mean for the exit code.
-
-May live here: addresses, keys, exit codes. May not: HTTP itself (`ess_ray.client.http`), what commands do or print.
-"""
+"""Talking to a running system: where a command finds it, and what its refusals mean for the exit code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess compact`: merges small objects now, in as many requests as it takes.
-
-May live here: this command. May not: what is merged.
-"""
+"""`ess compact`: merges small objects now, in as many requests as it takes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How a system is, in a dozen lines for people: what comes in, what waits, what is stored, what is wrong.
-
-May live here: words for figures. May not: asking for them (`status_cmd`).
-"""
+"""How a system is, in a dozen lines for people: what comes in, what waits, what is stored, what is wrong."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A file's bytes -> its text in UTF-8: compressed or not, in whichever encoding, or refused with what to do.
-
-May live here: telling encodings, line ends and what is no text. May not: compression itself (`packing`), what lines or
-JSON in it mean (`inputs`).
-"""
+"""A file's bytes -> its text in UTF-8: compressed or not, in whichever encoding, or refused with what to do."""
 
 from __future__ import annotations
 

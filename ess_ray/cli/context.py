@@ -1,7 +1,4 @@
-"""What stands around each row of an answer in its own stream: the events of the same service and host.
-
-May live here: which rows these are, asked by further searches. May not: how they look (`output`).
-"""
+"""What stands around each row of an answer in its own stream: the events of the same service and host."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess copy`: the table of a data directory copied to the bucket of the settings, to carry on there.
-
-May live here: the command, and that the source stands still. May not: how a table is copied (`ess_ray.table.transfer`).
-"""
+"""`ess copy`: the table of a data directory copied to the bucket of the settings, to carry on there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess count`: how many events match, per time bucket and group.
-
-May live here: the command. May not: polling (`follow`), how tables look (`output`).
-"""
+"""`ess count`: how many events match, per time bucket and group."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess delete`: has events deleted for good, after asking, and waits until no answer has them any more.
-
-May live here: the command, its question and what it tells. May not: what a deletion does.
-"""
+"""`ess delete`: has events deleted for good, after asking, and waits until no answer has them any more."""
 
 from __future__ import annotations
 

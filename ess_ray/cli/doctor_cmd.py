@@ -1,7 +1,4 @@
-"""`ess doctor`: what of this machine and of the running system will give trouble.
-
-May live here: the command, and how checks are printed. May not: the checks (`checks`).
-"""
+"""`ess doctor`: what of this machine and of the running system will give trouble."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Where the events stand in a JSON document: each is sent as it was written, so that no number changes.
-
-May live here: finding the elements of an array, alone or as `events`. May not: what an event is.
-"""
+"""Where the events stand in a JSON document: each is sent as it was written, so that no number changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess push --dry-run`: the first events of each file as they would be stored, without a system.
-
-May live here: what is shown. May not: reading files (`inputs`), the rules of events (`intake`).
-"""
+"""`ess push --dry-run`: the first events of each file as they would be stored, without a system."""
 
 from __future__ import annotations
 

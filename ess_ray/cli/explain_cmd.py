@@ -1,7 +1,4 @@
-"""`ess explain`: what a search would do, as a table.
-
-May live here: the command and how a plan looks. May not: what the figures mean.
-"""
+"""`ess explain`: what a search would do, as a table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess export`: the whole answer of a query as a file, or on standard output.
-
-May live here: the command and where its bytes go. May not: what is in the file.
-"""
+"""`ess export`: the whole answer of a query as a file, or on standard output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess fields`: which fields events have, and which values a field has.
-
-May live here: the command. May not: how tables look (`output`).
-"""
+"""`ess fields`: which fields events have, and which values a field has."""
 
 from __future__ import annotations
 

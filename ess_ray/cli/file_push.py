@@ -2,8 +2,7 @@
 
 What is about to be sent is written down before it is sent, and what was taken with the next one or at the end: so a
 push that is killed is carried on with the very request whose answer nobody knows, under its key, and the system stores
-it once. May live here: what is pushed of an input, and under which names. May not: reading (`inputs`), requests
-(`upload`), where entries are kept (`registry`).
+it once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Files that the user named: what went wrong with one, as one line that says what to do.
-
-May live here: words for what the operating system answers. May not: opening and writing them (the commands).
-"""
+"""Files that the user named: what went wrong with one, as one line that says what to do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The checks of `ess doctor` on who else can read, or put something in the place of, what a system keeps and runs.
-
-May live here: looking at owners and modes. May not: changing them, or printing.
-"""
+"""The checks of `ess doctor` on who else can read, or put something in the place of, what a system keeps and runs."""
 
 from __future__ import annotations
 

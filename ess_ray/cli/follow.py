@@ -1,7 +1,4 @@
-"""Following a query to its end: its pages, what is missing from the answer, and the exit code that this means.
-
-May live here: what all commands do that ask and wait. May not: what a command asks or prints.
-"""
+"""Following a query to its end: its pages, what is missing from the answer, and the exit code that this means."""
 
 from __future__ import annotations
 

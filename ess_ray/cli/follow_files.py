@@ -1,7 +1,7 @@
 """`ess push --follow`: what is written to files, pushed as it comes, through rotation and truncation.
 
 Each look pushes what is new of a file with the machinery of any push, so that whatever ends this, the next push goes on
-where it was. May live here: when a file is looked at, and as which. May not: what is pushed of one (`file_push`).
+where it was.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`ess generate`: made-up events, pushed or written to a file.
-
-May live here: the command and its pace. May not: what the events look like (`ess_ray.generate`).
-"""
+"""`ess generate`: made-up events, pushed or written to a file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The groups of commands: errors as messages and exit codes, and commands that are loaded when they are called.
-
-May live here: click plumbing that `ess --help` needs. May not: anything that takes long to import, since every command
-begins here.
-"""
+"""The groups of commands: errors as messages and exit codes, and commands that are loaded when they are called."""
 
 from __future__ import annotations
 

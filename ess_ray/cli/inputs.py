@@ -1,7 +1,4 @@
-"""What `ess push` reads: lines of any format, NDJSON and JSON, as events ready to send.
-
-May live here: telling the forms apart, JSON documents. May not: encodings (`content`), lines (`line_items`), sending.
-"""
+"""What `ess push` reads: lines of any format, NDJSON and JSON, as events ready to send."""
 
 from __future__ import annotations
 

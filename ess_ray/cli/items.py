@@ -1,7 +1,4 @@
-"""What is read of an input: events ready to send, and how they are to be read.
-
-May live here: these values, JSON in and out. May not: forms of input (`inputs`, `line_items`).
-"""
+"""What is read of an input: events ready to send, and how they are to be read."""
 
 from __future__ import annotations
 

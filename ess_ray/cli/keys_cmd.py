@@ -1,7 +1,4 @@
-"""`ess keys`: makes, lists and revokes API keys, in the data directory or bucket itself.
-
-May live here: these commands. May not: what a key is (`ess_ray.keys`).
-"""
+"""`ess keys`: makes, lists and revokes API keys, in the data directory or bucket itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess lambda`: the package of the scan function, and a Lambda service on this machine to try it with.
-
-May live here: starting `lambda_compat`'s programs, which stand above the command line. May not: what they do.
-"""
+"""`ess lambda`: the package of the scan function, and a Lambda service on this machine to try it with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Lines of a file to items: each group of lines that is one event, with its time, at its place in the file.
-
-May live here: what files add to what their lines say. May not: formats (`intake.lines`), JSON documents (`inputs`).
-"""
+"""Lines of a file to items: each group of lines that is one event, with its time, at its place in the file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The checks of `ess doctor` on the listeners: which protocols are taken where, and why one is not.
-
-May live here: what a listener's state means. May not: asking for it (`checks`), sockets (`port_checks`).
-"""
+"""The checks of `ess doctor` on the listeners: which protocols are taken where, and why one is not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A manual page for `man`, of all commands of a group and what they say of themselves.
-
-May live here: the page's form (troff's `man` macros). May not: words about what commands do (theirs).
-"""
+"""A manual page for `man`, of all commands of a group and what they say of themselves."""
 
 from __future__ import annotations
 

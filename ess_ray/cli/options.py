@@ -1,7 +1,4 @@
-"""Options that all commands share.
-
-May live here: click plumbing. May not: what a command does.
-"""
+"""Options that all commands share."""
 
 from __future__ import annotations
 

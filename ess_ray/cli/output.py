@@ -1,7 +1,4 @@
-"""Printing: results on standard output, everything else on standard error, colours and bars on terminals only.
-
-May live here: how things look. May not: what is shown.
-"""
+"""Printing: results on standard output, everything else on standard error, colours and bars on terminals only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Compressed files, told by their first bytes and unpacked piece by piece, whole or with an error that says so.
-
-May live here: formats of compression. May not: what is inside (`content`).
-"""
+"""Compressed files, told by their first bytes and unpacked piece by piece, whole or with an error that says so."""
 
 from __future__ import annotations
 

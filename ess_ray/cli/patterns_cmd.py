@@ -1,7 +1,4 @@
-"""`ess patterns`: the templates of the messages that match, with how many events each has.
-
-May live here: the command. May not: polling (`follow`), how tables look (`tables`).
-"""
+"""`ess patterns`: the templates of the messages that match, with how many events each has."""
 
 from __future__ import annotations
 

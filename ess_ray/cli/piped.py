@@ -1,7 +1,4 @@
-"""A query with stages behind it, asked on the command line: `ess search 'level:ERROR | stats count() by service'`.
-
-May live here: asking for a table and printing it. May not: what stages do, how tables look (`tables`).
-"""
+"""A query with stages behind it, asked on the command line: `ess search 'level:ERROR | stats count() by service'`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess pool`: the persist actors with their load, and how many of them there are to be.
-
-May live here: this command. May not: what resizing does.
-"""
+"""`ess pool`: the persist actors with their load, and how many of them there are to be."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The checks of `ess doctor` on listening sockets: whose they are, and which of them others than this machine reach.
-
-May live here: finding sockets, and what each is for. May not: what answers there.
-"""
+"""The checks of `ess doctor` on listening sockets: whose they are, and which of them others than this machine reach."""
 
 from __future__ import annotations
 

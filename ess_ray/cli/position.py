@@ -1,8 +1,4 @@
-"""Where reading a file stands, and how a stand is known again when the file is read another time.
-
-May live here: positions in a file's text and what proves them. May not: what is read (`inputs`), where positions are
-kept (`registry`).
-"""
+"""Where reading a file stands, and how a stand is known again when the file is read another time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""`ess push`: files or standard input into the system.
-
-May live here: the command and its options. May not: which files (`push_files`), forms of input (`inputs`), what is
-pushed of a file (`file_push`), what is printed (`push_told`).
-"""
+"""`ess push`: files or standard input into the system."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Which files a push is of, and each of them pushed: a folder's text files, those that a pattern names, standard input.
-
-May live here: finding files, opening them, what goes wrong with one. May not: what is pushed of one (`file_push`).
+"""Which files a push is of, and each of them pushed: a folder's text files, those that a pattern names, standard
+input.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What `ess push` tells at its end: how many events are stored, what is odd about them, how to find them.
-
-May live here: these sentences, and what they need. May not: pushing.
-"""
+"""What `ess push` tells at its end: how many events are stored, what is odd about them, how to find them."""
 
 from __future__ import annotations
 

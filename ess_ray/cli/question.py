@@ -1,7 +1,4 @@
-"""What is asked, on the command line: the query and the options that search, export and explain share.
-
-May live here: these options, and the body that they make. May not: what is done with it.
-"""
+"""What is asked, on the command line: the query and the options that search, export and explain share."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """How far which file was pushed: one small file for each, kept for this user, written whole or not at all.
 
 An entry is that of a file (device and inode) of this host for a system and a tenant. It is held by one process at a
-time; what was sent, and not known to be stored when its process ended, stands in it as `pending`. May live here: the
-entries on disk and who holds one. May not: what a position means (`position`), pushing (`file_push`).
+time; what was sent, and not known to be stored when its process ended, stands in it as `pending`.
 """
 
 from __future__ import annotations

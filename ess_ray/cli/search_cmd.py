@@ -1,7 +1,4 @@
-"""`ess search`: start a query, print rows as they arrive, tell what is missing.
-
-May live here: the command. May not: polling (`follow`), the query language, or how rows look (`output`).
-"""
+"""`ess search`: start a query, print rows as they arrive, tell what is missing."""
 
 from __future__ import annotations
 

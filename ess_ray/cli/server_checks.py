@@ -1,8 +1,4 @@
-"""The checks of `ess doctor` on the servers of the cluster profile: Kafka, the bucket, Redis.
-
-May live here: asking a server, and what its answer means. May not: changing anything (but one probe object, removed at
-once), or printing.
-"""
+"""The checks of `ess doctor` on the servers of the cluster profile: Kafka, the bucket, Redis."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess completion` and `ess man`: what a shell and `man` want to know of all commands.
-
-May live here: these commands. May not: how a manual page is written (`manual`).
-"""
+"""`ess completion` and `ess man`: what a shell and `man` want to know of all commands."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess sql`: a SELECT over events, by DuckDB, on this machine.
-
-May live here: the command, which statements it takes, how results look. May not: how events come (`sql_events`).
-"""
+"""`ess sql`: a SELECT over events, by DuckDB, on this machine."""
 
 from __future__ import annotations
 

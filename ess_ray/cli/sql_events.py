@@ -1,7 +1,7 @@
 """`events` as DuckDB sees it: a dataset whose scans are exports of a running system, cut to what a statement asks for.
 
 DuckDB hands over which columns it needs and what it filters by. Times are taken out of the filter, so that the system
-prunes by them; the rest is applied here to what comes. May live here: that translation. May not: statements, output.
+prunes by them; the rest is applied here to what comes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`ess status` and `ess flush`: one request each.
-
-May live here: these commands. May not: what the numbers mean.
-"""
+"""`ess status` and `ess flush`: one request each."""
 
 from __future__ import annotations
 

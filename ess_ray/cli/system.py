@@ -1,8 +1,4 @@
-"""`ess up` and `ess down`: start the driver of a system, wait until it is ready, and end it with all its processes.
-
-May live here: the two commands and the driver as a child process. May not: what the driver does
-(`deployments.main`), or how events get in (`push`, `generate`).
-"""
+"""`ess up` and `ess down`: start the driver of a system, wait until it is ready, and end it with all its processes."""
 
 from __future__ import annotations
 

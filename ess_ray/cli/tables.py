@@ -1,7 +1,4 @@
-"""Tables of values: columns aligned on a terminal, else lines with tabs.
-
-May live here: how a table and its values look. May not: where they come from.
-"""
+"""Tables of values: columns aligned on a terminal, else lines with tabs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`ess tail`: print what is pushed from now on and matches, as it comes, whatever happens to the connection.
-
-May live here: the command, and going on after a lost connection. May not: how rows look (`output`).
-"""
+"""`ess tail`: print what is pushed from now on and matches, as it comes, whatever happens to the connection."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is told beside an answer: which range was looked at, whether there is more, and hints where there is nothing.
-
-May live here: sentences on standard error. May not: what is missing from an answer (`follow`).
-"""
+"""What is told beside an answer: which range was looked at, whether there is more, and hints where there is nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Which lines of an input have no time that was found, and which its format does not understand: neither is passed over
 in silence.
-
-May live here: counting them, and which of them are worth telling. May not: recognising times, printing.
 """
 
 from __future__ import annotations

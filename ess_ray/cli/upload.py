@@ -1,7 +1,4 @@
-"""Sending many events: cut into batches, a few in flight, each sent until it is taken, and counted.
-
-May live here: batching, keys, retries, the summary. May not: files, forms of input, printing.
-"""
+"""Sending many events: cut into batches, a few in flight, each sent until it is taken, and counted."""
 
 from __future__ import annotations
 

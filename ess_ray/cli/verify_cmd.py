@@ -1,8 +1,4 @@
-"""`ess verify`: checks the stored table, in the data directory or bucket itself, and tells what is wrong.
-
-May live here: the command, where log and table of the settings lie, and how a report is printed. May not: the checks
-(`ess_ray.table.verify`).
-"""
+"""`ess verify`: checks the stored table, in the data directory or bucket itself, and tells what is wrong."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What `ess up` tells once a system is ready: where its parts are, and lines to copy that work there.
-
-May live here: these lines. May not: finding out what they tell (`system`).
-"""
+"""What `ess up` tells once a system is ready: where its parts are, and lines to copy that work there."""
 
 from __future__ import annotations
 

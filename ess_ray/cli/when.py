@@ -1,7 +1,4 @@
-"""Times on the command line: the zone of those without an offset, and the range that a command looks at.
-
-May live here: --since, --until, --tz, and how times are shown for them. May not: times in files (`intake.lines.times`).
-"""
+"""Times on the command line: the zone of those without an offset, and the range that a command looks at."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
         frame = client.search("service:api", start="-1d").to_polars()
         table = client.pipe("level:ERROR | stats count() as n by service | top 10 by n").to_arrow()
 
-Importing this imports neither Ray nor what a server needs. May live here: what programs import. May not: anything else.
+Importing this imports neither Ray nor what a server needs.
 """
 
 from __future__ import annotations

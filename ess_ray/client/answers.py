@@ -1,7 +1,4 @@
-"""Answers in a program: events as they come, and tables of numbers.
-
-May live here: what a program does with an answer. May not: how it is asked for (`connection`), HTTP.
-"""
+"""Answers in a program: events as they come, and tables of numbers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Asking a running system from a program: `Client`, and `AsyncClient` on an event loop.
-
-May live here: what can be asked, and the bodies that ask it. May not: HTTP (`http`), the order of requests (`paging`).
-"""
+"""Asking a running system from a program: `Client`, and `AsyncClient` on an event loop."""
 
 from __future__ import annotations
 

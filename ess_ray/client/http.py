@@ -1,7 +1,4 @@
-"""HTTP to one system: requests, retries, problem documents as errors. What the `ess` command and programs share.
-
-May live here: the connection, and what answers mean as errors. May not: what is asked, settings, the command line.
-"""
+"""HTTP to one system: requests, retries, problem documents as errors. What the `ess` command and programs share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Following what was asked to its end, without I/O: which request comes next, and what an answer brought.
-
-May live here: the order of requests. May not: who sends them, what rows are turned into.
-"""
+"""Following what was asked to its end, without I/O: which request comes next, and what an answer brought."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What answers are turned into: dicts, Arrow, Polars, pandas.
-
-May live here: rows in one shape -> in another. May not: HTTP, how rows come.
-"""
+"""What answers are turned into: dicts, Arrow, Polars, pandas."""
 
 from __future__ import annotations
 

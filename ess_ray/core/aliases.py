@@ -1,6 +1,5 @@
-"""The names under which clients send what is stored as a column, so that a query of such a name finds what it became.
-
-May live here: these names. May not: reading events, or queries.
+"""The names under which clients send what is stored as a column, so that a query of such a name finds what it
+became.
 """
 
 from __future__ import annotations

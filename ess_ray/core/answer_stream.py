@@ -7,8 +7,6 @@ end. What is ours stands where Arrow has room for it:
 - a whole answer ends with an empty batch whose own metadata has END: `{"complete", "rows", "incomplete": [...]}`. If it
   is not complete, a message that was begun and has no rest follows in place of the mark: a reader that knows nothing of
   END fails there, after the last row. A stream without END was cut off.
-
-May live here: bytes <-> batches and what is told beside them. May not: HTTP, which columns an answer has.
 """
 
 from __future__ import annotations

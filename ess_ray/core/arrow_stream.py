@@ -1,7 +1,7 @@
 """How large an Arrow IPC stream becomes when it is decoded: what its buffers say of themselves, before any is decoded.
 
 Arrow allocates what a compressed buffer says, so that a damaged length, or a few bytes that unpack to gigabytes, would
-take the memory of whoever reads them. May live here: a stream's framing. May not: what its columns mean.
+take the memory of whoever reads them.
 """
 
 from __future__ import annotations

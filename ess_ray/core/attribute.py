@@ -3,8 +3,6 @@
 Attributes are stored as text, their JSON types beside it (`event.RECORD_SCHEMA`), from format 2 on; without types all
 is text. A name stands for the key of this name, and for those that were called `name#2`, ... since it was taken. An
 array has, besides its text, the values in it.
-
-May live here: names, numbers, arrays, types of entries. May not: which test a value passes (`filter`), hashing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """CRC-32, as zlib and Parquet mean it, at 10 GB/s: the sum that stored pages, footers and log records are checked by.
 
-zlib's own runs at 2 GB/s, which is 15 % of what a scan takes. May live here: sums of bytes. May not: what is summed up.
+zlib's own runs at 2 GB/s, which is 15 % of what a scan takes.
 """
 
 from __future__ import annotations

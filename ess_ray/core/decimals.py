@@ -1,8 +1,4 @@
-"""Numbers with a point or an exponent, without losing a digit of theirs: a float where it tells them all.
-
-May live here: text -> number. May not: JSON, comparisons (`operators/compare`), one way to write equal numbers
-(`attribute`).
-"""
+"""Numbers with a point or an exponent, without losing a digit of theirs: a float where it tells them all."""
 
 from __future__ import annotations
 

@@ -1,26 +1,24 @@
 """The error tree: what may go wrong, whether to try again, and the HTTP status it becomes.
 
-    EssError
-      x  BadRequest            400  the caller's input is wrong; sending it again will not help
-         x  QueryError              the query's text is wrong, with the position
-      x  Unauthenticated       401  a key is needed, and this is none
-      x  Forbidden             403  the key is good, but not for this
-      x  NotFound              404  no such query, object or key
-         x  Gone               410  an answer that was kept, and is no longer: the message says why
-      x  Conflict              409  somebody else did it first
-         x  KeyConflict        422  an Idempotency-Key was used again with another body
-         x  Fenced                  another writer has moved this virtual node on
-         x  UnknownOutcome          a commit whose result is not known; read the catalog again
-      x  TooLarge              413  over a limit that the message names
-      x  Unsupported           415  a content type or encoding that is not spoken here
-      x  TooFast               429  back off, then send again
-      x  Unavailable           503  a part is not there just now; send again later
-      x  Incomplete            500  an answer that has not everything, to who wants nothing less
-      x  CorruptData           500  stored bytes that do not read as what they should be
-      x  NewerFormat           500  stored bytes of a format that only a newer ess_ray reads
-      x  DataLoss              500  something acknowledged can no longer be read
-
-May live here: error classes. May not: anything that decides what to do about them.
+EssError
+  x  BadRequest            400  the caller's input is wrong; sending it again will not help
+     x  QueryError              the query's text is wrong, with the position
+  x  Unauthenticated       401  a key is needed, and this is none
+  x  Forbidden             403  the key is good, but not for this
+  x  NotFound              404  no such query, object or key
+     x  Gone               410  an answer that was kept, and is no longer: the message says why
+  x  Conflict              409  somebody else did it first
+     x  KeyConflict        422  an Idempotency-Key was used again with another body
+     x  Fenced                  another writer has moved this virtual node on
+     x  UnknownOutcome          a commit whose result is not known; read the catalog again
+  x  TooLarge              413  over a limit that the message names
+  x  Unsupported           415  a content type or encoding that is not spoken here
+  x  TooFast               429  back off, then send again
+  x  Unavailable           503  a part is not there just now; send again later
+  x  Incomplete            500  an answer that has not everything, to who wants nothing less
+  x  CorruptData           500  stored bytes that do not read as what they should be
+  x  NewerFormat           500  stored bytes of a format that only a newer ess_ray reads
+  x  DataLoss              500  something acknowledged can no longer be read
 """
 
 from __future__ import annotations

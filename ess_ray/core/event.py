@@ -7,8 +7,6 @@ Three shapes of the same event, in the order in which it passes through them:
 - the JSON object that an answer shows (`to_json_rows`): without HIDDEN_COLUMNS.
 
 Log records and stored objects have one format version between them, FORMAT_VERSION; what an older one lacks is null.
-
-May live here: constants and pure functions of one event or one batch. May not: parsing of requests, I/O.
 """
 
 from __future__ import annotations

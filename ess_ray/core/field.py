@@ -1,7 +1,4 @@
-"""Fields: what a test looks at, and the columns that some of them are.
-
-May live here: names of stored columns, what a field is. May not: how people name a field (`language`), tests.
-"""
+"""Fields: what a test looks at, and the columns that some of them are."""
 
 from __future__ import annotations
 

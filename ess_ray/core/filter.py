@@ -5,8 +5,7 @@ no test before has decided, copied together when they are few. Every regular exp
 through RE2, whose time is linear in the text whatever the pattern.
 
 `Operator.match` decides rows that are at hand; whatever rules rows out earlier or faster (an index, a scan of the page
-in place) is a superset put before `filter_batch`, never another opinion on what matches. May live here: batches, the
-time range. May not: what an operator asks of a row (`operators`), I/O, parsing, order, limits.
+in place) is a superset put before `filter_batch`, never another opinion on what matches.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Two texts that RE2 takes for the same while ignoring case fold to the same bytes. `lower()` does not do that: it keeps
 the long s apart from s, the Kelvin sign's lower case is one way only, and sharp s and the Greek sigmas go astray.
 What is folded here is stored (in skip indexes), so the table is frozen with a version and never asked of the running
-Python: a reader must fold exactly as the writer did. May live here: folding. May not: what is done with folded text.
+Python: a reader must fold exactly as the writer did.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ AllOf and AnyOf over two kinds of atoms: a piece of folded text that some messag
 of a field. Each operator gives its own (`operators`), `needs` a query's. It is a superset, never another opinion on
 what matches: where nothing is known it says ANYTHING, and so under NOT. What a regular expression requires is told by
 its tree (`pattern`), as far as that is understood for certain; for the rest, ANYTHING.
-
-May live here: formulas, and those of patterns. May not: which operator requires what, bytes, indexes, RE2's syntax.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Put rows from many places into one answer: order, repeats, limit, and what may be shown already.
 
 An answer's order is total (`event.ORDER`, reversed for newest), so the same rows always merge alike, whatever finished
-first. May live here: pure merging of Arrow tables. May not: scheduling, I/O, or deciding what to scan.
+first.
 """
 
 from __future__ import annotations

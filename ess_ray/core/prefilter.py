@@ -8,8 +8,6 @@ lose their case, some other characters become alike, nothing gets lost.
 Hyperscan would search for whole patterns about as fast, but what it finds is no superset: version 5.4.12 (Vectorscan)
 does not see `(?:[0-9][\\x00-\\x7f]|[\\x00-\\x7f][\\x00-\\x7f][a-f])[aA]` in the middle of a long ASCII text that holds
 "bsba", and misses more at the text's end or with bytes from 128 on in a pattern (found by fuzzing: not all is known).
-
-May live here: trees of patterns to searches, hits to rows. May not: pages, fetching, deciding a match.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A query as frozen values: a tree of operators, what it requires of the time range, how much of the answer is wanted.
 
 `ess_ray.language` makes these from text; `ess_ray.core.filter` decides rows by them. They pickle, and a Lambda
-receives them. May live here: questions about a whole query. May not: what one operator means (`operators`), I/O.
+receives them.
 """
 
 from __future__ import annotations

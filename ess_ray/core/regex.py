@@ -1,8 +1,7 @@
 """Regular expressions as Arrow's RE2 knows them: what is valid, what matches, how a literal is quoted.
 
 One RE2 build decides validity (in `language`) and rows (in `filter`) alike, so nothing that parses can fail later, and
-two builds never disagree on Unicode tables. May live here: what must be known about RE2 itself. May not: fields,
-queries, or what to do about a pattern that is wrong.
+two builds never disagree on Unicode tables.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with Bounded Loads" (SODA 2018). Every virtual node hashes to a
 point and takes the first owner clockwise that is not full; full means its even share, rounded up, so that loads differ
 by one at the most, and about 1/N of the virtual nodes move when an owner joins or leaves. Pure: same input, same answer
-in every process (no `hash()`, which is salted). May live here: placement. May not: who is alive, or telling anybody.
+in every process (no `hash()`, which is salted).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """JSON records with a sum of their own bytes: a flipped bit is told, where another digit or letter would read as well.
 
-The last member is the CRC-32 of all before it. Records of before, which have none, are read as they are. May live here:
-this member. May not: what a record means, where it lies.
+The last member is the CRC-32 of all before it. Records of before, which have none, are read as they are.
 """
 
 from __future__ import annotations

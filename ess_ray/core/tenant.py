@@ -1,7 +1,4 @@
-"""Tenants: whose events are whose.
-
-May live here: what a tenant's name may be. May not: how one is told from a credential (`keys`).
-"""
+"""Tenants: whose events are whose."""
 
 from __future__ import annotations
 

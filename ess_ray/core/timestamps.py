@@ -1,8 +1,4 @@
-"""Times of events: microseconds since 1970, as clients and answers write them.
-
-May live here: reading and writing one time. May not: times in queries (`language.times`) or log lines (`intake.lines`),
-and nothing that takes long to import, since every command reads times.
-"""
+"""Times of events: microseconds since 1970, as clients and answers write them."""
 
 from __future__ import annotations
 

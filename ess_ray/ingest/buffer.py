@@ -1,7 +1,6 @@
 """What a writer holds of a virtual node between the log and the catalog, and frozen views of it for searches.
 
 Batches are immutable Arrow, so a view is a copied list: freezing costs nothing and filtering may run in any thread.
-May live here: segments, nodes, views. May not: I/O, or the protocol that moves a node on (`writer`'s).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """What a virtual node remembers of the last hour, so that a client's repeat is stored once.
 
 One memory per virtual node and take-over: it must hold exactly what lies in the log before the node's position, since
-an entry of a record that was read but never stored would later drop that very record. May live here: the memory and
-how it is rebuilt from stored objects. May not: routing (the front door's), or merging of other repeats (the
-answer's).
+an entry of a record that was read but never stored would later drop that very record.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""From buffered segments to finished objects: one per tenant and hour, sorted, with what their footers tell.
-
-May live here: sorting, cutting and naming. May not: deciding when to seal, or any state.
-"""
+"""From buffered segments to finished objects: one per tenant and hour, sorted, with what their footers tell."""
 
 from __future__ import annotations
 

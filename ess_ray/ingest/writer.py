@@ -1,8 +1,4 @@
-"""VnodeWriter: carries the virtual nodes of one actor from the log to the catalog, each event exactly once.
-
-May live here: the protocol of docs/exactly-once.md, step by step. May not: Ray, threads of its own, or the question
-which virtual nodes are ours (the supervisor's).
-"""
+"""VnodeWriter: carries the virtual nodes of one actor from the log to the catalog, each event exactly once."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 Attribute values: text as it is, numbers and true/false as their JSON text, a list as its JSON text, objects flattened
 with dots, an empty object is nothing. Of two ways to one attribute (`{"a": {"b": 1}, "a.b": 2}`) the later one is
-called `a.b#2`, the next `a.b#3`. Lists count as levels of nesting. May live here: these rules, for any way in. May not:
-what else an event is made of (`rows`).
+called `a.b#2`, the next `a.b#3`. Lists count as levels of nesting.
 """
 
 from __future__ import annotations

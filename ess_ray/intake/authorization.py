@@ -1,7 +1,5 @@
-"""The key in what `Authorization` says, in HTTP's header and in gRPC's metadata: agents have one envelope for it each.
-
-May live here: the envelopes. May not: headers and parameters of their own (`deployments.envelopes`), whether a key is
-good.
+"""The key in what `Authorization` says, in HTTP's header and in gRPC's metadata: agents have one envelope for it
+each.
 """
 
 from __future__ import annotations

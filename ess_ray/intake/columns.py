@@ -1,8 +1,7 @@
 """Many events at once: JSON values to the columns of RECORD_SCHEMA.
 
 The fast path builds each column in one pass and lets Arrow check the types; whatever it cannot prove to be plain raises
-`_Odd`, and the rules of `rows` decide event by event. Both give the same batch (a property test). May live here:
-columns. May not: rules (they are in `rows`), JSON syntax.
+`_Odd`, and the rules of `rows` decide event by event. Both give the same batch (a property test).
 """
 
 from __future__ import annotations

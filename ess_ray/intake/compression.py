@@ -1,8 +1,7 @@
 """Content-Encoding: compressed bodies to plain ones, bounded while they grow.
 
 The limit is counted while decompressing, so a bomb costs its limit and no more; what was read of the input is let go,
-so that a body of the limit's size fits however little it was compressed. May live here: encodings. May not: what a body
-means (`formats`).
+so that a body of the limit's size fits however little it was compressed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What is made of a request's events: those to store, and what is said of the others.
-
-May live here: these shapes. May not: how they are made (`columns`, `rows`), or told to clients (`formats`).
-"""
+"""What is made of a request's events: those to store, and what is said of the others."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 What a double has lost cannot be told from it (19.990000000000000001 is read as 19.99), and looking at every number's
 text would cost as much as parsing. So the text is asked once, when a float is met at all, and only where a number may
-stand that is long or very small. May live here: this question. May not: parsing (`formats`), what is then done.
+stand that is long or very small.
 """
 
 from __future__ import annotations

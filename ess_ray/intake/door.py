@@ -1,7 +1,6 @@
 """Who may do what: the tenant that a key is bound to, by a book of keys that was read a moment ago.
 
-Keys are required as soon as the book holds one. May live here: that decision, and the cache of the book. May not: where
-a request has its key, what a key is (`ess_ray.keys`).
+Keys are required as soon as the book holds one.
 """
 
 from __future__ import annotations

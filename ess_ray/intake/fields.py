@@ -3,8 +3,6 @@
 Agents and loggers have names of their own for what an event is made of, and cannot be told others. Of a field's names
 the first one that an event has counts, and is then no attribute besides. A name with dots stands for nested objects and
 for the dotted key alike (`{"log": {"level": "info"}}`, `{"log.level": "info"}`).
-
-May live here: names, their order, how a value is found by a name. May not: what values mean (`rows`).
 """
 
 from __future__ import annotations

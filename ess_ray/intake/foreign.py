@@ -1,8 +1,6 @@
 """Records that other programs wrote to the log: one JSON event each, without the header of ours.
 
-rsyslog, Vector or Fluent Bit can so write to the topic directly. May live here: which reader a record gets, and a JSON
-record's rows. May not: the rules of events (`rows`, `columns`), our own records (`record`), what becomes of records
-that cannot be decoded (their reader's caller).
+rsyslog, Vector or Fluent Bit can so write to the topic directly.
 """
 
 from __future__ import annotations

@@ -3,9 +3,6 @@
 Nothing more is taken of a connection until what was taken is stored, so that a slow log holds its sender up. A chunk
 that cannot be stored just now is not acknowledged, and the connection is closed: the agent sends it again. What came
 without a chunk nobody would send again: that is tried until it is stored, and nothing more is read meanwhile.
-
-May live here: one connection's course. May not: which connections there are (`forward_server`), what bytes mean
-(`formats`).
 """
 
 from __future__ import annotations

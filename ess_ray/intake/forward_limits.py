@@ -1,7 +1,4 @@
-"""The limits of the forward protocol's connections: how many, how long, how much of each.
-
-May live here: limits with their units and reasons. May not: what is done about them.
-"""
+"""The limits of the forward protocol's connections: how many, how long, how much of each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The listener of the forward protocol: which connections there are, who may have one, and how they end.
 
-Needs no Ray: whoever holds it gives it what stores (`Storing`), and asks it to `serve` and to `drain`. May live here:
-accepting, caps, looking again who may stay, the end. May not: what a connection says (`forward_connection`).
+Needs no Ray: whoever holds it gives it what stores (`Storing`), and asks it to `serve` and to `drain`.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ the batch until the log has it. Who may hold more is decided by what is left:
 - a request holds at most LARGEST times what it leaves to its tenant: many that grow leave ever less, never nothing;
 - a request that leaves SMALL times as much as it holds may always hold it, so that small ones go on whatever happens.
 
-So nobody waits for anybody, and nothing can stand still: what does not fit is refused, to be sent again. May live here:
-who may hold how much. May not: reading, decoding, the log.
+So nobody waits for anybody, and nothing can stand still: what does not fit is refused, to be sent again.
 """
 
 from __future__ import annotations

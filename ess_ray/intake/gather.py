@@ -10,9 +10,6 @@ event alone waits for one append, and a flood makes large records without any ti
 - a request whose events have ids goes whole to the virtual node of (tenant, ids), so that the same events sent again
   meet their first copies; a route wins over a key, and a key over ids;
 - all else goes to whichever virtual node this process has sent the fewest bytes to, record by record.
-
-May live here: waiting, merging, routing. May not: JSON, HTTP, how much may wait (`gate`), what a record looks like
-(`record`).
 """
 
 from __future__ import annotations

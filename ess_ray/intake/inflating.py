@@ -1,7 +1,4 @@
-"""Content-Encoding of a body that has no end in sight: undone as it comes, a bounded piece at a time.
-
-May live here: encodings of streams. May not: whole bodies (`compression`), what a body means.
-"""
+"""Content-Encoding of a body that has no end in sight: undone as it comes, a bounded piece at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Making a request durable once its body is there: decoded, cut where it is large, its repeats known, in the log.
 
-What a push over HTTP and the requests of other protocols (`storing`) have in common. May live here: the order of these
-steps. May not: reading and decompressing a body, counting what is stored, HTTP, sockets.
+What a push over HTTP and the requests of other protocols (`storing`) have in common.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Whether a repeat is stored is the writer's decision alone (`ingest`). A key that is known with the same body is still
 appended: the first attempt may have ended with some of its parts in the log and others not, and only the writer, which
-drops exactly the parts that it has, can tell. May live here: the memory of recent keys and the question to the owner.
-May not: routing (`gather`), dropping (`ingest`).
+drops exactly the parts that it has, can tell.
 """
 
 from __future__ import annotations

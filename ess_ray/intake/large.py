@@ -2,7 +2,7 @@
 
 Each piece is one record of the request, numbered, under the request's Idempotency-Key or, without one, under a hash of
 its body: the writer drops the pieces that it has. So a request that failed half-way stores the other half when it is
-repeated. May live here: the order of these steps. May not: the cut, and what an event is (`formats`), HTTP.
+repeated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The limits of the front door: how large, how many, how old, how much at once.
-
-May live here: limits with their units and reasons. May not: what is done about them.
-"""
+"""The limits of the front door: how large, how many, how old, how much at once."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 Needs no Ray: whoever holds it gives it what stores (`Storing`) and who knows keys, and asks it to `serve` and to
 `drain`. Messages arrive as bytes and are read once, by the format that HTTP has, too; they are decompressed here, where
 they are counted while they grow. A call is judged by its metadata before any of its message is read.
-
-May live here: gRPC. May not: what a record means (`formats`), what a key is.
 """
 
 from __future__ import annotations

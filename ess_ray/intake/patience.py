@@ -1,8 +1,4 @@
-"""How long a push waits for others in all.
-
-May live here: this deadline. May not: the pace of a body (`deployments.bodies`), what is waited
-for.
-"""
+"""How long a push waits for others in all."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Places for messages that are read whole, whatever they turn out to be: few, shared among peers, not for long.
-
-May live here: who reads, and for how long while others wait. May not: reading, what a message is.
-"""
+"""Places for messages that are read whole, whatever they turn out to be: few, shared among peers, not for long."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ log: so what is not of the type that a field has is read or kept as text. Decisi
   they may be somebody's attribute; what a field does not take stays an attribute;
 - an object under `service` or `host` is searched for its `name`, all else in it are attributes (`host.ip`);
 - what stands under an unknown top-level key counts as if in `attributes` (whose rules are in `attributes`).
-
-May live here: rules of one event. May not: JSON syntax (`formats`), columns, which names mean which field (`fields`).
 """
 
 from __future__ import annotations

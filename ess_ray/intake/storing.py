@@ -1,8 +1,4 @@
-"""Storing one request of any way in that has no HTTP: decompressed, decoded, durable when this returns.
-
-May live here: the gate and the deadline of such a request, what is counted. May not: how a body becomes durable
-(`keeping`), HTTP (the push application), sockets, what a body means (`formats`).
-"""
+"""Storing one request of any way in that has no HTTP: decompressed, decoded, durable when this returns."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Columns of trace and span ids, as `rows.trace_text` writes each.
-
-May live here: many ids at once. May not: the rule of one (`rows`).
-"""
+"""Columns of trace and span ids, as `rows.trace_text` writes each."""
 
 from __future__ import annotations
 

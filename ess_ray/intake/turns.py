@@ -1,7 +1,6 @@
 """Turns: what is decoded when. The bodies that arrive in one turn of the event loop are decoded together.
 
-Under load requests come in bursts, as those of one append are answered together. May live here: when and in which
-thread bodies are read. May not: how they are read (`formats`), HTTP.
+Under load requests come in bursts, as those of one append are answered together.
 """
 
 from __future__ import annotations

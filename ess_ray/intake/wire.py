@@ -1,7 +1,4 @@
-"""The bytes of one TCP or TLS connection, read only as far as they are taken: what is not taken holds its sender up.
-
-May live here: reading and writing with bounds, closing so that nothing on its way is lost. May not: what bytes mean.
-"""
+"""The bytes of one TCP or TLS connection, read only as far as they are taken: what is not taken holds its sender up."""
 
 from __future__ import annotations
 

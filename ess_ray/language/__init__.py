@@ -12,8 +12,6 @@ grammar then carries the structure: NOT over AND (and juxtaposition) over OR, an
 - `writing`: names and terms to text that reads back as them.
 - `times`: the bounds of a query, as text.
 
-May live here: text to Node, text to time. May not: matching, defaults of a request.
-
     timeout  time*out    message contains it, ignoring case; `*` is any text, newlines too
     "Exact text"         message contains it, case kept; `\\"` and `\\\\` are the only escapes
     /user=\\d+/  /x/i      message matches the regex (RE2)

@@ -1,7 +1,4 @@
-"""How terms join: NOT over AND (and juxtaposition) over OR, and parentheses. LALR, no recursion.
-
-May live here: tokens to a tree, and what is wrong where they make none. May not: how text becomes tokens.
-"""
+"""How terms join: NOT over AND (and juxtaposition) over OR, and parentheses. LALR, no recursion."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Fields' names: which may stand without quotes, and which fields they name.
-
-May live here: name <-> field. May not: where a name stands in a text, values.
-"""
+"""Fields' names: which may stand without quotes, and which fields they name."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@ A pipe is a `|` between spaces, neither in quotes nor in a regex, with a stage's
     | sort by COLUMN [asc|desc], ...   | top N [by COLUMN]   | limit N   | fields COLUMN, ...
 
 A column is called as `as` says, else as its function or field is written; that of `every` is `time`.
-
-May live here: text to stages, and whether the columns that they name are there. May not: running them (`search`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What else parts of a query may have been meant as: for people whose query found nothing.
 
-A text means what it means, whatever the data; these are other texts that they may want to try. May live here: text to
-other texts. May not: the data, what is told of it.
+A text means what it means, whatever the data; these are other texts that they may want to try.
 """
 
 from __future__ import annotations

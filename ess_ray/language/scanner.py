@@ -1,7 +1,4 @@
-"""A query's text, cut into tokens; every term is read into its leaf on the way.
-
-May live here: where a token begins and ends. May not: what a term means (`terms`), how tokens join (`grammar`).
-"""
+"""A query's text, cut into tokens; every term is read into its leaf on the way."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Functions as they are written, `p95(duration_ms)`, read into statistics.
-
-May live here: names of functions, their arguments. May not: stages of a pipe (`pipes`), what a function tells.
-"""
+"""Functions as they are written, `p95(duration_ms)`, read into statistics."""
 
 from __future__ import annotations
 

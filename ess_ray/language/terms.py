@@ -1,7 +1,4 @@
-"""One term of a query, cut out already, turned into the leaf that it stands for.
-
-May live here: what a word, a phrase, a regex or FIELD:value means. May not: where a term ends, how terms join.
-"""
+"""One term of a query, cut out already, turned into the leaf that it stands for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The bounds of a query as people write them, turned into epoch microseconds.
 
-May live here: text to time. May not: a clock; what a request has when it gives no bound.
-
 Everything is read exactly, then rounded up to whole microseconds, for both bounds: an event's time is a whole one, so
 from X on means from the first whole one at X or later, and before X means before that. `...000000999Z` as an end
 therefore includes the event at `...000000Z`, and as a start leaves it out.

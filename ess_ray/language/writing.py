@@ -1,7 +1,4 @@
-"""Parts of a query, written so that they read back as what they were: the counterpart of the scanner.
-
-May live here: value -> text. May not: whole trees (nobody needs them), words for people.
-"""
+"""Parts of a query, written so that they read back as what they were: the counterpart of the scanner."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Names of time zones, read alike wherever they stand: in options and requests, in bounds, behind the times of a log.
 
 An abbreviation is taken where it means one offset wherever it is used; where it means several, it is refused with what
-it may mean, and never guessed. May live here: names to zones. May not: when a zone changes its clock (`search.zones`).
+it may mean, and never guessed.
 """
 
 from __future__ import annotations

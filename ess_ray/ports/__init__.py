@@ -12,8 +12,6 @@ and async callers run them in threads. Who needs a port imports it from here, wh
 - `invocations`: ScanFunction and InvocationSlots, for tasks that run somewhere else.
 - `results`: ResultStore.
 - `delivery`: Receiver, who is told of alerts.
-
-May live here: Protocols and their value types. May not: behaviour.
 """
 
 from ess_ray.ports.catalog import (

@@ -1,7 +1,4 @@
-"""The table seam: which objects there are, and how far each virtual node is stored. The fence of every commit.
-
-May live here: Protocols of the table, its snapshots and writers, and their values. May not: where the table lies.
-"""
+"""The table seam: which objects there are, and how far each virtual node is stored. The fence of every commit."""
 
 from __future__ import annotations
 

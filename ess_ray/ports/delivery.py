@@ -1,7 +1,4 @@
-"""The seam to those who are told of alerts.
-
-May live here: the receivers' Protocol and what travels to them. May not: who is told what and when (`alerts.telling`).
-"""
+"""The seam to those who are told of alerts."""
 
 from __future__ import annotations
 

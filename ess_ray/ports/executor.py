@@ -1,7 +1,4 @@
-"""The seam between a search and who scans for it: tasks, results, and the one who runs them.
-
-May live here: what a task asks and what its result tells. May not: how a task travels.
-"""
+"""The seam between a search and who scans for it: tasks, results, and the one who runs them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The seam to a function somewhere else: invoking it, and the cap on how often at a time.
-
-May live here: those Protocols, and what an invocation gives. May not: retries, pace, cost: that is policy.
-"""
+"""The seam to a function somewhere else: invoking it, and the cap on how often at a time."""
 
 from __future__ import annotations
 

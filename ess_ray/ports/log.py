@@ -1,7 +1,4 @@
-"""The log seam: records appended durably, read back in order, by virtual node.
-
-May live here: the log's Protocol and its values. May not: what a record's bytes mean (`record`).
-"""
+"""The log seam: records appended durably, read back in order, by virtual node."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The store seam: blobs under keys.
-
-May live here: the store's Protocol and its values. May not: what a blob holds (`core/chunk`).
-"""
+"""The store seam: blobs under keys."""
 
 from __future__ import annotations
 

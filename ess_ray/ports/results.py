@@ -1,7 +1,4 @@
-"""The seam to where answers are kept while they grow and are read.
-
-May live here: the answers' Protocol, and where an answer stands. May not: how a page of it looks over HTTP.
-"""
+"""The seam to where answers are kept while they grow and are read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The seam to those who hold rows that are not stored yet.
-
-May live here: the owners' Protocol, and what a view tells. May not: who the owners are.
-"""
+"""The seam to those who hold rows that are not stored yet."""
 
 from __future__ import annotations
 

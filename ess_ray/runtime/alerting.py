@@ -1,7 +1,4 @@
-"""Alerts in an actor of their own, watched and replaced by the supervisor; there while there are rules.
-
-May live here: wrapping `alerts.running` as an actor, and who watches it. May not: what a rule means (`alerts`).
-"""
+"""Alerts in an actor of their own, watched and replaced by the supervisor; there while there are rules."""
 
 from __future__ import annotations
 

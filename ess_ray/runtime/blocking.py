@@ -1,7 +1,4 @@
-"""Ray's calls that block, away from event loops: a control store that stands still holds some for ever.
-
-May live here: the threads that such calls wait in, and how long somebody waits for one. May not: what is called.
-"""
+"""Ray's calls that block, away from event loops: a control store that stands still holds some for ever."""
 
 from __future__ import annotations
 

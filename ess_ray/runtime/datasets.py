@@ -1,7 +1,7 @@
 """Events as Ray datasets: connect to a system's Ray, read events, write events.
 
 What programs import; neither Ray nor Ray Data is imported before it is needed, so that `connect` can set what Ray
-reads at its import. May live here: these three functions. May not: how they do it (`reading`, `writing`).
+reads at its import.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The deletions of a system, carried out one after the other in Ray tasks, and gone on with after any restart.
-
-May live here: the order of a deletion's steps, and when they are tried again. May not: what is rewritten (`deletion`),
-when bytes go (`deletion_bytes`), or HTTP.
-"""
+"""The deletions of a system, carried out one after the other in Ray tasks, and gone on with after any restart."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """What must stand in the environment before `import ray`, so that one system stays on loopback, apart from any other.
 
-Ray and Serve read these at import, and every process they start inherits them. May live here: variables, ports and
-files of one run. May not: `import ray`.
+Ray and Serve read these at import, and every process they start inherits them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The listener of one node: its sockets, in an actor, on the system's log.
-
-May live here: wrapping `intake.listening` as an actor. May not: sockets, protocols, who watches it (`listeners`).
-"""
+"""The listener of one node: its sockets, in an actor, on the system's log."""
 
 from __future__ import annotations
 

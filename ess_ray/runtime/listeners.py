@@ -1,7 +1,4 @@
-"""The listeners of all nodes: one actor each, watched and replaced by the supervisor.
-
-May live here: where they are, whether they live, what they tell. May not: what a listener does (`listener`).
-"""
+"""The listeners of all nodes: one actor each, watched and replaced by the supervisor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whether Ray's own two servers answer: the control store, and the node manager of this process' node.
 
 Asked by gRPC's health protocol, which both of them speak: no thread waits, and one that was stopped costs no more than
-the deadline. May live here: these questions. May not: what follows from the answers.
+the deadline.
 """
 
 from __future__ import annotations

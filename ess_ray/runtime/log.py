@@ -1,7 +1,4 @@
-"""The system's log: Kafka, or the embedded log's one owning process, as an actor, and the port it is reached by.
-
-May live here: the wrapping of SqliteLog. May not: how it stores (the adapter's).
-"""
+"""The system's log: Kafka, or the embedded log's one owning process, as an actor, and the port it is reached by."""
 
 from __future__ import annotations
 

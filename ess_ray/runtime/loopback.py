@@ -1,8 +1,5 @@
 """The hook that every Ray worker runs first: it logs as the driver does, and keeps on loopback what Ray Serve would
 open to the network.
-
-May live here: the one patch of Ray that has no setting, and the log. May not: anything slow, since every worker waits
-for it.
 """
 
 from __future__ import annotations

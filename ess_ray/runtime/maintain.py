@@ -1,8 +1,4 @@
-"""The maintenance task: retention, compaction, garbage and checkpoints, in a Ray task of its own now and then.
-
-May live here: when it runs, what its last run did, and a person's wish to compact now. May not: what is merged or goes
-(`compaction`), or what is garbage (`maintenance`).
-"""
+"""The maintenance task: retention, compaction, garbage and checkpoints, in a Ray task of its own now and then."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Giving memory back to the machine: the C library keeps what was freed between things that stay.
 
-300 half-sent bodies of one replica left 34 MB with it for good, 15 when trimmed; more where pieces are small. May live
-here: when and how memory is given back. May not: who used it.
+300 half-sent bodies of one replica left 34 MB with it for good, 15 when trimmed; more where pieces are small.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""A process's figures handed to Ray's metrics, so that they stand beside Ray's in Prometheus (with the prefix `ray_`).
-
-May live here: the handing over, and searches' figures under their names. May not: definitions (`ess_ray.metrics`), or
-what is worth counting, or when.
+"""A process's figures handed to Ray's metrics, so that they stand beside Ray's in Prometheus (with the prefix
+`ray_`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Start and stop Ray and Serve of one system on this machine. Import it only after `environment.prepare` took effect.
-
-May live here: the arguments of `ray.init` and `serve.start`. May not: which deployments run, or any policy.
+"""Start and stop Ray and Serve of one system on this machine. Import it only after `environment.prepare` took
+effect.
 """
 
 from __future__ import annotations

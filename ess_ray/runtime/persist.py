@@ -1,8 +1,4 @@
-"""The persist actor: drives a VnodeWriter and answers searches about what it holds.
-
-May live here: the loops, their watching, and answers to the supervisor and to searches. May not: the protocol itself
-(`ingest`), or who owns which virtual node (`supervisor`).
-"""
+"""The persist actor: drives a VnodeWriter and answers searches about what it holds."""
 
 from __future__ import annotations
 

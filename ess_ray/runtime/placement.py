@@ -1,7 +1,4 @@
-"""Where in a Ray cluster long-lived actors go, and how many scan tasks it can run.
-
-May live here: reading the nodes of the cluster, and scheduling strategies made of them. May not: what is placed.
-"""
+"""Where in a Ray cluster long-lived actors go, and how many scan tasks it can run."""
 
 from __future__ import annotations
 

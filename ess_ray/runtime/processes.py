@@ -1,8 +1,7 @@
 """The processes of one running system: found and ended by their session, and the run file that tells of them.
 
 The driver is started in a session of its own (`setsid`), which all of Ray's processes inherit: groups, parents and
-environment markers each miss some. May live here: the run file, finding and ending processes. May not: Ray, or anything
-that touches events.
+environment markers each miss some.
 """
 
 from __future__ import annotations

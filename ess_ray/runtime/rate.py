@@ -1,7 +1,4 @@
-"""How many events a second come in just now, from counters that only grow while their actor lives.
-
-May live here: this sum. May not: asking the actors (`supervisor`).
-"""
+"""How many events a second come in just now, from counters that only grow while their actor lives."""
 
 from __future__ import annotations
 

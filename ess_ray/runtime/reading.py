@@ -1,7 +1,4 @@
-"""Reading events by Ray Data: the cut, whose rows stay in Ray's object store, and read tasks that scan.
-
-May live here: a Datasource over plans and views. May not: what programs call (`datasets`), how an object is read.
-"""
+"""Reading events by Ray Data: the cut, whose rows stay in Ray's object store, and read tasks that scan."""
 
 from __future__ import annotations
 

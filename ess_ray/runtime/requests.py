@@ -5,8 +5,7 @@ goes: 300 clients that send 10 MB each took 1.7 GB, however little of it the app
 header for it, the application reads from the connection itself, and what it does not read waits with the client.
 Whatever lasts here listens for its client's end by itself, a push is over within seconds.
 
-Serve calls `middlewares` in every process that listens (RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH). May live here: what
-every request needs before Serve sees it. May not: `import ray`.
+Serve calls `middlewares` in every process that listens (RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH).
 """
 
 from __future__ import annotations

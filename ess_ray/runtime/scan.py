@@ -1,8 +1,4 @@
-"""Scan tasks on Ray: bounded parallelism, results as they finish, second copies of stragglers, cancellation.
-
-May live here: running `search.scan.run_task` as Ray tasks. May not: what a task does, how tasks are cut, or when a task
-counts as a straggler (`search.hedge`).
-"""
+"""Scan tasks on Ray: bounded parallelism, results as they finish, second copies of stragglers, cancellation."""
 
 from __future__ import annotations
 

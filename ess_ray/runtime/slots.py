@@ -1,8 +1,6 @@
 """Slots: the places in the pool, and how virtual nodes go from one to another while both work.
 
-A slot's actor is replaced under a new name when it dies, and goes in good order when the pool shrinks. May live here:
-one slot's actor, the order of a handover. May not: watching (`supervisor`), or where a virtual node belongs
-(`core.ring`).
+A slot's actor is replaced under a new name when it dies, and goes in good order when the pool shrinks.
 """
 
 from __future__ import annotations

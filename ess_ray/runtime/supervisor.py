@@ -1,8 +1,4 @@
-"""The supervisor: keeps the pool of persist actors alive and says which of them owns which virtual node.
-
-May live here: watching, replacing, assigning, and the pool's health. May not: anything that touches events;
-exactly-once does not rest on this (the catalog's fence makes an overlap of two owners harmless).
-"""
+"""The supervisor: keeps the pool of persist actors alive and says which of them owns which virtual node."""
 
 from __future__ import annotations
 

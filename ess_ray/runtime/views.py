@@ -1,7 +1,4 @@
-"""InFlight over the persist actors: finds the owners and asks each for its frozen view.
-
-May live here: lookup of owners, retry while one is being replaced. May not: filtering (`ingest.buffer`'s).
-"""
+"""InFlight over the persist actors: finds the owners and asks each for its frozen view."""
 
 from __future__ import annotations
 

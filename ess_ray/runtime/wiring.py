@@ -1,7 +1,4 @@
-"""Which adapter stands behind which port: a frozen description of a system that any Ray process can build from.
-
-May live here: choosing and building adapters, names of actors, calls to them. May not: policy.
-"""
+"""Which adapter stands behind which port: a frozen description of a system that any Ray process can build from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Writing a Ray dataset as events: each task pushes the blocks that it holds, with keys that repeat alike.
-
-May live here: a Datasink over HTTP, and what a row is as an event. May not: what programs call (`datasets`).
-"""
+"""Writing a Ray dataset as events: each task pushes the blocks that it holds, with keys that repeat alike."""
 
 from __future__ import annotations
 

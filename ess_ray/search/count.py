@@ -1,8 +1,6 @@
 """Count a query's rows over the ports: views and tasks count where rows lie, and here it is added up.
 
-Repeats by `id` are counted as often as they are stored: only answers of rows merge them. May live here: the course of
-an aggregation. May not: how its buckets are shown (`shown`), how a row is counted (`core.collect`), the book of running
-searches (`run`).
+Repeats by `id` are counted as often as they are stored: only answers of rows merge them.
 """
 
 from __future__ import annotations

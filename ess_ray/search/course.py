@@ -1,8 +1,5 @@
 """What every search does, whatever it is for: the cut between buffers and table, the plan, tasks where they are
 cheapest, retries.
-
-May live here: these steps, what bounds them, and where a running search stands. May not: what is made of rows or counts
-(`run`, `count`), or the book of running searches.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Questions that are answered to whoever asks, and kept nowhere: cells of a collector, the first rows, or all of them.
 
 They wait for their turn among the tenant's other searches, and end when whoever waits for them goes. What is missing in
-an answer stands beside it. May live here: driving a search's steps (`course`) to their end. May not: what is asked, or
-what is made of the answer.
+an answer stands beside it.
 """
 
 from __future__ import annotations

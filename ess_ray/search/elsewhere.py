@@ -1,7 +1,6 @@
 """Searches and the replicas that run them: ending one that runs elsewhere, and being asked to end one that runs here.
 
-The answer's state in the result store is all that replicas share. May live here: asking, looking, waiting over that
-store. May not: the course of a search (`run`), or how a wish is kept (the adapters').
+The answer's state in the result store is all that replicas share.
 """
 
 from __future__ import annotations

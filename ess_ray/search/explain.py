@@ -1,7 +1,7 @@
 """Explain: what a search would do, told from its plan alone; no object is opened.
 
 Figures are those of a search that has to read everything. One that fills its limit before, or whose skip indexes rule
-objects out, reads less. May live here: estimates, by the functions that planning uses. May not: reading objects, HTTP.
+objects out, reads less.
 """
 
 from __future__ import annotations

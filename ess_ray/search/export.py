@@ -8,8 +8,6 @@ one begins there.
 Memory of one export: two or three slices of 64 MiB; what matches of the owners' buffers (at most what they may hold,
 twice for a moment); and about 100 bytes for each `id` in the answer, since repeats are merged over all of it: 10
 million events with ids take 1 GB, events without any nothing. Events of one microsecond are held together.
-
-May live here: the course of an export, and the book of those under way. May not: HTTP, formats, how a row is matched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The pace of a tail: look often while rows come, seldom while none do, and tell its progress every second.
-
-May live here: when a tail looks, and its figures. May not: what a look covers (`tail`), HTTP.
-"""
+"""The pace of a tail: look often while rows come, seldom while none do, and tell its progress every second."""
 
 from __future__ import annotations
 

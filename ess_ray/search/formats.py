@@ -1,7 +1,4 @@
-"""Rows as the bytes of a file, piece by piece: NDJSON, CSV, Parquet, an Arrow stream.
-
-May live here: encoders, each of one file, fed rows of EVENT_SCHEMA in order. May not: where rows come from or bytes go.
-"""
+"""Rows as the bytes of a file, piece by piece: NDJSON, CSV, Parquet, an Arrow stream."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How many rows an answer has by now, and being woken when it has as many as somebody waits for.
-
-May live here: that number, and who waits for it. May not: rows, or where they are kept.
-"""
+"""How many rows an answer has by now, and being woken when it has as many as somebody waits for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """When to start a second copy of a scan task that takes far longer than its peers.
 
-Every executor asks this, whatever runs its tasks. May live here: the decision, by a clock that is handed in. May not:
-starting or cancelling anything, or waiting.
+Every executor asks this, whatever runs its tasks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """What a reader should know of an answer without rows: where events are, that a field is nowhere, what else its text
 may have been meant as.
-
-May live here: which hints there are, and the small searches that find them out. May not: how a text can be read
-otherwise (`language.readings`), when an answer wants hints (`run`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The width of time buckets: as asked for in words, or chosen to fit a range.
-
-May live here: widths. May not: counting.
-"""
+"""The width of time buckets: as asked for in words, or chosen to fit a range."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Scan tasks as invocations of a function: how many at a time, what is asked again, second copies, and their cost.
-
-May live here: the policy, over the ports ScanFunction and InvocationSlots. May not: any provider's library, or what a
-task does. A task gives one result, whoever of its copies answers first, so that nothing is ever doubled.
-"""
+"""Scan tasks as invocations of a function: how many at a time, what is asked again, second copies, and their cost."""
 
 from __future__ import annotations
 

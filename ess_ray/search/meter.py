@@ -1,7 +1,4 @@
-"""What searches tell of themselves to whoever counts: a seam, so that policy needs to know no library of metrics.
-
-May live here: what is told. May not: how it is counted, named or shown.
-"""
+"""What searches tell of themselves to whoever counts: a seam, so that policy needs to know no library of metrics."""
 
 from __future__ import annotations
 

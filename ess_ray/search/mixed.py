@@ -1,7 +1,4 @@
-"""One search by two executors: invocations within their cap and a budget, the rest beside them as local tasks.
-
-May live here: who gets which task. May not: how either runs it.
-"""
+"""One search by two executors: invocations within their cap and a budget, the rest beside them as local tasks."""
 
 from __future__ import annotations
 

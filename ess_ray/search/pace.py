@@ -1,7 +1,4 @@
-"""How many invocations at a time a function lets through, learnt from its refusals; and slots within one process.
-
-May live here: the rule, by a clock and a source of chance that are handed in. May not: waiting, requests.
-"""
+"""How many invocations at a time a function lets through, learnt from its refusals; and slots within one process."""
 
 from __future__ import annotations
 

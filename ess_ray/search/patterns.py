@@ -1,8 +1,4 @@
-"""Patterns of messages: what was counted of each template, as a table.
-
-May live here: which aggregation patterns are, and their table. May not: what a template or a pattern is
-(`core.templates`), counting.
-"""
+"""Patterns of messages: what was counted of each template, as a table."""
 
 from __future__ import annotations
 

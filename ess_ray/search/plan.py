@@ -1,7 +1,4 @@
-"""Decide what a query must read: the cut between buffers and table, and tasks cut by bytes.
-
-May live here: pure decisions over views and snapshots. May not: waiting, I/O.
-"""
+"""Decide what a query must read: the cut between buffers and table, and tasks cut by bytes."""
 
 from __future__ import annotations
 

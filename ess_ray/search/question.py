@@ -1,7 +1,4 @@
-"""What was asked, as text beside its answer, so that any replica can ask it again.
-
-May live here: a query and who was to run it <-> text. May not: running it.
-"""
+"""What was asked, as text beside its answer, so that any replica can ask it again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The rows of a search in their final order, as they become final.
-
-May live here: which rows are final. May not: where rows go, what every search does (`course`), how rows are merged.
-"""
+"""The rows of a search in their final order, as they become final."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Run a query over the ports: start it, follow it, cancel it; and find its rows in their final order.
-
-May live here: the book of running searches, and what is particular to a search for rows. May not: what every search
-does (`course`), HTTP, Ray, or how a row is matched.
-"""
+"""Run a query over the ports: start it, follow it, cancel it; and find its rows in their final order."""
 
 from __future__ import annotations
 

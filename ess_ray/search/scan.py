@@ -1,7 +1,4 @@
-"""Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do.
-
-May live here: opening objects and folding what they give. May not: scheduling, merging tasks, any executor's library.
-"""
+"""Run one scan task over a store: what a Ray task, a Lambda invocation and a search in place all do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The places of one replica, shared among tenants: so many exports, so many tails at a time.
-
-May live here: who gets a place. May not: what it is for, or how long it is held.
-"""
+"""The places of one replica, shared among tenants: so many exports, so many tails at a time."""
 
 from __future__ import annotations
 

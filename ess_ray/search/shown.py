@@ -1,8 +1,4 @@
-"""What was counted, as JSON values: buckets with their statistics, or the table of a pipe.
-
-May live here: what an aggregation asks for, and how its cells are shown. May not: counting (`count`), stages of a pipe
-(`table`), HTTP.
-"""
+"""What was counted, as JSON values: buckets with their statistics, or the table of a pipe."""
 
 from __future__ import annotations
 

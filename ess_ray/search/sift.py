@@ -1,7 +1,7 @@
 """Rule objects out where their search was planned: their skip indexes tell that nothing in them matches.
 
 Handing a task to an executor and back takes several milliseconds, a look into an index that is in memory a tenth of
-one. May live here: which objects are worth a look, and what it told. May not: what becomes of the others.
+one.
 """
 
 from __future__ import annotations

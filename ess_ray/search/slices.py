@@ -1,7 +1,4 @@
-"""How an export is cut in time: slices in answer order, each no larger than may be held in memory.
-
-May live here: pure decisions over columns of objects, and over what earlier slices gave. May not: waiting, I/O.
-"""
+"""How an export is cut in time: slices in answer order, each no larger than may be held in memory."""
 
 from __future__ import annotations
 

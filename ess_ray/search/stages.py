@@ -1,7 +1,4 @@
-"""The stages of a pipe behind the first: columns and rows -> columns and rows.
-
-May live here: these stages, and how large a table may be. May not: where rows come from (`table`, `patterns`).
-"""
+"""The stages of a pipe behind the first: columns and rows -> columns and rows."""
 
 from __future__ import annotations
 

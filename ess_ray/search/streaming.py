@@ -1,7 +1,4 @@
-"""The rows of one object as they are found, a row group at a time, for who keeps none of them.
-
-May live here: reading one object so. May not: which objects, what becomes of rows.
-"""
+"""The rows of one object as they are found, a row group at a time, for who keeps none of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A pipe: which aggregation it is, and how what was counted becomes its table.
-
-May live here: that, for statistics. May not: patterns (`patterns`), the stages behind (`stages`), counting, the
-language.
-"""
+"""A pipe: which aggregation it is, and how what was counted becomes its table."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """A live tail: what was appended to the log since the last look and matches, each event once, by offsets alone.
 
 A tail stands at one offset of every virtual node, and a look moves it on to where the log ended a moment ago: by the
-owners' views where they still hold everything from there on, else by objects (see `Tail.look`). May live here: what a
-look covers, and the cursor. May not: when to look (`follow`), HTTP, or how a row is matched.
+owners' views where they still hold everything from there on, else by objects (see `Tail.look`).
 """
 
 from __future__ import annotations

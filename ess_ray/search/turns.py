@@ -1,7 +1,4 @@
-"""Whose search runs next: so many of a tenant at a time, the others wait in the order in which they were asked.
-
-May live here: who waits for whom. May not: what runs, or what is told of it.
-"""
+"""Whose search runs next: so many of a tenant at a time, the others wait in the order in which they were asked."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A task is an object of JSON, since Lambda takes nothing else; its collector stands there by name. What the collector
 made is a table, whatever it is, and an Arrow IPC stream in the result: in the answer as base64, or in a store where the
 answer would be larger than Lambda hands over. Needs neither pickle nor pydantic, so that a function's package is small
-and an answer can run nothing. May live here: encoding, decoding, their limits. May not: who sends it where.
+and an answer can run nothing.
 """
 
 from __future__ import annotations

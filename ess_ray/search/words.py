@@ -1,7 +1,4 @@
-"""Queries, and what is sought for them, in words: for people who want to know what a search will do.
-
-May live here: frozen values -> text. May not: reading such text again (`language` does that for the query language).
-"""
+"""Queries, and what is sought for them, in words: for people who want to know what a search will do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A time zone's name -> its clock as numbers, which travel to tasks: none of them needs a table of time zones.
-
-May live here: names, and when a zone's clock is put forward or back. May not: counting by it (`core.collect`).
-"""
+"""A time zone's name -> its clock as numbers, which travel to tasks: none of them needs a table of time zones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The section `alerts`: who is told of alerts.
-
-May live here: its values and their bounds. May not: receivers (`adapters.receivers`), rules, which are applied.
-"""
+"""The section `alerts`: who is told of alerts."""
 
 from __future__ import annotations
 

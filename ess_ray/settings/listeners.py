@@ -1,7 +1,4 @@
-"""The section `listeners`: sockets of protocols that are no HTTP.
-
-May live here: what can be set of them, the usual ports. May not: what is done with it (`intake.listening`).
-"""
+"""The section `listeners`: sockets of protocols that are no HTTP."""
 
 from __future__ import annotations
 

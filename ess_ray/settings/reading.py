@@ -2,8 +2,6 @@
 
 An unknown name in the file is refused. An unknown variable is a warning: the environment is not ours alone (Kubernetes
 sets `ESS_PORT` and `ESS_SERVICE_HOST` for a service that is named `ess`).
-
-May live here: where settings are read from, what concerns two sections, how a mistake is told. May not: a section.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The sections of the settings, each a frozen model: what can be set, its default, its bounds.
 
-Defaults are those of `ess_ray.limits`. May live here: one section's values, their bounds, and the limits that they
-become. May not: where they come from, and what concerns two sections.
+Defaults are those of `ess_ray.limits`.
 """
 
 from __future__ import annotations

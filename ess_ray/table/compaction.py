@@ -1,8 +1,4 @@
-"""Compaction: many small objects become few large ones.
-
-May live here: which objects are merged, how, and the commit that puts one in place of many. May not: what leaves the
-table (`retention`), deleting anything from the store (`maintenance` does, a day later), or Ray.
-"""
+"""Compaction: many small objects become few large ones."""
 
 from __future__ import annotations
 

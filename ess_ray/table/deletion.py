@@ -4,9 +4,6 @@ Objects that hold such rows are written anew without them and put in their place
 (docs/exactly-once.md, step 9). An object that had no others is replaced by one without rows: what repeats of its events
 are known by is kept for the hour, and retention takes it out after that. So each step names an object that it made, and
 after a crash the catalog tells whether it was done.
-
-May live here: which objects are rewritten, how, and their commits. May not: Ray, when the old objects' bytes go
-(`deletion_bytes`), or where a deletion's record lies (`deletion_book`).
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
     ID.json       where the deletion stands
     ID.answers    there once the tenant's kept answers were dropped
 
-The words that were sought may be personal data themselves: they are let go when the deletion is done. May live here:
-the record and its place. May not: HTTP, what a deletion does (`deletion`), Ray.
+The words that were sought may be personal data themselves: they are let go when the deletion is done.
 """
 
 from __future__ import annotations

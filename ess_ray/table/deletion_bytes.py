@@ -1,7 +1,6 @@
 """The bytes of deleted events: when the objects that held them leave the store, and what is in the way of it.
 
-Replaced objects stay for a short grace, for searches that began before. May live here: which objects these are, and
-deleting them. May not: taking anything out of the table (`deletion`), Ray.
+Replaced objects stay for a short grace, for searches that began before.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Room on the disk that the embedded log and, beside it, objects and table stand on: who is refused before it is full.
 
 What was acknowledged must still become objects, so storing comes first, then merging, and new events last: pushes are
-refused while there is room for the other two. May live here: how much must stay free, and what is said about it. May
-not: refusing (the log does), or making room (`retention`, `maintenance`).
+refused while there is room for the other two.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each row's identity becomes a 64-bit hash in one of some temporary files, chosen by the hash, with the object's number:
 what is equal meets in one file, which is sorted by itself. Equal hashes are only a suspicion: whoever asks compares the
-two objects' identities. May live here: hashing, files, sorting. May not: reading objects, what a double means.
+two objects' identities.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""Removing what nobody can need any more: objects that were never committed, and objects that were taken out long ago.
-
-May live here: deciding what is garbage, and deleting it. May not: taking objects out of the table (retention and
-compaction do that), or Ray.
+"""Removing what nobody can need any more: objects that were never committed, and objects that were taken out long
+ago.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Healed is what holds nothing that other files do not hold too; it is put aside, never deleted, and told. Everything else
 is named with what to do, and nothing starts on it: a system that began with half a log or half a table would take
-acknowledged events for never pushed. May live here: that, for the table's log, the SQLite log, keys, deletions and
-the pool's size. May not: stored objects (`verify`, and every reader names them), Ray.
+acknowledged events for never pushed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Retention: objects leave the table by age, or by size, the oldest newest event first.
-
-May live here: which objects go, and the commits that take them out. May not: deleting anything from the store
-(`maintenance` does, later).
-"""
+"""Retention: objects leave the table by age, or by size, the oldest newest event first."""
 
 from __future__ import annotations
 

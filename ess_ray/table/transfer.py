@@ -12,8 +12,6 @@ As numbered steps, each safe to die in, and done again by the next run:
     3. read each object whole, check its bytes against size, footer and content hash, PUT it: invisible. HEAD it.
     4. one commit of the batch with n -> n+1: a second copy at the same time is refused, and starts over from 1.
     5. when nothing is missing: the next offsets of the source's logs, so that the target knows what the source knew.
-
-May live here: that, and the same for keys and dead letters. May not: which places, whether the source stands still.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ shares no row with another. Offset ranges of live objects overlap legitimately (
 tenant and hour, all with its ranges; compaction unites the ranges of what it merges), so of objects whose ranges meet
 the rows' identities are compared: within one partition always, since a row has one tenant and one time, wherever it was
 written from; over partitions only where all rows are read (`doubles`).
-
-May live here: what must be true, and looking. May not: repairing, Ray, printing.
 """
 
 from __future__ import annotations

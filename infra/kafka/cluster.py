@@ -1,7 +1,7 @@
 """Apache Kafka brokers on this machine's loopback: fetched by Maven once, started in a folder, stopped by process.
 
 For tests and for trying things out, not for production. Standard library only, so that it runs before anything is
-installed. May live here: fetching, formatting, starting, stopping. May not: anything about ess_ray.
+installed.
 """
 
 from __future__ import annotations

@@ -3,5 +3,5 @@
 Many invocations at a time, each in an execution environment of its own, with cold starts, limits of time and memory,
 throttling, limits of payloads and function errors as AWS reports them. It checks no signatures and listens on loopback
 only. `environment`: one execution environment; `service`: functions, concurrency, the Invoke API; `python -m
-lambda_compat.local` runs it. May live here: what Lambda does. May not: what a function does.
+lambda_compat.local` runs it.
 """

@@ -1,7 +1,4 @@
-"""Run the local Lambda service with one function until Ctrl-C: `python -m lambda_compat.local --help`.
-
-May live here: the command line. May not: anything else.
-"""
+"""Run the local Lambda service with one function until Ctrl-C: `python -m lambda_compat.local --help`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One execution environment: a process of AWS's runtime client, and the Runtime API that it asks for its next event.
-
-May live here: the process, its protocol, its limits. May not: how many there are, the Invoke API.
-"""
+"""One execution environment: a process of AWS's runtime client, and the Runtime API that it asks for its next event."""
 
 from __future__ import annotations
 

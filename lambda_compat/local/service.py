@@ -1,7 +1,4 @@
-"""The Invoke API over functions: warm environments, concurrency, refusals, as AWS answers them.
-
-May live here: HTTP and which environment runs what. May not: what happens inside an environment.
-"""
+"""The Invoke API over functions: warm environments, concurrency, refusals, as AWS answers them."""
 
 from __future__ import annotations
 

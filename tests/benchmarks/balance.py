@@ -1,7 +1,6 @@
 """The pool while 90 % of its load is one service's: each actor's share, what a resize moves, how long a death lasts.
 
-A running system of four persist actors, 64 virtual nodes, two push replicas, driven through the front door. May live
-here: the load, the figures of the pool's own status. May not: anything inside the system.
+A running system of four persist actors, 64 virtual nodes, two push replicas, driven through the front door.
 """
 
 from __future__ import annotations

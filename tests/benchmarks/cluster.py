@@ -1,7 +1,7 @@
 """The cluster profile beside the embedded one: push over HTTP, and log to committed object, in one run.
 
 One Kafka broker with replication 1, SeaweedFS and Redis, all on this machine: they take their share of its cores, which
-is told apart. May live here: both sides and their servers. May not: how load is made (`load`), or stored (`store`).
+is told apart.
 """
 
 from __future__ import annotations

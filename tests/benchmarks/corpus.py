@@ -1,7 +1,6 @@
 """The corpus that all sides of a comparison get: seeded events in a folder, as Parquet (EVENT_SCHEMA) and as NDJSON.
 
-Made once a run, by the generator and the front door's own decoder. May live here: making and reading it. May not: what
-a side does with it.
+Made once a run, by the generator and the front door's own decoder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Each way in, from an agent's batch to columns: events a second of one CPU, the same events in every protocol.
 
-In one process, without sockets and log: what differs between the protocols. May live here: batches as agents send them
-and their decoders. May not: the push path as a whole (`push`).
+In one process, without sockets and log: what differs between the protocols.
 """
 
 from __future__ import annotations

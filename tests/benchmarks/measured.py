@@ -1,7 +1,4 @@
-"""The scan function with a stopwatch: a Lambda handler that answers where an invocation's time went instead of rows.
-
-May live here: measuring around the very code that the function runs. May not: anything that changes what it does.
-"""
+"""The scan function with a stopwatch: a Lambda handler that answers where an invocation's time went instead of rows."""
 
 from __future__ import annotations
 

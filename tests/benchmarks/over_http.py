@@ -1,7 +1,4 @@
-"""A search end to end: a running system, POST a query, poll until its end, as a client does it.
-
-May live here: pushing, and the client's clock. May not: anything inside the system.
-"""
+"""A search end to end: a running system, POST a query, poll until its end, as a client does it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """A search over a bucket: requests and bytes, counted between a process that has just begun and a real S3 server.
 
 The corpus is flushed and compacted as always, then copied into the bucket as `ess copy` does. Each question is asked by
-a process of its own, so that nothing is known of any object. May live here: that, and counting. May not: how objects
-are read.
+a process of its own, so that nothing is known of any object.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Planning a query over very many objects: from a catalog on disk to the first task, without scanning anything.
 
 The entries are made up and committed to a real Delta table; the Searcher plans as it always does, and the executor only
-notes when its first task comes. May live here: making entries, the two moments. May not: how planning is done.
+notes when its first task comes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""axe-core on a page: what it finds wrong for people who cannot see, or not well, or use no mouse.
-
-May live here: running axe and reading its answer. May not: which pages, in which states.
-"""
+"""axe-core on a page: what it finds wrong for people who cannot see, or not well, or use no mouse."""
 
 from __future__ import annotations
 

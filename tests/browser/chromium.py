@@ -1,7 +1,4 @@
-"""Debian's Chromium without a screen, driven by Playwright, and what it must not have complained about.
-
-May live here: starting and ending the browser, contexts, what pages report. May not: the page under test (`pages`).
-"""
+"""Debian's Chromium without a screen, driven by Playwright, and what it must not have complained about."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The events that the pages show: a small shop from a seed, many rows to scroll, and text that means harm.
-
-May live here: what is pushed, and where in time it lies. May not: how pages show it.
-"""
+"""The events that the pages show: a small shop from a seed, many rows to scroll, and text that means harm."""
 
 from __future__ import annotations
 

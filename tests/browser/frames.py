@@ -1,7 +1,4 @@
-"""How long the frames of a scrolling list take, as the browser itself counts them.
-
-May live here: scrolling by script, and the times between frames. May not: judging them, since machines differ.
-"""
+"""How long the frames of a scrolling list take, as the browser itself counts them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The pages as a person uses them: opening, asking, reading rows.
-
-May live here: where things are on a page, by role and name. May not: what is expected of them (the tests).
-"""
+"""The pages as a person uses them: opening, asking, reading rows."""
 
 from __future__ import annotations
 

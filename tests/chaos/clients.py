@@ -3,8 +3,6 @@
 They do what real ones do: with a key or with ids they send again what was not acknowledged, and now and then what was;
 without either they do not, since a repeat would be a second event. Each waits for its answer before it sends on, so
 that together they take whatever rate the system gives.
-
-May live here: the load, and a record of every request. May not: faults, searches, or how a system is made.
 """
 
 from __future__ import annotations

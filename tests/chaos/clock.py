@@ -3,7 +3,6 @@ notice.
 
 What measures durations (the monotonic clock) and the times of files stay true, as they do when a real clock is set.
 libfaketime 0.9.10 refuses the absolute monotonic sleep that Python's `time.sleep` is made of, hence SLEEP.
-May live here: the clock. May not: what a system does when it jumps.
 """
 
 from __future__ import annotations

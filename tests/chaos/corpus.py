@@ -3,9 +3,6 @@
 An event is a function of its client and its number: a pool of made-up events is gone through over and over, each time
 with another number. So whoever holds a stored row can tell what every value of it must be. Making a body costs about a
 microsecond an event, so that clients leave the machine to the system.
-
-May live here: what the events are, their encoding, the comparison of rows with them. May not: HTTP, or what was
-acknowledged.
 """
 
 from __future__ import annotations

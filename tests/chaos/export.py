@@ -1,7 +1,4 @@
-"""A tenant's whole answer, fetched as Parquet and counted.
-
-May live here: the request and its reading. May not: judging.
-"""
+"""A tenant's whole answer, fetched as Parquet and counted."""
 
 from __future__ import annotations
 

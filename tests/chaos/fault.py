@@ -1,7 +1,4 @@
-"""What a fault is: how it is made, how long it lasts, how it is undone, and what must have been so meanwhile.
-
-May live here: the shape of a row. May not: rows.
-"""
+"""What a fault is: how it is made, how long it lasts, how it is undone, and what must have been so meanwhile."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """The faults, as data: how each is made, how long it lasts, how it is undone, and what must have been so beside the
 invariant that every acknowledged event is found exactly once.
-
-May live here: rows, and what is done to processes and servers. May not: the load, or how answers are compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Single bits of stored objects flip while searches run: an answer names the object, or it is right.
 
-The damaged objects are of a tenant of its own, whose events are all known, beside the load of the others. May live
-here: the flips, and the judging of what is said meanwhile. May not: how an object notices.
+The damaged objects are of a tenant of its own, whose events are all known, beside the load of the others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""What clients sent and what came of it: a few bytes a request while they run, and arrays over all events at the end.
-
-May live here: the books, and their comparison with rows. May not: HTTP, or where rows are read from.
+"""What clients sent and what came of it: a few bytes a request while they run, and arrays over all events at the
+end.
 """
 
 from __future__ import annotations

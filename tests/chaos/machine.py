@@ -1,7 +1,4 @@
-"""Faults of the machine below a system: a disk that is full, a clock that jumps.
-
-May live here: these rows. May not: how a disk or a clock is made (`disk`, `clock`).
-"""
+"""Faults of the machine below a system: a disk that is full, a clock that jumps."""
 
 from __future__ import annotations
 

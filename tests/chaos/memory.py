@@ -1,7 +1,7 @@
 """The memory of each process of a system over time: sampled, told as a table, drawn as a picture.
 
 What is kept is bounded however long it runs: when there is too much of it, every other sample goes, and sampling slows
-down by half. May live here: sampling, thinning, drawing. May not: what happens to the system meanwhile.
+down by half.
 """
 
 from __future__ import annotations

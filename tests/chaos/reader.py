@@ -2,8 +2,6 @@
 
 It counts all events by client, and fetches single requests' events whole. What was acknowledged before a question was
 asked must be in a complete answer; nothing may be there twice, or otherwise than it was sent.
-
-May live here: searches, and a record of every answer. May not: faults, or the load.
 """
 
 from __future__ import annotations

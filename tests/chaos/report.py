@@ -1,7 +1,4 @@
-"""What `make chaos` prints and writes: a row a fault.
-
-May live here: figures as text. May not: measuring.
-"""
+"""What `make chaos` prints and writes: a row a fault."""
 
 from __future__ import annotations
 

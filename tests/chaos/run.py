@@ -1,7 +1,4 @@
-"""One row's course: load, fault, healing, recovery, and the comparison of what was acknowledged with what is there.
-
-May live here: the course and its figures. May not: what the faults are (`faults`), or how figures are printed.
-"""
+"""One row's course: load, fault, healing, recovery, and the comparison of what was acknowledged with what is there."""
 
 from __future__ import annotations
 

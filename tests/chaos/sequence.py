@@ -1,7 +1,4 @@
-"""Single processes, one after the other, in random order: each is killed, or stopped for a while.
-
-May live here: the sequence, and when one victim is followed by the next. May not: the load.
-"""
+"""Single processes, one after the other, in random order: each is killed, or stopped for a while."""
 
 from __future__ import annotations
 

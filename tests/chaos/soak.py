@@ -3,8 +3,6 @@
 Each round is a row of the table of faults, chosen by CHAOS_SEED, and compared like one, so that what is remembered of
 events ends with the round. At the end: what each fault cost, and the memory of each process as a table and a picture,
 in build/soak. A system that takes events all the time fills the disk with some GB an hour.
-
-May live here: the rounds and what is written at the end. May not: the faults, or the load.
 """
 
 from __future__ import annotations

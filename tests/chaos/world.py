@@ -1,7 +1,4 @@
-"""Systems to break, on servers, a disk or a clock of their own that faults may break.
-
-May live here: making and ending them, finding their processes, reading their table beside them. May not: faults.
-"""
+"""Systems to break, on servers, a disk or a clock of their own that faults may break."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """One fuzzer, in a process of its own: `python -m tests.fuzz.fuzzing NAME CORPUS [libFuzzer's options]`.
 
-`python -m tests.fuzz.fuzzing NAME --hex INPUT` runs one input again, without atheris. May live here: the process, its
-limits. May not: what is fuzzed (`targets`).
+`python -m tests.fuzz.fuzzing NAME --hex INPUT` runs one input again, without atheris.
 """
 
 from __future__ import annotations

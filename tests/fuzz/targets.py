@@ -1,8 +1,7 @@
 """What is fuzzed: for each reader its valid inputs to begin with, and what must hold of any input at all.
 
 Only the documented error comes out, memory stays bounded (the fuzzing process checks it), and where a slow path says
-what is right, the fast one says the same. May live here: targets. May not: how inputs are made (atheris does), or for
-how long.
+what is right, the fast one says the same.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Fuzzed decoders of what agents send: each reads anything, and loses nothing of what it takes.
 
 Bodies: the only errors are those of a bad request; columns are valid; what is cut into pieces is what it is whole.
-Streams: however the bytes are cut, the same comes out. May live here: targets of `intake.formats`. May not: others
-(`targets`).
+Streams: however the bytes are cut, the same comes out.
 """
 
 from __future__ import annotations

@@ -37,8 +37,6 @@ table, no checksums, no page index and no `-c`, f was the footer alone, and the 
 - `walk`: what a search's collector makes of one object.
 - `identity`: who an object's rows are, to compare objects by.
 - `check`: whether an object is what is told of it.
-
-May live here: bytes <-> rows. May not: where bytes lie.
 """
 
 from ess_ray.core.chunk.check import Fault, Told, check_rows, check_tail

@@ -1,8 +1,4 @@
-"""Whether one object is what its name, its footer and the catalog say: for `ess verify`, which names what is not.
-
-May live here: comparing an object with what is told of it. May not: where objects lie, what the table as a whole must
-be, or what to do about a fault.
-"""
+"""Whether one object is what its name, its footer and the catalog say: for `ess verify`, which names what is not."""
 
 from __future__ import annotations
 

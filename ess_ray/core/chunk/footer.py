@@ -1,7 +1,4 @@
-"""An object's tail, parsed, and the process's cache of tails: footer metadata, facts, skip index.
-
-May live here: parsing and keeping tails. May not: fetching them, reading rows.
-"""
+"""An object's tail, parsed, and the process's cache of tails: footer metadata, facts, skip index."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The content hash of an object's rows: the same for the same values, however they are chunked, sliced or padded.
-
-May live here: that. May not: bytes of files (a hash of those would change with every codec).
-"""
+"""The content hash of an object's rows: the same for the same values, however they are chunked, sliced or padded."""
 
 from __future__ import annotations
 

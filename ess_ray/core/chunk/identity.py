@@ -1,7 +1,4 @@
-"""Who the rows of an object are: their identity columns, a part at a time, so that comparing many stays bounded.
-
-May live here: reading identities, and what of them is twice or missing. May not: deciding what follows from that.
-"""
+"""Who the rows of an object are: their identity columns, a part at a time, so that comparing many stays bounded."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What an object is called and what its footer tells: the key, the facts, and their place in Parquet's metadata.
-
-May live here: frozen values, and text <-> values. May not: Arrow, pages, fetching.
-"""
+"""What an object is called and what its footer tells: the key, the facts, and their place in Parquet's metadata."""
 
 from __future__ import annotations
 

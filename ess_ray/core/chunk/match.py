@@ -1,8 +1,7 @@
 """Which rows of a row group match a query: its tests in the order that reads and decodes least.
 
 Tests of small columns first; then the messages are searched as one text (`core/prefilter`) for rows that can match;
-then `filter_batch` decides those. May live here: in which order columns are looked at. May not: matching, pages, which
-row groups are looked at (`windows`), what is made of the rows (`walk`).
+then `filter_batch` decides those.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The rows of many objects in one order, a few row groups in memory at a time: what compaction reads.
-
-May live here: that merge. May not: which objects to merge, or writing.
-"""
+"""The rows of many objects in one order, a few row groups in memory at a time: what compaction reads."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 A data page of DELTA_LENGTH_BYTE_ARRAY is its lengths, packed, and then all texts one after the other. So a page is
 decompressed once, searched as one text, and its lengths are unpacked only where something was found. What is decoded
 here is what we write: required texts, data pages v1 and v2. All else raises NotInPlace, and Arrow's reader decodes it.
-
-May live here: Parquet's page headers and encodings. May not: fetching, queries, matching.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""An object's bytes in memory: ranges held, ranges cut out of a stream as it arrives, and which requests bring them.
-
-May live here: offsets and bytes. May not: row groups, columns, where bytes lie.
-"""
+"""An object's bytes in memory: ranges held, ranges cut out of a stream as it arrives, and which requests bring them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Bytes to rows: an object opened by its tail, the ranges fetched of it, a row group's columns.
 
 A request to a store costs as much as many bytes do, so ranges that lie close are fetched as one, and what was fetched
-beside what was wanted is kept until it is forgotten. May live here: which bytes to ask for, and Arrow's reader over
-them. May not: where bytes lie, queries, matching.
+beside what was wanted is kept until it is forgotten.
 """
 
 from __future__ import annotations

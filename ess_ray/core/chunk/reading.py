@@ -1,7 +1,4 @@
-"""What goes wrong while an object is read is told of that object, whatever it is.
-
-May live here: that. May not: what becomes of it (its reader's caller).
-"""
+"""What goes wrong while an object is read is told of that object, whatever it is."""
 
 from __future__ import annotations
 

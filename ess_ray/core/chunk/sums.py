@@ -1,8 +1,7 @@
 """The table of an object's pages: how long each is, and its CRC-32. Written with the object, verified at every read.
 
 Parquet's own page checksum covers a page's bytes but not its header, in which a flipped bit alters encodings, sizes and
-numbers of values. Ours is of both, so that a single page can be verified by itself. May live here: the table, and the
-walk over pages that makes it. May not: what pages hold, columns, fetching.
+numbers of values. Ours is of both, so that a single page can be verified by itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """One object, walked: row groups in the query's order, what matches in each handed to the search's collector.
 
 Row groups that the skip index rules out are never read, nor those of which statistics tell the collector enough. Of the
-others only the columns that tests need are read, and those that the collector wants, where rows matched. May live here:
-which columns are read, and when. May not: matching (`match`), what is read next (`windows`), what is made of rows.
+others only the columns that tests need are read, and those that the collector wants, where rows matched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Which row groups of an object a scan reads next, and how many of them at once.
-
-May live here: the guesses about costs that decide it, and whether the skip index is asked. May not: matching, bytes.
-"""
+"""Which row groups of an object a scan reads next, and how many of them at once."""
 
 from __future__ import annotations
 

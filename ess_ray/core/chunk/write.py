@@ -1,7 +1,4 @@
-"""Rows to bytes: an object's row groups, encodings and codecs.
-
-May live here: what Parquet is told to write. May not: reading, or deciding which rows go into one object.
-"""
+"""Rows to bytes: an object's row groups, encodings and codecs."""
 
 from __future__ import annotations
 

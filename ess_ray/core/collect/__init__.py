@@ -7,8 +7,6 @@
 - `cells`: what collectors have alike that give cells (a bucket, a group, and values): they are made one within bounds.
 - `buckets`: where time buckets begin.
 - `registry`: every collector by its name.
-
-May live here: pure functions over Arrow tables. May not: which rows match, where they lie, I/O.
 """
 
 from ess_ray.core.collect.buckets import UTC_CLOCK, LocalClock, bucket_starts

@@ -2,9 +2,6 @@
 
 Widths of whole weeks begin on Mondays, all others count from midnight, 1 January 1970. By a place's clock a day begins
 at its midnight and has 23 or 25 hours where the clock is put forward or back.
-
-May live here: times -> starts, over NumPy arrays. May not: names of time zones (their offsets come as numbers, so that
-every task has the same, wherever it runs).
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ A partial result has one row a cell: `start_us` (the bucket, null without an int
 ...; null: the row has no such field), `other` (true: what small groups were added to), `count`, a collector's further
 values, and lists of slots of its accumulators (`core.statistics`). Cells with the same keys are made one, value by
 value; within bounds: nothing is lost from a total, but rare groups may be told together.
-
-May live here: what collectors of cells have alike, making cells one, bounds, which groups come first. May not: rows.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ results; partial results are folded into one; and what is folded so far tells wh
 
 Partial results are Arrow tables of one schema, and those of disjoint rows, put one behind another, are one of all of
 them. So they travel, and wait for each other, without anybody's knowing what they are.
-
-May live here: the protocol, and the values that pass through it. May not: any collector (each has a file), I/O.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How many rows lie in each time bucket and group.
-
-May live here: counting rows that are at hand, and blocks by their statistics. May not: choosing them.
-"""
+"""How many rows lie in each time bucket and group."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which fields rows have: for each, the number of rows that have it.
-
-May live here: counting fields of rows that are at hand. May not: choosing rows.
-"""
+"""Which fields rows have: for each, the number of rows that have it."""
 
 from __future__ import annotations
 

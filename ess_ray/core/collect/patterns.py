@@ -2,8 +2,6 @@
 
 Templates alone are counted where rows lie: what each row has, whatever else there is. That is exact, and does not
 depend on how rows are parted. Which templates are one pattern is decided at the end, over all (`templates.groups`).
-
-May live here: rows -> cells. May not: what a template is (`core.templates`), patterns.
 """
 
 from __future__ import annotations

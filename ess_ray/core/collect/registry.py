@@ -1,7 +1,4 @@
-"""Every collector by its name, as a task carries it. A new one is a file of its own, and a line here.
-
-May live here: the names, and a collector <-> JSON values. May not: what a collector does.
-"""
+"""Every collector by its name, as a task carries it. A new one is a file of its own, and a line here."""
 
 from __future__ import annotations
 

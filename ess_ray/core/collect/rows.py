@@ -1,7 +1,4 @@
-"""The first rows in the query's order, up to its limit: `newest` or `oldest`.
-
-May live here: how rows of parts become those of an answer. May not: the order itself, what a repeat is (`merge`).
-"""
+"""The first rows in the query's order, up to its limit: `newest` or `oldest`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 The next slice begins behind the last timestamp of this one, so none may be given in part. Parts of a slice are rows as
 an answer's are; what differs is the end.
-
-May live here: where a slice is cut. May not: how large it is, what earlier slices gave (`search.export`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Statistics of fields in each time bucket and group, beside the number of rows.
-
-May live here: rows -> cells with slots, and results of cells. May not: what is kept of values (`core.statistics`), how
-rows are grouped (`counts`).
-"""
+"""Statistics of fields in each time bucket and group, beside the number of rows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How many rows, and bytes of their messages, lie in each time bucket and group.
-
-May live here: adding up the messages of rows that are at hand. May not: choosing them.
-"""
+"""How many rows, and bytes of their messages, lie in each time bucket and group."""
 
 from __future__ import annotations
 

@@ -5,8 +5,7 @@
     can_tell(needs)                   whether asking can be of any use
 
 A superset, never a false negative. `planes` is the stored form of both kinds of filter, `grams` the one over message
-text, `values` the one over ids and field values, `file` the whole blob. May live here: filters over row groups. May
-not: what a query needs (literals), where the blob lies in the object (chunk).
+text, `values` the one over ids and field values, `file` the whole blob.
 """
 
 from ess_ray.core.index.file import Index, build, can_tell

@@ -5,8 +5,7 @@
     planes  each as planes.pack wrote it
 
 It says all that a reader must know: another choice of gram or width needs no new version. A version or kind that is
-not known rules nothing out; bytes that are not what was written are CorruptData. May live here: the blob and the walk
-over a formula. May not: hashing, widths.
+not known rules nothing out; bytes that are not what was written are CorruptData.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 One hash per gram, since a needle brings many grams. A row group's grams are marked in an array of flags; eight such
 arrays make a plane, which is then folded in half while its packed size is over its budget. Grams that reach over a
-row's end into the next row are marked as well: they cost a little room and cannot rule anything out wrongly. May live
-here: grams and their hash. May not: formulas, the blob.
+row's end into the next row are marked as well: they cost a little room and cannot rule anything out wrongly.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A look-up reads one byte per position for eight row groups at once. Planes are sparse (a wide, mostly empty filter
 packs into fewer bytes than a narrow full one that errs as often), so they are stored compressed, in chunks that are
-unpacked one by one as look-ups need them. May live here: lanes, chunks, their stored form. May not: hashing.
+unpacked one by one as look-ups need them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The value filter: which ids, field values and attribute keys a row group has, as 64-bit hashes in Bloom filters.
 
 A value is hashed folded, together with its field's name; presence of a field is one more value of it. Each kind of
-value has planes of its own, since trace ids are looked for far more often than span ids, and so may cost more. May
-live here: hashing of values. May not: formulas, the blob.
+value has planes of its own, since trace ids are looked for far more often than span ids, and so may cost more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""An attribute, tested by what it was: its text first, and only where that may pass by its type, a number or an array.
-
-May live here: which values of an attribute a test is asked about. May not: the test.
+"""An attribute, tested by what it was: its text first, and only where that may pass by its type, a number or an
+array.
 """
 
 from __future__ import annotations

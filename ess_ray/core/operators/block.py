@@ -1,7 +1,4 @@
-"""Rows in question, as operators see them: the columns that they ask for, and no others.
-
-May live here: loading and narrowing of columns, a field as text. May not: what a row is asked.
-"""
+"""Rows in question, as operators see them: the columns that they ask for, and no others."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""The operators that there are, and a tree of them read from JSON: what a task carries, what is kept beside an answer.
-
-May live here: which operator a name means. May not: what an operator consists of.
+"""The operators that there are, and a tree of them read from JSON: what a task carries, what is kept beside an
+answer.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 An operator is a file of this package: a frozen value that a query's tree is made of, and all that is known about it.
 Here stand the questions, and what operators on fields have in common: a new one says no more than what is its own.
-
-May live here: the questions, and answers that hold for any operator, or any field. May not: one operator's.
 """
 
 from __future__ import annotations

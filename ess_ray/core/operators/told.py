@@ -1,7 +1,4 @@
-"""What an operator's values are in JSON: fields, texts. Each reads what the other writes.
-
-May live here: the parts that several operators share. May not: operators.
-"""
+"""What an operator's values are in JSON: fields, texts. Each reads what the other writes."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ text), `prefilter` which bytes a row must hold. What is simple for one is simple
 - `tree`: the nodes, and how they are put together.
 - `classes`: characters, classes of them, named ones.
 - `syntax`: RE2's syntax, read.
-
-May live here: syntax to tree, and what holds for a tree in any encoding. May not: engines, rows, deciding a match.
 """
 
 from ess_ray.core.pattern.syntax import literal, parse

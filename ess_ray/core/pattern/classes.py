@@ -1,8 +1,4 @@
-"""Classes of characters, named or spelt out, as ranges of code points.
-
-May live here: RE2's named classes as far as they are no matter of Unicode tables, a class being read. May not: how
-they are written.
-"""
+"""Classes of characters, named or spelt out, as ranges of code points."""
 
 from __future__ import annotations
 

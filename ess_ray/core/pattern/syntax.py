@@ -1,7 +1,4 @@
-"""RE2's syntax, read as far as we are sure of it.
-
-May live here: a pattern's or a literal's text to a tree. May not: a guess.
-"""
+"""RE2's syntax, read as far as we are sure of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The tree of a pattern over code points: nodes, how they are put together, what of a tree is left within ASCII.
-
-May live here: what a node stands for, in any encoding. May not: RE2's syntax, bytes, folded text.
-"""
+"""The tree of a pattern over code points: nodes, how they are put together, what of a tree is left within ASCII."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@ or taking the largest: results do not depend on where rows lie, nor on the order
 
 - `accumulator`: the protocol of what keeps values. `tallies`, `sums`, `extremes`, `quantiles`, `distinct`: each kind.
 - `functions`: the functions that people ask for, over what is kept.
-
-May live here: values -> slots -> results, over NumPy and Arrow. May not: rows, groups, buckets (`core.collect`).
 """
 
 from ess_ray.core.statistics.accumulator import Accumulator, Slotted, Values

@@ -1,7 +1,4 @@
-"""What is kept of a field's values in a cell, so that statistics can be told of it: the protocol of every kind.
-
-May live here: the protocol, the values that it is given. May not: any kind of accumulator (each has a file).
-"""
+"""What is kept of a field's values in a cell, so that statistics can be told of it: the protocol of every kind."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 Values are known by 63 bits of a hash: that two of 10,000 share one happens once in 10**11 cells. A cell that has more
 has registers of the same hashes instead, whether it got them at once or in parts.
-
-May live here: texts -> hashes -> registers -> how many. May not: what a field's text is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The least and the largest number of a field.
-
-May live here: doubles <-> integers of the same order. May not: text.
-"""
+"""The least and the largest number of a field."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The functions that people ask for, over what accumulators hold: a statistic is a function of a field.
 
-Every family of functions has a line in FAMILIES. May live here: which accumulators a function needs, and what it tells
-of them. May not: how they are written (`language`), how values are kept (a file for each accumulator).
+Every family of functions has a line in FAMILIES.
 """
 
 from __future__ import annotations

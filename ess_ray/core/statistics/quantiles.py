@@ -2,8 +2,6 @@
 
 As in DDSketch (Masson and others, 2019). A bucket is found by a number's exponent and by comparing its mantissa with 34
 fixed bounds: a logarithm may differ in its last bit from one machine to another, and buckets must not.
-
-May live here: doubles -> buckets -> quantiles. May not: text.
 """
 
 from __future__ import annotations

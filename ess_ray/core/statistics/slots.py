@@ -2,8 +2,6 @@
 
 Putting cells together is adding, or taking the largest of, the numbers in equal slots: neither depends on the order,
 and no digit is lost. What a slot means is for each kind of accumulator to say.
-
-May live here: slots <-> Arrow lists, putting them together. May not: what a slot means, rows.
 """
 
 from __future__ import annotations

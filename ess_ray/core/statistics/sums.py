@@ -2,8 +2,6 @@
 
 A double is a whole number of 53 bits times a power of two: it is added to three limbs, as integers, less than 2**33 to
 each: 2**30 rows at a time, more than there are, before carrying. Only what is told at the end is rounded, once.
-
-May live here: doubles -> limbs -> the sum. May not: text.
 """
 
 from __future__ import annotations

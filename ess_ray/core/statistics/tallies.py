@@ -1,7 +1,4 @@
-"""How many of a field's values are numbers, and how many are none.
-
-May live here: that count. May not: what a number is (`accumulator`).
-"""
+"""How many of a field's values are numbers, and how many are none."""
 
 from __future__ import annotations
 

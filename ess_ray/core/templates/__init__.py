@@ -2,8 +2,6 @@
 
 - `skeletons`: many messages at once -> few different skeletons. `masks`: a skeleton -> its template.
 - `kinds`: what placeholders there are. `groups`: templates that differ rarely -> patterns.
-
-May live here: texts -> templates -> patterns, and what finds a pattern's messages. May not: rows, queries, counting.
 """
 
 from ess_ray.core.templates.groups import patterns_of

@@ -7,8 +7,6 @@ each with its count: they are taken in one order, the most frequent first, and t
 2. In that order each joins the first leader with which it shares MIN_ALIKE of its words, or becomes one itself.
 3. A place at which those of one leader have MIN_VALUES words and more is a variable; where they have fewer, each word
    stays as it is, and parts them: "accepted" and "refused" are two patterns, a thousand names are one.
-
-May live here: which templates are one pattern. May not: counts of rows, how patterns are shown.
 """
 
 from __future__ import annotations

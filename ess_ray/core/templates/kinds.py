@@ -2,8 +2,6 @@
 
 In a template a placeholder is one of Unicode's noncharacters (U+FDD0 and on), which no message needs; one that stands
 in a message all the same becomes a placeholder of anything. In skeletons they are bytes that UTF-8 never has.
-
-May live here: a line a kind. May not: how texts are found in messages (`skeletons`, `masks`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Skeleton -> template: what several placeholders are together (a time, an address, a duration).
 
 A template is text in which marks of `kinds` stand for what varies. Rules are tried in order, each over what the ones
-before it left. May live here: these rules. May not: bytes of messages (`skeletons`), rows.
+before it left.
 """
 
 from __future__ import annotations

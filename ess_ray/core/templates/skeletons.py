@@ -7,8 +7,6 @@ among those that UTF-8 never has. There are few different ones, so that what cos
 - Words (letters, digits, `_`, anything beyond ASCII) with digits in them: hexadecimal ones of MIN_HEX_CHARS and more,
   and those with several numbers, whole; of others the number alone (`worker7`, `12KB`).
 - UUIDs, and addresses with colons (IPv6, MAC).
-
-May live here: bytes and NumPy. May not: what a template looks like, more than one look at a row by itself.
 """
 
 from __future__ import annotations

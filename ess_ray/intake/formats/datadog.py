@@ -1,8 +1,4 @@
-"""The way in for Datadog's agents and libraries: logs as JSON or lines of text, answered as its intake does.
-
-May live here: encodings of a request, the intake's answers. May not: what a log becomes (`datadog_logs`), JSON syntax
-(`json_values`, `json_pieces`), HTTP.
-"""
+"""The way in for Datadog's agents and libraries: logs as JSON or lines of text, answered as its intake does."""
 
 from __future__ import annotations
 

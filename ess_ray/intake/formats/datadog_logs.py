@@ -3,8 +3,6 @@
 A log is an object; its `status` is its level, the tags under `ddtags` are attributes of their own names, those without
 a value stay together under `ddtags`. Where its `message` is an object, that is the event, and what stands beside it is
 around it. What the address says of all logs (`Defaults`) is around each, and the last that is looked at.
-
-May live here: this mapping. May not: answers, the cut (`datadog`), the order of holders (`holders`).
 """
 
 from __future__ import annotations

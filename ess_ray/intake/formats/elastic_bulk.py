@@ -2,8 +2,6 @@
 
 The answer has an item for each action, in their order. Events are never changed: `index` stores as `create` does, and
 an `_id` that was there before is answered as at the first time; `update` and `delete` are refused, each by itself.
-May live here: which bodies these are, and their answers. May not: lines (`elastic_lines`), what a document means
-(`elastic_rows`), what clients ask besides (`elastic_handshake`), HTTP.
 """
 
 from __future__ import annotations

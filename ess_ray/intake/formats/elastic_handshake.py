@@ -1,7 +1,6 @@
 """What clients of Elasticsearch and OpenSearch ask and set up before they send: enough for them to begin.
 
 Nothing that they set up is kept: templates, policies and pipelines are acknowledged, and are not there when asked for.
-May live here: these paths and their answers, and which paths store. May not: documents (`elastic_bulk`), HTTP, keys.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The lines of Elasticsearch's `_bulk`: a line that says what is to be done, and one that is the document.
-
-May live here: the protocol's lines, and their cut into pieces. May not: what becomes of a document (`elastic_rows`),
-answers (`elastic_bulk`), HTTP.
-"""
+"""The lines of Elasticsearch's `_bulk`: a line that says what is to be done, and one that is the document."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The action's `_id` is the event's id, and the same document under it is stored once; a document's own `id` identifies
 nothing there, and is an attribute. The index is the attribute `_index`. A document without a message has its JSON as
-one. May live here: this mapping. May not: the protocol's lines (`elastic_lines`), the rules of events (`rows`).
+one.
 """
 
 from __future__ import annotations

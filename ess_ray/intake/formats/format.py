@@ -1,7 +1,7 @@
 """What every way in has: bytes and their media type to columns, and what became of them to that protocol's own answer.
 
 A format is pure: no HTTP, no log, no clock. Whoever stores (`intake.large`, the push application) knows formats by this
-alone. May live here: these shapes, and what is the same in all formats. May not: any one protocol.
+alone.
 """
 
 from __future__ import annotations

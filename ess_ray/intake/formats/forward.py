@@ -1,8 +1,5 @@
 """The way in for Fluentd, Fluent Bit, Docker's driver and their libraries: entries of one message, or of several small
 ones that came together.
-
-May live here: entries as a `format.Format`. May not: the stream (`forward_stream`), messages (`forward_message`), what
-an entry becomes (`forward_entries`), sockets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What came of one connection at once: chunks, each a request of its own, and all else as few requests in order.
-
-May live here: which messages are stored together. May not: storing them, sockets.
-"""
+"""What came of one connection at once: chunks, each a request of its own, and all else as few requests in order."""
 
 from __future__ import annotations
 

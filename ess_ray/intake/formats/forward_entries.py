@@ -1,8 +1,7 @@
 """Entries of the forward protocol: packed pairs of a time and a record to events, and many of them to pieces.
 
 A time is a number of seconds, an EventTime (an extension of eight bytes: seconds, nanoseconds), or Fluent Bit's pair of
-a time and metadata. What is no entry costs no other; behind bytes that are no MessagePack nothing can be read. May live
-here: entries, the cut. May not: what stands around them (`forward_message`), what an event becomes (`holders`).
+a time and metadata. What is no entry costs no other; behind bytes that are no MessagePack nothing can be read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The handshake of the forward protocol: who knows a shared key is that key's tenant, and nobody else is heard.
 
 Both sides show digests of the key with what the other side has made up. The digests need the key itself, of which keys
-of ours keep nothing but a hash: so shared keys are settings of their own. May live here: what is said, in which order,
-and whether it is right. May not: sockets, time-outs.
+of ours keep nothing but a hash: so shared keys are settings of their own.
 """
 
 from __future__ import annotations

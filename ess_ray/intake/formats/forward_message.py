@@ -1,7 +1,6 @@
 """One message of the forward protocol: which of its four modes it has, its tag, its packed entries and its options.
 
-All modes become one: entries `[time, record]`, packed, one behind another. May live here: what stands around entries,
-and acknowledgements. May not: entries themselves (`forward_entries`), the handshake.
+All modes become one: entries `[time, record]`, packed, one behind another.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Fluentd's forward protocol as a stream: bytes, cut anywhere, to whole messages, each a row of elements.
 
 A message is an array without any frame around it: where it ends is found by walking over it once, as it comes, and
-nothing but its bytes is held until then. May live here: cutting the stream, its limits. May not: what messages mean
-(`forward`, `forward_handshake`), sockets.
+nothing but its bytes is held until then.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Frames of a byte stream: where one message ends and the next begins, however the network cuts the stream.
 
 Sans-IO: bytes in, frames out, the same for any split of the stream. What is kept between calls is at most one frame
-and its end. May live here: framing that ends with a byte, and what all framings share. May not: sockets, what a frame
-means.
+and its end.
 """
 
 from __future__ import annotations

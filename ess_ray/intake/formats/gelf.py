@@ -1,7 +1,6 @@
 """GELF messages, Graylog's: one JSON object each, perhaps compressed, to events.
 
 `_x` is the attribute `x`, or the field that has this name; `short_message` is the message, `level` syslog's severity.
-May live here: this mapping. May not: chunks (`gelf_chunks`), framing (`frames`), sockets, rules of values (`rows`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `1e 0f`, eight bytes that name the message, its chunk's number, how many there are, and a part of it. All must come
 within five seconds. What is incomplete is bounded for each peer and in all, so that nobody fills the memory, and one
-peer's loss is no other's. May live here: this. May not: sockets, clocks of its own, what a message means (`gelf`).
+peer's loss is no other's.
 """
 
 from __future__ import annotations

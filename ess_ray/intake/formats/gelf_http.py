@@ -1,8 +1,4 @@
-"""The way in for Graylog's messages over HTTP: an object, or several; 202 once they are durable.
-
-May live here: which encoding a body has, the answers. May not: what a message means (`gelf`), JSON syntax
-(`json_values`), HTTP.
-"""
+"""The way in for Graylog's messages over HTTP: an object, or several; 202 once they are durable."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The way in for clients of Splunk's HTTP Event Collector: its events and raw lines, answered with its exact codes.
-
-May live here: which answer has which code. May not: what a body holds (`hec_events`), HTTP.
-"""
+"""The way in for clients of Splunk's HTTP Event Collector: its events and raw lines, answered with its exact codes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Events of Splunk's collector: objects one behind another, or lines, to events; and a large body to pieces of them.
 
 An object that is JSON but no event costs no other. One that is no JSON leaves what is behind it in doubt: reading stops
-there, and what stood before it counts. May live here: envelopes, lines, the cut. May not: answers (`hec`), what an
-event becomes (`holders`).
+there, and what stood before it counts.
 """
 
 from __future__ import annotations

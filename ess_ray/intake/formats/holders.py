@@ -3,8 +3,6 @@
 A field is looked for by its names in their order, and under each name in the event itself before what stands around
 it. What was taken as a field is no attribute besides. Attributes: the event's own first, then those around it; of one
 name the first keeps it, the others are `name#2` and so on.
-
-May live here: this order. May not: encodings, which names mean which field (`fields`), rules of values (`rows`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An entry is lines `NAME=text`, or `NAME`, eight bytes with a size and so many bytes of a value, and ends with an empty
 line. The parser holds one unfinished entry, and of a value no more than an event may have: the rest is dropped as it
-comes, and the entry says that it is cut. May live here: this syntax. May not: what fields mean (`journald`).
+comes, and the entry says that it is cut.
 """
 
 from __future__ import annotations

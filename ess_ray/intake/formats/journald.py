@@ -2,7 +2,6 @@
 
 An entry's cursor identifies it: its hash is the event's id, so that what is uploaded again is stored once. Entries of
 one machine go one way (`route_of`), or repeats would not meet them: an upload that begins again is cut elsewhere.
-May live here: this mapping, the answers. May not: the syntax (`journal_export`), HTTP.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""The way in of our own: JSON, NDJSON or lines of text to a batch, and what to say about the events that are not taken.
-
-May live here: the order of these steps, the contract's answers. May not: their rules (`json_values`, `json_pieces`,
-`rows`, `columns`), HTTP.
+"""The way in of our own: JSON, NDJSON or lines of text to a batch, and what to say about the events that are not
+taken.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""JSON bodies whose events mean what another protocol says: read, cut and decoded as ours are, with its mapping.
-
-May live here: these steps, for any mapping. May not: a mapping, JSON syntax (`json_values`), the cut (`json_pieces`).
-"""
+"""JSON bodies whose events mean what another protocol says: read, cut and decoded as ours are, with its mapping."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Large JSON documents whose events stand in arrays inside objects inside arrays, cut into pieces along those arrays.
 
-What stands around an array is parsed once, without the array; a piece is a run of its elements. May live here: this
-cut, for any names of arrays. May not: what elements mean (`otlp_json`, `loki_json`).
+What stands around an array is parsed once, without the array; a piece is a run of its elements.
 """
 
 from __future__ import annotations

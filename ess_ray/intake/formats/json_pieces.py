@@ -2,8 +2,7 @@
 
 The first pass finds where events end and whether the body is what it should be, so that what is malformed as a whole is
 refused with nothing stored; it keeps no event. The cut follows the body's bytes alone, never what becomes of them: a
-body that is sent again is cut alike, and each piece is one record of the log. May live here: the cut, and which reader
-a piece gets. May not: what an event is (`rows`, `columns`), where records go (`gather`).
+body that is sent again is cut alike, and each piece is one record of the log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""Where the values of a JSON array or the lines of a text end, found a block at a time without making objects of them.
-
-May live here: quotes, brackets, commas, line ends. May not: whether it is JSON at all (`json_values`), how much goes
-together (`json_pieces`).
+"""Where the values of a JSON array or the lines of a text end, found a block at a time without making objects of
+them.
 """
 
 from __future__ import annotations

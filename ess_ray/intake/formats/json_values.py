@@ -1,7 +1,6 @@
 """JSON bodies: bytes to values.
 
-Array, envelope, object, NDJSON or lines of text all become one list of values, each to be an event. May live here:
-content types, JSON syntax. May not: compression, large bodies (`json_pieces`), what an event is (`rows`, `columns`).
+Array, envelope, object, NDJSON or lines of text all become one list of values, each to be an event.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The way in for Loki's agents: push requests as protobuf, packed by snappy, or as JSON; answered as Loki does.
-
-May live here: which encoding a request has, and Loki's answers. May not: the encodings (`loki_protobuf`, `loki_json`),
-what a line becomes (`holders`), HTTP.
-"""
+"""The way in for Loki's agents: push requests as protobuf, packed by snappy, or as JSON; answered as Loki does."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Loki's push requests in JSON: text to lines, in the form of today and in the first one (`labels` and `entries`).
 
-What is wrong with one entry costs no other. May live here: Loki's JSON. May not: JSON syntax, the cut (`json_nested`),
-what a line becomes (`holders`).
+What is wrong with one entry costs no other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Loki's labels as text: `{app="shop", level="error"}`, values quoted as Go quotes them.
-
-May live here: this syntax. May not: what labels mean (`holders`).
-"""
+"""Loki's labels as text: `{app="shop", level="error"}`, values quoted as Go quotes them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Loki's push requests in protobuf: bytes to lines, and a large body to pieces along its own lengths.
 
 Five messages, described here by the numbers of their fields. Texts are bytes in this description, which is the same on
-the wire: protobuf's parser would refuse a whole request for one text that is no UTF-8, and agents do send such. May
-live here: these messages. May not: the wire format (`protobuf_wire`), what a line becomes (`holders`).
+the wire: protobuf's parser would refuse a whole request for one text that is no UTF-8, and agents do send such.
 """
 
 from __future__ import annotations

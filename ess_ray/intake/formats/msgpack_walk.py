@@ -1,7 +1,6 @@
 """Where a value of MessagePack ends, in bytes that come in pieces: nothing is made of what is walked over.
 
-However deep a value is nested it takes two numbers to walk it. May live here: the lengths of the format. May not: what
-values mean, and making objects of them (the library `msgpack` does).
+However deep a value is nested it takes two numbers to walk it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The way in for OpenTelemetry: OTLP logs over HTTP, as protobuf or JSON, answered in the request's own encoding.
-
-May live here: which encoding a request has, and OTLP's answers. May not: the encodings (`otlp_protobuf`, `otlp_json`),
-what a record means (`otlp_rows`), HTTP.
-"""
+"""The way in for OpenTelemetry: OTLP logs over HTTP, as protobuf or JSON, answered in the request's own encoding."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 Read by hand, since protobuf's own reader of JSON takes the ids for base64, where OTLP has hexadecimal digits, and gives
 wrong ones without a word. Keys are in lowerCamelCase, integers of 64 bits are text or numbers, what is unknown is
-ignored. What is wrong inside one record harms no other. May live here: OTLP's JSON. May not: what a record means
-(`otlp_rows`), JSON syntax (`json_values`, `json_pieces`).
+ignored. What is wrong inside one record harms no other.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """OTLP in protobuf: bytes to log records, and a large body to pieces along its own lengths.
 
 A piece is a run of whole resources, or of records of one scope with that scope and its resource: cut by what the bytes
-say, so that a repeat is cut alike, and counted with what each record's row will hold of its resource. May live here:
-the wire format and OTLP's messages. May not: what a record means (`otlp_rows`).
+say, so that a repeat is cut alike, and counted with what each record's row will hold of its resource.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@
   resource in turn, so that an order of names goes before whose they are.
 - attributes: the record's, then what is left of its body and its own fields, the scope's, the resource's. Of one name
   the first keeps it, the others are `name#2` and so on.
-
-May live here: this mapping. May not: encodings (`otlp_protobuf`, `otlp_json`).
 """
 
 from __future__ import annotations

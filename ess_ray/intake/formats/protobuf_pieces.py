@@ -1,8 +1,7 @@
 """A large protobuf body cut into pieces along its own lengths: whole groups of events, or events of one group.
 
 A group is what OTLP calls a resource and Loki a stream: what its events share is written with each piece of it. Cut by
-what the bytes say, so that a repeat is cut alike. May live here: where pieces begin and end. May not: any one
-protocol's messages.
+what the bytes say, so that a repeat is cut alike.
 """
 
 from __future__ import annotations

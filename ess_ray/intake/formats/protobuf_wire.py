@@ -1,7 +1,4 @@
-"""Protobuf's wire format, as far as finding fields needs it: where they are, without making objects of them.
-
-May live here: tags, numbers, lengths. May not: any one protocol's messages (`otlp_protobuf`, `loki_protobuf`).
-"""
+"""Protobuf's wire format, as far as finding fields needs it: where they are, without making objects of them."""
 
 from __future__ import annotations
 

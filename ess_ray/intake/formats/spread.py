@@ -1,7 +1,4 @@
-"""A large request whose events share something that is written with each piece: its pieces, in protobuf and in JSON.
-
-May live here: decoding a piece, whatever the protocol. May not: where a body is cut (`protobuf_pieces`, `json_nested`).
-"""
+"""A large request whose events share something that is written with each piece: its pieces, in protobuf and in JSON."""
 
 from __future__ import annotations
 

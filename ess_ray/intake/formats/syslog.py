@@ -1,8 +1,7 @@
 """Syslog messages, RFC 5424 and RFC 3164 and what is near them, to events.
 
 Nothing is refused: senders wait for no answer and cannot be told. What cannot be understood is a message as it came;
-what is too large is cut, and says so in the attribute `truncated`. May live here: priorities, what an event is made of
-a message. May not: the two grammars (`syslog_5424`, `syslog_3164`), framing (`syslog_frames`), sockets.
+what is too large is cut, and says so in the attribute `truncated`.
 """
 
 from __future__ import annotations

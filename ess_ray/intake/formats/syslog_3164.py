@@ -1,8 +1,6 @@
 """RFC 3164's header and what calls itself so: times of several forms, perhaps a host, perhaps a tag.
 
-The RFC describes what was seen, and what is seen has grown since. What is not surely part of a header is text. May live
-here: this grammar, and which moment a time without a year or a zone is. May not: the priority before it, and what an
-event is made of it (`syslog`).
+The RFC describes what was seen, and what is seen has grown since. What is not surely part of a header is text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""RFC 5424's header and structured data, read as leniently as loses nothing.
-
-May live here: this grammar. May not: the priority before it, and what an event is made of it (`syslog`).
-"""
+"""RFC 5424's header and structured data, read as leniently as loses nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Syslog over a connection: RFC 6587's two framings, told apart frame by frame, since senders mix them.
 
 `LEN SP` and so many bytes; anything else is a line that ends with LF or NUL. A digit that begins no count begins a
-line. May live here: this framing. May not: sockets, what a message means (`syslog`).
+line.
 """
 
 from __future__ import annotations

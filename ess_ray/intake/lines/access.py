@@ -1,7 +1,4 @@
-"""Access and error logs of HTTP servers and load balancers: Apache, nginx, and Amazon's ELB and ALB.
-
-May live here: these formats. May not: IIS (`tables`).
-"""
+"""Access and error logs of HTTP servers and load balancers: Apache, nginx, and Amazon's ELB and ALB."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Lines of text that came over the network, read in a format: where a tenant's setting says so.
 
-Without the setting each line is a message, and nothing else is said of it. May live here: a body's text to events as
-clients send them. May not: HTTP, JSON bodies, files.
+Without the setting each line is a message, and nothing else is said of it.
 """
 
 from __future__ import annotations

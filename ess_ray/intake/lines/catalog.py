@@ -1,7 +1,4 @@
-"""Which formats there are, by the names that `--format` and the setting `push.parse` take.
-
-May live here: one entry a format. May not: the formats themselves.
-"""
+"""Which formats there are, by the names that `--format` and the setting `push.parse` take."""
 
 from __future__ import annotations
 

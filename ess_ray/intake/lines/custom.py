@@ -1,7 +1,6 @@
 """Formats that a user says with a regular expression, whose named groups are fields.
 
-RE2 takes time that grows with the text alone, whatever the pattern. May live here: such patterns. May not: the formats
-that are known.
+RE2 takes time that grows with the text alone, whatever the pattern.
 """
 
 from __future__ import annotations

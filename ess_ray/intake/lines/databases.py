@@ -1,4 +1,4 @@
-"""Logs of PostgreSQL and MySQL. May live here: these formats. May not: what their clients log."""
+"""Logs of PostgreSQL and MySQL."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Texts to events: which lines are one, how many they may be.
-
-May live here: the rules of formats by which lines go on, caps. May not: how stack traces look (`traces`).
-"""
+"""Texts to events: which lines are one, how many they may be."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The journal's export format: entries of `NAME=value` lines, an empty line behind each.
 
 A value with newlines in it, or bytes that are no text, comes as its name alone, its length (64 bits, little endian),
-itself, and a newline. May live here: this format. May not: what an entry's fields mean (`objects`).
+itself, and a newline.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""logfmt: `time=... level=info msg="..." key=value`, as Go's slog, Heroku, Grafana and many others write it.
-
-May live here: this format. May not: which names mean a field (the field table).
-"""
+"""logfmt: `time=... level=info msg="..." key=value`, as Go's slog, Heroku, Grafana and many others write it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Lines of the usual loggers: Python's, logback and log4j with Spring Boot's, klog, zap's console, Ruby's and Rails'.
 
-Their JSON is that of any logger (`objects`). May live here: these formats. May not: databases' and servers' logs.
+Their JSON is that of any logger (`objects`).
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Most loggers' JSON (zap, slog, zerolog, pino, logback's encoders) needs nothing: the field table has their names. An
 object is never rebuilt: what is given here is written behind what is there, so that every number stays as it stands.
-
-May live here: what such objects mean. May not: JSON syntax, text formats.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Nothing is left out: every line is in a group, and a group is an event, empty, or a header. What a format does not
 understand is stored as the message that it is, and said.
-
-May live here: what all formats have in common. May not: formats, files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Bytes to lines, however the bytes are cut into pieces.
-
-May live here: where lines end. May not: what they mean.
-"""
+"""Bytes to lines, however the bytes are cut into pieces."""
 
 from __future__ import annotations
 

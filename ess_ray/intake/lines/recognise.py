@@ -1,7 +1,4 @@
-"""Which format an input is of, by its first lines.
-
-May live here: choosing. May not: the formats, files.
-"""
+"""Which format an input is of, by its first lines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Syslog in files: RFC 3164 and what calls itself so, RFC 5424. A thin reader, to be replaced by the listener's own.
 
-A line of RFC 3164 is what people read, and stays the message; RFC 5424 is an envelope, whose MSG is. May live here: one
-line. May not: frames and sockets.
+A line of RFC 3164 is what people read, and stays the message; RFC 5424 is an envelope, whose MSG is.
 """
 
 from __future__ import annotations

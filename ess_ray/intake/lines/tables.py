@@ -1,7 +1,4 @@
-"""Tables of text, whose columns a line before names: CSV and TSV, IIS and others by W3C, and VPC flow logs.
-
-May live here: these formats. May not: where a header is kept while a file is read (`parser`).
-"""
+"""Tables of text, whose columns a line before names: CSV and TSV, IIS and others by W3C, and VPC flow logs."""
 
 from __future__ import annotations
 

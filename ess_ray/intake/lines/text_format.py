@@ -4,8 +4,6 @@ An event is a dict as clients send it (`intake/rows` has its rules): fields unde
 field table; what is no field stands in `attributes`, where its name cannot be taken for a field's. `timestamp` is in
 microseconds. Without `message` the message is the text itself: what people read as a line is stored as that line, so
 that a search finds what was logged. Envelopes that only programs read (JSON, logfmt, CRI, syslog's) give their message.
-
-May live here: what formats have in common. May not: any format.
 """
 
 from __future__ import annotations

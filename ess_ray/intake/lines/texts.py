@@ -1,7 +1,7 @@
 """Lines to texts: decoded, and taken out of the envelopes in which container runtimes and the journal write them.
 
 A runtime cuts long lines into parts, which are joined here; parts of standard output and of standard error may lie
-between each other. May live here: these envelopes. May not: which texts are one event (`joining`).
+between each other.
 """
 
 from __future__ import annotations

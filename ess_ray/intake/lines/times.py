@@ -1,7 +1,4 @@
-"""Plain log lines: when was this, how bad is it, who says so. The line itself is never changed.
-
-May live here: recognising times, levels and senders in one line of text. May not: files, JSON, sending.
-"""
+"""Plain log lines: when was this, how bad is it, who says so. The line itself is never changed."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 A line goes on only when it is surely a part of a trace. What begins one (an exception's name, `Traceback`, `panic:`)
 belongs to the log line before it, where that is one, since loggers write it there.
-
-May live here: how traces look. May not: how many lines an event may have (`joining`).
 """
 
 from __future__ import annotations

@@ -4,6 +4,4 @@
 - `tcp`, `udp`, `tls`: the sockets. `sink`: to the log, however long that is away.
 - `listening`: which protocols are on just now, and what is told of them.
 - `syslog`, `gelf`: a file for each protocol.
-
-May live here: sockets and their limits. May not: Ray (`runtime.listener`), what a message means (`intake.formats`).
 """

@@ -1,7 +1,4 @@
-"""GELF over UDP, whole or in chunks, and over TCP, each message ended by NUL.
-
-May live here: how GELF's messages come out of sockets. May not: what they mean (`intake.formats.gelf`).
-"""
+"""GELF over UDP, whole or in chunks, and over TCP, each message ended by NUL."""
 
 from __future__ import annotations
 

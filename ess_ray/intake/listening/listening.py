@@ -3,8 +3,6 @@
 A protocol has no place for a key. So it is one tenant's by setting; without one it is the default tenant's, and only
 while everybody may push: from the first key on it is off, and beyond loopback it never is on. A usual port that is
 taken is left off, and said; one that was chosen is a problem of the system's health, and tried again.
-
-May live here: this policy. May not: sockets (`tcp`, `udp`), a protocol, Ray.
 """
 
 from __future__ import annotations

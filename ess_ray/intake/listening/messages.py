@@ -1,7 +1,4 @@
-"""A connection whose frames are messages that nobody answers: syslog's and GELF's.
-
-May live here: such a conversation. May not: framing and meaning (`intake.formats`), sockets.
-"""
+"""A connection whose frames are messages that nobody answers: syslog's and GELF's."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Protocols that bring a server of their own: Fluentd's forward protocol, and OTLP over gRPC.
-
-May live here: fitting these servers to the listener. May not: what they do (`intake.forward_server`,
-`intake.otlp_grpc`).
-"""
+"""Protocols that bring a server of their own: Fluentd's forward protocol, and OTLP over gRPC."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From a piece of messages to the log, the same for every kind of socket.
-
-May live here: decoding off the event loop, counting, storing. May not: sockets.
-"""
+"""From a piece of messages to the log, the same for every kind of socket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a protocol of the listener gives and is given.
-
-May live here: these shapes. May not: sockets, any one protocol.
-"""
+"""What a protocol of the listener gives and is given."""
 
 from __future__ import annotations
 

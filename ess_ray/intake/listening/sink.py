@@ -1,8 +1,7 @@
 """The way from the listener's sockets to the log: it waits as long as the log is away, and so do those who read.
 
 What all connections of a tenant bring while an append is under way goes with the next, under a key of its own: an
-append whose outcome nobody knows is sent again as it was, and stored once. May live here: waiting, trying again, going
-together. May not: sockets, routing (`gather`).
+append whose outcome nobody knows is sent again as it was, and stored once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Syslog over UDP, TCP and TLS.
-
-May live here: how syslog's messages come out of sockets. May not: what they mean (`intake.formats.syslog`).
-"""
+"""Syslog over UDP, TCP and TLS."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ used:
 
 A protocol with a server of its own (gRPC) implements `Server` itself and calls `pieces.store_piece`, which returns once
 the events are durable and raises Unavailable otherwise. Tenants, keys, taken ports, starting and ending are nobody's
-matter but `listening.Listening`'s. May live here: this table. May not: anything else.
+matter but `listening.Listening`'s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A listening TCP socket: each connection is read only as fast as the log takes what it brings.
 
 Read, make durable, answer, read on: so a slow log slows senders down, and what is in our hands is bounded. At the end
-connections are read until they are quiet, so that what a sender takes for delivered is. May live here: connections and
-their limits. May not: a protocol (`Conversation`), the log (`Store`).
+connections are read until they are quiet, so that what a sender takes for delivered is.
 """
 
 from __future__ import annotations

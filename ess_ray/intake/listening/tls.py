@@ -1,7 +1,4 @@
-"""TLS of a listening socket: its certificate, read again when the files change, and whose a client's certificate is.
-
-May live here: the context, names of certificates. May not: which protocol speaks in it.
-"""
+"""TLS of a listening socket: its certificate, read again when the files change, and whose a client's certificate is."""
 
 from __future__ import annotations
 

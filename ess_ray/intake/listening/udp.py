@@ -1,7 +1,4 @@
-"""A UDP socket: nobody can be slowed down, so datagrams wait here, then in the kernel, and what is lost is counted.
-
-May live here: reading datagrams, how many wait. May not: a protocol (`Datagrams`), the log (`Store`).
-"""
+"""A UDP socket: nobody can be slowed down, so datagrams wait here, then in the kernel, and what is lost is counted."""
 
 from __future__ import annotations
 

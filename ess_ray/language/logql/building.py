@@ -1,7 +1,4 @@
-"""What the grammar found -> the tree of `tree`, and what a grammar cannot say about it.
-
-May live here: one rule a method, and the checks of values. May not: the grammar itself (`grammar`).
-"""
+"""What the grammar found -> the tree of `tree`, and what a grammar cannot say about it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The functions of LogQL, and what each takes. Others are refused by their names.
-
-May live here: these tables. May not: what a function computes.
-"""
+"""The functions of LogQL, and what each takes. Others are refused by their names."""
 
 from __future__ import annotations
 

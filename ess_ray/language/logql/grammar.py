@@ -1,8 +1,6 @@
 """LogQL text -> tree. LALR by `lark`, no recursion while it reads.
 
 Whatever is not known here is refused by its name: nothing is left out of a query in silence.
-
-May live here: the grammar, and what is wrong with a text. May not: the tree's shapes (`tree`), answering it.
 """
 
 from __future__ import annotations

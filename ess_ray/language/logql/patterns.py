@@ -1,7 +1,4 @@
-"""The expressions of `| pattern`: literals, and what stands between them under a name.
-
-May live here: text -> parts. May not: finding them in lines (`ess_ray.search.logql.extracting`).
-"""
+"""The expressions of `| pattern`: literals, and what stands between them under a name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Durations and sizes as LogQL and Go write them: `1h30m`, `10.5ms`, `20KB`, `1MiB`.
-
-May live here: text <-> numbers. May not: where they stand in a query.
-"""
+"""Durations and sizes as LogQL and Go write them: `1h30m`, `10.5ms`, `20KB`, `1MiB`."""
 
 from __future__ import annotations
 

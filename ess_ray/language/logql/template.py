@@ -1,8 +1,7 @@
 """Templates of `line_format` and `label_format`: the part of Go's text/template that log queries use.
 
 Texts, `{{ .label }}`, `{{ __line__ }}`, `{{ __timestamp__ }}`, functions and pipes, `if`, `else if`, `else` and `end`.
-Anything else is refused by its name. May live here: text -> nodes. May not: what a function gives
-(`ess_ray.search.logql.templates`).
+Anything else is refused by its name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Texts as Go writes them: `"with \\n escapes"` and raw ones in backticks.
-
-May live here: a quoted text <-> what it says. May not: where it stands.
-"""
+"""Texts as Go writes them: `"with \\n escapes"` and raw ones in backticks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""LogQL as frozen values: what was asked, before anybody knows how it is answered.
-
-May live here: the shapes of a query. May not: reading text (`grammar`), writing it (`writing`), answering
-(`ess_ray.search.logql`).
-"""
+"""LogQL as frozen values: what was asked, before anybody knows how it is answered."""
 
 from __future__ import annotations
 

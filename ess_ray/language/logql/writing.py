@@ -1,7 +1,4 @@
-"""A tree of LogQL -> text that reads back as it.
-
-May live here: how each shape is written. May not: reading.
-"""
+"""A tree of LogQL -> text that reads back as it."""
 
 from __future__ import annotations
 

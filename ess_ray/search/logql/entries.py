@@ -1,7 +1,4 @@
-"""Lines on their way through a pipeline, with the labels that they have so far.
-
-May live here: one line's state. May not: stages.
-"""
+"""Lines on their way through a pipeline, with the labels that they have so far."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Parsers of lines: JSON, logfmt, regular expressions, patterns, what Promtail packs.
 
-A line that cannot be parsed stays, with `__error__`. May live here: line -> labels. May not: filters, templates.
+A line that cannot be parsed stays, with `__error__`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Fields that lines have: structured metadata, and what parsers would find in them, with their types.
-
-May live here: looking at lines. May not: choosing them.
-"""
+"""Fields that lines have: structured metadata, and what parsers would find in them, with their types."""
 
 from __future__ import annotations
 

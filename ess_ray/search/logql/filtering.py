@@ -1,7 +1,4 @@
-"""Filters of lines and labels in a pipeline: those that the search itself could not decide.
-
-May live here: which entries pass. May not: what changes them (`stages`).
-"""
+"""Filters of lines and labels in a pipeline: those that the search itself could not decide."""
 
 from __future__ import annotations
 

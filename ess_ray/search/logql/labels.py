@@ -1,8 +1,7 @@
 """Labels of events, as Loki's clients know them: which columns and attributes they are, and how rows have them.
 
 An event's stream is told by `service_name`, `level`, `detected_level`, `host`, the attributes that the settings name
-(`search.loki_labels`), and those that a query's selector names. Everything else that it has is structured metadata. May
-live here: label <-> fields, rows -> labels. May not: pipelines, answers.
+(`search.loki_labels`), and those that a query's selector names. Everything else that it has is structured metadata.
 """
 
 from __future__ import annotations

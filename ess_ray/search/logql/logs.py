@@ -1,7 +1,4 @@
-"""Log queries: lines in order, with their labels.
-
-May live here: which rows are read for a query, and what its pipeline makes of them. May not: HTTP, metrics.
-"""
+"""Log queries: lines in order, with their labels."""
 
 from __future__ import annotations
 

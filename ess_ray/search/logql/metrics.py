@@ -1,7 +1,7 @@
 """Metric queries: counted where rows lie as far as that says the same, else made of rows that pass a pipeline.
 
 What is counted by labels that are fields becomes a collector's cells, whose buckets are as wide as all windows have in
-common. May live here: which of both, and what becomes of it. May not: arithmetic (`series`), HTTP.
+common.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What of a log query the search itself answers, and what is left of its pipeline for rows that it finds.
 
 Line filters and filters of labels that are fields become conditions, so that indexes and statistics rule objects out.
-What stands behind a stage that changes lines or labels stays in the pipeline. May live here: that decision. May not:
-what a stage does (`stages`).
+What stands behind a stage that changes lines or labels stays in the pipeline.
 """
 
 from __future__ import annotations

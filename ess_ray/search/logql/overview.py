@@ -1,7 +1,4 @@
-"""What there is: labels, their values, series, and how much of it, for whoever has not asked for lines yet.
-
-May live here: questions about a range as a whole. May not: HTTP, lines.
-"""
+"""What there is: labels, their values, series, and how much of it, for whoever has not asked for lines yet."""
 
 from __future__ import annotations
 

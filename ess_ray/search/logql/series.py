@@ -1,7 +1,4 @@
-"""Series: numbers at steps, told apart by labels; what is made of several of them.
-
-May live here: arithmetic over arrays. May not: where numbers come from (`metrics`).
-"""
+"""Series: numbers at steps, told apart by labels; what is made of several of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Pipelines: stages one after the other, over many lines at a time.
-
-May live here: what each stage does to entries. May not: where lines come from, or go.
-"""
+"""Pipelines: stages one after the other, over many lines at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What templates of `line_format` and `label_format` make of a line and its labels.
-
-May live here: the functions of `language.logql.template`, each as Go's and Sprig's are. May not: reading templates.
-"""
+"""What templates of `line_format` and `label_format` make of a line and its labels."""
 
 from __future__ import annotations
 

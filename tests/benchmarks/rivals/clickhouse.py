@@ -1,7 +1,6 @@
 """ClickHouse's side (chdb): a MergeTree by time, with or without its indexes for text and ids.
 
-The schema is the one that OpenTelemetry's exporter makes, as far as our events have its columns. May live here: this
-engine's SQL. May not: clocks.
+The schema is the one that OpenTelemetry's exporter makes, as far as our events have its columns.
 """
 
 from __future__ import annotations

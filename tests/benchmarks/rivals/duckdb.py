@@ -1,7 +1,4 @@
-"""DuckDB's side: SQL over our own objects, read as the plain Parquet files that they are.
-
-May live here: this engine's SQL. May not: clocks.
-"""
+"""DuckDB's side: SQL over our own objects, read as the plain Parquet files that they are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The course of the comparison: make the corpus, load every side, check every answer, then rounds in turn.
-
-May live here: what is done in which order, and the raw results. May not: how they are shown.
-"""
+"""The course of the comparison: make the corpus, load every side, check every answer, then rounds in turn."""
 
 from __future__ import annotations
 

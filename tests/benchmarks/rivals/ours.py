@@ -1,7 +1,4 @@
-"""Our side: flushes and compaction as they run, and the Searcher itself over a local folder, in one process.
-
-May live here: the ports wired up in one process. May not: doing anything otherwise than the running system does.
-"""
+"""Our side: flushes and compaction as they run, and the Searcher itself over a local folder, in one process."""
 
 from __future__ import annotations
 

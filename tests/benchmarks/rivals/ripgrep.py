@@ -1,7 +1,6 @@
 """ripgrep's side: the events as compressed NDJSON files, searched from end to end.
 
-Patterns are sought in the lines, as a person would: our corpus has them nowhere but in messages. May live here: files
-and the command. May not: clocks.
+Patterns are sought in the lines, as a person would: our corpus has them nowhere but in messages.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The questions of the comparison, as values that every side puts into its own language, and the oracle.
 
-The oracle reads every row of the corpus and tests it by Arrow's plain kernels. May live here: questions and right
-answers. May not: engines, clocks.
+The oracle reads every row of the corpus and tests it by Arrow's plain kernels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A side of the comparison: what it must do, and the process of its own in which it does it.
 
 Each side has its own process, so that its CPU time is all that its threads and its children use, and nobody else's.
-May live here: the interface, the clockwork. May not: any engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The comparison's tables: what is stored, each question, and all questions side by side.
-
-May live here: figures to text. May not: measuring, or judging by targets (`targets`).
-"""
+"""The comparison's tables: what is stored, each question, and all questions side by side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Tantivy's side (the engine of Quickwit): an inverted index with positions, and its document store.
 
-It finds words, not substrings: what cannot be said in words it does not answer. May live here: this engine's index and
-queries. May not: clocks.
+It finds words, not substrings: what cannot be said in words it does not answer.
 """
 
 from __future__ import annotations

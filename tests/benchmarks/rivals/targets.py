@@ -1,7 +1,4 @@
-"""What is to be reached, beside what was measured, as far as the comparison tells it.
-
-May live here: the targets and the arithmetic. May not: measuring.
-"""
+"""What is to be reached, beside what was measured, as far as the comparison tells it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// The endpoints of `/search`, as functions. May live here: paths and bodies. May not: when to call them.
+// The endpoints of `/search`, as functions.
 import { sendJson, withParameters } from './http'
 import { FIRST_PAGE_ROWS } from './follow'
 import type { AggregationBody, Begun, FieldsAnswer, PipeBody, QueryBody, ValuesAnswer } from './types'

@@ -1,4 +1,4 @@
-// The live tail: its address, and what its events say. May not: when to connect again (features/tail).
+// The live tail: its address, and what its events say.
 import { withParameters } from './http'
 
 /** Counts are of one connection. `shown`, `skipped` and the repeats add up to `matched`. */

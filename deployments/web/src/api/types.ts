@@ -1,4 +1,4 @@
-// What the HTTP interface says, member by member. May live here: shapes. May not: requests, or what is shown of them.
+// What the HTTP interface says, member by member.
 
 export type Executor = 'ray' | 'lambda' | 'auto'
 export type Order = 'newest' | 'oldest'

@@ -1,4 +1,4 @@
-// What can come next in a query: fields, values of a field, earlier queries. May not: asking the server (see `Lookup`).
+// What can come next in a query: fields, values of a field, earlier queries.
 import type { Completion, CompletionContext, CompletionResult, CompletionSource } from '@codemirror/autocomplete'
 
 import { pipeAt } from './pipe'

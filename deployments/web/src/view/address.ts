@@ -1,4 +1,4 @@
-// The address bar as a store: where the page is, and how to go elsewhere. May not: what the parameters mean (view.ts).
+// The address bar as a store: where the page is, and how to go elsewhere.
 import { useSyncExternalStore } from 'react'
 
 export interface Address {

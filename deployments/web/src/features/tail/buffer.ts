@@ -1,4 +1,4 @@
-// The rows that a tail keeps: the newest ones, while more come than anybody can hold. May not: where rows come from.
+// The rows that a tail keeps: the newest ones, while more come than anybody can hold.
 import type { LogEvent } from '../../api/types'
 
 /** Rows that are kept: about 5 MB, and more than anybody scrolls back. Whoever wants older ones searches. */
