@@ -87,7 +87,7 @@ dist: setup web
 # whole systems: two that start at once on two cores take a minute each, and more than a slow machine has. Others mostly wait
 # for the servers that they started: two files at a time. A browser wants the machine for itself.
 ALONE := tests/unit tests/property
-APART := tests/browser tests/chaos tests/fuzz tests/benchmarks
+APART := tests/browser tests/chaos tests/clients tests/fuzz tests/benchmarks
 LONG := tests/scenarios
 IN_PAIRS := $(filter-out $(ALONE) $(APART) $(LONG) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 test: lint servers clients chromium web
