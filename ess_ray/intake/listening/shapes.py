@@ -83,9 +83,8 @@ class SocketLimits:
     """How long a client may take no answer."""
     quiet_s: float = 0.5
     """At the end: a connection that has brought nothing for so long is closed."""
-    drain_s: float = 0.9
-    """At the end: how long connections that go on sending are read. The first key is an end, too: with the look for it
-    (`listening.LOOK_S`) less than the two seconds in which everybody else is refused."""
+    drain_s: float = 3.0
+    """At the end: how long connections that go on sending are read."""
     udp_buffer_bytes: int = 8 * _MIB
     """In the kernel, where the system lets us: a burst of tens of thousands of datagrams."""
     udp_waiting_bytes: int = 16 * _MIB
