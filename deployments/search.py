@@ -34,7 +34,7 @@ from deployments.problem import REFUSALS, install_problem_handlers
 from deployments.sse import EventStream, server_sent
 from deployments.waiting import GONE, while_connected
 from ess_ray import exact_json
-from ess_ray.aside import aside, aside_if_many
+from ess_ray.aside import aside, aside_if_any
 from ess_ray.core import answer_stream
 from ess_ray.core.errors import BadRequest, EssError, Unavailable
 from ess_ray.core.event import to_json_rows
@@ -122,7 +122,7 @@ class SearchApi:
             if not heard:  # nobody was told its id
                 await self._searcher.cancel(tenant, query_id, GONE)
         state, found = await self._read(tenant, query_id, 0, rows)
-        return await aside_if_many(len(found) + state.parts, _page, query_id, state, found, 0, 201)
+        return await aside_if_any(len(found) + state.parts, _page, query_id, state, found, 0, 201)
 
     def executor(self, asked: str | None) -> str:
         """Give the executor asked for, or the usual one. Raises BadRequest for one that is not there."""
@@ -156,7 +156,7 @@ class SearchApi:
             await while_connected(request, self._searcher.wait(tenant, query_id, wait, start + 1))
         state, rows = await self._read(tenant, query_id, start, limit)
         write = _arrow_page if takes_arrow(request) else _page
-        return await aside_if_many(len(rows) + state.parts, write, query_id, state, rows, start)
+        return await aside_if_any(len(rows) + state.parts, write, query_id, state, rows, start)
 
     async def _read(self, tenant: str, query_id: str, start: int, limit: int) -> tuple[AnswerState, pa.Table]:
         # State before rows: a state that says done then has all its rows behind it.

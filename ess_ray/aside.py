@@ -16,9 +16,6 @@ from typing import Final, ParamSpec, TypeVar
 THREADS: Final = 4
 """Of a process: Arrow lets go of the interpreter's lock, so that some run at once; JSON does not."""
 
-FEW_ROWS: Final = 32
-"""What is done with so many is done by the time that a thread has begun: their JSON takes a quarter of one."""
-
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -31,6 +28,6 @@ async def aside(work: Callable[Given, Result], *given: Given.args, **named: Give
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
-async def aside_if_many(rows: int, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
-    """Do `work` on so many rows: in a thread, or at once where they are FEW_ROWS or less."""
-    return work(*given, **named) if rows <= FEW_ROWS else await aside(work, *given, **named)
+async def aside_if_any(rows: int, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+    """Do `work` on so many rows: in a thread, or at once where there are none, which is over before a thread begins."""
+    return await aside(work, *given, **named) if rows else work(*given, **named)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.aside import aside, aside_if_many
+from ess_ray.aside import aside, aside_if_any
 from ess_ray.core.collect import CellCollector, CellsFold, Grouping, Partial, Statistics
 from ess_ray.core.query import Query
 from ess_ray.ports import ResultStore
@@ -47,13 +47,13 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
         asked = counting.widened(SECOND_US)
     cut = await course.cut(search.tenant, search.query, asked)
     plan = await course.plan(search, cut)
-    flying = await aside_if_many(cut.rows, cut.partial, asked)
+    flying = await aside_if_any(cut.rows, cut.partial, asked)
     if aggregation.auto and isinstance(counting, Grouping | Statistics):
         counting = counting.widened(_chosen_us(search.query, plan, flying.table))
         flying = replace(flying, table=await aside(counting.coarser, flying.table))
-    told, plan = await aside_if_many(len(plan), tell_by_statistics, search, plan, counting)
+    told, plan = await aside_if_any(len(plan), tell_by_statistics, search, plan, counting)
     fold = counting.fold(search.query)
-    await aside_if_many(len(flying.table) + len(told.table), fold.add, flying + told)
+    await aside_if_any(len(flying.table) + len(told.table), fold.add, flying + told)
     sums = _Sums(search, fold, replace(aggregation, grouping=counting), results)
     take = partial(course.count, search)
     plan = await course.sift(plan, counting, search.lane, take)

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from ess_ray.aside import aside, aside_if_many
+from ess_ray.aside import aside, aside_if_any
 from ess_ray.core.chunk import index_tells
 from ess_ray.core.collect import ROWS, Collector, Fold, Partial
 from ess_ray.core.errors import Unavailable
@@ -283,7 +283,7 @@ class Course:
             while tasks.open and not fold.bound.done:
                 index, result = await anext(results)
                 take(tasks.finish(index), result)
-                await aside_if_many(fold.rows_matched + len(result.partial.table), fold.add, result.partial)
+                await aside_if_any(fold.rows_matched + len(result.partial.table), fold.add, result.partial)
                 tasks.tighten(fold.bound)
                 yield
 

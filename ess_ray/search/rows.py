@@ -8,7 +8,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from ess_ray.aside import aside_if_many
+from ess_ray.aside import aside_if_any
 from ess_ray.core.collect import ROWS, RowsFold
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.search.course import Course, Search
@@ -24,7 +24,7 @@ async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Tab
     plan = await course.plan(search, cut)
     fold = ROWS.fold(search.query)
     if cut.tables:
-        await aside_if_many(cut.rows, lambda: fold.add(cut.partial(ROWS)))
+        await aside_if_any(cut.rows, lambda: fold.add(cut.partial(ROWS)))
     take = partial(course.count, search)
     plan = await course.sift(plan, ROWS, search.lane, take)
     tasks = Tasks(plan, search.lane.task_bytes, ROWS)
@@ -35,7 +35,7 @@ async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Tab
 
 async def _released(search: Search, fold: RowsFold, tasks: Tasks) -> pa.Table:
     watermark_us = tasks.watermark_us
-    rows = await aside_if_many(fold.rows_matched, fold.release, watermark_us)
+    rows = await aside_if_any(fold.rows_matched, fold.release, watermark_us)
     search.found(fold)
     # An answer that its limit ended is complete down to its last row, whatever was read beyond it.
     from_us = fold.bound.us if fold.bound.done else watermark_us

@@ -19,7 +19,7 @@ from ess_ray.ports import View
 from ess_ray.search.tail import EndsReader, Parts, Tail, read_cursor
 from tests.examples import examples
 from tests.ports import HereExecutor
-from tests.property.test_exactly_once import WRITERS, ExactlyOnce, Owners
+from tests.property.test_exactly_once import BEHIND_VIEWS, WRITERS, ExactlyOnce, Owners
 from tests.worlds import VNODES
 
 QUERY = Query(All())
@@ -43,8 +43,10 @@ class TailExactlyOnce(ExactlyOnce):
         """Be InFlight, over whoever owns what at this moment."""
         return await Owners(self.owner, self._then).views(*asked, **more)
 
-    def _then(self) -> None:
+    def _then(self, moment: str) -> None:
         """Happens between a look's views and its snapshot."""
+        if moment != BEHIND_VIEWS:
+            return
         inner = asyncio.new_event_loop()
         try:
             if self.between == "flush":

@@ -1,4 +1,7 @@
-"""What grows with an answer's rows or buckets is done in threads: a replica's event loop is for all its requests."""
+"""What grows with an answer's rows or buckets is done in threads: a replica's event loop is for all its requests.
+
+Where there are none, there is nothing to do.
+"""
 
 from __future__ import annotations
 
@@ -56,15 +59,17 @@ async def rig() -> AsyncIterator[Rig]:
 
 def watched(patch: pytest.MonkeyPatch) -> Watch:
     watch = Watch(patch)
-    for owner, name in ((RowsFold, "_add"), (RowsFold, "release"), (CellsFold, "_add"), (CellsFold, "_table")):
-        watch.over(owner, name)
-    watch.over(exact_json, "dumps", lambda value, *_: "timestamp" in value or value.get("events") or "buckets" in value)
+    watch.over(RowsFold, "_add", lambda _, table: len(table))
+    watch.over(RowsFold, "release", lambda fold, *_: fold.rows_matched)
+    watch.over(CellsFold, "_add", lambda _, table: len(table))
+    watch.over(CellsFold, "_table")
+    watch.over(exact_json, "dumps", lambda told, *_: "timestamp" in told or told.get("events") or told.get("buckets"))
     return watch
 
 
 async def test_rows_are_merged_and_written_in_threads(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = watched(monkeypatch)
-    watch.over(deployments.search, "to_json_rows")
+    watch.over(deployments.search, "to_json_rows", len)
     query_id = await rig.start()
     assert len((await rig.finished(query_id))["events"]) == 2
     streamed = await rig.http.get(f"/v1/queries/{query_id}/stream")

@@ -63,7 +63,7 @@ _LOOKED_AT_BYTES: Final = 4096
 _MAX_CONTROL_SHARE: Final = 0.05
 """Of the first bytes of a text: of compressed ones about a tenth are control codes."""
 _ENVELOPE: Final = re.compile(rb'^\s*\{\s*"events"\s*:\s*(\[.*\])\s*\}\s*$', re.DOTALL)
-_OPENS_MANY: Final = re.compile(rb'\s*(?:\{\s*"events"\s*:\s*)?\[\s*(?:[{\]]|$)')
+_OPENS_MANY: Final = re.compile(rb'\s*(?:\{\s*"events"\s*:\s*)?\[\s*(?:\{|$)')
 _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import ess_ray.search.scan as task_scan
+import ess_ray.search.sift as planned_scan
 from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
@@ -166,12 +167,13 @@ class Ours(Side):
 
     def check(self, shape: Shape) -> Found:
         """Answer as from a store far away and by a process that has just begun: no footer or index is known."""
-        task_scan.FOOTERS, known = FooterCache(), task_scan.FOOTERS
+        known = task_scan.FOOTERS
+        task_scan.FOOTERS = planned_scan.FOOTERS = FooterCache()
         try:
             store = _Counted(self._store)
             times_us = self._loop.run_until_complete(answer(self._over(store), self._results, shape))
         finally:
-            task_scan.FOOTERS = known
+            task_scan.FOOTERS = planned_scan.FOOTERS = known
         return Found(times_us, store.bytes, store.requests)
 
     def close(self) -> None:
