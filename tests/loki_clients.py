@@ -16,7 +16,7 @@ def logcli() -> str:
     """Give the program; the test is skipped where there is none."""
     found = os.environ.get(BINARY) or shutil.which("logcli")
     if found is None:
-        pytest.skip(f"there is no logcli: go install github.com/grafana/loki/v3/cmd/logcli@latest, or set {BINARY}")
+        pytest.skip(f"there is no logcli: build it of Loki's sources, put it in PATH or name it by {BINARY}")
     return found
 
 
