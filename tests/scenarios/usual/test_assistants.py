@@ -57,7 +57,7 @@ async def ask(session: ClientSession, tool: str, **arguments: Any) -> dict[str, 
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pushed(system: System) -> None:
     events = [{"message": f"assisted order {i} took {i} ms", "service": "assisted", "took": i} for i in range(60)]
     system.push([*events, {"message": "assisted " + "x" * 5_000, "service": "assisted", "level": "ERROR"}])
@@ -80,7 +80,7 @@ async def test_an_assistant_finds_counts_and_is_told_what_was_left_out(system: S
         assert [column["name"] for column in table["columns"]] == ["service", "most"]
         assert table["rows"] == [["assisted", 59]]
         [name] = [field for field in (await ask(session, "fields"))["rows"] if field["name"] == "took"]
-        assert name["count"] >= 60
+        assert name["count"] == 60
         values = await ask(session, "fields", name="level", query="service:assisted")
         assert values["rows"] == [{"value": "ERROR", "count": 1}]
         assert (await ask(session, "explain", query="service:assisted"))["complete"]
@@ -112,6 +112,6 @@ async def test_over_http_who_asks_brings_the_key(system: System, pushed: None) -
                 await session.initialize()
                 found = await ask(session, "search", query="service:assisted", limit=500)
                 assert found["complete"]
-                assert len(found["rows"]) >= 61
+                assert len(found["rows"]) == 61
     finally:
         del system.environment["ESS_KEY"]
