@@ -56,7 +56,7 @@ async def test_every_executor_gives_the_same_rows(golden: Rig, entries: list[Obj
 async def test_every_executor_gives_the_same_counts(golden: Rig, entries: list[ObjectEntry], fault: str) -> None:
     with golden.executor(cap=2) as remote:
         for text, counting in zip(
-            ("", "row", "level:ERROR -row", "user:u3", "tags:prod", "", ""), COUNTINGS, strict=True
+            ("", "row", "level:ERROR -row", "user:u3", "tags:prod", "", "row", "", ""), COUNTINGS, strict=True
         ):
             expected = await counts(HereExecutor(golden.store), Query(parse(text)), counting, entries)
             if fault != "none":
