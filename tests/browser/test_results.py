@@ -95,6 +95,7 @@ def test_a_hundred_thousand_rows_are_scrolled_and_few_exist(search: Search, worl
 def test_a_search_is_stopped(search: Search, world: World) -> None:
     search.open({"q": "kqxzvwjq"})
     with stalled_actors(world.system):
+        world.system.push([{"message": "not stored yet", "service": "stalled"}])  # else nobody is waited for
         search.type("level:ERROR")
         search.page.keyboard.press("Enter")
         search.page.get_by_role("button", name="Stop", exact=True).click()
