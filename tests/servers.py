@@ -97,6 +97,11 @@ def or_skip(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def needs(is_here: bool, what: str) -> pytest.MarkDecorator:
+    """Mark tests that are skipped, visibly, where something is missing; under `CI=true` they run, and fail."""
+    return pytest.mark.skipif(not is_here and not os.environ.get("CI"), reason=f"this machine has no {what}")
+
+
 def _program(name: str) -> str:
     found = shutil.which(name, path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
     if found is None:

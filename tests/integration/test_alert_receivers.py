@@ -20,6 +20,7 @@ from ess_ray.adapters.receivers import AlertSettings, ReceiverAt, receivers_of
 from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.ports import Bundle, Notice, Receiver
 from ess_ray.runtime.environment import free_ports
+from tests.servers import needs
 from tests.systems import wait_until
 from tests.webhooks import Webhooks, webhooks
 
@@ -42,7 +43,7 @@ RESOLVED = replace(
     ends_us=T0_US + 60_000_000,
 )
 BUNDLE = Bundle("t", "g", [FIRING, RESOLVED], T0_US)
-needs_apprise = pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="apprise is not installed")
+needs_apprise = needs(importlib.util.find_spec("apprise") is not None, "apprise")
 
 
 def receiver(url: str, *allowed: str) -> Receiver:

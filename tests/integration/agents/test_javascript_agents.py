@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.doors import Doors
+from tests.servers import needs
 from tests.snippets import snippet
 
 CLIENTS = Path(__file__).parents[2] / "clients"
@@ -24,9 +25,9 @@ CASES: list[tuple[str, str, str, str, dict[str, Any]]] = [
 ]
 """(document, what its snippet holds, the port in it, which that is here, fields of its event)."""
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (CLIENTS / "node_modules").is_dir(),
-    reason="there is no Node.js, or no tests/clients/node_modules: `make clients`",
+pytestmark = needs(
+    shutil.which("node") is not None and (CLIENTS / "node_modules").is_dir(),
+    "Node.js, or no tests/clients/node_modules: `make clients`",
 )
 
 

@@ -6,9 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.doors import Doors
+from tests.servers import needs
 from tests.snippets import snippet
 
 SYSTEMD = Path("/lib/systemd")
@@ -28,7 +27,7 @@ def export(word: str) -> bytes:
     return b"\n".join(found) + b"\n"
 
 
-@pytest.mark.skipif(not (SYSTEMD / "systemd-journal-upload").exists(), reason="this machine has no journal-upload")
+@needs((SYSTEMD / "systemd-journal-upload").exists(), "journal-upload")
 def test_a_journal_is_uploaded_and_a_second_upload_goes_on_where_the_first_ended(doors: Doors, tmp_path: Path) -> None:
     journal, state = tmp_path / "system.journal", tmp_path / "state"
     command = [str(SYSTEMD / "systemd-journal-remote"), f"--output={journal}", "-"]

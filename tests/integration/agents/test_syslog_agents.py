@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.doors import Doors
+from tests.servers import needs
 from tests.snippets import snippet
 from tests.systems import wait_until
 
@@ -19,10 +20,8 @@ RSYSLOG = shutil.which("rsyslogd") or "/usr/sbin/rsyslogd"
 UNPACKED = Path(__file__).parents[3] / "build" / "syslog-ng"
 """Debian has it and rsyslog exclude each other, so that `make servers` unpacks it beside the other one."""
 
-needs_rsyslog = pytest.mark.skipif(not Path(RSYSLOG).exists(), reason="this machine has no rsyslog")
-needs_syslog_ng = pytest.mark.skipif(
-    not (UNPACKED / "usr/sbin/syslog-ng").exists(), reason="this machine has no syslog-ng"
-)
+needs_rsyslog = needs(Path(RSYSLOG).exists(), "rsyslog")
+needs_syslog_ng = needs((UNPACKED / "usr/sbin/syslog-ng").exists(), "syslog-ng")
 
 
 @contextmanager
