@@ -35,6 +35,8 @@ KINDS: Final[dict[str, str]] = {
     "the log": "^ray::LogActor",
     "the supervisor": "^ray::Supervisor",
     "a persist actor": "^ray::PersistActor",
+    "the listener": "^ray::ListenerActor",
+    "the actor of alerts": "^ray::AlertsActor",
     "a push replica": "^ray::ServeReplica:push",
     "the search replica": "^ray::ServeReplica:search",
     "the page's replica": "^ray::ServeReplica:ui",

@@ -35,6 +35,14 @@ TENANTS: Final = 2
 BROKERS: Final = 3
 SEAL_AGE_S: Final = "2"
 """Flushes come often, so that each fault meets some, and a process that was stopped has one due when it wakes."""
+RULES: Final = """\
+groups:
+  - name: chaos
+    interval: 5s
+    rules:
+      - {alert: Nothing, expr: '"a word that is nowhere" | stats count() as n', condition: n > 0, window: 1m}
+"""
+"""One alert that never fires: with a rule there is the process that evaluates it."""
 SCOPES: Final = ("--scope", "push", "--scope", "search", "--scope", "admin")
 
 
@@ -164,6 +172,8 @@ def world(place: Place, folder: Path) -> Iterator[World]:
         no_key = httpx.Client(base_url=system.url, timeout=30)
         stack.callback(no_key.close)
         wait_until(lambda: no_key.post("/push/v1/events", json=[]).status_code == 401, "no key is needed")
+        (folder / "rules.yaml").write_text(RULES)
+        system.ess("alerts", "apply", str(folder / "rules.yaml"))
         yield World(place, system, servers, disks, clock)
 
 
