@@ -250,6 +250,14 @@ def persist_actors(system: System) -> list[psutil.Process]:
     return titled(system, "PersistActor")
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """Tell whether it runs still: neither gone nor a zombie."""
+    try:
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False  # it ended between the two looks
+
+
 def wait_until(condition: Callable[[], Any], what: str | Callable[[], str], deadline_s: float = DEADLINE_S) -> Any:
     """Ask until the condition holds, and give what it gave; fails with `what`, which may be found out only then."""
     deadline = time.monotonic() + deadline_s

@@ -17,7 +17,7 @@ from tests.chaos.machine import DISK_AND_CLOCK
 from tests.chaos.run import Run
 from tests.chaos.sequence import kill_and_stop_one_by_one
 from tests.chaos.world import World
-from tests.systems import wait_until
+from tests.systems import is_alive, wait_until
 
 OUTAGE_S: Final = 20.0
 """Longer than any retry of ours within one call (10 s of an append, 6 s of an S3 request's pauses)."""
@@ -69,13 +69,13 @@ def replaced(world: World, stopped: Stopped) -> bool:
 
 def wake(world: World, stopped: Stopped) -> None:
     """SIGCONT: whatever it was about to do, it does now."""
-    if stopped.victim.is_running():
+    if is_alive(stopped.victim):
         stopped.victim.resume()
 
 
 def zombie_is_gone(run: Run) -> None:
     victim: psutil.Process = run.token.victim
-    wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, "the zombie lives on")
+    wait_until(lambda: not is_alive(victim), "the zombie lives on")
 
 
 # --------------------------------------------------------------------------------------------------------- a search

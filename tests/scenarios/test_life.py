@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ess_ray.adapters.private import is_private
-from tests.systems import DEADLINE_S, System, persist_actors, titled, wait_until
+from tests.systems import DEADLINE_S, System, is_alive, persist_actors, titled, wait_until
 
 Make = Callable[..., System]
 
@@ -57,7 +57,7 @@ def test_two_systems_run_side_by_side_and_one_ends_without_a_trace(own_system: S
 
 
 def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if is_alive(process)]
 
 
 def test_every_listener_is_on_loopback(own_system: System) -> None:
