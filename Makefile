@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 DEMO_EVENTS ?= 20000
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup web npm run dist test chaos fuzz servers clients chromium screenshots lint format bench lock clean
+.PHONY: help setup web npm run dist test chaos fuzz servers clients chromium screenshots lint format bench scale lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz   minutes of made-up input against everything that reads (FUZZ='-k record' tries a part)"
 	@echo "make lint   ruff, mypy and the rules about imports; eslint, prettier and tsc"
 	@echo "make bench  measure, and print tables (BENCH='--quick --only rivals' measures a part, small)"
+	@echo "make scale  the parts of it that tell how it grows: 100,000 objects, one worker and two, a larger pool"
 	@echo "make lock   pin the dependencies of pyproject.toml anew"
 	@echo "make web    build the web page (needs npm; make run does it where npm is there)"
 	@echo "make dist   build a wheel and a source archive with the page inside, to be installed elsewhere with pip"
@@ -188,6 +189,9 @@ $(BENCH_STAMP): $(STAMP) requirements.bench.lock
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+scale: $(BENCH_STAMP)
+	$(BIN)/python -m tests.benchmarks --only plan,workers,datasets,balance
 
 # No address of an index is written down. The image gets what running needs, at the same versions.
 lock: setup

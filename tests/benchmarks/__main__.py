@@ -32,6 +32,7 @@ from tests.benchmarks import (
     store,
     workers,
 )
+from tests.benchmarks.peers import measure as peers
 from tests.benchmarks.report import machine, table
 from tests.benchmarks.rivals import measure as rivals
 from tests.benchmarks.rivals.tables import report
@@ -52,12 +53,13 @@ class Size:
     objects: int
     http_events: int
     http_rounds: int
+    peer_events: int
     s3_events: int
     s3_rounds: int
 
 
-FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 3, 100_000, 200_000, 50, 1_000_000, 3)
-QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5, 100_000, 1)
+FULL: Final = Size(5, 8.0, 500_000, 5_000_000, 3, 100_000, 200_000, 50, 1_000_000, 1_000_000, 3)
+QUICK: Final = Size(1, 2.0, 50_000, 100_000, 1, 10_000, 20_000, 5, 50_000, 100_000, 1)
 
 
 def _say(text: str) -> None:
@@ -117,6 +119,10 @@ def _http(folder: Path, size: Size) -> str:
     return table(f"Search over HTTP, {size.http_events:,} events, embedded, the client's time included", rows)
 
 
+def _peers(folder: Path, size: Size) -> str:
+    return peers.measure(folder, size.peer_events, size.rounds, size.push_s, _say)
+
+
 def _balance(folder: Path, size: Size) -> str:
     return table("The pool", balance.measure(folder, size.push_s, size.rounds))
 
@@ -138,6 +144,7 @@ PARTS: Final[dict[str, Callable[[Path, Size], str]]] = {
     "workers": _workers,
     "datasets": _datasets,
     "http": _http,
+    "peers": _peers,
     "lambda": _lambda,
     "balance": _balance,
     "s3": _s3,

@@ -71,10 +71,13 @@ class _Connection(asyncio.Protocol):
             self.ended.set_result(None)
 
 
-async def run_load(url: str, bodies: list[bytes], connections: int, seconds: float) -> Load:
+async def run_load(
+    url: str, bodies: list[bytes], connections: int, seconds: float, media_type: str = "application/json"
+) -> Load:
     """Post `bodies` in turn over so many connections for so long."""
     parts = urlsplit(url)
-    head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n".encode()
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: {media_type}\r\n".encode()
     load, stop = Load(), asyncio.Event()
     loop = asyncio.get_running_loop()
     made = []
