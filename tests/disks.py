@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -55,9 +54,12 @@ def take_all(folder: Path, leave_bytes: int) -> Path:
     with ballast.open("ab") as file:
         more = free_bytes(folder) - leave_bytes
         while more > 0:
-            with contextlib.suppress(OSError):  # somebody was faster: all or nothing is taken, so less is tried
+            try:
                 os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, more)
-            more //= 2
+            except OSError:  # somebody was faster: all or nothing is taken, so less is tried
+                more = min(more // 2, free_bytes(folder) - leave_bytes)
+            else:
+                break
     return ballast
 
 
