@@ -13,7 +13,7 @@ import ray
 from ray import serve
 
 from ess_ray.runtime.environment import RunDirs, free_ports
-from ess_ray.runtime.loopback import HOOK
+from ess_ray.runtime.loopback import OWN_HOOK
 from ess_ray.runtime.processes import how_it_ended
 
 _log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def start_ray(temp_dir: Path, namespace: str) -> str:
         dashboard_port=dashboard_port,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,
-        runtime_env={"worker_process_setup_hook": HOOK},
+        runtime_env={"worker_process_setup_hook": OWN_HOOK},
         _node_ip_address="127.0.0.1",
         _temp_dir=str(temp_dir),
     )

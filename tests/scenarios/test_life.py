@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ess_ray.adapters.private import is_private
-from tests.systems import DEADLINE_S, System, is_alive, persist_actors, titled, wait_until
+from tests.systems import DEADLINE_S, System, is_alive, persist_actors, title, titled, wait_until
 
 Make = Callable[..., System]
 
@@ -70,6 +70,13 @@ def test_every_listener_is_on_loopback(own_system: System) -> None:
     found = listeners(system)
     print(*sorted(found), sep="\n")
     assert [row for row in found if row[0] not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")] == []
+
+
+def test_no_worker_of_the_system_loads_pandas(own_system: System) -> None:
+    workers = titled(own_system, "ray::")
+    loaded = [title(worker) for worker in workers if "/pandas/" in Path(f"/proc/{worker.pid}/maps").read_text()]
+    assert workers
+    assert loaded == []
 
 
 def test_a_second_up_on_the_same_directory_is_refused(own_system: System) -> None:
