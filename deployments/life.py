@@ -22,6 +22,7 @@ import orjson
 
 from ess_ray import telemetry
 from ess_ray.core.errors import EssError, Unavailable
+from ess_ray.runtime.lean import do_without_pandas
 from ess_ray.settings import Settings, load
 
 _log = logging.getLogger("deployments.life")  # not its __name__, which is __main__
@@ -41,6 +42,7 @@ def _live(settings: Settings, temp_dir: Path, stop: threading.Event, tell: int) 
     """Run until `stop`, having stored what is buffered then; or until something is lost, whose name is given."""
     told = partial(_tell_step, tell)
     told("starting Ray")
+    do_without_pandas()
     # Only now: ray reads the environment when it is imported, and it takes a second.
     from deployments import app
     from ess_ray.runtime import node

@@ -31,6 +31,7 @@ from ess_ray.intake.listening.listening import port_problem
 from ess_ray.intake.listening.shapes import ListenAt
 from ess_ray.keys import KeyBook
 from ess_ray.runtime import environment
+from ess_ray.runtime.lean import do_without_pandas
 from ess_ray.runtime.processes import (
     LOG_FILE,
     RUN_FILE,
@@ -196,6 +197,7 @@ def _keep(me: RunFile, data_dir: Path, dirs: environment.RunDirs, stop: threadin
 def main(data_dir: Path | None, port: int | None, with_parent: bool) -> None:
     """Run one system until SIGTERM."""
     os.umask(OTHERS)  # of everything that this and Ray's processes write
+    do_without_pandas()
     stop = threading.Event()
     on_signals(stop)
     if with_parent:

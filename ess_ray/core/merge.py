@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ess_ray.core.event import EVENT_SCHEMA, ORDER
 from ess_ray.core.query import Order
 
-EMPTY: Final = EVENT_SCHEMA.empty_table()
+EMPTY: Final = pa.Table.from_batches([], EVENT_SCHEMA)  # an array here would have pyarrow look for pandas
 CUT_SHARE: Final = 0.25
 """Of the limit, rows that must have come before all that waits is sorted and cut again: five rows sorted for each."""
 

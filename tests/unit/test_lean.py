@@ -18,3 +18,9 @@ def test_arrow_and_serve_work_without_pandas() -> None:
     code = "\n".join([lean, *USES, told])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.returncode) == (["False", "1"], 0), done.stderr
+
+
+def test_the_driver_makes_no_array_before_it_says_so() -> None:
+    code = "import sys, deployments.main; print('pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
