@@ -51,6 +51,8 @@ class World:
 
     def __init__(self) -> None:
         self.now_us = T0_US
+        self.ahead_us = 0
+        """By how much the time of day is wrong; ages are not."""
         self.fault: Callable[[str], None] | None = None
         self.log = MemoryLog(VNODES)
         self.store = MemoryObjectStore(clock_us=lambda: self.now_us)
@@ -80,6 +82,7 @@ class World:
             self.store,
             decode=decode_record,
             dead_letter=dead_letter or (lambda vnode, record, reason: pytest.fail(f"{vnode} {record.offset} {reason}")),
-            clock_us=lambda: self.now_us,
+            clock_us=lambda: self.now_us + self.ahead_us,
             limits=limits,
+            elapsed=lambda: self.now_us,
         )

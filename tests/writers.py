@@ -12,12 +12,12 @@ from tests.worlds import World, batch_of
 
 
 async def append(world: World, *names: str, vnode: int = 0, hour: int = 0, ids: bool = False) -> None:
-    batch = batch_of(list(names), [*names] if ids else [None] * len(names), hour, world.now_us)
+    batch = batch_of(list(names), [*names] if ids else [None] * len(names), hour, world.now_us + world.ahead_us)
     await world.log.append(encode_records(batch, vnode, "default"))
 
 
 async def append_keyed(world: World, name: str, key: str, body_hash: str = "hash", vnode: int = 0) -> None:
-    batch = batch_of([name], [None], 0, world.now_us)
+    batch = batch_of([name], [None], 0, world.now_us + world.ahead_us)
     await world.log.append(encode_records(batch, vnode, "default", RequestKey("default", key, body_hash, 0, 1)))
 
 

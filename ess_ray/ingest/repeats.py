@@ -19,19 +19,24 @@ import pyarrow.compute as pc
 from ess_ray.core.chunk import DeletedId, ObjectReader, StoredRequest, digest_of_id, open_object
 from ess_ray.core.errors import CorruptData, NotFound
 from ess_ray.damage import Damaged, named, reading_from
+from ess_ray.ingest.steady import TimeOf
 from ess_ray.ports import ObjectEntry, ObjectStore
 from ess_ray.record import KnownRequest, RequestKey
 
 _log = logging.getLogger(__name__)
 
 WINDOW_US: Final = 3_600 * 1_000_000
-"""Repeats are known for an hour of observed time: longer than any client's retry, short enough for memory."""
+"""Repeats are known for an hour: longer than any client's retry, short enough for memory."""
 CLOCK_SLACK_US: Final = 600 * 1_000_000
 """How far a store's clock may be from ours when choosing the objects to rebuild from."""
 MAX_ENTRIES: Final = 5_000_000
 """Entries a process keeps: about 1 GB; beyond, the oldest are forgotten first."""
 READ_ATTEMPTS: Final = 3
 """Tries an object gets before a memory does without it: what is missing stays so until the next take-over."""
+
+
+def _same(observed_us: int) -> int:
+    return observed_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,20 @@ class MissingPart:
 
 
 class RepeatMemory:
-    """Keys and event ids seen by one virtual node within the window, oldest first."""
+    """Keys and event ids seen by one virtual node within the window, oldest first.
 
-    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+    When they were seen is told in steady time (`steady.SteadyTime`): a clock that is set makes nothing older.
+    """
+
+    def __init__(self, max_entries: int = MAX_ENTRIES, time_of: TimeOf = _same) -> None:
+        """`time_of` gives the steady time of a stored time of observation."""
         self.missing: tuple[MissingPart, ...] = ()
         """What it should know and does not: a repeat of what these objects hold may be stored twice."""
         self._keys: OrderedDict[tuple[str, str], dict[tuple[str, int, int], int]] = OrderedDict()
         self._ids: OrderedDict[tuple[str, str | bytes, bytes | None], int] = OrderedDict()
         self._knows_digests = False
         """Whether some ids are known by their digest alone: those of events that were deleted."""
-        self._max_entries = max_entries
+        self._max_entries, self._time_of = max_entries, time_of
         self._newest_us = 0
 
     def __len__(self) -> int:
@@ -67,7 +76,11 @@ class RepeatMemory:
         seen = frozenset((part, of) for known, part, of in parts if known == body_hash)
         return KnownRequest(body_hash, seen, _is_whole(seen))
 
-    def is_repeat(self, request: RequestKey, observed_us: int) -> bool:
+    def after(self, seen_us: int) -> int:
+        """Give this time, or that of what was seen before in the log: it is not older, whatever its sender's clock."""
+        return max(seen_us, self._newest_us)
+
+    def is_repeat(self, request: RequestKey, seen_at_us: int) -> bool:
         """Tell whether this very part of this very request was seen within the window; if not, remember it.
 
         A request that was seen whole is a repeat in whatever parts it comes: another version may cut it otherwise.
@@ -75,16 +88,16 @@ class RepeatMemory:
         parts = self._keys.setdefault((request.tenant, request.key), {})
         identity = (request.body_hash, request.part, request.parts)
         seen_us = parts.get(identity)
-        if seen_us is not None and observed_us - seen_us <= WINDOW_US:
+        if seen_us is not None and seen_at_us - seen_us <= WINDOW_US:
             return True
         if parts and _is_whole(
             (part, of)
             for (body_hash, part, of), at_us in parts.items()
-            if body_hash == request.body_hash and of != request.parts and observed_us - at_us <= WINDOW_US
+            if body_hash == request.body_hash and of != request.parts and seen_at_us - at_us <= WINDOW_US
         ):
             return True
-        parts[identity] = observed_us
-        self._forget(observed_us)
+        parts[identity] = seen_at_us
+        self._forget(seen_at_us)
         return False
 
     def is_conflict(self, request: RequestKey) -> bool:
@@ -92,7 +105,7 @@ class RepeatMemory:
         known = self.request(request.tenant, request.key)
         return known is not None and known.body_hash != request.body_hash
 
-    def new_ids(self, tenant: str, batch: pa.RecordBatch, observed_us: int) -> pa.RecordBatch:
+    def new_ids(self, tenant: str, batch: pa.RecordBatch, seen_at_us: int) -> pa.RecordBatch:
         """Give the rows that are no repeats, and remember them: the same `event_id` with the same `event_hash`.
 
         The same id with other content is another event. Where it was stored without a hash, the id alone counts.
@@ -102,11 +115,11 @@ class RepeatMemory:
             return batch
         keep = []
         for event_id, event_hash in zip(ids.to_pylist(), batch.column("event_hash").to_pylist(), strict=True):
-            keep.append(event_id is None or self._add_id(tenant, event_id, event_hash, observed_us))
-        self._forget(observed_us)
+            keep.append(event_id is None or self._add_id(tenant, event_id, event_hash, seen_at_us))
+        self._forget(seen_at_us)
         return batch if all(keep) else batch.filter(pa.array(keep, pa.bool_()))
 
-    def _add_id(self, tenant: str, event_id: str, event_hash: bytes | None, observed_us: int) -> bool:
+    def _add_id(self, tenant: str, event_id: str, event_hash: bytes | None, seen_at_us: int) -> bool:
         copy = (tenant, event_id, event_hash)
         stored: tuple[tuple[str, str | bytes, bytes | None], ...] = (copy, (tenant, event_id, None))
         if self._knows_digests:
@@ -114,14 +127,14 @@ class RepeatMemory:
             stored = (*stored, (tenant, digest, event_hash), (tenant, digest, None))
         for known in stored:
             seen_us = self._ids.get(known)
-            if seen_us is not None and observed_us - seen_us <= WINDOW_US:
+            if seen_us is not None and seen_at_us - seen_us <= WINDOW_US:
                 return False
-        self._ids[copy] = observed_us
+        self._ids[copy] = seen_at_us
         self._ids.move_to_end(copy)
         return True
 
-    def _forget(self, observed_us: int) -> None:
-        self._newest_us = max(self._newest_us, observed_us)
+    def _forget(self, seen_at_us: int) -> None:
+        self._newest_us = max(self._newest_us, seen_at_us)
         oldest = self._newest_us - WINDOW_US
         while self._ids and (len(self) > self._max_entries or next(iter(self._ids.values())) < oldest):
             self._ids.popitem(last=False)
@@ -133,7 +146,7 @@ class RepeatMemory:
     def restore_requests(self, requests: Iterable[StoredRequest], tenant: str) -> None:
         for request in sorted(requests, key=lambda r: r.observed_us):
             key = RequestKey(tenant, request.key, request.body_hash, request.part, request.parts)
-            self.is_repeat(key, request.observed_us)
+            self.is_repeat(key, self._time_of(request.observed_us))
 
     def restore_deleted(self, tenant: str, deleted: Iterable[DeletedId]) -> None:
         """Remember events that were stored and then deleted, whose ids nobody may tell any more."""
@@ -141,9 +154,10 @@ class RepeatMemory:
             event_hash = None if one.event_hash is None else bytes.fromhex(one.event_hash)
             copy = (tenant, bytes.fromhex(one.id_digest), event_hash)
             self._knows_digests = True
-            self._ids[copy] = max(one.observed_us, self._ids.get(copy, 0))
+            seen_at_us = self._time_of(one.observed_us)
+            self._ids[copy] = max(seen_at_us, self._ids.get(copy, 0))
             self._ids.move_to_end(copy)
-            self._newest_us = max(self._newest_us, one.observed_us)
+            self._newest_us = max(self._newest_us, seen_at_us)
         self._forget(self._newest_us)
 
     def restore_ids(self, tenant: str, rows: pa.Table) -> None:
@@ -151,8 +165,9 @@ class RepeatMemory:
         times = rows.column("observed_timestamp").cast(pa.int64()).to_pylist()
         copies = zip(times, rows.column("event_id").to_pylist(), rows.column("event_hash").to_pylist(), strict=True)
         for observed_us, event_id, event_hash in sorted(copies, key=itemgetter(0)):
-            self._add_id(tenant, event_id, event_hash, observed_us)
-            self._newest_us = max(self._newest_us, observed_us)
+            seen_at_us = self._time_of(observed_us)
+            self._add_id(tenant, event_id, event_hash, seen_at_us)
+            self._newest_us = max(self._newest_us, seen_at_us)
         self._forget(self._newest_us)
 
 
@@ -168,15 +183,17 @@ def rebuild(
     log_id: str,
     vnodes: Iterable[int],
     now_us: int,
+    time_of: TimeOf = _same,
     max_entries: int = MAX_ENTRIES,
 ) -> dict[int, RepeatMemory]:
     """Read from the objects of the last hour what these virtual nodes stored: the memory at take-over.
 
-    `max_entries` is of each. An object that cannot be read leaves its part empty in every memory (whose it was, nobody
-    can tell) and is told by `missing`. Raises Unavailable when the store itself does not answer: a writer must not
-    start with half a memory because of a moment's outage.
+    `now_us` is the time of day, `time_of` gives the steady time of such a one; `max_entries` is of each memory. An
+    object that cannot be read leaves its part empty in every memory (whose it was, nobody can tell) and is told by
+    `missing`. Raises Unavailable when the store itself does not answer: a writer must not start with half a memory
+    because of a moment's outage.
     """
-    memories = {vnode: RepeatMemory(max_entries) for vnode in vnodes}
+    memories = {vnode: RepeatMemory(max_entries, time_of) for vnode in vnodes}
     missing: list[MissingPart] = []
     for entry in entries:
         until_us = entry.modified_us + WINDOW_US + CLOCK_SLACK_US

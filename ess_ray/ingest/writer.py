@@ -16,6 +16,7 @@ from ess_ray.core.errors import CorruptData, DataLoss, EssError, Fenced, NewerFo
 from ess_ray.ingest.buffer import Frozen, Node, Segment, freeze, segment_of, spans_hours
 from ess_ray.ingest.repeats import MAX_ENTRIES, MissingPart, RepeatMemory, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of, seal
+from ess_ray.ingest.steady import Clock, SteadyTime, elapsed_us
 from ess_ray.limits import WriterLimits
 from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
 from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
@@ -25,8 +26,6 @@ Decode = Callable[[StoredRecord, str, int], DecodedRecord]
 """(record, log_id, vnode) -> its rows with their identity. Raises CorruptData, NewerFormat."""
 DeadLetter = Callable[[int, StoredRecord, str], Awaitable[object]]
 """(vnode, record, reason): keeps a record that cannot be decoded, durably when awaited; may be told of one again."""
-Clock = Callable[[], int]
-"""Microseconds of wall time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +76,16 @@ class VnodeWriter:
         dead_letter: DeadLetter,
         clock_us: Clock,
         limits: WriterLimits,
+        elapsed: Clock = elapsed_us,
         tally: Tally | None = None,
     ) -> None:
+        """`clock_us` gives the time of day, `elapsed` the time between two moments whoever sets the clock."""
         self._log = log
         self._catalog = catalog.writer()
         self._store = store
         self._decode = decode
         self._dead_letter = dead_letter
-        self._clock_us = clock_us
+        self._clock_us, self._time = clock_us, SteadyTime(clock_us, elapsed)
         self._limits = limits
         self._tally = tally if tally is not None else Tally()
         self._nodes: dict[int, Node] = {}
@@ -150,7 +151,13 @@ class VnodeWriter:
     def _rebuild(self, vnodes: Sequence[int], max_entries: int) -> dict[int, RepeatMemory]:
         entries = self._catalog.snapshot().objects(None, None, None)
         return rebuild(
-            self._store, entries, log_id=self._log_id, vnodes=vnodes, now_us=self._clock_us(), max_entries=max_entries
+            self._store,
+            entries,
+            log_id=self._log_id,
+            vnodes=vnodes,
+            now_us=self._clock_us(),
+            time_of=self._time.as_of_now(),
+            max_entries=max_entries,
         )
 
     # -------------------------------------------------------------------------------------------------- step 2: reading
@@ -218,10 +225,11 @@ class VnodeWriter:
         if not len(batch):
             return
         observed_us = batch.column("observed_timestamp")[0].cast(pa.int64()).as_py()
+        seen_us = node.memory.after(self._time.of(observed_us))
         stored = None
         if request is not None:
             self.counts["key_conflicts"] += node.memory.is_conflict(request)
-            if node.memory.is_repeat(request, observed_us):
+            if node.memory.is_repeat(request, seen_us):
                 self.counts["repeats_dropped"] += len(batch)
                 return
             stored = StoredRequest(
@@ -234,20 +242,21 @@ class VnodeWriter:
                 request.parts,
                 observed_us,
             )
-        kept = node.memory.new_ids(decoded.tenant, batch, observed_us)
+        kept = node.memory.new_ids(decoded.tenant, batch, seen_us)
         self.counts["repeats_dropped"] += len(batch) - len(kept)
         self.counts["rows_read"] += len(kept)
         if len(kept):
-            node.segments.append(segment_of(offset, decoded.tenant, kept, self._clock_us(), stored))
+            node.segments.append(segment_of(offset, decoded.tenant, kept, self._time.now_us(), stored))
 
     @property
     def buffered_bytes(self) -> int:
         return sum(segment.bytes for node in self._nodes.values() for segment in node.segments)
 
     @property
-    def oldest_us(self) -> int | None:
-        """When the oldest buffered record was received, by our clock; None with empty buffers."""
-        return min((s.received_us for node in self._nodes.values() for s in node.segments), default=None)
+    def oldest_age_us(self) -> int | None:
+        """How long ago the oldest buffered record was received; None with empty buffers."""
+        received_us = min((s.received_us for node in self._nodes.values() for s in node.segments), default=None)
+        return None if received_us is None else self._time.now_us() - received_us
 
     @property
     def positions(self) -> dict[int, tuple[int, int]]:
@@ -285,7 +294,7 @@ class VnodeWriter:
             return True
         oldest_us = min(segment.received_us for segment in segments)
         return (
-            self._clock_us() - oldest_us >= self._limits.seal_age_us
+            self._time.now_us() - oldest_us >= self._limits.seal_age_us
             and spans_hours(segments) <= self._limits.many_hours
         )
 
@@ -303,7 +312,7 @@ class VnodeWriter:
                 sealed = await asyncio.to_thread(lambda: list(seal(self._log_id, plan.segments, plan.advances)))
             with self._timed(INGEST_PUT_SECONDS):
                 entries = await asyncio.to_thread(self._put, sealed)
-            if self._clock_us() - plan.sealed_us > self._limits.reput_after_us:
+            if self._time.now_us() - plan.sealed_us > self._limits.reput_after_us:
                 entries = await asyncio.to_thread(self._put, sealed)
             try:
                 with self._timed(INGEST_COMMIT_SECONDS):
@@ -331,7 +340,7 @@ class VnodeWriter:
         advances = {v: Advance(n.first, n.position) for v, n in self._nodes.items() if n.position > n.first}
         if not advances:
             return None
-        return _Plan(advances, {vnode: list(self._nodes[vnode].segments) for vnode in advances}, self._clock_us())
+        return _Plan(advances, {vnode: list(self._nodes[vnode].segments) for vnode in advances}, self._time.now_us())
 
     def _put(self, sealed: Sequence[Sealed]) -> list[ObjectEntry]:
         entries = [entry_of(one, self._store.now_us()) for one in sealed]

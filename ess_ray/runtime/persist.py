@@ -154,7 +154,7 @@ class PersistActor:
             if self._writer.due():
                 await self._try_flush()
             self._gauge()
-            if self._writer.oldest_us is None:  # nothing is buffered: only what is read can make a flush due
+            if self._writer.oldest_age_us is None:  # nothing is buffered: only what is read can make a flush due
                 self._arrived.clear()
                 await _wait(self._arrived, GAUGES_INTERVAL_S)
             else:
@@ -181,8 +181,7 @@ class PersistActor:
         self._tally.set(m.INGEST_BUFFER_AGE, self._oldest_s(), self._name)
 
     def _oldest_s(self) -> float:
-        oldest_us = self._writer.oldest_us
-        return 0.0 if oldest_us is None else max(0.0, time.time() - oldest_us / 1_000_000)
+        return (self._writer.oldest_age_us or 0) / 1_000_000
 
     async def _try_flush(self) -> Flushed | None:
         started_s = time.monotonic()

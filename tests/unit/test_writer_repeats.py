@@ -66,6 +66,36 @@ async def test_a_repeat_by_id_is_dropped_within_the_hour_and_stored_after_it() -
     assert sum(entry.rows for entry in entries) == 3
 
 
+@pytest.mark.parametrize("jump_us", [HOUR_US, 24 * HOUR_US, -24 * HOUR_US, -HOUR_US])
+async def test_a_time_of_day_that_jumps_and_returns_makes_no_repeat_another_event(jump_us: int) -> None:
+    world = World()
+    writer = await owner(world)
+    await append(world, "before", ids=True)
+    await append_keyed(world, "keyed before", "key-1")
+    await writer.poll()
+    await append(world, "unread", ids=True)  # observed before the jump, read after it
+    for at, ahead_us in enumerate((jump_us, 0)):
+        world.now_us += SECOND_US
+        world.ahead_us = ahead_us
+        await append(world, "before", "unread", "meanwhile", ids=True)
+        await append_keyed(world, "keyed before", "key-1")
+        await append_keyed(world, "keyed meanwhile", "key-2")
+        await (writer.poll() if at == 0 else store_all(writer))
+    assert world.stored() == Counter(["before", "unread", "meanwhile", "keyed before", "keyed meanwhile"])
+
+
+async def test_what_is_an_hour_old_is_forgotten_whatever_the_time_of_day_says() -> None:
+    world = World()
+    writer = await owner(world)
+    await append(world, "a", ids=True)
+    await writer.poll()
+    world.now_us += HOUR_US + SECOND_US
+    world.ahead_us = -HOUR_US
+    await append(world, "a", ids=True)
+    await store_all(writer)
+    assert sum(entry.rows for entry in world.catalog.snapshot().objects(None, None, None)) == 2
+
+
 async def test_the_same_id_with_other_content_is_another_event_also_after_a_take_over() -> None:
     world = World()
     writer = await owner(world)
