@@ -196,13 +196,18 @@ def _values_of_lines(text: bytes, exact: bool) -> Values:
     return read
 
 
-def read_lines(lines: list[bytes], exact: bool) -> Values:
-    """Read each line as a value, or as several objects; what is no JSON stands as Broken."""
+def read_lines(lines: list[bytes], exact: bool, one_each: bool = False) -> Values:
+    """Read each line as a value, or as several objects; what is no JSON stands as Broken.
+
+    `one_each`: what is not one value stands as Broken, so that there are as many values as lines.
+    """
     if not exact:
         try:
             return Values([orjson.loads(line) for line in lines], Sent(*lines))
         except orjson.JSONDecodeError:
             pass
+    if one_each:
+        return Values([read_line(line) for line in lines], exact=True)
     return Values([value for line in lines for value in _values_of_line(line)], exact=True)
 
 
