@@ -24,7 +24,7 @@ from ess_ray.core.event import (
     level_of_severity,
     normalize_level,
 )
-from ess_ray.core.query import OWN_PREFIX
+from ess_ray.core.field import ATTRIBUTES_PREFIX, OWN_PREFIX
 from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import (
     TYPE_LETTERS,
@@ -175,7 +175,7 @@ def plain_columns(
     if not present.isdisjoint(table.keys):
         named = _by_own_names(events, present, table)
         present = set().union(*named)
-    if "severity_number" in present:
+    if "severity_number" in present or any(name.startswith(ATTRIBUTES_PREFIX) for name in present):
         raise _Odd
     with_numbers = type(named[0].get("level")) is int
     # One pass for all columns of text, which refuses what is not text.

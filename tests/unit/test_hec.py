@@ -82,6 +82,11 @@ def test_where_the_source_stands_among_names_of_a_service(event: Any, service: s
     assert (row["service"], row["attributes"]) == (service, left)
 
 
+def test_the_prefix_of_attributes_is_no_part_of_a_name() -> None:
+    row = one(event={"message": "m", "attributes": {"a": "1"}}, fields={"attributes.a": "2"}, **{"attributes.b": "3"})
+    assert row["attributes"] == {"a": "1", "a#2": "2", "b": "3"}
+
+
 def test_fields_are_attributes_after_the_events_own_and_before_the_envelopes() -> None:
     row = one(event={"message": "m", "a": "1"}, fields={"a": "2", "level": "error", "n": 5}, a="3")
     assert (row["level"], row["attributes"]) == ("ERROR", {"a": "1", "a#2": "2", "n": "5", "a#3": "3"})

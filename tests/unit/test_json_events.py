@@ -608,6 +608,27 @@ def test_unknown_keys_become_attributes_beside_the_explicit_ones() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("event", "attributes"),
+    [
+        ({"attributes.x": 1}, {"x": "1"}),
+        ({"attributes.x": 1, "x": 2}, {"x": "1", "x#2": "2"}),
+        ({"attributes.x": 1, "attributes": {"x": 2}}, {"x": "1", "x#2": "2"}),
+        ({"attributes.level": "a", "level": "INFO"}, {"level": "a"}),
+        ({"attributes.attributes.x": 1}, {"attributes.x": "1"}),
+        ({"attributes": {"attributes.x": 1, "attributes": {"y": 2}}}, {"attributes.x": "1", "attributes.y": "2"}),
+        ({"attributes": 5, "attributes.": 6}, {"attributes": "5", "attributes.": "6"}),
+        ({"attributes._ess.x": 1}, {"_ess.x#2": "1"}),
+        (
+            {"resource.attributes.x": 1, "resource": {"attributes": {"y": 2}}},
+            {"resource.attributes.x": "1", "resource.attributes.y": "2"},
+        ),
+    ],
+)
+def test_the_prefix_of_attributes_is_no_part_of_a_name(event: Any, attributes: dict[str, str]) -> None:
+    assert row(**event)["attributes"] == attributes
+
+
 def test_names_of_ours_are_a_clients_own() -> None:
     own = {"offset": 4, "row": "r", "vnode": 1, "log_id": "l", "event_id": "e", "observed_timestamp": "now"}
     found = row(**own)
