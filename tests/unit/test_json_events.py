@@ -181,6 +181,15 @@ def test_a_bad_line_is_rejected_with_its_index_among_the_lines_that_are_not_blan
     assert [index for index, _ in decode(body, kind).rejected] == [1, 3, 5]
 
 
+@pytest.mark.parametrize("first", [b"[{}]", b'[{"message":"x"}]', b"[ {} ] ", b'{"events":[{"message":"x"}],"y":1}'])
+def test_a_first_line_of_ndjson_that_is_no_event_costs_no_other(first: bytes) -> None:
+    body = Body(first + b'\n{"message":"a"}\n', NDJSON)
+    pieces = JSON_EVENTS.cut(body)
+    for decoded in (decode_events(body, NOW_US, LIMITS), pieces.decode(0, FIELD_TABLE, NOW_US, LIMITS)):
+        assert decoded.batch.column("message").to_pylist()[-1] == "a"
+        assert len(decoded.batch) + len(decoded.rejected) == 2
+
+
 @pytest.mark.parametrize(
     "kind",
     [None, NDJSON, "application/json", "application/json, application/json", "application/x-www-form-urlencoded"],

@@ -129,7 +129,8 @@ def read_values(body: Content, content_type: str | None, exact: bool = False, pa
     try:
         return read_document(text, exact)
     except BadRequest:
-        if not has_more or opens_many(text) or not has_objects(read_lines(lines_of(text), exact=True)):
+        opens = opens_many(text) and not is_line(first[1], kind)
+        if not has_more or opens or not has_objects(read_lines(lines_of(text), exact=True)):
             raise
         return _values_of_lines(text, exact)
 
@@ -175,6 +176,11 @@ def is_object(line: Content) -> bool:
         return isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:
         return False
+
+
+def is_line(line: Content, kind: str) -> bool:
+    """Tell whether a first line is one of NDJSON: a value by itself, be it no event."""
+    return kind in NDJSON and is_value(line)
 
 
 def is_value(line: Content) -> bool:
