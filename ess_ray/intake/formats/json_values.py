@@ -22,6 +22,7 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.digits import Exactness, Sent
 from ess_ray.intake.formats.json_scanner import is_whole, objects_of, values_of_array
 from ess_ray.intake.lines.bodies import read_text
+from ess_ray.intake.names import MENDED, SURROGATE, mended_object
 from ess_ray.intake.rows import Broken
 
 NDJSON: Final = frozenset(
@@ -65,7 +66,6 @@ _MAX_CONTROL_SHARE: Final = 0.05
 _ENVELOPE: Final = re.compile(rb'^\s*\{\s*"events"\s*:\s*(\[.*\])\s*\}\s*$', re.DOTALL)
 _OPENS_MANY: Final = re.compile(rb'\s*(?:\{\s*"events"\s*:\s*)?\[\s*(?:\{|$)')
 _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TooDeep(BadRequest):
@@ -338,11 +338,13 @@ def _number(digits: str, read: Callable[[str], int | float]) -> int | float | st
     return value if isinstance(value, int) or math.isfinite(value) else digits
 
 
-_DECODER: Final = json.JSONDecoder(
-    parse_int=partial(_number, read=int),
-    parse_float=partial(_number, read=read_decimal),
-    parse_constant=str,  # NaN and the infinities, which JSON does not have, as their names
-)
+_READ_NUMBERS: Final[dict[str, Any]] = {
+    "parse_int": partial(_number, read=int),
+    "parse_float": partial(_number, read=read_decimal),
+    "parse_constant": str,  # NaN and the infinities, which JSON does not have, as their names
+}
+_DECODER: Final = json.JSONDecoder(**_READ_NUMBERS)
+_MENDING_DECODER: Final = json.JSONDecoder(**_READ_NUMBERS, object_pairs_hook=mended_object)
 
 
 def lenient(text: bytes) -> Any:
@@ -352,9 +354,11 @@ def lenient(text: bytes) -> Any:
     """
     try:
         decoded = text.decode("utf-8", "replace")
-        value = _DECODER.decode(decoded)
         # Only an escape can make a lone surrogate: the bytes were UTF-8.
-        return _mend(value) if "\\u" in decoded else value
+        may_have_surrogates = "\\u" in decoded
+        decoder = _MENDING_DECODER if may_have_surrogates or MENDED in decoded else _DECODER
+        value = decoder.decode(decoded)
+        return _mend(value) if may_have_surrogates else value
     except RecursionError as error:
         raise TooDeep("the JSON is nested too deep to be read: events may nest 100 levels") from error
     except ValueError as error:
@@ -362,12 +366,12 @@ def lenient(text: bytes) -> Any:
 
 
 def _mend(value: Any) -> Any:
-    """Replace lone surrogates by U+FFFD, in keys too. Recursive: the parser has bounded the depth."""
+    """Replace lone surrogates by U+FFFD in values. Recursive: the parser has bounded the depth."""
     if isinstance(value, str):
         # The parser has joined the valid pairs, so what still is a surrogate stands alone.
-        return _SURROGATE.sub("\ufffd", value)
+        return SURROGATE.sub(MENDED, value)
     if isinstance(value, list):
         return [_mend(item) for item in value]
     if isinstance(value, dict):
-        return {_mend(key): _mend(item) for key, item in value.items()}
+        return {key: _mend(item) for key, item in value.items()}
     return value
