@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from ess_ray.core.decimals import LongDecimal
@@ -182,8 +183,17 @@ def check_numbers(values: Sequence[float], exact: Exactness) -> None:
     """Raise Inexact where a number was read that may have been another."""
     if exact is True or not values:
         return
-    if max(map(abs, values)) >= EXACT_BELOW or (exact is not False and exact.may_have_lost(values)):
+    smallest, largest = _sizes(values)
+    if largest >= EXACT_BELOW or (exact is not False and exact.may_have_lost(smallest, largest)):
         raise Inexact
+
+
+def _sizes(values: Sequence[float]) -> tuple[float, float]:
+    """Give the least and the greatest, without their signs."""
+    if len(values) == 1:
+        return abs(values[0]), abs(values[0])
+    sizes = np.abs(np.array(values, np.float64))
+    return float(sizes.min()), float(sizes.max())
 
 
 def _check_depth(value: list[Any] | dict[str, Any], exact: Exactness, level: int) -> None:

@@ -259,7 +259,7 @@ def _attributes(
     types = list(map(type, values))
     kinds = set(types)
     if float in kinds:
-        check_numbers([value for value, kind in zip(values, types, strict=True) if kind is float], exact)
+        check_numbers([value for value in values if type(value) is float], exact)
     if kinds <= _SCALARS:
         column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
         if _has_own_names(column.keys):
