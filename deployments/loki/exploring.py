@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 
 from deployments.loki.asked import LABELS_RANGE_US, Asked
+from deployments.loki.described import RANGE
 from deployments.loki.reading import API, Reader, route
 from deployments.loki.shapes import instant, json_of, matrix, success
 from ess_ray.aside import aside
@@ -169,18 +170,20 @@ def _field_json(found: DetectedField) -> Mapping[str, Any]:
 
 def route_exploring(app: FastAPI, exploring: Exploring) -> None:
     """Add the endpoints."""
-    paths: dict[str, Callable[..., Awaitable[Response]]] = {
-        "labels": exploring.labels,
-        "label": exploring.labels,
-        "label/{name}/values": exploring.values,
-        "series": exploring.series,
-        "index/stats": exploring.statistics,
-        "index/volume": exploring.volume,
-        "index/volume_range": exploring.volume_range,
-        "detected_labels": exploring.detected_labels,
-        "detected_fields": exploring.detected_fields,
-        "detected_field/{name}/values": exploring.field_values,
-        "patterns": exploring.patterns,
+    queried, volumes = ("query", *RANGE), ("targetLabels", "aggregateBy", "limit")
+    fields = (*queried, "limit", "line_limit")
+    paths: dict[str, tuple[Callable[..., Awaitable[Response]], tuple[str, ...]]] = {
+        "labels": (exploring.labels, queried),
+        "label": (exploring.labels, queried),
+        "label/{name}/values": (exploring.values, queried),
+        "series": (exploring.series, ("match[]", *RANGE)),
+        "index/stats": (exploring.statistics, queried),
+        "index/volume": (exploring.volume, (*queried, *volumes)),
+        "index/volume_range": (exploring.volume_range, (*queried, "step", *volumes)),
+        "detected_labels": (exploring.detected_labels, queried),
+        "detected_fields": (exploring.detected_fields, fields),
+        "detected_field/{name}/values": (exploring.field_values, fields),
+        "patterns": (exploring.patterns, ()),
     }
-    for path, answer in paths.items():
-        route(app, f"{API}/{path}", answer)
+    for path, (answer, asked) in paths.items():
+        route(app, f"{API}/{path}", answer, asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from starlette.responses import PlainTextResponse
 
 from deployments.access import Tenant
 from deployments.loki.asked import Asked
+from deployments.loki.described import ANSWERS, RANGE, parameters_of
 from deployments.loki.shapes import (
     CATEGORIZE,
     instant,
@@ -187,16 +189,33 @@ def in_words(answer: Callable[..., Awaitable[Response]]) -> Callable[..., Awaita
     return endpoint
 
 
-def route(app: FastAPI, path: str, answer: Callable[..., Awaitable[Response]]) -> None:
-    """Add one of Loki's endpoints: GET, and POST with a form."""
-    app.add_route(path, in_words(answer), methods=["GET", "POST"], include_in_schema=False)
+def route(
+    app: FastAPI,
+    path: str,
+    answer: Callable[..., Awaitable[Response]],
+    asked: Sequence[str] = (),
+    *,
+    needs_query: bool = False,
+) -> None:
+    """Add one of Loki's endpoints: GET, and POST with a form. `asked`: its parameters, of `described.PARAMETERS`."""
+    endpoint = in_words(answer)
+    app.get(
+        path,
+        name=answer.__name__,
+        description=f"{inspect.getdoc(answer)} Also at `{path}` of this server.",
+        response_class=Response,
+        responses=ANSWERS,
+        openapi_extra=parameters_of(path, asked, needs_query),
+    )(endpoint)
+    app.add_route(path, endpoint, methods=["GET", "POST"], include_in_schema=False)  # HEAD, too
 
 
 def route_queries(app: FastAPI, queries: Queries) -> None:
     """Add the endpoints of queries, and those that answer the same to everybody."""
-    route(app, f"{API}/query_range", queries.query_range)
-    route(app, f"{API}/query", queries.query)
-    route(app, f"{API}/format_query", queries.format_query)
+    lines = ("query", *RANGE, "step", "limit", "direction")
+    route(app, f"{API}/query_range", queries.query_range, lines, needs_query=True)
+    route(app, f"{API}/query", queries.query, ("query", "time"), needs_query=True)
+    route(app, f"{API}/format_query", queries.format_query, ("query",), needs_query=True)
     route(app, f"{API}/status/buildinfo", queries.build_info)
     route(app, f"{API}/drilldown-limits", queries.drilldown_limits)
     route(app, f"{API}/rules", queries.no_rules)

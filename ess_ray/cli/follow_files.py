@@ -7,6 +7,7 @@ where it was.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ import click
 
 from ess_ray.cli.file_push import Phase
 from ess_ray.cli.output import tell
-from ess_ray.cli.push_files import STDIN, Pusher, found_files
+from ess_ray.cli.push_files import STDIN, Pusher, found_files, shown
 from ess_ray.cli.upload import REFUSALS
 from ess_ray.core.errors import EssError
 
@@ -25,6 +26,9 @@ LOOK_EVERY_S: Final = 0.5
 """How long a line waits at most before it is seen."""
 QUIET_S: Final = 2.0
 """After so long without a write the last event is whole: what logs a stack trace does not pause in it."""
+LINGER_S: Final = 60.0
+"""How long a file whose name another has is still looked at after its last write: who writes to it may not have been
+told of the rotation yet."""
 PATIENCE_S: Final = 30.0
 """The longest pause before a system that cannot be reached is tried again."""
 _DOUBLED: Final = 10
@@ -35,6 +39,7 @@ _DOUBLED: Final = 10
 class _Followed:
     """An open file. `seen`: its size and time of change when it was pushed; `quiet`: its last event was pushed too."""
 
+    path: str
     raw: BinaryIO
     status: os.stat_result
     seen: tuple[int, int] = (-1, -1)
@@ -54,6 +59,7 @@ class Follower:
     ) -> None:
         self._names, self._pusher, self._clock, self._wait = names, pusher, clock, wait
         self._open: dict[str, _Followed] = {}
+        self._replaced: list[_Followed] = []
         self._left_out: set[tuple[int, int]] = set()
         self._failures = 0
 
@@ -88,6 +94,7 @@ class Follower:
         for name in self._names:
             with suppress(click.BadParameter):  # it is away, as between the two steps of a rotation
                 paths += [found.path for found in found_files([name], _in_silence) if found.path != STDIN]
+        self._look_at_replaced()
         for path in dict.fromkeys([*self._open, *paths]):
             self._look_at(path)
 
@@ -100,44 +107,70 @@ class Follower:
             now = None
         if followed is not None and (now is None or not os.path.samestat(now, followed.status)):
             # Another file has its name: what was written to it until then is still to be read.
-            if _state(followed) != followed.seen or not followed.quiet:
-                self._push(path, followed, Phase.WHOLE)
-            followed.raw.close()
-            del self._open[path]
+            self._let_go(followed)
+            self._open.pop(path, None)
             followed = None
         if now is None:
             return
         if followed is None:
             if (now.st_dev, now.st_ino) in self._left_out:
                 return
+            if not stat.S_ISREG(now.st_mode):
+                self._leave_out(path, now, "it is no regular file: `ess push` reads a pipe to its end")
+                return
             # It stays open, as the file that it is, whatever it is renamed to.
             raw = open(path, "rb")  # noqa: SIM115
-            followed = self._open[path] = _Followed(raw, os.fstat(raw.fileno()))
+            followed = self._open[path] = _Followed(path, raw, os.fstat(raw.fileno()))
+        self._read_on(followed)
+
+    def _read_on(self, followed: _Followed) -> None:
+        """Push what is new of an open file, and its last event once nothing more comes."""
         state = _state(followed)
         if state != followed.seen:
-            if self._push(path, followed, Phase.GROWING):
+            if self._push(followed, Phase.GROWING):
                 followed.seen, followed.changed_s, followed.quiet = state, self._clock(), False
         elif not followed.quiet and self._clock() - followed.changed_s >= QUIET_S:
-            followed.quiet = self._push(path, followed, Phase.QUIET)
+            followed.quiet = self._push(followed, Phase.QUIET)
 
-    def _push(self, path: str, followed: _Followed, phase: Phase) -> bool:
+    def _let_go(self, followed: _Followed) -> None:
+        """Push what is left of a file whose name another has, or none, and look at it for a while."""
+        state = _state(followed)
+        if (state == followed.seen and followed.quiet) or self._push(followed, Phase.WHOLE):
+            followed.seen, followed.changed_s, followed.quiet = state, self._clock(), True
+            self._replaced.append(followed)
+
+    def _look_at_replaced(self) -> None:
+        """Push what still comes of files that were let go, until nothing does, or they are followed by another name."""
+        for followed in list(self._replaced):
+            is_found = any(os.path.samestat(followed.status, other.status) for other in self._open.values())
+            if not is_found:
+                self._read_on(followed)
+            if is_found or followed.raw.closed or self._clock() - followed.changed_s > LINGER_S:
+                followed.raw.close()
+                self._replaced.remove(followed)
+
+    def _push(self, followed: _Followed, phase: Phase) -> bool:
         """Push what is new; False, and told, for what is no text or cannot be read, which is looked at no more."""
         followed.raw.seek(0)
         try:
-            self._pusher.file(path, followed.raw, followed.status, "", phase=phase)
+            self._pusher.file(followed.path, followed.raw, followed.status, "", phase=phase)
         except (ValueError, OSError, EOFError) as error:
-            tell(f"left out: {path}: {error}")
-            self._left_out.add((followed.status.st_dev, followed.status.st_ino))
+            self._leave_out(followed.path, followed.status, error)
             followed.raw.close()
-            self._open.pop(path, None)
+            self._open.pop(followed.path, None)
             return False
         return True
 
+    def _leave_out(self, path: str, status: os.stat_result, why: object) -> None:
+        tell(f"left out: {shown(path)}: {why}")
+        self._left_out.add((status.st_dev, status.st_ino))
+
     def close(self) -> None:
         """Close all files."""
-        for followed in self._open.values():
+        for followed in (*self._open.values(), *self._replaced):
             followed.raw.close()
         self._open.clear()
+        self._replaced.clear()
 
 
 def _in_silence(_: str) -> None:

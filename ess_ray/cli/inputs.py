@@ -107,12 +107,12 @@ def _document(pieces: Iterator[bytes], reading: Reading, position: Position) -> 
     if position.document not in (None, document):
         position.items = 0
     position.document = document
-    decoded = text.decode("utf-8", "replace")
+    decoded = text.decode("utf-8", "surrogateescape")  # names may differ in bad bytes alone: they are sent as they are
     if not is_utf8(text):
         position.count_broken()
     del text
     for start, end in spans_of(decoded)[position.items :]:
-        raw = decoded[start:end].encode("utf-8")
+        raw = decoded[start:end].encode("utf-8", "surrogateescape")
         position.items += 1
         try:
             event = loads(raw)

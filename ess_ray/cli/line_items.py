@@ -55,6 +55,16 @@ def _ended(lines: Iterator[Line]) -> Iterator[Line]:
     return (line for line in lines if line.ended)
 
 
+def _as_sent(group: Group) -> bytes:
+    """Give an object's text with its bad bytes, where it is a line as it stands: names may differ in those alone."""
+    text = group.text.strip()
+    if group.is_broken and len(group.lines) == 1:
+        content = group.lines[0].content.strip()
+        if content.decode("utf-8", "replace") == text:
+            return content
+    return text.encode()
+
+
 class _File:
     """What the events of a file get besides what their lines say."""
 
@@ -65,7 +75,7 @@ class _File:
 
     def object(self, first: int, event: Event, group: Group) -> Item:
         """Give a JSON object of one line, as it was written."""
-        raw = group.text.strip().encode()
+        raw = _as_sent(group)
         item = object_item(first, event, self._reading, raw.replace(b"\n", b" ").replace(b"\r", b" "))
         if item.timestamp_us is not None:
             self._position.before_us, self._is_placed = item.timestamp_us, True

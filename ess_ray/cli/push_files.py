@@ -20,7 +20,7 @@ import click
 from ess_ray.cli.client import Client, Target
 from ess_ray.cli.content import Content
 from ess_ray.cli.file_push import Asked, Known, Phase, Tell, push_file, push_stream
-from ess_ray.cli.output import progress, tell
+from ess_ray.cli.output import progress, tell, visible
 from ess_ray.cli.push_told import Told
 from ess_ray.cli.registry import Entry, Registry, name_of
 from ess_ray.cli.upload import Sender, Summary
@@ -28,6 +28,8 @@ from ess_ray.core.errors import BadRequest, EssError, NotFound
 
 STDIN: Final = "-"
 _GLOBS: Final = "*?["
+_SHOWN_NAMES: Final = 5
+"""Of a folder's, of those that are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +64,49 @@ def _meant(name: str, say: Tell) -> Iterator[Found]:
         if not paths:
             raise click.BadParameter(f"no file is named as {name} says")
         for path in paths:
-            yield from _in_folder(path, say) if os.path.isdir(path) else [Found(path, in_folder=True)]
+            yield from _in_folder(path, say) if os.path.isdir(path) else _unnamed(path, say)
     else:
         raise click.BadParameter(f"{name} does not exist")
 
 
 def _in_folder(folder: str, say: Tell) -> Iterator[Found]:
     """Give what is in a folder and those below it, which links to other folders are not followed for."""
-    for parent, folders, files in os.walk(folder):
+
+    def unread(error: OSError) -> None:
+        say(f"left out: {shown(str(error.filename))}: {error.strerror}")
+
+    for parent, folders, files in os.walk(folder, onerror=unread):
         hidden = [each for each in (*folders, *files) if each.startswith(".")]
         if hidden:
-            say(f"left out in {parent}, since hidden: {', '.join(sorted(hidden)[:5])}{', ...' * (len(hidden) > 5)}")
+            _say_left_out(say, parent, "hidden", hidden)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
+        if links := [each for each in folders if os.path.islink(os.path.join(parent, each))]:
+            _say_left_out(say, parent, "links to folders", links)
         for file in sorted(files):
-            path = os.path.join(parent, file)
-            if not file.startswith(".") and os.path.isfile(path):
-                yield Found(path, in_folder=True)
+            if not file.startswith("."):
+                yield from _unnamed(os.path.join(parent, file), say)
+
+
+def _say_left_out(say: Tell, folder: str, what: str, names: Sequence[str]) -> None:
+    listed = ", ".join(map(shown, sorted(names)[:_SHOWN_NAMES]))
+    say(f"left out in {shown(folder)}, since {what}: {listed}{', ...' * (len(names) > _SHOWN_NAMES)}")
+
+
+def _unnamed(path: str, say: Tell) -> Iterator[Found]:
+    """Give a file that nobody named; a pipe is none, which would be waited for until somebody writes to it."""
+    if os.path.isfile(path):
+        yield Found(path, in_folder=True)
+    else:
+        say(f"left out: {shown(path)}: it is no regular file, nor a link to one")
+
+
+def shown(path: str) -> str:
+    """Write a path for people: a name may be no text, and hold what would drive a terminal."""
+    return visible(_as_text(path))
+
+
+def _as_text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 class _Counting:
@@ -109,7 +138,7 @@ class Pusher:
         """Push each. What is wrong with one of several is told, and the next one is pushed; else it is raised:
         BadRequest for what cannot be pushed, EssError for what cannot be read to its end."""
         for found in files:
-            where = found.path if len(files) > 1 else ""
+            where = shown(found.path) if len(files) > 1 else ""
             try:
                 self._one(found, where)
             except _FileError as error:
@@ -148,7 +177,7 @@ class Pusher:
         try:
             Content(cast(BinaryIO, raw), self._asked.encoding)
         except ValueError as error:
-            tell(f"left out: {path}: {str(error).partition(';')[0]}")
+            tell(f"left out: {shown(path)}: {str(error).partition(';')[0]}")
             return False
         raw.seek(0)
         return True
@@ -184,7 +213,7 @@ class Pusher:
         try:
             must = phase is not Phase.WHOLE
             with Sender(self._client, summary, show) as sender, _held(name, path, must=must) as kept:
-                known = Known(name, kept, os.path.abspath(path))
+                known = Known(name, kept, _as_text(os.path.abspath(path)))
                 before, position = push_file(sender, summary, stream, asked, known, tell, told.take_form, phase)
             told.files += is_first
             told.end(position, asked.encoding, f"{where}: " if where else "")
@@ -218,9 +247,9 @@ def _named(path: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise _FileError(BadRequest(f"{path}: {error}")) from error
+        raise _FileError(BadRequest(f"{shown(path)}: {error}")) from error
     except (OSError, EOFError) as error:
-        raise _FileError(EssError(f"{path} cannot be read to its end: {error}")) from error
+        raise _FileError(EssError(f"{shown(path)} cannot be read to its end: {error}")) from error
 
 
 @contextmanager

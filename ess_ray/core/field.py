@@ -14,6 +14,9 @@ OWN_COLUMNS: Final = frozenset({"observed_timestamp", "event_id", "log_id", "vno
 OWN_PREFIX: Final = "_ess."
 """What names of ours begin with (`_ess.offset`): an attribute's key never does."""
 
+ATTRIBUTES_PREFIX: Final = "attributes."
+"""What the full name of an attribute begins with: it is no part of its key, wherever the name is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

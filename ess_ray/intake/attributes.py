@@ -3,6 +3,9 @@
 Attribute values: text as it is, numbers and true/false as their JSON text, a list as its JSON text, objects flattened
 with dots, an empty object is nothing. Of two ways to one attribute (`{"a": {"b": 1}, "a.b": 2}`) the later one is
 called `a.b#2`, the next `a.b#3`. Lists count as levels of nesting.
+
+A full name may begin with `attributes.`, dotted or nested: that is no part of the attribute's name, as in a query, so
+that what is pushed is found by the name that it was pushed under.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from ess_ray.core.decimals import LongDecimal
 from ess_ray.core.errors import TooLarge
 from ess_ray.core.event import MAX_ATTRIBUTE_DEPTH, MAX_EVENT_BYTES
-from ess_ray.core.query import OWN_PREFIX
+from ess_ray.core.field import ATTRIBUTES_PREFIX, OWN_PREFIX
 from ess_ray.exact_json import dumps_unusual
 from ess_ray.intake.digits import Exactness
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
@@ -26,6 +30,7 @@ EXACT_BELOW: Final = 2.0**63
 """A float this large may have been an integer whose digits a fast parser dropped."""
 TYPE_LETTERS: Final = {str: "s", int: "n", float: "n", LongDecimal: "n", bool: "b", list: "j", dict: "j"}
 """The letter of an attribute's JSON type (`event.RECORD_SCHEMA`)."""
+_PREFIX_CHARS: Final = len(ATTRIBUTES_PREFIX)
 MAX_FLAT_CHARS: Final = 64 * 1024 * 1024
 """Characters of all attributes read together: dotted keys repeat their prefix: a small body could become gigabytes."""
 
@@ -101,9 +106,9 @@ def types_of(letters: str) -> str | None:
 
 
 def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
-    """Give attributes, flat. Raises Rejected, Inexact, TooLarge."""
+    """Give what stands under `attributes`, flat. Raises Rejected, Inexact, TooLarge."""
     flat = Attributes()
-    flatten_into(attributes, reading, flat)
+    flatten_into(attributes, reading, flat, are_attributes=True)
     flat.settle()
     return flat
 
@@ -113,9 +118,15 @@ def flatten_into(
     reading: Reading,
     flat: Attributes,
     taken: set[tuple[int, str]] = frozenset(),  # type: ignore[assignment]
+    *,
+    are_attributes: bool = False,
 ) -> None:
-    """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key)."""
+    """Add nested attributes to `flat` under dotted keys, in document order, without what was taken: (holder, key).
+
+    `are_attributes`: they stand under `attributes`, which is no part of their names.
+    """
     spent = 0
+    prefix_chars = 0 if are_attributes else _PREFIX_CHARS
     texts, letters, exact = flat.texts, flat.letters, reading.exact
     # A stack of iterators, not recursion: the depth is the client's choice.
     stack: list[tuple[str, int, Any]] = [("", id(attributes), iter(attributes.items()))]
@@ -137,6 +148,7 @@ def flatten_into(
                 text = str(value)
             else:
                 text = attribute_text(value, exact, len(stack))
+            name = (name[prefix_chars:] or name) if name[:prefix_chars] == ATTRIBUTES_PREFIX else name
             if name in texts or name[: len(OWN_PREFIX)] == OWN_PREFIX:
                 flat.add(name, text, TYPE_LETTERS[kind])
             else:  # what `add` would do, for a tenth of its time
@@ -171,8 +183,17 @@ def check_numbers(values: Sequence[float], exact: Exactness) -> None:
     """Raise Inexact where a number was read that may have been another."""
     if exact is True or not values:
         return
-    if max(map(abs, values)) >= EXACT_BELOW or (exact is not False and exact.may_have_lost(values)):
+    smallest, largest = _sizes(values)
+    if largest >= EXACT_BELOW or (exact is not False and exact.may_have_lost(smallest, largest)):
         raise Inexact
+
+
+def _sizes(values: Sequence[float]) -> tuple[float, float]:
+    """Give the least and the greatest, without their signs."""
+    if len(values) == 1:
+        return abs(values[0]), abs(values[0])
+    sizes = np.abs(np.array(values, np.float64))
+    return float(sizes.min()), float(sizes.max())
 
 
 def _check_depth(value: list[Any] | dict[str, Any], exact: Exactness, level: int) -> None:

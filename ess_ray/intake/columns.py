@@ -24,7 +24,7 @@ from ess_ray.core.event import (
     level_of_severity,
     normalize_level,
 )
-from ess_ray.core.query import OWN_PREFIX
+from ess_ray.core.field import ATTRIBUTES_PREFIX, OWN_PREFIX
 from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import (
     TYPE_LETTERS,
@@ -175,7 +175,7 @@ def plain_columns(
     if not present.isdisjoint(table.keys):
         named = _by_own_names(events, present, table)
         present = set().union(*named)
-    if "severity_number" in present:
+    if "severity_number" in present or any(name.startswith(ATTRIBUTES_PREFIX) for name in present):
         raise _Odd
     with_numbers = type(named[0].get("level")) is int
     # One pass for all columns of text, which refuses what is not text.
@@ -259,7 +259,7 @@ def _attributes(
     types = list(map(type, values))
     kinds = set(types)
     if float in kinds:
-        check_numbers([value for value, kind in zip(values, types, strict=True) if kind is float], exact)
+        check_numbers([value for value in values if type(value) is float], exact)
     if kinds <= _SCALARS:
         column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
         if _has_own_names(column.keys):

@@ -8,12 +8,12 @@ stand that is long or very small.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import stringzilla
 
 from ess_ray.core.decimals import tells_all
 
@@ -23,10 +23,16 @@ LARGE: Final = 1e16
 """A double from there on may be an integer of more digits than it has, with an exponent."""
 _SIDE_DIGITS: Final = 8
 """On one side of its point a number of 16 digits has so many; of 15 and less a double tells all."""
+_LONG_WHOLE_FROM: Final = 10.0 ** (_SIDE_DIGITS - 1)
+"""A number from there on has so many before its point, a smaller one only with a negative exponent: JSON has no zeros
+in front."""
+_BLOCK_BYTES: Final = 64 * 1024
+"""Of a text, looked at together: what is computed of them stays in a core's cache."""
 _DIGITS: Final = b"0123456789"
 _MANTISSA: Final = b"0123456789."
 _MAX_NUMBER_BYTES: Final = 4_096
 """Longer ones are text (`json_values`)."""
+_USUAL_NUMBER_BYTES: Final = 32
 _NUMBER: Final = re.compile(rb"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _BEFORE_NUMBERS: Final = b":,[ \t\r\n-"
 _LONG_WHOLE: Final = re.compile(rb"\d{16}[eE]")
@@ -38,20 +44,31 @@ class Sent:
     def __init__(self, *texts: bytes) -> None:
         self.texts = texts
 
-    def may_have_lost(self, values: Sequence[float]) -> bool:
-        """Tell whether one of a few floats of this text may be another number than stands there."""
-        if self._has_long:
+    def may_have_lost(self, smallest: float, largest: float) -> bool:
+        """Tell whether one of some floats of this text may be another number than stands there, by their sizes."""
+        may_be_long_whole = largest >= _LONG_WHOLE_FROM or self._may_have_exponents
+        if self._has_long_fraction or (may_be_long_whole and self._has_long_whole):
             return True
-        sizes = [abs(value) for value in values]
-        return (min(sizes) < TINY and self._has_tiny) or (max(sizes) >= LARGE and self._has_large)
+        return (smallest < TINY and self._may_have_exponents and self._has_tiny) or (
+            largest >= LARGE and self._has_large
+        )
 
     @cached_property
     def _text(self) -> bytes:
         return self.texts[0] if len(self.texts) == 1 else b"\n".join(self.texts)  # one by one they would cost much more
 
     @cached_property
-    def _has_long(self) -> bool:
-        return _has_long(self._text)
+    def _has_long_fraction(self) -> bool:
+        return _has_long(self._text, 1)
+
+    @cached_property
+    def _has_long_whole(self) -> bool:
+        return _has_long(self._text, -1)
+
+    @cached_property
+    def _may_have_exponents(self) -> bool:
+        """Tell whether something that may be a negative exponent is there."""
+        return any(stringzilla.find(self._text, sign) >= 0 for sign in (b"e-", b"E-"))
 
     @cached_property
     def _has_tiny(self) -> bool:
@@ -66,19 +83,22 @@ Exactness = bool | Sent
 """How values were read: True, no digit is lost; the text, if that is to be asked; False: there is none to ask."""
 
 
-def _has_long(text: bytes) -> bool:
-    """Tell whether a number with a point has lost digits."""
-    padding = bytes(_SIDE_DIGITS)
-    codes = np.frombuffer(padding + text + padding, np.uint8)
-    points = np.flatnonzero(codes == ord("."))
-    behind, before = points, points
-    # The middle first: in a time of day nothing but its end is near a point.
-    for distance in (8, 7, 3, 1, 2, 4, 5, 6):
-        behind = behind[_are_digits(codes[behind + distance])]
-    for distance in (3, 8, 1, 2, 4, 5, 6, 7):
-        before = before[_are_digits(codes[before - distance])]
-    found = np.union1d(behind, before) - _SIDE_DIGITS
-    return any(_is_lost(text, at, _DIGITS) for at in found.tolist())
+def _has_long(text: bytes, side: int) -> bool:
+    """Tell whether a number with many digits behind its point (`side` 1), or before it (-1), has lost some."""
+    codes = np.frombuffer(text, np.uint8)
+    first, last = (0, len(codes) - _SIDE_DIGITS) if side > 0 else (_SIDE_DIGITS, len(codes))
+    for start in range(first, last, _BLOCK_BYTES):
+        stop = min(start + _BLOCK_BYTES, last)
+        # The farthest first: few points have a digit there. Of all bytes, which costs less than picking the points.
+        far = codes[start + side * _SIDE_DIGITS : stop + side * _SIDE_DIGITS]
+        points = np.flatnonzero((codes[start:stop] == ord(".")) & _are_digits(far)) + start
+        for distance in (7, 3, 1, 2, 4, 5, 6):
+            if not len(points):
+                break
+            points = points[_are_digits(codes[points + side * distance])]
+        if any(_is_lost(text, at, _DIGITS) for at in points.tolist()):
+            return True
+    return False
 
 
 def _has_tiny(text: bytes) -> bool:
@@ -98,8 +118,12 @@ def _are_digits(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 
 def _is_lost(text: bytes, at: int, of_number: bytes) -> bool:
     """Tell whether what stands around `at`, before it `of_number` alone, is a number that a float does not tell."""
-    before = text[max(0, at - _MAX_NUMBER_BYTES) : at]
-    start = at - (len(before) - len(before.rstrip(of_number)))
+    start = at
+    for most in (_USUAL_NUMBER_BYTES, _MAX_NUMBER_BYTES):
+        before = text[max(0, at - most) : at]
+        start = at - (len(before) - len(before.rstrip(of_number)))
+        if start > at - len(before):
+            break
     if start and text[start - 1] not in _BEFORE_NUMBERS:
         return False  # part of a text, or of a name
     number = _NUMBER.match(text, start)

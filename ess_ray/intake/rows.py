@@ -194,7 +194,7 @@ class _Event:
             self._take(Found("attributes", self._event, "attributes"))
         flatten_into(self._event, self._reading, flat, self._taken)
         if isinstance(explicit, dict):
-            flatten_into(explicit, self._reading, flat)
+            flatten_into(explicit, self._reading, flat, are_attributes=True)
         if original_timestamp is not None:
             letter = TYPE_LETTERS[type(original_timestamp)]
             flat.add(ORIGINAL_TIMESTAMP, text_of(original_timestamp, self._reading.exact), letter)

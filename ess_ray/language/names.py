@@ -8,9 +8,8 @@ from typing import Final
 
 from ess_ray.core.aliases import COLUMN_OF
 from ess_ray.core.errors import BadRequest, QueryError
-from ess_ray.core.field import COLUMNS, OWN_COLUMNS, OWN_PREFIX, Field
+from ess_ray.core.field import ATTRIBUTES_PREFIX, COLUMNS, OWN_COLUMNS, OWN_PREFIX, Field
 
-_ATTRIBUTES: Final = "attributes."
 _IN_NAMES: Final = frozenset("_.-/@")
 _SENT_COLUMNS: Final = COLUMNS - OWN_COLUMNS
 _OWN_NAMES: Final = frozenset(OWN_PREFIX + name for name in OWN_COLUMNS)
@@ -48,7 +47,7 @@ def field_named(name: str) -> Field:
         return Field(name)
     if name in _OWN_NAMES:
         return Field(name.removeprefix(OWN_PREFIX))
-    key = name.removeprefix(_ATTRIBUTES)
+    key = name.removeprefix(ATTRIBUTES_PREFIX)
     if not key or name == "attributes":
         raise BadRequest(f'"{name}" names no field: an attribute is attributes.KEY, or just KEY')
     return Field(key, attribute=True)
@@ -72,5 +71,5 @@ def name_of(field: Field) -> str:
     if not field.attribute:
         own = OWN_PREFIX if field.name in OWN_COLUMNS else ""
         return "id" if field.name == "event_id" else own + field.name
-    taken = field.name in _TAKEN or field.name.startswith(_ATTRIBUTES)
-    return f"{_ATTRIBUTES}{field.name}" if taken else field.name
+    taken = field.name in _TAKEN or field.name.startswith(ATTRIBUTES_PREFIX)
+    return f"{ATTRIBUTES_PREFIX}{field.name}" if taken else field.name

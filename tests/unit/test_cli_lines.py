@@ -164,6 +164,15 @@ def test_lines_are_unchanged_and_inherit_the_time_before(reader: LineReader) -> 
     assert "service" not in found[0]
 
 
+@pytest.mark.parametrize("form", ["json-lines", "ndjson", "json"])
+def test_names_that_differ_in_bad_bytes_alone_are_sent_as_they_are(reader: LineReader, form: Form) -> None:
+    data = b'{"message":"a","x\xff":1,"x\xfe":2}\n'
+    (item,) = items_of(data, reader, form, Defaults(service="s"))
+    assert isinstance(item, Item)
+    assert item.body.startswith(data.rstrip()[:-1])
+    assert item.body.endswith(b',"service":"s"}')
+
+
 def test_options_come_before_what_a_line_says(reader: LineReader) -> None:
     found, _ = read(b"Nov 24 10:00:00 web-1 sshd[812]: ERROR x", reader, defaults=Defaults("s", "h", "info"))
     assert (found[0]["service"], found[0]["host"], found[0]["level"]) == ("s", "h", "info")

@@ -115,6 +115,18 @@ def test_numbers_beyond_64_bits_keep_their_digits_and_bad_bytes_cost_nothing() -
 
 
 # ------------------------------------------------------------------------------------------------------------- items
+@pytest.mark.parametrize(
+    "flawed", [b'{"message":"x"}{"message":"y"}', b"{bad", b'{"message":"\\x"}', b"[1]", b"5", b""]
+)
+def test_a_document_that_is_none_costs_no_other_and_moves_none(flawed: bytes) -> None:
+    read_back = read(
+        create({"message": "a"}, id="1") + b'{"create":{}}\n' + flawed + b"\n" + create({"message": "b"}, id="2")
+    )
+    rows = read_back.batch.to_pylist()
+    assert [(row["message"], row["event_id"]) for row in rows] == [("a", "1"), ("b", "2")]
+    assert [index for index, _ in read_back.rejected] == [1]
+
+
 def test_an_item_for_each_action_in_their_order_named_as_the_action() -> None:
     body = (
         lines({"create": {"_id": "1"}}, {"message": "a"})

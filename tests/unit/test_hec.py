@@ -82,6 +82,11 @@ def test_where_the_source_stands_among_names_of_a_service(event: Any, service: s
     assert (row["service"], row["attributes"]) == (service, left)
 
 
+def test_the_prefix_of_attributes_is_no_part_of_a_name() -> None:
+    row = one(event={"message": "m", "attributes": {"a": "1"}}, fields={"attributes.a": "2"}, **{"attributes.b": "3"})
+    assert row["attributes"] == {"a": "1", "a#2": "2", "b": "3"}
+
+
 def test_fields_are_attributes_after_the_events_own_and_before_the_envelopes() -> None:
     row = one(event={"message": "m", "a": "1"}, fields={"a": "2", "level": "error", "n": 5}, a="3")
     assert (row["level"], row["attributes"]) == ("ERROR", {"a": "1", "a#2": "2", "n": "5", "a#3": "3"})
@@ -130,12 +135,35 @@ def test_what_is_no_event_costs_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [b"nonsense", b'{"event":"b"', b'{"event":b}', b'}{"event":"b"}', b',{"event":"b"}', b'"text"', b"\xff"]
+    "broken", [b'{"event":"b"', b'}{"event":"b"}', b'{"event":b"}', b'{"event":"b}', b'{"event":["b"}', b'"text', b"[1"]
 )
 def test_what_stands_before_something_unreadable_counts(broken: bytes) -> None:
-    decoded = decode(b'{"event":"a"}{}\n' + broken)
+    decoded = decode(b'{"event":"a"}{}\n' + broken + b'{"event":"c"}')
     assert messages(decoded) == ["a"]
     assert decoded.rejected == [(2, UNREADABLE), (1, REQUIRED)]
+
+
+FLAWED = [b'{"event":b}', b'{"event":"\\x"}', b'{"event":"a\tb"}', b'{"event":"b",}', b"{'event':5}", b"none", b"\xff"]
+
+
+@pytest.mark.parametrize("flawed", [*FLAWED, b'"text"', b","])
+def test_what_is_no_json_but_surely_ends_costs_no_other(flawed: bytes) -> None:
+    decoded = decode(b'{"event":"a"}' + flawed + b'\n{"event":"b"}' + flawed + b'{"event":"c"}' + flawed)
+    assert messages(decoded) == ["a", "b", "c"]
+    assert decoded.rejected == [(1, INVALID), (3, INVALID), (5, INVALID)]
+
+
+@pytest.mark.parametrize("flawed", [*FLAWED, b'nonsense {"event":"x"}'])
+def test_a_value_of_an_array_that_is_no_json_costs_no_other(flawed: bytes) -> None:
+    decoded = decode(b'[{"event":"a"}, ' + flawed + b', {"event":"b"}]')
+    assert messages(decoded) == ["a", "b"]
+    assert decoded.rejected == [(1, INVALID)]
+
+
+def test_what_stands_before_a_value_of_an_array_that_may_be_more_counts() -> None:
+    decoded = decode(b'[{"event":"a"}, {"event":b"}, {"event":"c}, {"event":"d"}]')
+    assert messages(decoded) == ["a"]
+    assert decoded.rejected == [(1, UNREADABLE)]
 
 
 def test_bad_bytes_deep_objects_and_large_numbers_cost_nothing_else() -> None:
@@ -176,7 +204,7 @@ def test_a_large_body_is_cut_into_pieces_that_are_the_whole(form: str) -> None:
 def test_nothing_behind_a_piece_that_cannot_be_read_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hec, "PIECE_BYTES", 300)
     good = b'{"event":"a"}'
-    pieces = COLLECTOR.cut(Body(good * 10 + b"nonsense" + good * 10))
+    pieces = COLLECTOR.cut(Body(good * 10 + b"{nonsense" + good * 10))
     stored = Stored()
     for number in range(len(pieces)):
         stored.add(pieces.decode(number, FIELD_TABLE, NOW_US, LIMITS), False)

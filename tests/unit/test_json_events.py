@@ -181,6 +181,15 @@ def test_a_bad_line_is_rejected_with_its_index_among_the_lines_that_are_not_blan
     assert [index for index, _ in decode(body, kind).rejected] == [1, 3, 5]
 
 
+@pytest.mark.parametrize("first", [b"[{}]", b'[{"message":"x"}]', b"[ {} ] ", b'{"events":[{"message":"x"}],"y":1}'])
+def test_a_first_line_of_ndjson_that_is_no_event_costs_no_other(first: bytes) -> None:
+    body = Body(first + b'\n{"message":"a"}\n', NDJSON)
+    pieces = JSON_EVENTS.cut(body)
+    for decoded in (decode_events(body, NOW_US, LIMITS), pieces.decode(0, FIELD_TABLE, NOW_US, LIMITS)):
+        assert decoded.batch.column("message").to_pylist()[-1] == "a"
+        assert len(decoded.batch) + len(decoded.rejected) == 2
+
+
 @pytest.mark.parametrize(
     "kind",
     [None, NDJSON, "application/json", "application/json, application/json", "application/x-www-form-urlencoded"],
@@ -495,7 +504,10 @@ def test_what_is_nested_too_deep_has_a_type_of_its_own() -> None:
     assert kind_of(error.value) == "urn:ess-ray:too-deep"
 
 
-LONG = ["19.990000000000000001", "123456789012345678.25", "1e-400", "12345678901234567e2", "-0.10000000000000001"]
+LONG = [
+    *("19.990000000000000001", "123456789012345678.25", "1e-400", "12345678901234567e2", "-0.10000000000000001"),
+    *("12345678901234567890.5e-15", "-1234567.123456789012", "12345678.12345678901"),
+]
 
 
 @pytest.mark.parametrize("number", LONG)
@@ -606,6 +618,27 @@ def test_unknown_keys_become_attributes_beside_the_explicit_ones() -> None:
         "a.c": "2",
         "a.b#2": "3",
     }
+
+
+@pytest.mark.parametrize(
+    ("event", "attributes"),
+    [
+        ({"attributes.x": 1}, {"x": "1"}),
+        ({"attributes.x": 1, "x": 2}, {"x": "1", "x#2": "2"}),
+        ({"attributes.x": 1, "attributes": {"x": 2}}, {"x": "1", "x#2": "2"}),
+        ({"attributes.level": "a", "level": "INFO"}, {"level": "a"}),
+        ({"attributes.attributes.x": 1}, {"attributes.x": "1"}),
+        ({"attributes": {"attributes.x": 1, "attributes": {"y": 2}}}, {"attributes.x": "1", "attributes.y": "2"}),
+        ({"attributes": 5, "attributes.": 6}, {"attributes": "5", "attributes.": "6"}),
+        ({"attributes._ess.x": 1}, {"_ess.x#2": "1"}),
+        (
+            {"resource.attributes.x": 1, "resource": {"attributes": {"y": 2}}},
+            {"resource.attributes.x": "1", "resource.attributes.y": "2"},
+        ),
+    ],
+)
+def test_the_prefix_of_attributes_is_no_part_of_a_name(event: Any, attributes: dict[str, str]) -> None:
+    assert row(**event)["attributes"] == attributes
 
 
 def test_names_of_ours_are_a_clients_own() -> None:

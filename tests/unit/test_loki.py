@@ -176,6 +176,13 @@ def test_labels_in_json_that_cannot_be_read_cost_their_own_stream_alone(stream: 
     assert (len(decoded.batch), [index for index, _ in decoded.rejected]) == (1, [0])
 
 
+@pytest.mark.parametrize("stream", [5, None, [], {"stream": {}, "values": 5}, {"labels": "{}", "entries": {}}])
+def test_what_is_no_stream_costs_no_other(stream: Any) -> None:
+    good = {"stream": {"a": "b"}, "values": [[str(NOW_NS), "m"]]}
+    decoded = decode(json.dumps({"streams": [good, stream, good]}).encode())
+    assert (len(decoded.batch), [index for index, _ in decoded.rejected]) == (2, [1])
+
+
 def test_an_entry_over_the_limit_costs_no_other() -> None:
     for body, kind in (
         (as_json([({}, [(NOW_NS, "x" * (MAX_EVENT_BYTES + 1)), (NOW_NS, "m")])]), JSON),
@@ -251,7 +258,7 @@ def test_what_is_no_labels(text: str) -> None:
 
 # ---------------------------------------------------------------------------------------------------- kinds of bodies
 @pytest.mark.parametrize(
-    "body", [b"no json", b"[]", b'{"streams":5}', b'{"streams":[5]}', b'{"streams":[{"values":5}]}']
+    "body", [b"no json", b"[]", b'{"streams":5}', b'{"streams":[{"values":5}]', b'{"streams":[{"values":[["1",m]]}]}']
 )
 def test_what_is_no_json_of_lokis_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):

@@ -25,6 +25,7 @@ from deployments.deletions import DeletionApi, route_deletions
 from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
+from deployments.loki import Reader, route_loki
 from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
@@ -34,6 +35,7 @@ from ess_ray.alerts.asking import Asker
 from ess_ray.alerts.book import AlertBook
 from ess_ray.keys import KeyBook
 from ess_ray.limits import SearchLimits
+from ess_ray.search.direct import Direct
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
@@ -47,6 +49,8 @@ from tests.worlds import World
 
 CHOSEN: Final = settings(max_examples=30, derandomize=True)
 """Requests for each route, right ones and as many wrong ones: an application takes five to ten seconds."""
+LOKIS: Final = "^/(loki|prometheus)/"
+"""Answered in Loki's words, with what its clients ask: `test_loki_reading`."""
 RUNNING_ROUTES: Final = """
 import json, pathlib, sys
 from deployments.app import search_builder
@@ -107,6 +111,8 @@ def rig() -> Rig:
     nobody_has_a_key = Access(KeyBook(MemoryObjectStore(lambda: world.now_us)))
     asker = Asker(rig.searcher, rig.results)
     route_alerts(rig.app, AlertsApi(kept, asker, nobody_has_a_key, ["pager"], some))
+    reader = Reader(Direct(rig.searcher, rig.results), tenant, ())
+    route_loki(rig.app, reader, TailApi(parts, tenant, departure))
     return rig
 
 
@@ -122,7 +128,7 @@ def test_push_is_as_its_document_says(push_schema: BaseSchema) -> None:
 
 def test_search_is_as_its_document_says(search_url: str) -> None:
     query_id = httpx.post(f"{search_url}/v1/queries", json={"start": 0}, trust_env=False).json()["id"]
-    schema = schema_at(search_url).exclude(path_regex=ENDLESS)
+    schema = schema_at(search_url).exclude(path_regex=f"{ENDLESS}|{LOKIS}")
     assert "POST /v1/queries" in probe(schema, CHOSEN, query_id=query_id)
 
 
@@ -133,6 +139,16 @@ def test_streams_are_described_as_events_and_refusals_as_problems(rig: Rig) -> N
         assert list(answers["200"]["content"]) == ["text/event-stream"]
         assert {*answers} == {"200", *map(str, REFUSALS)}
         assert all(list(answers[str(status)]["content"]) == ["application/problem+json"] for status in REFUSALS)
+
+
+def test_lokis_endpoints_are_described_with_their_parameters(rig: Rig) -> None:
+    paths = rig.app.openapi()["paths"]
+    values = paths["/loki/api/v1/label/{name}/values"]["get"]
+    assert [one["name"] for one in values["parameters"]] == ["name", "query", "start", "end", "since"]
+    assert {*values["responses"]} == {"200", *map(str, REFUSALS)}
+    assert list(values["responses"]["400"]["content"]) == ["text/plain"]
+    (query, *_) = paths["/loki/api/v1/query_range"]["get"]["parameters"]
+    assert query["required"]
 
 
 def test_all_routes_of_a_running_system_are_covered(rig: Rig, tmp_path: Path) -> None:

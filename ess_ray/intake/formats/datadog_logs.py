@@ -16,6 +16,7 @@ from ess_ray.intake.columns import to_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.holders import Around, Held, Time, read_held, time_of
+from ess_ray.intake.names import kept_apart
 from ess_ray.intake.rows import FIELDS, Broken, Row
 
 TAGS: Final = "ddtags"
@@ -49,7 +50,7 @@ def tags_of(tags: Any) -> dict[str, str]:
     together under `ddtags`."""
     if isinstance(tags, list):
         tags = ",".join(tag for tag in tags if isinstance(tag, str))
-    named: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
     others: list[str] = []
     for tag in tags.split(","):
         name, colon, value = tag.strip().partition(":")
@@ -57,14 +58,10 @@ def tags_of(tags: Any) -> dict[str, str]:
             if tag.strip():
                 others.append(tag.strip())
             continue
-        free, number = name, 2
-        while free in named:
-            free, number = f"{name}#{number}", number + 1
-        named[free] = value
+        pairs.append((name, value))
     if others:
-        free = TAGS if TAGS not in named else f"{TAGS}#2"
-        named[free] = ",".join(others)
-    return named
+        pairs.append((TAGS, ",".join(others)))
+    return kept_apart(pairs)
 
 
 def columns_of(values: Sequence[Any], body_bytes: int, reading: Reading, defaults: Defaults) -> Decoded:

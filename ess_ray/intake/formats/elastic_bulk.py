@@ -216,7 +216,7 @@ def _documents(parts: Sequence[Part], index: str | None, exact: bool) -> tuple[l
     """Read the documents of some actions; also tells how their numbers were read (see `read_lines`)."""
     flaws = [_flaw_of(action, text) for action, text in parts]
     texts = [text or b"" for (_, text), flaw in zip(parts, flaws, strict=True) if flaw is None]
-    read = read_lines(texts, exact)
+    read = read_lines(texts, exact, one_each=True)
     values = iter(read.values)
     documents: list[Document | Broken] = []
     for (action, _), flaw in zip(parts, flaws, strict=True):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from ess_ray.core.event import MAX_ID_BYTES
 from ess_ray.intake.attributes import Reading, Rejected
 from ess_ray.intake.fields import FieldTable, find
+from ess_ray.intake.names import free_name
 from ess_ray.intake.rows import Broken, Row, read_row, text_of
 
 INDEX: Final = "_index"
@@ -76,10 +77,7 @@ def _with_attribute(attributes: Any, name: str, value: Any) -> dict[str, Any]:
         return {name: value}
     if not isinstance(attributes, dict):
         return {_ATTRIBUTES: attributes, name: value}
-    free, number = name, 2
-    while free in attributes:
-        free, number = f"{name}#{number}", number + 1
-    return {**attributes, free: value}
+    return {**attributes, free_name(name, attributes): value}
 
 
 def _has_message(source: dict[str, Any], table: FieldTable) -> bool:

@@ -17,6 +17,7 @@ from ess_ray.core.event import MAX_ATTRIBUTE_DEPTH, MAX_EVENT_BYTES
 from ess_ray.intake.compression import Content
 from ess_ray.intake.formats.holders import Around, Held, Time, time_of
 from ess_ray.intake.formats.msgpack_walk import Malformed, Walker
+from ess_ray.intake.names import kept_apart, mended_object
 from ess_ray.intake.rows import Broken
 
 EVENT_BYTES: Final = 100
@@ -60,24 +61,25 @@ def read_entries(packed: bytes, around: Around) -> list[Held | Broken]:
 
 def _unpacked(packed: bytes) -> list[Any]:
     """Unpack all entries at once. Raises what the library does, and ValueError where they do not end at the end."""
-    unpacker = _unpacker(len(packed) + len(_END))
-    unpacker.feed(packed)
-    unpacker.feed(_END)
-    found = list(unpacker)
+    try:
+        found = _unpacked_by(_unpacker(len(packed) + len(_END)), packed)
+    except UnicodeDecodeError:  # rare, and keys that were told apart may be alike once they are mended
+        mending = _unpacker(len(packed) + len(_END), unicode_errors="replace", object_pairs_hook=mended_object)
+        found = _unpacked_by(mending, packed)
     # In the middle of an entry the mark would be a part of that.
     if not found or found.pop() is not None:
         raise ValueError("the last entry is not whole")
     return found
 
 
-def _unpacker(max_bytes: int) -> Any:
-    return msgpack.Unpacker(
-        raw=False,
-        unicode_errors="replace",
-        strict_map_key=False,
-        ext_hook=_extension,
-        max_buffer_size=max_bytes,
-    )
+def _unpacked_by(unpacker: Any, packed: bytes) -> list[Any]:
+    unpacker.feed(packed)
+    unpacker.feed(_END)
+    return list(unpacker)
+
+
+def _unpacker(max_bytes: int, **more: Any) -> Any:
+    return msgpack.Unpacker(raw=False, strict_map_key=False, ext_hook=_extension, max_buffer_size=max_bytes, **more)
 
 
 def _one_by_one(packed: bytes, around: Around) -> Iterator[Held | Broken]:
@@ -150,7 +152,7 @@ def _plain(value: Any, depth: int) -> Any:
         return [_plain(inner, depth + 1) for inner in value]
     for key, inner in value.items():
         if type(key) is not str or type(inner) not in _PLAIN:
-            return {_key(key): _plain(inner, depth + 1) for key, inner in value.items()}
+            return kept_apart((_key(key), _plain(inner, depth + 1)) for key, inner in value.items())
     return value
 
 

@@ -19,6 +19,7 @@ from ess_ray.intake.formats.holders import Around, Held, read_held, time_of
 from ess_ray.intake.formats.json_values import TooDeep, lenient
 from ess_ray.intake.formats.syslog import SOURCE_IP, TRUNCATED, Received
 from ess_ray.intake.limits import IntakeLimits
+from ess_ray.intake.names import kept_apart
 from ess_ray.intake.rows import Broken
 
 MAX_MESSAGE_BYTES: Final = 2 * MAX_EVENT_BYTES
@@ -87,7 +88,7 @@ def event_of(message: Any, around: dict[str, Any]) -> Held | Broken:
         own.pop("full_message", None)
     added = {name[1:]: value for name, value in message.items() if name.startswith("_") and name != "_"}
     if body is None:  # the table's other names of a message, as in any event; else the object itself
-        own, added = {**added, **own}, {}
+        own, added = kept_apart([*own.items(), *added.items()]), {}
         try:
             body = None if own else attribute_text(message, True)
         except Rejected as error:

@@ -1,15 +1,16 @@
 """Events of Splunk's collector: objects one behind another, or lines, to events; and a large body to pieces of them.
 
-An object that is JSON but no event costs no other. One that is no JSON leaves what is behind it in doubt: reading stops
-there, and what stood before it counts.
+An object that is no event, or no JSON, costs no other while it is sure where it ends. One of which that is not sure
+leaves what is behind it in doubt: reading stops there, and what stood before it counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable, Found
 from ess_ray.intake.formats.holders import Around, Held, read_held, time_of
 from ess_ray.intake.formats.json_pieces import MAX_VALUE_BYTES, Cutter
-from ess_ray.intake.formats.json_scanner import ObjectScanner
+from ess_ray.intake.formats.json_scanner import ObjectScanner, is_whole, lead_of, values_of_array
 from ess_ray.intake.formats.json_values import TooDeep, lenient, lines_of
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
@@ -51,30 +52,46 @@ def read_lines(text: bytes, parameters: Mapping[str, str]) -> Events:
 
 
 def read_objects(text: bytes, exact: bool) -> Events:
-    """Read objects that stand one behind another; the last is UNREADABLE where something is no JSON."""
+    """Read objects that stand one behind another; the last is UNREADABLE where it is not sure where something ends."""
     ends, _ = ObjectScanner().ends(np.frombuffer(text, np.uint8))
-    events = _Envelopes()
-    start = 0
-    for end in ends.tolist():
-        try:
-            events.add(_parse(text[start:end], exact))
-        except TooDeep as error:
-            events.found.append(Broken(error.message))
-        except BadRequest:
-            events.found.append(Broken(UNREADABLE))
-            return events.found
-        start = end
-    if text[start:].strip():
-        events.found.append(Broken(UNREADABLE))
-    return events.found
+    borders = [0, *ends.tolist(), len(text)]
+    values = (text[start:end] for start, end in pairwise(borders) if text[start:end].strip())
+    return _read_each(values, exact, may_follow=True)
 
 
 def read_array(text: bytes, exact: bool) -> Events:
-    """Read the events of an array. Raises BadRequest when it is none."""
-    document = _parse(text, exact)
+    """Read the events of an array, as `read_objects` does. Raises BadRequest when it is none."""
+    try:
+        document = _parse(text, exact)
+    except BadRequest:
+        if (values := values_of_array(text)) is None:
+            raise
+        return _read_each(values, exact, may_follow=False)
     events = _Envelopes()
     for value in document:
         events.add(value)
+    return events.found
+
+
+def _read_each(values: Iterable[bytes], exact: bool, may_follow: bool) -> Events:
+    """Read values that were cut out of a text, up to one that may be more, or less, than a value.
+
+    `may_follow`: an object may have something else before it, which is an event of its own.
+    """
+    events = _Envelopes()
+    for value in values:
+        try:
+            events.add(_parse(value, exact))
+        except TooDeep as error:
+            events.found.append(Broken(error.message))
+        except BadRequest:
+            if not is_whole(value):
+                events.found.append(Broken(UNREADABLE))
+                break
+            events.found.append(Broken(INVALID))
+            lead = lead_of(value)
+            if may_follow and lead.strip() and lead != value:
+                events.found += _read_each([value[len(lead) :]], exact, may_follow=False)
     return events.found
 
 
@@ -186,11 +203,16 @@ def cut(text: Content, parameters: Mapping[str, str] | None, piece_bytes: int) -
         return Pieces(text, spans, digest.hexdigest(), parameters, False)
     if is_array(text):
         return _array(text, digest.hexdigest(), piece_bytes)
-    pieces = Pieces(text, Cutter(text, 0, piece_bytes, gap=0).by_objects(), digest.hexdigest(), None, False)
+    spans = Cutter(text, 0, piece_bytes, gap=0).by_objects()
+    return _readable(Pieces(text, spans, digest.hexdigest(), None, False))
+
+
+def _readable(pieces: Pieces) -> Pieces:
+    """Give the pieces up to the one in which something cannot be read. Raises BadRequest for an array that is none."""
     for number in range(len(pieces)):
         events = pieces.read(number)
         if events and events[-1] == Broken(UNREADABLE):
-            return Pieces(text, pieces.spans[: number + 1], pieces.body_hash, None, False)
+            return replace(pieces, spans=pieces.spans[: number + 1])
     return pieces
 
 
@@ -202,10 +224,7 @@ def _array(text: Content, digest: str, piece_bytes: int) -> Pieces:
         raise BadRequest("this is not JSON: something stands behind the array's end")
     if len(spans) > 1 and not text[slice(*spans[-1])].strip():
         raise BadRequest("this is not JSON: a comma stands before the array's end")
-    pieces = Pieces(text, spans, digest, None, True)
-    for number in range(len(pieces)):
-        pieces.read(number)
-    return pieces
+    return _readable(Pieces(text, spans, digest, None, True))
 
 
 def decode(

@@ -12,6 +12,7 @@ from typing import Final
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.event import MAX_EVENT_BYTES
+from ess_ray.intake.names import free_name
 
 Entry = dict[str, str]
 """Fields in their order; of a name that is there again the second is `NAME#2`."""
@@ -157,10 +158,7 @@ class JournalParser:
             value, self._is_cut = value[:room], True
         text, size = _text_of(value, room)
         self._entry_bytes += len(name) + size
-        free, number = name, 2
-        while free in self._entry:
-            free, number = f"{name}#{number}", number + 1
-        self._entry[free] = text
+        self._entry[free_name(name, self._entry)] = text
 
     def _end(self) -> None:
         if self._entry:

@@ -130,15 +130,16 @@ def cut(body: Content, content_type: str | None, piece_bytes: int = PIECE_BYTES,
     assert first is not None  # it is not empty
     has_more = _TEXT.search(text, first.end()) is not None
     line = text[first.start() : first.end()][: MAX_VALUE_BYTES + 1].lstrip()
-    is_json = kind in reading.NDJSON and reading.is_value(line)
-    if has_more and line[:1] != b"[" and (is_json or reading.is_object(line)):
+    is_line = reading.is_line(line, kind)
+    if has_more and line[:1] != b"[" and (is_line or reading.is_object(line)):
         return made("lines", lines.by_lines())
     try:
         return _document(made, text, piece_bytes)
     except BadRequest:
         pieces = made("lines", lines.by_lines())
+        opens = reading.opens_many(text) and not is_line
         is_lines = kind in reading.NDJSON and line[:1] != b"["
-        if has_more and not reading.opens_many(text) and (is_lines or _has_objects(pieces)):
+        if has_more and not opens and (is_lines or _has_objects(pieces)):
             return pieces
         raise
 

@@ -142,3 +142,11 @@ def is_whole(value: bytes) -> bool:
             values += not opened
             opened.append(found)
     return not opened and values <= 1 and bool(value.strip())
+
+
+def lead_of(text: bytes) -> bytes:
+    """Give what stands before the first bracket of a text that `is_whole`: no part of the value in brackets."""
+    for token in _TOKEN.finditer(text):
+        if token[0] in (b"{", b"["):
+            return text[: token.start()]
+    return text

@@ -22,6 +22,7 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.digits import Exactness, Sent
 from ess_ray.intake.formats.json_scanner import is_whole, objects_of, values_of_array
 from ess_ray.intake.lines.bodies import read_text
+from ess_ray.intake.names import MENDED, SURROGATE, mended_object
 from ess_ray.intake.rows import Broken
 
 NDJSON: Final = frozenset(
@@ -65,7 +66,6 @@ _MAX_CONTROL_SHARE: Final = 0.05
 _ENVELOPE: Final = re.compile(rb'^\s*\{\s*"events"\s*:\s*(\[.*\])\s*\}\s*$', re.DOTALL)
 _OPENS_MANY: Final = re.compile(rb'\s*(?:\{\s*"events"\s*:\s*)?\[\s*(?:\{|$)')
 _FIRST_LINE = re.compile(rb"\s*([^\n]*)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TooDeep(BadRequest):
@@ -129,7 +129,8 @@ def read_values(body: Content, content_type: str | None, exact: bool = False, pa
     try:
         return read_document(text, exact)
     except BadRequest:
-        if not has_more or opens_many(text) or not has_objects(read_lines(lines_of(text), exact=True)):
+        opens = opens_many(text) and not is_line(first[1], kind)
+        if not has_more or opens or not has_objects(read_lines(lines_of(text), exact=True)):
             raise
         return _values_of_lines(text, exact)
 
@@ -177,6 +178,11 @@ def is_object(line: Content) -> bool:
         return False
 
 
+def is_line(line: Content, kind: str) -> bool:
+    """Tell whether a first line is one of NDJSON: a value by itself, be it no event."""
+    return kind in NDJSON and is_value(line)
+
+
 def is_value(line: Content) -> bool:
     """Tell whether this is JSON, however leniently read."""
     return not isinstance(read_line(bytes(line)), Broken)
@@ -196,13 +202,18 @@ def _values_of_lines(text: bytes, exact: bool) -> Values:
     return read
 
 
-def read_lines(lines: list[bytes], exact: bool) -> Values:
-    """Read each line as a value, or as several objects; what is no JSON stands as Broken."""
+def read_lines(lines: list[bytes], exact: bool, one_each: bool = False) -> Values:
+    """Read each line as a value, or as several objects; what is no JSON stands as Broken.
+
+    `one_each`: what is not one value stands as Broken, so that there are as many values as lines.
+    """
     if not exact:
         try:
             return Values([orjson.loads(line) for line in lines], Sent(*lines))
         except orjson.JSONDecodeError:
             pass
+    if one_each:
+        return Values([read_line(line) for line in lines], exact=True)
     return Values([value for line in lines for value in _values_of_line(line)], exact=True)
 
 
@@ -327,11 +338,13 @@ def _number(digits: str, read: Callable[[str], int | float]) -> int | float | st
     return value if isinstance(value, int) or math.isfinite(value) else digits
 
 
-_DECODER: Final = json.JSONDecoder(
-    parse_int=partial(_number, read=int),
-    parse_float=partial(_number, read=read_decimal),
-    parse_constant=str,  # NaN and the infinities, which JSON does not have, as their names
-)
+_READ_NUMBERS: Final[dict[str, Any]] = {
+    "parse_int": partial(_number, read=int),
+    "parse_float": partial(_number, read=read_decimal),
+    "parse_constant": str,  # NaN and the infinities, which JSON does not have, as their names
+}
+_DECODER: Final = json.JSONDecoder(**_READ_NUMBERS)
+_MENDING_DECODER: Final = json.JSONDecoder(**_READ_NUMBERS, object_pairs_hook=mended_object)
 
 
 def lenient(text: bytes) -> Any:
@@ -341,9 +354,11 @@ def lenient(text: bytes) -> Any:
     """
     try:
         decoded = text.decode("utf-8", "replace")
-        value = _DECODER.decode(decoded)
         # Only an escape can make a lone surrogate: the bytes were UTF-8.
-        return _mend(value) if "\\u" in decoded else value
+        may_have_surrogates = "\\u" in decoded
+        decoder = _MENDING_DECODER if may_have_surrogates or MENDED in decoded else _DECODER
+        value = decoder.decode(decoded)
+        return _mend(value) if may_have_surrogates else value
     except RecursionError as error:
         raise TooDeep("the JSON is nested too deep to be read: events may nest 100 levels") from error
     except ValueError as error:
@@ -351,12 +366,12 @@ def lenient(text: bytes) -> Any:
 
 
 def _mend(value: Any) -> Any:
-    """Replace lone surrogates by U+FFFD, in keys too. Recursive: the parser has bounded the depth."""
+    """Replace lone surrogates by U+FFFD in values. Recursive: the parser has bounded the depth."""
     if isinstance(value, str):
         # The parser has joined the valid pairs, so what still is a surrogate stands alone.
-        return _SURROGATE.sub("\ufffd", value)
+        return SURROGATE.sub(MENDED, value)
     if isinstance(value, list):
         return [_mend(item) for item in value]
     if isinstance(value, dict):
-        return {_mend(key): _mend(item) for key, item in value.items()}
+        return {key: _mend(item) for key, item in value.items()}
     return value

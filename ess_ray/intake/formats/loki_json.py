@@ -1,6 +1,6 @@
 """Loki's push requests in JSON: text to lines, in the form of today and in the first one (`labels` and `entries`).
 
-What is wrong with one entry costs no other.
+What is wrong with one entry, or with one stream, costs no other.
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ def _array(holder: Any, name: str) -> list[Any]:
 
 def _of_stream(stream: Any) -> Iterator[Held | Broken]:
     for name in (_VALUES, _ENTRIES):
-        yield from _of_array(stream, name, _array(stream, name))
+        try:
+            elements = _array(stream, name)
+        except BadRequest as error:
+            yield Broken(error.message)
+            return
+        yield from _of_array(stream, name, elements)
 
 
 def _of_array(stream: dict[str, Any], name: str, elements: Sequence[Any]) -> Iterator[Held | Broken]:

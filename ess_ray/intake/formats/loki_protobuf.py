@@ -21,6 +21,7 @@ from ess_ray.intake.formats.holders import Around, Held, Time
 from ess_ray.intake.formats.loki_labels import read_labels
 from ess_ray.intake.formats.protobuf_pieces import Part, cut, runs_of
 from ess_ray.intake.formats.protobuf_wire import Field, delimited, fields, is_delimited, last_of
+from ess_ray.intake.names import object_of
 from ess_ray.intake.rows import Broken
 
 EVENT_BYTES: Final = 100
@@ -83,7 +84,7 @@ def _of_stream(stream: Any) -> Iterator[Held | Broken]:
         return
     for entry in stream.entries:
         line = entry.line.decode("utf-8", "replace")
-        own = {_text(pair.name): _text(pair.value) for pair in entry.metadata} if entry.metadata else {}
+        own = object_of([(_text(pair.name), _text(pair.value)) for pair in entry.metadata]) if entry.metadata else {}
         yield Held(around, line, _time(entry.time), own)
 
 

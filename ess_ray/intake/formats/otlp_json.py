@@ -19,6 +19,7 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.formats.json_nested import Span, cut_nested, parse
 from ess_ray.intake.formats.json_pieces import MAX_VALUE_BYTES
 from ess_ray.intake.formats.otlp_rows import Log, Origin, int32, scope_attributes
+from ess_ray.intake.names import object_of
 from ess_ray.intake.rows import Broken
 
 USUAL_RECORD_BYTES: Final = 256
@@ -97,7 +98,7 @@ def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
 def _pairs(pairs: Any) -> dict[str, Any]:
     if not isinstance(pairs, list):
         return {}
-    return {_text(pair, "key"): value_of(pair.get("value")) for pair in pairs if isinstance(pair, dict)}
+    return object_of([(_text(pair, "key"), value_of(pair.get("value"))) for pair in pairs if isinstance(pair, dict)])
 
 
 def _values(value: Any, read: Any, empty: Any) -> Any:

@@ -23,6 +23,7 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.formats.otlp_rows import Log, Origin, int32, scope_attributes
 from ess_ray.intake.formats.protobuf_pieces import Part, cut, runs_of
 from ess_ray.intake.formats.protobuf_wire import LENGTH_DELIMITED, Field, delimited, fields, is_delimited, last_of
+from ess_ray.intake.names import object_of
 from ess_ray.intake.rows import Broken
 
 EVENT_BYTES: Final = 100
@@ -74,7 +75,7 @@ def _log(record: LogRecord, origin: Origin) -> Log:
 
 def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     """Give attributes by their keys; of a key that is there twice the last one."""
-    return {pair.key: value_of(pair.value) for pair in pairs}
+    return object_of([(pair.key, value_of(pair.value)) for pair in pairs])
 
 
 def value_of(value: AnyValue) -> Any:

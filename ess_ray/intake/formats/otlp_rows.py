@@ -23,6 +23,7 @@ from ess_ray.core.event import MAX_ID_BYTES, level_of_number, normalize_level
 from ess_ray.intake.attributes import Attributes, Reading, Rejected, flatten_into
 from ess_ray.intake.fields import Found, find
 from ess_ray.intake.formats.holders import found_among, strings_among
+from ess_ray.intake.names import free_name
 from ess_ray.intake.rows import (
     STRING_FIELDS,
     Broken,
@@ -246,10 +247,7 @@ def scope_attributes(attributes: Mapping[str, Any], name: str, version: str) -> 
     named = {key: value for key, value in (("scope.name", name), ("scope.version", version)) if value}
     scope = dict(attributes)
     for key, value in named.items():
-        free, number = key, 1
-        while free in scope:
-            free, number = f"{key}#{number + 1}", number + 1
-        scope[free] = value
+        scope[free_name(key, scope)] = value
     return scope
 
 

@@ -14,6 +14,7 @@ from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.lines.raw import Line
 from ess_ray.intake.lines.text_format import Event
 from ess_ray.intake.lines.texts import Text, decoded
+from ess_ray.intake.names import free_name
 
 _LENGTH_BYTES: Final = 8
 NAME: Final = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
@@ -78,7 +79,7 @@ class _Entry:
             self._name, self._value = None, bytearray()
 
     def _add(self, name: str, value: bytes) -> None:
-        self._fields[name] = self._decoded(value)
+        self._fields[free_name(name, self._fields)] = self._decoded(value)
 
     def _decoded(self, value: bytes) -> str:
         text, is_broken = decoded(value)

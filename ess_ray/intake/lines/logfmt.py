@@ -10,6 +10,7 @@ import orjson
 from ess_ray.core.aliases import SENT_AS
 from ess_ray.intake.lines.text_format import Event, TextFormat, number_or_text
 from ess_ray.intake.lines.times import LineReader
+from ess_ray.intake.names import kept_apart
 
 _PAIR: Final = re.compile(r'([A-Za-z_@][^\s="]*)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?(?= |$)', re.DOTALL)
 _KNOWN: Final = frozenset({*SENT_AS} | {name for names in SENT_AS.values() for name in names})
@@ -38,7 +39,7 @@ def _read(text: str, times: LineReader) -> Event | None:
 
 def _pairs(text: str) -> dict[str, str | int | float | bool] | None:
     """Give all pairs of a line that holds nothing else; a key without a value is true."""
-    pairs: dict[str, str | int | float | bool] = {}
+    pairs: list[tuple[str, str | int | float | bool]] = []
     at = values = 0
     text = text.rstrip(" ")
     while at < len(text):
@@ -47,14 +48,15 @@ def _pairs(text: str) -> dict[str, str | int | float | bool] | None:
             return None
         key, value = match.groups()
         if value is None:
-            pairs[key] = True
+            pairs.append((key, True))
         else:
             values += 1
-            pairs[key] = _unquoted(value) if value[:1] == '"' else value if key in _KNOWN else number_or_text(value)
+            read = _unquoted(value) if value[:1] == '"' else value if key in _KNOWN else number_or_text(value)
+            pairs.append((key, read))
         at = match.end()
         while text[at : at + 1] == " ":
             at += 1
-    return pairs if values >= MIN_PAIRS and 2 * values >= len(pairs) else None
+    return kept_apart(pairs) if values >= MIN_PAIRS and 2 * values >= len(pairs) else None
 
 
 def _unquoted(value: str) -> str:

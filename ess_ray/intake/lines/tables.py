@@ -12,6 +12,7 @@ from typing import Final
 from ess_ray.core.aliases import COLUMN_OF, SENT_AS
 from ess_ray.intake.lines.text_format import Event, level_of_status, number_or_text
 from ess_ray.intake.lines.times import LineReader
+from ess_ray.intake.names import kept_apart
 
 MAX_HEADER_CHARS: Final = 16 * 1024
 """A header is kept with a file's stand; a first line that is longer is no header of a log."""
@@ -48,8 +49,8 @@ def _separated(delimiter: str) -> Callable[[str, LineReader, str], Event | None]
 
 
 def _event(names: Sequence[str], values: Sequence[str], times: LineReader) -> Event:
-    given = {name.strip() or f"column_{at}": value for at, (name, value) in enumerate(zip(names, values, strict=True))}
-    given = {name: value for name, value in given.items() if value != ""}
+    called = [name.strip() or f"column_{at}" for at, name in enumerate(names)]
+    given = kept_apart(pair for pair in zip(called, values, strict=True) if pair[1] != "")
     event: Event = {}
     taken: dict[str, str] = {}  # column of ours -> name of theirs
     lower = {name.lower(): name for name in reversed(given)}
@@ -106,7 +107,7 @@ def _w3c(text: str, times: LineReader, header: str) -> Event | None:
     names, values = header.split(), text.split(" ")
     if not names or len(names) != len(values):
         return None
-    given = {name: value for name, value in zip(names, values, strict=True) if value != "-"}
+    given = kept_apart(pair for pair in zip(names, values, strict=True) if pair[1] != "-")
     event: Event = {}
     if "time" in given:
         # W3C's times are of Greenwich.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import orjson
@@ -56,6 +57,43 @@ def test_several_files_and_folders_are_pushed_in_their_order(ess: Ess, server: C
     assert "picture.png: it is a picture" in done.stderr
     again = json.loads(ess("push", str(other), str(logs), "--json").stdout)
     assert (again["accepted"], again["pushed_before"]) == (0, 3)
+
+
+def test_what_is_no_file_is_left_out_and_said(ess: Ess, server: Contract, tmp_path: Path) -> None:
+    logs, linked = tmp_path / "logs", tmp_path / "linked"
+    logs.mkdir()
+    linked.mkdir()
+    (logs / "a.log").write_text(f"{AT} a\n")
+    (logs / "empty.log").touch()
+    (logs / "blank.log").write_bytes(b"\n\n\n")
+    (logs / "gone.log").symlink_to(tmp_path / "nowhere")
+    (logs / "others").symlink_to(linked)
+    os.mkfifo(logs / "pipe.log")
+    for names in (str(logs), str(logs / "*.log")):
+        done = ess("push", names)
+        assert done.exit_code == 0
+        assert "pipe.log: it is no regular file" in done.stderr
+        assert "gone.log: it is no regular file, nor a link to one" in done.stderr
+    assert "links to folders: others" in ess("push", str(logs)).stderr
+    assert messages(server) == [f"{AT} a"]
+    assert ess("push", str(logs / "gone.log")).exit_code == 2
+
+
+def test_names_that_are_no_text_are_told_and_pushed(ess: Ess, server: Contract, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in (b"a\xff.log", "b ü\n\x1b[31m.log".encode()):
+        (logs / os.fsdecode(name)).write_text('{"message": "a"}\n[1]\n')
+    done = ess("push", str(logs), "--format", "ndjson", "--json")
+    told = json.loads(done.stdout)
+    assert (told["accepted"], told["rejected"]) == (2, 2)
+    first, second = (each["reason"] for each in told["rejections"])
+    assert "a\ufffd.log" in first
+    assert "b ü" in second
+    assert "\x1b" not in done.stderr + first + second
+    paths = [event["log.file.path"] for event in server.pushed]
+    assert paths[0].endswith("a\ufffd.log")
+    assert paths[1].endswith("b ü\n\x1b[31m.log")
 
 
 def test_a_pattern_that_the_shell_left_names_files(ess: Ess, server: Contract, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from ess_ray.cli.client import Client, locate
 from ess_ray.cli.file_push import Asked
-from ess_ray.cli.follow_files import QUIET_S, Follower
+from ess_ray.cli.follow_files import LINGER_S, QUIET_S, Follower
 from ess_ray.cli.items import Defaults
 from ess_ray.cli.push_files import Pusher
 from ess_ray.cli.push_told import Told
@@ -106,6 +106,30 @@ def test_a_renamed_file_is_read_to_its_end_before_the_new_one(
         clock.now_s += QUIET_S
     follower.look()
     assert messages(server) == [f"{AT} a", f"{AT} b", f"{AT} without an end", f"{AT} c"]
+
+
+def test_what_is_written_to_a_file_after_its_rotation_is_pushed_too(
+    follow: Follow, server: Contract, file: Path, clock: Clock
+) -> None:
+    """Who writes to it is told of the rotation a moment later."""
+    append(file, f"{AT} a\n")
+    follower = follow(str(file))
+    follower.look()
+    with file.open("a") as out:
+        file.rename(file.with_suffix(".log.1"))
+        append(file, f"{AT} new\n")
+        follower.look()
+        out.write(f"{AT} late\n{AT} later\n")
+        out.flush()
+        follower.look()
+        clock.now_s += LINGER_S
+        follower.look()
+    assert sorted(messages(server)) == [f"{AT} {text}" for text in ("a", "late", "later", "new")]
+    clock.now_s += LINGER_S + 1
+    follower.look()
+    append(file.with_suffix(".log.1"), f"{AT} much later\n")
+    follower.look()
+    assert len(messages(server)) == 4, "it was let go"
 
 
 def test_a_file_that_is_copied_and_truncated_begins_anew(

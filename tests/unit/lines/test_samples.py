@@ -59,3 +59,18 @@ def test_every_format_has_a_sample() -> None:
 )
 def test_what_is_alike_is_not_taken_for_it(lines: list[str], name: str) -> None:
     assert recognise(lines, NOW_US) == name
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "kept"),
+    [
+        ("logfmt", b'level=info msg=hi a=1 a=two b=3 a="4"\n', {"a": 1, "a#2": "two", "a#3": "4", "b": 3}),
+        ("journald-export", b"MESSAGE=hi\nA=1\nA=2\n\n", {"A": "1", "A#2": "2"}),
+        ("w3c", b"#Fields: cs-uri cs-uri c-ip\n/a /b -\n", {"cs-uri": "/a", "cs-uri#2": "/b"}),
+        ("csv", b"time,message,Level,level,x,x,,column_6\n1,hi,INFO,a,b,c,d,e\n",
+         {"x": "b", "x#2": "c", "column_6": "d", "column_6#2": "e", "level": "a"}),
+    ],
+)  # fmt: skip
+def test_of_a_name_that_comes_again_all_values_are_kept(form: str, content: bytes, kept: dict[str, Any]) -> None:
+    ((_, event),) = parsed(form, content)[-1:]
+    assert {**event, **event.get("attributes", {})}.items() >= kept.items()
