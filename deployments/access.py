@@ -87,6 +87,14 @@ class Access:
         """See `Door`."""
         return self._door.tenant_by_authorization(scope)
 
+    async def readable(self) -> None:
+        """See `Door`."""
+        await self._door.readable()
+
+    async def warnings(self) -> list[str]:
+        """See `Door`."""
+        return await self._door.warnings()
+
     async def _shown(self, request: HTTPConnection) -> str:
         """Give the text of the key that a request shows, and have it looked for where it is not known yet."""
         return await self._door.looked_for(key_of(request, self._in_addresses))

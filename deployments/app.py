@@ -240,12 +240,13 @@ def push_builder(system: System) -> Callable[[], FastAPI]:
 
         tally = published_tally()
         gatherer = Gatherer(log, tally=tally)
-        health = push_health(log, gatherer, system.session_id)
+        access = Access(system.keys(), in_addresses=system.keys_in_addresses)
+        health = push_health(log, gatherer, access, system.session_id)
         give_back_after_bursts(gatherer.gate.most_held)
         return create_push_app(
             PushApi(
                 gatherer,
-                Access(system.keys(), in_addresses=system.keys_in_addresses).tenant_for("push"),
+                access.tenant_for("push"),
                 health.problems,
                 PoolViews(system).known_request,
                 limits=system.intake,
@@ -266,8 +267,8 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         lanes = system.lanes(usual)
         views = PoolViews(system)
         searcher = Searcher(log, catalog, store, views, usual, results, system.search, meter, lanes)
-        inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
+        inside = Inside(system, log, catalog, results, access)
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         departure = Departure(inside.leaving, searcher.close)
         api = SearchApi(
