@@ -16,7 +16,7 @@ from typing import Final
 from packaging.requirements import Requirement
 
 from ess_ray.cli.client import Client
-from ess_ray.cli.folder_checks import folder_checks
+from ess_ray.cli.folder_checks import folder_checks, record_checks
 from ess_ray.cli.listener_checks import listener_checks
 from ess_ray.cli.options import Chosen
 from ess_ray.cli.port_checks import port_checks
@@ -44,6 +44,7 @@ def checks(chosen: Chosen) -> Iterator[Check]:
     yield from _folder(chosen.settings)
     run = _run(chosen.settings.data_dir)
     yield from folder_checks(chosen.settings, run)
+    yield from record_checks(chosen.settings)
     yield _open_files()
     yield _shared_memory()
     yield from server_checks(chosen.settings)

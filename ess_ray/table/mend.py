@@ -57,7 +57,7 @@ def look(places: Places, log_file: Path | None) -> list[Broken]:
     found = [*(_broken_log(log, flaw) for flaw in find_flaws(log)), *_without_table(places, log)]
     if log_file is not None and not _owned(log_file):
         found += _broken_sqlite(log_file)
-    return [*found, *_beside(places)]
+    return [*found, *look_beside(places)]
 
 
 def heal(places: Places, log_file: Path | None) -> list[str]:
@@ -82,7 +82,7 @@ def heal(places: Places, log_file: Path | None) -> list[str]:
         if not broken and files is not None:
             told += _other_logs(places, files, log_file)
             broken += _disagreeing(files, log_file)
-    told += [str(one) for one in _beside(places)]
+    told += [str(one) for one in look_beside(places)]
     if broken:
         raise CorruptData("\n".join(map(str, broken)))
     return told
@@ -240,14 +240,20 @@ def _stands(log: LogFiles) -> dict[str, int]:
 
 
 # ------------------------------------------------------------------------------------------------------ what is beside
-def _beside(places: Places) -> Iterator[Broken]:
-    """Name what is damaged of keys, deletions and the pool's size: a system does without, as each says."""
-    for reason in KeyBook(places.store(KEYS)).look().damaged:
-        yield Broken(f"{places.address}/{KEYS}", "a key cannot be read", reason, works=True)
+def look_beside(places: Places) -> list[Broken]:
+    """Name what cannot be read of keys, deletions and the pool's size: a system does without, as each says.
+
+    Raises Unavailable for a store that is away.
+    """
+    found = [
+        Broken(f"{places.address}/{KEYS}", "a key cannot be read", reason, works=True)
+        for reason in KeyBook(places.store(KEYS)).look().damaged
+    ]
     deletions = DeletionBook(places.store(DELETIONS))
     deletions.unfinished()
     for reason in deletions.unreadable:
-        yield Broken(f"{places.address}/{DELETIONS}", "a deletion cannot be read", reason, works=True)
-    if (found := size_flaw(places.store(POOL))) is not None:
+        found.append(Broken(f"{places.address}/{DELETIONS}", "a deletion cannot be read", reason, works=True))
+    if (flaw := size_flaw(places.store(POOL))) is not None:
         advice = "the number of actors is the settings': `ess pool --actors N` writes it anew"
-        yield Broken(f"{places.address}/{POOL}", found, advice, works=True)
+        found.append(Broken(f"{places.address}/{POOL}", flaw, advice, works=True))
+    return found

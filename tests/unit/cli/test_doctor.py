@@ -12,15 +12,21 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ess_ray.adapters.places import ALERTS, DELETIONS, KEYS, POOL, places_of
+from ess_ray.alerts.book import AlertBook
 from ess_ray.cli import port_checks
-from ess_ray.cli.folder_checks import folder_checks
+from ess_ray.cli.folder_checks import folder_checks, record_checks
 from ess_ray.cli.port_checks import Listener, listeners
 from ess_ray.cli.server_checks import Check
 from ess_ray.core.errors import BadRequest
+from ess_ray.keys import KeyBook
+from ess_ray.pool import SIZE_KEY, PoolSize
 from ess_ray.runtime import environment
 from ess_ray.runtime.environment import RunDirs, node_file, node_variables, prepare
 from ess_ray.runtime.processes import RunFile, boot_id
 from ess_ray.settings import load, settings_file
+from ess_ray.table.deletion_book import DeletionBook
+from tests.alerting import group
 from tests.users import NOBODY, root_only
 
 RUN = RunFile(1, 2.5, "http://127.0.0.1:1", 1, "", "", boot_id())
@@ -67,6 +73,25 @@ def test_all_is_well(data: Path, dirs: RunDirs) -> None:
     found = checked(data, replace(RUN, run_dir=str(dirs.private)))
     assert wrong(found) == []
     assert {check.name for check in found} == {"data access", "run folder", "haproxy wrapper", "token"}
+
+
+def test_records_that_cannot_be_read_are_named_with_what_to_do(data: Path) -> None:
+    settings = load(data_dir=data)
+    assert [check.state for check in record_checks(settings)] == ["ok"]
+    places = places_of(settings)
+    key, _ = KeyBook(places.store(KEYS)).create("acme", ["push"])
+    wish = DeletionBook(places.store(DELETIONS)).create("acme", "x", None, None)
+    AlertBook(places.store(ALERTS)).apply("acme", group())
+    PoolSize(places.store(POOL), 2).write(3)
+    (rules,) = places.store(ALERTS).list("rules/")
+    assert [check.state for check in record_checks(settings)] == ["ok"]
+    for file in (f"keys/{key.id}.json", f"deletions/{wish.id}.json", f"alerts/{rules.key}", f"pool/{SIZE_KEY}"):
+        (data / file).write_bytes(b"{")
+    found = list(record_checks(settings))
+    assert wrong(found) == [("records", "failed")] * 4
+    told = "".join(check.found + check.advice for check in found)
+    for name in (key.id, wish.id, rules.key, SIZE_KEY):
+        assert name in told
 
 
 @pytest.mark.parametrize(("mode", "state"), [(0o755, "warning"), (0o750, "warning"), (0o777, "failed")])
