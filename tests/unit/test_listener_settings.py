@@ -126,8 +126,10 @@ def test_doctor_tells_of_each_and_what_to_do() -> None:
     taken = {**ON, "state": "off", "why": "port 5514 of 127.0.0.1 cannot be used"}
     keys = {**ON, "state": "off", "why": "keys exist"}
     broken = {**ON, "state": "failed", "why": "the certificate cannot be used"}
-    found = list(listener_checks([ON, taken, keys, broken]))
-    assert [check.state for check in found] == ["ok", "warning", "warning", "failed"]
+    old = {**ON, "why": "the changed certificate x cannot be used, the old one stays"}
+    found = list(listener_checks([ON, taken, keys, broken, old]))
+    assert [check.state for check in found] == ["ok", "warning", "warning", "failed", "warning"]
+    assert "certificate x" in found[4].found
     assert "listeners.syslog_tcp.port" in found[1].advice
     assert "listeners.syslog_tcp.tenant" in found[2].advice
     assert "correct listeners.syslog_tcp" in found[3].advice

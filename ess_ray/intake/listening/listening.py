@@ -94,7 +94,7 @@ class Listening:
                 elif door.server is None and keys is not None:
                     await self._open(door)
                 if door.server is not None:
-                    door.server.look()
+                    door.why = door.server.look() or ""
             self.has_looked = self.has_looked or keys is not None
 
     async def stop(self) -> None:
@@ -111,8 +111,12 @@ class Listening:
         return [door.told() for door in self._doors]
 
     def problems(self) -> list[str]:
-        """Name what was asked for and is not open."""
-        return [f"{door.at.protocol}: {door.why}" for door in self._doors if door.state == "failed"]
+        """Name what was asked for and is not open, and what of it works on with an old certificate."""
+        return [
+            f"{door.at.protocol}: {door.why}"
+            for door in self._doors
+            if door.state == "failed" or (door.state == "on" and door.why)
+        ]
 
     # -------------------------------------------------------------------------------------------------------- one door
     async def _look_for_keys(self) -> bool | None:

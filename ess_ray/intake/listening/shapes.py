@@ -293,8 +293,9 @@ class Server(Protocol):
         answered are hung up on; what was read is stored all the same.
         """
 
-    def look(self) -> None:
-        """Bring the meter up to date with what only the kernel knows, and read certificates that have changed."""
+    def look(self) -> str | None:
+        """Bring the meter up to date with what only the kernel knows, and read certificates that have changed; gives
+        what is wrong with those."""
 
 
 Make = Callable[[ListenAt, Surroundings], Server]

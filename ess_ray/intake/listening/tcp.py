@@ -105,10 +105,9 @@ class TcpServer:
         while self._connections:
             await asyncio.wait(self._connections)
 
-    def look(self) -> None:
+    def look(self) -> str | None:
         """See `shapes.Server`."""
-        if self._certificate is not None:
-            self._certificate.look()
+        return None if self._certificate is None else self._certificate.look()
 
     # ------------------------------------------------------------------------------------------------- one connection
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
