@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 import ray
@@ -54,7 +55,7 @@ from ess_ray.search.explain import Explainer, Pricing
 from ess_ray.search.export import Exporter
 from ess_ray.search.run import Searcher
 from ess_ray.search.tail import EndsReader, Parts
-from ess_ray.settings import Settings
+from ess_ray.settings import Settings, ports_of
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def system_of(settings: Settings) -> System:
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
         answers=settings.results.limits,
         alerts=_alerts_of(settings),
+        ports=tuple(asdict(at) for at in ports_of(settings)),
     )
 
 

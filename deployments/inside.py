@@ -166,6 +166,7 @@ class Inside:
             "dashboard": dashboard,
             "nodes": nodes or [],
             "replicas": replicas or {},
+            "ports": list(self._system.ports),
             "listeners": await self._supervisor.call("listeners"),
             "results": "memory" if self._system.redis_url is None else "redis",
             "table": {"version": snapshot.version, **asdict(totals)},
