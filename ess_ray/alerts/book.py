@@ -21,6 +21,7 @@ from ess_ray.alerts.rules import Group, check_name, read_group
 from ess_ray.alerts.silences import Matcher, Silence, matcher_of
 from ess_ray.alerts.states import GroupState, RuleState, decode_state, encode_state
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.core.tenant import check_tenant
 from ess_ray.damage import reading_from
 from ess_ray.ports import ObjectInfo, ObjectStore
@@ -91,7 +92,7 @@ class AlertBook:
         is_new = self._store.head(place) is None
         if is_new and len(self._store.list(f"rules/{tenant}/")) >= MAX_GROUPS:
             raise BadRequest(f"there are {MAX_GROUPS:,} groups of rules already: delete some, or put rules together")
-        self._store.put(place, orjson.dumps({"tenant": tenant, "group": group.told}))
+        self._store.put(place, with_sum(orjson.dumps({"tenant": tenant, "group": group.told})))
         return is_new
 
     def group(self, tenant: str, name: str) -> Group:
@@ -130,7 +131,7 @@ class AlertBook:
     def _read_group(self, place: str) -> Applied:
         _, tenant, name = place.split("/")
         try:
-            told = orjson.loads(self._bytes(place))
+            told = _only({"tenant", "group"}, self._bytes(place))
             tenant, name = told["tenant"], told["group"]["name"]
             return Applied(place, tenant, name, read_group(told["group"]))
         except NotFound:
@@ -151,7 +152,7 @@ class AlertBook:
     def write_state(self, tenant: str, name: str, state: GroupState) -> None:
         """Keep where a group's rules stand, durably; for the one process that evaluates them."""
         kept = orjson.dumps({"tenant": tenant, "name": name, "state": orjson.Fragment(encode_state(state))})
-        self._store.put(_place("states", tenant, name), kept)
+        self._store.put(_place("states", tenant, name), with_sum(kept))
         self._flaws.pop(_place("states", tenant, name), None)
 
     def delete_state(self, tenant: str, name: str) -> None:
@@ -230,11 +231,11 @@ class AlertBook:
                 del known[gone]
 
     def _write_silence(self, silence: Silence) -> None:
-        self._store.put(f"silences/{silence.tenant}/{silence.id}.json", orjson.dumps(asdict(silence)))
+        self._store.put(f"silences/{silence.tenant}/{silence.id}.json", with_sum(orjson.dumps(asdict(silence))))
 
     def _read_silence(self, place: str) -> Silence:
         try:
-            told: dict[str, Any] = orjson.loads(self._bytes(place))
+            told: dict[str, Any] = read_summed(self._bytes(place))
             return Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptData(
@@ -259,6 +260,15 @@ class AlertBook:
         self._flaws[place] = flaw
 
 
+def _only(members: set[str], data: bytes) -> Mapping[str, Any]:
+    """Read a record that has these members alone: one whose sum has another name is not believed. Raises ValueError,
+    TypeError."""
+    told: Mapping[str, Any] = read_summed(data)
+    if set(told) != members:
+        raise ValueError("it holds something else")
+    return told
+
+
 def rules_place(tenant: str, name: str) -> str:
     """Tell where a group's rules are kept."""
     return _place("rules", tenant, name)
@@ -266,7 +276,7 @@ def rules_place(tenant: str, name: str) -> str:
 
 def _state_in(data: bytes, place: str) -> tuple[tuple[str, str], dict[str, RuleState]]:
     try:
-        told: Mapping[str, Any] = orjson.loads(data)
+        told = _only({"tenant", "name", "state"}, data)
         whose = str(told["tenant"]), str(told["name"])
         state = orjson.dumps(told["state"])
     except (ValueError, TypeError, KeyError) as error:
