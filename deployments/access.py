@@ -73,6 +73,7 @@ class Access:
             found = self._door.tenant_of(text, scope)
             under_way = lasting(request)
             if under_way is not None:
+                under_way.tenant = found
                 self._ask_again(under_way, _LetIn(text, scope, found, self._clock_s()))
             return found
 
