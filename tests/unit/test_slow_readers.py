@@ -57,7 +57,7 @@ def app(answers_bytes: int = ROOM_BYTES) -> Any:
 
 async def two_that_take_nothing(asked: Any) -> list[Client]:
     """Fill the room."""
-    clients = [Slow(asked, "/page", "") for _ in range(2)]
+    clients: list[Client] = [Slow(asked, "/page", "") for _ in range(2)]
     for client in clients:
         client.stalled.clear()
     await until(lambda: asked._gate.held_bytes == 2 * PAGE_BYTES, "their pages are held")
