@@ -73,6 +73,7 @@ class Access:
             found = self._door.tenant_of(text, scope)
             under_way = lasting(request)
             if under_way is not None:
+                under_way.tenant = found
                 self._ask_again(under_way, _LetIn(text, scope, found, self._clock_s()))
             return found
 
@@ -86,6 +87,14 @@ class Access:
     def tenant_by_authorization(self, scope: Scope) -> Callable[[str], Awaitable[str]]:
         """See `Door`."""
         return self._door.tenant_by_authorization(scope)
+
+    async def readable(self) -> None:
+        """See `Door`."""
+        await self._door.readable()
+
+    async def warnings(self) -> list[str]:
+        """See `Door`."""
+        return await self._door.warnings()
 
     async def _shown(self, request: HTTPConnection) -> str:
         """Give the text of the key that a request shows, and have it looked for where it is not known yet."""

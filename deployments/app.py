@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 import ray
@@ -54,7 +55,7 @@ from ess_ray.search.explain import Explainer, Pricing
 from ess_ray.search.export import Exporter
 from ess_ray.search.run import Searcher
 from ess_ray.search.tail import EndsReader, Parts
-from ess_ray.settings import Settings
+from ess_ray.settings import Settings, ports_of
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def system_of(settings: Settings) -> System:
         redis_url=None if settings.results.redis_url is None else settings.results.redis_url.get_secret_value(),
         answers=settings.results.limits,
         alerts=_alerts_of(settings),
+        ports=tuple(asdict(at) for at in ports_of(settings)),
     )
 
 
@@ -240,12 +242,13 @@ def push_builder(system: System) -> Callable[[], FastAPI]:
 
         tally = published_tally()
         gatherer = Gatherer(log, tally=tally)
-        health = push_health(log, gatherer, system.session_id)
+        access = Access(system.keys(), in_addresses=system.keys_in_addresses)
+        health = push_health(log, gatherer, access, system.session_id)
         give_back_after_bursts(gatherer.gate.most_held)
         return create_push_app(
             PushApi(
                 gatherer,
-                Access(system.keys(), in_addresses=system.keys_in_addresses).tenant_for("push"),
+                access.tenant_for("push"),
                 health.problems,
                 PoolViews(system).known_request,
                 limits=system.intake,
@@ -266,8 +269,8 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         lanes = system.lanes(usual)
         views = PoolViews(system)
         searcher = Searcher(log, catalog, store, views, usual, results, system.search, meter, lanes)
-        inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
+        inside = Inside(system, log, catalog, results, access)
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")
         departure = Departure(inside.leaving, searcher.close)
         api = SearchApi(

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import ray
 from ray import serve
 
+from deployments.access import Access
 from deployments.health import Health, Look, StoppedProcesses
 from ess_ray.core.errors import EssError, NotFound, Unavailable
 from ess_ray.core.tenant import DEFAULT_TENANT
@@ -45,7 +46,7 @@ def ray_looks() -> dict[str, Look]:
     return {"Ray's control store": servers.control_store, "Ray's node manager": servers.node_manager}
 
 
-def push_health(log: SystemLog, gatherer: Gatherer, session_id: int | None) -> Health:
+def push_health(log: SystemLog, gatherer: Gatherer, access: Access, session_id: int | None) -> Health:
     """Give the health of a push replica: it knows from its own appends whether the log takes anything."""
 
     async def ask_log() -> list[str]:
@@ -59,19 +60,22 @@ def push_health(log: SystemLog, gatherer: Gatherer, session_id: int | None) -> H
             _log.warning("the event log still takes nothing: %s", error.message)  # which the gatherer tells
         return []
 
-    return Health({"the event log": ask_log, **ray_looks()}, [StoppedProcesses(session_id), gatherer.trouble])
+    looks: dict[str, Look] = {"the event log": ask_log, "the door": access.readable, **ray_looks()}
+    return Health(looks, [StoppedProcesses(session_id), gatherer.trouble])
 
 
 class Inside:
     """What the endpoints tell of the system behind them."""
 
-    def __init__(self, system: System, log: SystemLog, catalog: Catalog, results: ResultStore) -> None:
+    def __init__(self, system: System, log: SystemLog, catalog: Catalog, results: ResultStore, access: Access) -> None:
         self._system, self._log, self._catalog, self._results = system, log, catalog, results
+        self._access = access
         self._supervisor = RemoteActor(system, SUPERVISOR_ACTOR, "the supervisor")
         looks: dict[str, Look] = {
             "the event log": self._ask_log,
             "the object store": self._ask_catalog,
             "the result store": self._ask_results,
+            "the door": access.readable,
             "the supervisor": lambda: self._supervisor.call("health"),
             **ray_looks(),
         }
@@ -85,11 +89,13 @@ class Inside:
         await asyncio.to_thread(self._catalog.snapshot)
 
     async def warnings(self) -> list[str]:
-        """Name what is wrong and stands in nobody's way; nothing while the supervisor is away, which `health` tells."""
+        """Name what is wrong and stands in nobody's way; without the supervisor's while it is away, which `health`
+        tells."""
+        keys = await self._access.warnings()
         try:
-            return list(await self._supervisor.call("warnings"))
+            return [*keys, *await self._supervisor.call("warnings")]
         except EssError:
-            return []
+            return keys
 
     async def _ask_results(self) -> None:
         with contextlib.suppress(NotFound):  # an answer all the same
@@ -160,6 +166,7 @@ class Inside:
             "dashboard": dashboard,
             "nodes": nodes or [],
             "replicas": replicas or {},
+            "ports": list(self._system.ports),
             "listeners": await self._supervisor.call("listeners"),
             "results": "memory" if self._system.redis_url is None else "redis",
             "table": {"version": snapshot.version, **asdict(totals)},

@@ -27,8 +27,6 @@ from ess_ray import telemetry
 from ess_ray.adapters.places import KEYS, LOG, places_of
 from ess_ray.adapters.private import OTHERS, claim
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
-from ess_ray.intake.listening.listening import port_problem
-from ess_ray.intake.listening.shapes import ListenAt
 from ess_ray.keys import KeyBook
 from ess_ray.runtime import environment
 from ess_ray.runtime.lean import do_without_pandas
@@ -42,7 +40,7 @@ from ess_ray.runtime.processes import (
     read_run_file,
     write_end,
 )
-from ess_ray.settings import Settings, load
+from ess_ray.settings import Settings, load, ports_of
 from ess_ray.table.mend import heal
 
 _log = logging.getLogger("deployments.main")  # not its __name__, which is __main__
@@ -68,11 +66,13 @@ def alone(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def check_port(host: str, port: int, how: str = "with --port") -> None:
-    """Raise Unavailable when somebody else listens where HTTP is to be; `how` another one is chosen."""
-    problem = environment.port_problem(host, port)
-    if problem is not None:
-        raise Unavailable(f"port {port} of {host} cannot be used ({problem}): choose another {how}")
+def check_ports(settings: Settings) -> None:
+    """Raise Unavailable when somebody else has a port that is needed; the usual ones of listeners are left off."""
+    for at in ports_of(settings):
+        problem = environment.port_problem(at.host, at.port, at.transport) if at.is_explicit else None
+        if problem is not None:
+            how = "with --port" if at.setting == "http.port" else f"as {at.setting}"
+            raise Unavailable(f"port {at.port} of {at.host} cannot be used ({problem}): choose another {how}")
 
 
 def check_listener(host: str, keys: KeyBook) -> None:
@@ -86,17 +86,6 @@ def check_listener(host: str, keys: KeyBook) -> None:
             f"{host} is not loopback, and without a key everybody would be let in: make one first, with "
             "`ess keys create --scope push --scope search --scope admin`"
         )
-
-
-def check_listened_ports(settings: Settings) -> None:
-    """Raise Unavailable when somebody else has a port that was chosen for a listener; the usual ones are left off."""
-    for at in (ListenAt(**each) for each in settings.listeners.wanted()):
-        problem = port_problem(at) if at.is_explicit else None
-        if problem is not None:
-            raise Unavailable(
-                f"port {at.port} of {at.host} cannot be used for {at.protocol} ({problem}): choose another as "
-                f"listeners.{at.protocol}.port"
-            )
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -117,11 +106,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
         places = places_of(settings)
         for told in heal(places, None if settings.log.brokers else places.data_dir / LOG):
             _log.warning("%s", told)
-        check_port(settings.http.host, settings.http.port)
-        if settings.http.elasticsearch_port is not None:
-            check_port(settings.http.host, settings.http.elasticsearch_port, "as http.elasticsearch_port")
+        check_ports(settings)
         check_listener(settings.http.host, KeyBook(places.store(KEYS)))
-        check_listened_ports(settings)
         os.environ.update(telemetry.worker_variables(settings.log_level, settings.log_format, data_dir / LOG_FILE))
         dirs = environment.new_run_dirs()
         me = RunFile(

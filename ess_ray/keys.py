@@ -19,6 +19,7 @@ import orjson
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
 from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.core.tenant import DEFAULT_TENANT, check_tenant
+from ess_ray.damage import reading_from
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 Scope = Literal["push", "search", "admin"]
@@ -51,10 +52,14 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The keys that there are, and what is wrong with each that cannot be read: it opens nothing."""
+    """The keys that there are, and what is wrong with each that cannot be read: it opens nothing.
+
+    `unread`: the ids of those whose records their store does not give, and which may be good.
+    """
 
     keys: tuple[ApiKey, ...]
     damaged: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
 
     @property
     def closed(self) -> bool:
@@ -86,20 +91,28 @@ class KeyBook:
         """Read all keys, the revoked ones too, the oldest first; those that cannot be read are named beside them.
 
         Reads again what has changed since this book looked before: replicas ask every second or two. Whoever revokes a
-        key makes its record longer, so that this is seen whatever the store's clock resolves.
+        key makes its record longer, so that this is seen whatever the store's clock resolves. Raises Unavailable for
+        the store alone, never for one record of it.
         """
         known: dict[str, tuple[ObjectInfo, ApiKey]] = {}
         damaged: list[str] = []
+        unread: set[str] = set()
         for info in self._store.list(""):
-            if _PLACE.fullmatch(info.key) is not None:
-                before = self._known.get(info.key)
-                try:
-                    known[info.key] = before if before and before[0] == info else (info, self._read(info.key))
-                except CorruptData as error:
-                    damaged.append(error.message)
+            if _PLACE.fullmatch(info.key) is None:
+                continue
+            before = self._known.get(info.key)
+            try:
+                known[info.key] = before if before and before[0] == info else (info, self._read(info.key))
+            except NotFound:
+                continue  # it was deleted since
+            except _NotGiven as error:
+                damaged.append(error.message)
+                unread.add(info.key.removesuffix(".json"))
+            except CorruptData as error:
+                damaged.append(error.message)
         self._known = known
         found = sorted((key for _, key in known.values()), key=lambda key: (key.created_us, key.id))
-        return Book(tuple(found), tuple(damaged))
+        return Book(tuple(found), tuple(damaged), frozenset(unread))
 
     def revoke(self, key_id: str) -> ApiKey:
         """Take a key's rights away; it is refused everywhere within seconds. Idempotent. Raises NotFound.
@@ -121,7 +134,26 @@ class KeyBook:
         self._store.put(_place(key.id), with_sum(orjson.dumps(asdict(key))))
 
     def _read(self, place: str) -> ApiKey:
-        return read_key(place, self._store.get_suffix(place, _MAX_RECORD_BYTES))
+        """Raises CorruptData, NotFound, Unavailable."""
+        return read_key(place, key_bytes(self._store, place))
+
+
+class _NotGiven(CorruptData):
+    """A record that its store does not give, though it names it. Never leaves this module but as CorruptData."""
+
+
+def key_bytes(store: ObjectStore, place: str) -> bytes:
+    """Give the bytes of a key's record. Raises CorruptData where the store has it and does not give it; NotFound;
+    Unavailable where it is the store that is away."""
+    try:
+        with reading_from(store, place):
+            return store.get_suffix(place, _MAX_RECORD_BYTES)
+    except CorruptData as error:
+        raise _NotGiven(
+            f"the key in keys/{place} cannot be read and is refused: {error.message}; look at the disk and at the "
+            f"file's rights, or `ess keys revoke {place.removesuffix('.json')}`, then make a new one",
+            key=place,
+        ) from error
 
 
 def read_key(place: str, data: bytes) -> ApiKey:

@@ -14,6 +14,7 @@ import orjson
 
 from ess_ray.core.errors import BadRequest, CorruptData
 from ess_ray.core.summed import read_summed, with_sum
+from ess_ray.damage import reading_from
 from ess_ray.ports import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ def _told(store: ObjectStore) -> tuple[int, object] | None:
     if store.head(SIZE_KEY) is None:
         return None
     try:
-        told = read_summed(store.get_suffix(SIZE_KEY, _MAX_RECORD_BYTES))
+        with reading_from(store, SIZE_KEY):
+            data = store.get_suffix(SIZE_KEY, _MAX_RECORD_BYTES)
+        told = read_summed(data)
         return check_actors(told["actors"]), told["settings_actors"]
     except (ValueError, TypeError, KeyError, BadRequest) as error:
         raise CorruptData(f"{SIZE_KEY} does not read as a size of the pool") from error

@@ -55,7 +55,7 @@ class Rig:
         self.tally = Tally()
         self.gatherer = Gatherer(self.log, gate=Gate(most_held_bytes))
         self.sink = Sink(self.gatherer)
-        self.around = Surroundings(self.sink, IntakeLimits(), self.tally, limits)
+        self.around = Surroundings(self.sink, IntakeLimits(), self.tally, limits, gate=self.gatherer.gate)
 
     async def rows(self) -> list[dict[str, Any]]:
         """Give every stored event with its tenant."""

@@ -41,6 +41,8 @@ from ess_ray.adapters.delta_snapshot import (
     read_commit,
     sum_of,
 )
+from ess_ray.adapters.delta_sound import make_sound, opened
+from ess_ray.adapters.delta_sums import tidy_sums, write_sums
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import BadRequest, CorruptData, EssError, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
@@ -79,11 +81,15 @@ class DeltaCatalog:
 
     `on_commit` is called with "before" between a writer's check and its commit and with "after" once deltalake has
     committed, before the commit is durable; what it raises becomes UnknownOutcome. Raises Unavailable when the
-    place cannot be used, BadRequest when it holds another table.
+    place cannot be used, BadRequest when it holds another table. `mends`: whether a damaged checkpoint, whose commits
+    are still there, is put aside; else the table cannot be used then.
     """
 
-    def __init__(self, at: Path | S3Location, on_commit: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, at: Path | S3Location, on_commit: Callable[[str], None] | None = None, *, mends: bool = True
+    ) -> None:
         self._files = table_log(at)
+        self._files.mends = mends
         self._on_commit = on_commit or (lambda moment: None)
         self._reader = _Reader(self._files)
         self._removals = _Removals(self._files)
@@ -112,14 +118,16 @@ class DeltaCatalog:
         the checkpoint's version, None if none was due. Raises Unavailable.
         """
         with _usable(self._files):
-            table = self._files.open()
+            table = opened(self._files)
             version, last = table.version(), self._files.checkpoint_version()
             if version - last < every:
                 return None
             self._files.sync_commits(last, version)
             table.create_checkpoint()
             self._files.sync_checkpoint(version)
-            self._files.open().cleanup_metadata()
+            write_sums(self._files, version)
+            opened(self._files).cleanup_metadata()
+            tidy_sums(self._files)
             return version
 
 
@@ -186,7 +194,7 @@ class DeltaCatalogWriter:
         """Open the table anew and pin its version for the next `commit_removal` of `bucket`. Raises Unavailable."""
         maintenance_of(bucket)
         with self._one_at_a_time, _usable(self._files):
-            table = self._files.open()
+            table = opened(self._files)
             view = _snapshot_of(table, self._files)
             self._pinned = (bucket, table, view)
             return view
@@ -225,7 +233,7 @@ class DeltaCatalogWriter:
     def _reopened(self, log_id: str, vnodes: Sequence[int]) -> tuple[DeltaTable, dict[int, int | None]]:
         """The same, of a new table object, and with nothing remembered of the old one."""
         self._table, self._transactions = None, None
-        table = self._files.open()
+        table = opened(self._files)
         stands = self._stands(table, log_id, vnodes)
         self._table = table
         return table, stands
@@ -289,14 +297,14 @@ class _Reader:
 
     def snapshot(self) -> DeltaSnapshot:
         with self._lock, _usable(self._files):
-            newest = self._newest or _snapshot_of(self._files.open(), self._files)
+            newest = self._newest or _snapshot_of(opened(self._files), self._files)
             try:
                 newest = self._follow(newest)
                 if newest.version < self._files.checkpoint_version():
                     # The commit after ours has been cleaned up: what it did is only in a checkpoint now.
                     raise ForeignCommit("the table's log has a gap behind this reader")
             except ForeignCommit:
-                newest = _snapshot_of(self._files.open(), self._files)
+                newest = _snapshot_of(opened(self._files), self._files)
             self._newest = newest
             return newest
 
@@ -335,6 +343,7 @@ def _snapshot_of(table: DeltaTable, files: TableLog) -> DeltaSnapshot:
 def _create(files: TableLog) -> None:
     """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
     files.create(_make)
+    make_sound(files)
     found = files.partition_columns()
     if found != list(PARTITION_COLUMNS):
         raise BadRequest(f"{files.address} holds another Delta table, partitioned by {found}: choose another place")
@@ -371,7 +380,7 @@ def _bring_up_to_date(files: TableLog) -> None:
     Idempotent. Commits of this moment are refused once and read the catalog again, as after any refusal.
     """
     with files.exclusive():
-        table = files.open()
+        table = opened(files)
         before = table.version()
         if missing := _missing_columns(table):
             table.alter.add_columns(missing, post_commithook_properties=_NO_HOOKS)

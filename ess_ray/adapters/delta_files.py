@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Final
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from ess_ray.adapters.delta_log import LOG_FOLDER, POINTER, TableLog, checkpoint_name, commit_name
+from ess_ray.adapters.delta_log import ASIDE, LOG_FOLDER, POINTER, TableLog, checkpoint_name, commit_name
 from ess_ray.adapters.durable import make_folder, sync_file, sync_folder
+from ess_ray.adapters.object_store import LocalObjectStore
 
 LOCK_NAME: Final = "_ess_commit.lock"
 """Beside `_delta_log`: Delta readers look at the files that the log names, and hide what starts with `_`."""
@@ -118,6 +120,21 @@ class LogFiles(TableLog):
             return pa.memory_map(str(path)).read_buffer() if path.suffix == ".parquet" else path.read_bytes()
         except FileNotFoundError:
             return None
+
+    def write_file(self, name: str, data: bytes) -> None:
+        LocalObjectStore(self.folder).put(name, data)
+
+    def remove_file(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    def put_aside(self, name: str) -> str:
+        folder = self.root / ASIDE
+        make_folder(folder, self.root)
+        to = folder / f"{name}.{time.time_ns() // 1000}"
+        (self.folder / name).rename(to)
+        for changed in (folder, self.folder):
+            sync_folder(changed)
+        return str(to)
 
     def _commit(self, version: int) -> Path:
         return self.folder / commit_name(version)

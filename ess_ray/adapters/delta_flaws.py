@@ -6,14 +6,14 @@ by itself.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ess_ray.adapters.delta_log import POINTER, TableLog, checkpoint_name, commit_name
+from ess_ray.adapters.delta_log import POINTER, TableLog, checkpoint_name, commit_name, sums_name
 from ess_ray.adapters.delta_snapshot import ForeignCommit, read_commit
+from ess_ray.adapters.delta_sums import checkpoint_flaw, pointed_at, pointer_flaw, sums_flaw
 from ess_ray.core.errors import CorruptData
 
 
@@ -32,8 +32,8 @@ class LogFlaw:
 def find_flaws(log: TableLog) -> list[LogFlaw]:
     """Read what a reader of the newest version reads, each file by itself; empty when all is well, or nothing is there.
 
-    Reads the newest checkpoint and the commits after it; one that the disk does not give is such a flaw, too. Raises
-    OSError (the folder itself), Unavailable.
+    Reads the newest checkpoint and the commits after it, each held against its sum where it has one; one that the disk
+    does not give is such a flaw, too. Raises OSError (the folder itself), Unavailable.
     """
     versions, checkpoints = log.versions(), sorted(log.checkpoints(), reverse=True)
     if not versions and not checkpoints:
@@ -48,6 +48,7 @@ def find_flaws(log: TableLog) -> list[LogFlaw]:
     last = max(versions, default=base)
     commits = {version: found for version in range(base + 1, last + 1) if (found := _commit_flaw(log, version))}
     flaws = [_pointer_flaw(log, checkpoints)]
+    flaws += [LogFlaw(sums_name(at), found, spare=True) for at in log.sums() if (found := sums_flaw(log, at))]
     covered = base
     for version, found in broken:
         spare = not any(at <= version for at in commits) and version <= last
@@ -69,11 +70,9 @@ def _pointer_flaw(log: TableLog, checkpoints: list[int]) -> LogFlaw | None:
         return LogFlaw(POINTER, _unreadable(error), spare=True)
     if data is None:
         return None
-    try:
-        version = json.loads(bytes(data))["version"]
-    except (ValueError, KeyError, TypeError):
-        return LogFlaw(POINTER, "it does not read as a pointer to a checkpoint", spare=True)
-    if version in checkpoints:
+    if (found := pointer_flaw(log, data)) is not None:
+        return LogFlaw(POINTER, found, spare=True)
+    if (version := pointed_at(data)) in checkpoints:
         return None
     return LogFlaw(POINTER, f"it points to the checkpoint of version {version}, which is not there", spare=True)
 
@@ -85,6 +84,8 @@ def _checkpoint_flaw(log: TableLog, version: int) -> str | None:
         return _unreadable(error)
     if data is None:
         return "it is missing"
+    if (found := checkpoint_flaw(log, version, data)) is not None:
+        return found
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             for group in range(file.num_row_groups):

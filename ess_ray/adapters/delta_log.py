@@ -27,8 +27,11 @@ from ess_ray.core.errors import CorruptData
 
 LOG_FOLDER: Final = "_delta_log"
 POINTER: Final = "_last_checkpoint"
+ASIDE: Final = "_damaged"
+"""Folder of the table's root for what was put aside: Delta readers hide what begins with `_`."""
 _COMMIT: Final = re.compile(r"(\d{20})\.json", re.ASCII)
 _CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint\.parquet", re.ASCII)
+_SUMS: Final = re.compile(r"_ess_(\d{20})\.sum", re.ASCII)
 
 
 def commit_name(version: int) -> str:
@@ -39,6 +42,11 @@ def commit_name(version: int) -> str:
 def checkpoint_name(version: int) -> str:
     """Name a checkpoint's file."""
     return f"{version:020d}.checkpoint.parquet"
+
+
+def sums_name(version: int) -> str:
+    """Name the file with the sums of a checkpoint (`delta_sums`): other readers of the table pass over it."""
+    return f"_ess_{version:020d}.sum"
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class TableLog(ABC):
 
     address: str
     """Where the table is, for messages."""
+    mends = True
+    """Whether whoever opens the table may put a damaged checkpoint aside; not whoever only looks."""
 
     @abstractmethod
     def open(self) -> DeltaTable:
@@ -97,6 +107,21 @@ class TableLog(ABC):
     @abstractmethod
     def read_file(self, name: str) -> bytes | pa.Buffer | None:
         """Read a file of the log whole; None when it is not there."""
+
+    @abstractmethod
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write a file of the log durably and at once, in place of one of this name."""
+
+    @abstractmethod
+    def remove_file(self, name: str) -> None:
+        """Take a file out of the log; a missing one is no error."""
+
+    @abstractmethod
+    def put_aside(self, name: str) -> str:
+        """Move a file of the log out of it, durably, into ASIDE, never over another one; tells where it is now.
+
+        Raises NotFound or OSError when it is not there (any more).
+        """
 
     def versions(self) -> list[int]:
         """List the commits that are there, in order."""
@@ -182,4 +207,9 @@ class TableLog(ABC):
     def checkpoints(self) -> list[int]:
         """List the versions of the checkpoints that are there."""
         found = (_CHECKPOINT.fullmatch(name) for name in self._names())
+        return [int(match[1]) for match in found if match is not None]
+
+    def sums(self) -> list[int]:
+        """List the versions of the checkpoints whose sums are there."""
+        found = (_SUMS.fullmatch(name) for name in self._names())
         return [int(match[1]) for match in found if match is not None]

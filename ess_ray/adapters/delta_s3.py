@@ -15,7 +15,7 @@ from typing import Final
 
 from deltalake import DeltaTable
 
-from ess_ray.adapters.delta_log import LOG_FOLDER, TableLog, commit_name
+from ess_ray.adapters.delta_log import ASIDE, LOG_FOLDER, TableLog, commit_name
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import NotFound
 
@@ -80,6 +80,19 @@ class S3Log(TableLog):
     def read_file(self, name: str) -> bytes | None:
         answer = self._get(name)
         return None if answer is None else answer[0]
+
+    def write_file(self, name: str, data: bytes) -> None:
+        self._store.put(self._key(name), data)
+
+    def remove_file(self, name: str) -> None:
+        self._store.delete(self._key(name))
+
+    def put_aside(self, name: str) -> str:
+        data, at_us = self._store.get(self._key(name))
+        to = f"{ASIDE}/{name}.{at_us}"
+        self._store.put(to, data)
+        self._store.delete(self._key(name))
+        return f"{self.address}/{to}"
 
     def _get(self, name: str) -> tuple[bytes, int] | None:
         try:

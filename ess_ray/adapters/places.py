@@ -44,9 +44,9 @@ class Places:
         at = self._at(folder)
         return LocalObjectStore(at) if isinstance(at, Path) else at.open()
 
-    def catalog(self) -> DeltaCatalog:
-        """Open the table, or make it. Raises Unavailable."""
-        return DeltaCatalog(self._at(EVENTS))
+    def catalog(self, *, mends: bool = True) -> DeltaCatalog:
+        """Open the table, or make it; `mends`: see there. Raises Unavailable."""
+        return DeltaCatalog(self._at(EVENTS), mends=mends)
 
     def table_log(self) -> TableLog:
         """Give the files of the table's log, whether or not there is a table."""

@@ -21,7 +21,9 @@ from ess_ray.alerts.rules import Group, check_name, read_group
 from ess_ray.alerts.silences import Matcher, Silence, matcher_of
 from ess_ray.alerts.states import GroupState, RuleState, decode_state, encode_state
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound
+from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.core.tenant import check_tenant
+from ess_ray.damage import reading_from
 from ess_ray.ports import ObjectInfo, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -41,8 +43,12 @@ _ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A group, whose it is, and what cannot be read of it any more: None as a rule."""
+    """A group, whose it is, and what cannot be read of it any more: None as a rule; its name is then not known.
 
+    `place`: its record's (`rules_place`).
+    """
+
+    place: str
     tenant: str
     name: str
     group: Group | None
@@ -50,11 +56,34 @@ class Applied:
 
 
 class AlertBook:
-    """Rules, states and silences in an object store. Blocking, as stores are."""
+    """Rules, states and silences in an object store. Blocking, as stores are.
+
+    A record that cannot be read concerns itself alone; what was read of it before goes on being used.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._known: dict[str, tuple[ObjectInfo, Applied]] = {}
+        self._silences: dict[str, Silence] = {}
+        self._flaws: dict[str, str] = {}
+
+    @property
+    def lacks_states(self) -> bool:
+        """Whether some state could not be read, and was not written anew since."""
+        return any(place.startswith("states/") for place in self._flaws)
+
+    def flaws(self) -> list[str]:
+        """Tell what is wrong with each silence, and each state, that could not be read when it was looked for last."""
+        return [flaw for _, flaw in sorted(self._flaws.items())]
+
+    def every_flaw(self) -> list[str]:
+        """Read all there is, and tell what is wrong with each record that cannot be read. Changes nothing."""
+        rules = [f"{one.flaw}: apply the group again" for one in self.groups() if one.flaw is not None]
+        for _ in self.states():
+            pass
+        for info in self._store.list("silences/"):
+            self._look_at_silence(info.key)
+        return [*rules, *self.flaws()]
 
     # ----------------------------------------------------------------------------------------------------------- rules
     def apply(self, tenant: str, group: Group) -> bool:
@@ -63,7 +92,7 @@ class AlertBook:
         is_new = self._store.head(place) is None
         if is_new and len(self._store.list(f"rules/{tenant}/")) >= MAX_GROUPS:
             raise BadRequest(f"there are {MAX_GROUPS:,} groups of rules already: delete some, or put rules together")
-        self._store.put(place, orjson.dumps({"tenant": tenant, "group": group.told}))
+        self._store.put(place, with_sum(orjson.dumps({"tenant": tenant, "group": group.told})))
         return is_new
 
     def group(self, tenant: str, name: str) -> Group:
@@ -92,7 +121,8 @@ class AlertBook:
         known: dict[str, tuple[ObjectInfo, Applied]] = {}
         for info in self._store.list("rules/" if tenant is None else f"rules/{tenant}/"):
             before = self._known.get(info.key)
-            found = before[1] if before is not None and before[0] == info else self._read_group(info.key)
+            is_known = before is not None and before[0] == info and before[1].flaw is None
+            found = before[1] if before is not None and is_known else self._read_group(info.key)
             known[info.key] = (info, found)
         kept = {key: one for key, one in known.items() if now_us - one[0].modified_us > _SETTLED_US}
         self._known = kept if tenant is None else {**self._known, **kept}
@@ -101,13 +131,15 @@ class AlertBook:
     def _read_group(self, place: str) -> Applied:
         _, tenant, name = place.split("/")
         try:
-            told = orjson.loads(self._store.get_suffix(place, MAX_RECORD_BYTES))
+            told = _only({"tenant", "group"}, self._bytes(place))
             tenant, name = told["tenant"], told["group"]["name"]
-            return Applied(tenant, name, read_group(told["group"]))
+            return Applied(place, tenant, name, read_group(told["group"]))
         except NotFound:
-            return Applied(tenant, name, None, "it was just deleted")
+            return Applied(place, tenant, name, None, "it was just deleted")
+        except CorruptData as error:
+            return Applied(place, tenant, name, None, error.message)
         except (ValueError, TypeError, KeyError, BadRequest) as error:
-            return Applied(tenant, name, None, f"alerts/{place} does not read as rules: {error}")
+            return Applied(place, tenant, name, None, f"alerts/{place} does not read as rules: {error}")
 
     # ---------------------------------------------------------------------------------------------------------- states
     def state(self, tenant: str, name: str) -> dict[str, RuleState]:
@@ -115,25 +147,29 @@ class AlertBook:
         place = _place("states", tenant, name)
         if self._store.head(place) is None:
             return {}
-        return _state_in(self._store.get_suffix(place, MAX_RECORD_BYTES), place)[1]
+        return _state_in(self._bytes(place), place)[1]
 
     def write_state(self, tenant: str, name: str, state: GroupState) -> None:
         """Keep where a group's rules stand, durably; for the one process that evaluates them."""
         kept = orjson.dumps({"tenant": tenant, "name": name, "state": orjson.Fragment(encode_state(state))})
-        self._store.put(_place("states", tenant, name), kept)
+        self._store.put(_place("states", tenant, name), with_sum(kept))
+        self._flaws.pop(_place("states", tenant, name), None)
 
     def delete_state(self, tenant: str, name: str) -> None:
         """Let go of what is known of a group that is no more."""
         self._store.delete(_place("states", tenant, name))
 
     def states(self) -> Iterator[tuple[str, str, dict[str, RuleState]]]:
-        """Give (tenant, group, states) of all groups; what cannot be read is told in the log, and begins anew."""
+        """Give (tenant, group, states) of all groups; what cannot be read is told (`flaws`), and begins anew."""
         for info in self._store.list("states/"):
             try:
-                (tenant, name), state = _state_in(self._store.get_suffix(info.key, MAX_RECORD_BYTES), info.key)
+                (tenant, name), state = _state_in(self._bytes(info.key), info.key)
+            except NotFound:
+                continue  # it was deleted since
             except CorruptData as error:
-                _log.error("%s", error.message)
+                self._tell(info.key, error.message)
                 continue
+            self._flaws.pop(info.key, None)
             yield tenant, name, state
 
     # -------------------------------------------------------------------------------------------------------- silences
@@ -161,36 +197,86 @@ class AlertBook:
         return found
 
     def silences(self, tenant: str | None = None) -> list[Silence]:
-        """Give the silences of a tenant (None: of all), the newest first; those that ended long ago are let go of."""
-        found = []
-        for info in self._store.list("silences/" if tenant is None else f"silences/{tenant}/"):
-            try:
-                one = self._read_silence(info.key)
-            except (CorruptData, NotFound) as error:
-                _log.error("%s", error.message)
-                continue
-            if one.ends_us + KEEP_SILENCE_US < self._store.now_us():
-                self._store.delete(info.key)
-            else:
+        """Give the silences of a tenant (None: of all), the newest first; those that ended long ago are let go of.
+
+        One that cannot be read is told (`flaws`), and is as it was read last: else it would wake somebody.
+        """
+        found, folder = [], "silences/" if tenant is None else f"silences/{tenant}/"
+        there = [info.key for info in self._store.list(folder)]
+        self._forget(folder, frozenset(there))
+        for place in there:
+            one = self._look_at_silence(place)
+            if one is not None and one.ends_us + KEEP_SILENCE_US < self._store.now_us():
+                self._store.delete(place)
+            elif one is not None:
                 found.append(one)
         return sorted(found, key=lambda one: (-one.starts_us, one.id))
 
+    def _look_at_silence(self, place: str) -> Silence | None:
+        """Read a silence; as it was read last where that cannot be, None where it never was."""
+        try:
+            self._silences[place] = self._read_silence(place)
+        except NotFound:
+            return None  # it was deleted since
+        except CorruptData as error:
+            self._tell(place, error.message)
+        else:
+            self._flaws.pop(place, None)
+        return self._silences.get(place)
+
+    def _forget(self, folder: str, there: frozenset[str]) -> None:
+        """Let go of what is known of silences of a folder that are no more."""
+        for known in (self._silences, self._flaws):
+            for gone in [place for place in known if place.startswith(folder) and place not in there]:
+                del known[gone]
+
     def _write_silence(self, silence: Silence) -> None:
-        self._store.put(f"silences/{silence.tenant}/{silence.id}.json", orjson.dumps(asdict(silence)))
+        self._store.put(f"silences/{silence.tenant}/{silence.id}.json", with_sum(orjson.dumps(asdict(silence))))
 
     def _read_silence(self, place: str) -> Silence:
         try:
-            told: dict[str, Any] = orjson.loads(self._store.get_suffix(place, MAX_RECORD_BYTES))
+            told: dict[str, Any] = read_summed(self._bytes(place))
             return Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptData(
                 f"alerts/{place} does not read as a silence: delete it, make it anew", key=place
             ) from error
 
+    def _bytes(self, place: str) -> bytes:
+        """Raises CorruptData for a record that its store names and does not give; NotFound, Unavailable."""
+        try:
+            with reading_from(self._store, place):
+                return self._store.get_suffix(place, MAX_RECORD_BYTES)
+        except CorruptData as error:
+            raise CorruptData(
+                f"alerts/{place} cannot be read: {error.message}; look at the disk and at the file's rights, or delete "
+                "it",
+                key=place,
+            ) from error
+
+    def _tell(self, place: str, flaw: str) -> None:
+        if self._flaws.get(place) != flaw:
+            _log.error("%s", flaw)
+        self._flaws[place] = flaw
+
+
+def _only(members: set[str], data: bytes) -> Mapping[str, Any]:
+    """Read a record that has these members alone: one whose sum has another name is not believed. Raises ValueError,
+    TypeError."""
+    told: Mapping[str, Any] = read_summed(data)
+    if set(told) != members:
+        raise ValueError("it holds something else")
+    return told
+
+
+def rules_place(tenant: str, name: str) -> str:
+    """Tell where a group's rules are kept."""
+    return _place("rules", tenant, name)
+
 
 def _state_in(data: bytes, place: str) -> tuple[tuple[str, str], dict[str, RuleState]]:
     try:
-        told: Mapping[str, Any] = orjson.loads(data)
+        told = _only({"tenant", "name", "state"}, data)
         whose = str(told["tenant"]), str(told["name"])
         state = orjson.dumps(told["state"])
     except (ValueError, TypeError, KeyError) as error:

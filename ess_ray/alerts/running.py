@@ -17,7 +17,7 @@ from typing import Final
 
 from ess_ray import metrics as m
 from ess_ray.alerts.asking import Asks, page_of
-from ess_ray.alerts.book import AlertBook
+from ess_ray.alerts.book import AlertBook, rules_place
 from ess_ray.alerts.policy import end_all, evaluate
 from ess_ray.alerts.rules import Group, Rule
 from ess_ray.alerts.schedule import next_us, slots_due
@@ -50,12 +50,16 @@ def key_of(rule: Rule) -> str:
 
 @dataclass
 class _Held:
-    """A group and where its rules stand; `group` None: it was deleted, and what fired is being told as resolved."""
+    """A group and where its rules stand; `group` None: it was deleted, and what fired is being told as resolved.
+
+    `is_unread`: it cannot be read just now, and is as it was; nobody knows its rules where `group` is None.
+    """
 
     group: Group | None
     state: dict[str, RuleState]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     unsaved: bool = False
+    is_unread: bool = False
     tried_us: dict[str, int] = field(default_factory=dict)
 
     def rules(self) -> Sequence[Rule]:
@@ -98,6 +102,7 @@ class Alerting:
         self._slots = asyncio.Semaphore(PARALLEL)
         self._is_loaded, self._load_at_us = False, 0
         self._flaws: list[str] = []
+        self._away: str | None = None
 
     def look(self) -> None:
         """Look for rules and silences at once."""
@@ -106,13 +111,15 @@ class Alerting:
 
     @property
     def trouble(self) -> list[str]:
-        """Name the receivers that cannot be told just now, rules that cannot be read, and why."""
+        """Name the receivers that cannot be told just now, what of rules, silences and states cannot be read, and why;
+        and why nothing can be evaluated."""
         failing = {
             f"alerts: the receiver {name} cannot be told: {trial.error}"
             for (name, _), trial in self._trials.items()
             if trial.error is not None
         }
-        return [*self._flaws, *sorted(failing)]
+        away = [] if self._away is None else [f"alerts are not evaluated just now: {self._away}"]
+        return [*away, *self._flaws, *sorted(failing)]
 
     async def run(self) -> None:
         """Evaluate and tell for ever."""
@@ -126,7 +133,9 @@ class Alerting:
             wait_us = LOOK_US
             try:
                 wait_us = min(wait_us, max(0, await self.step() - self._now_us()))
+                self._away = None
             except (EssError, OSError) as error:
+                self._away = str(error)
                 _log.warning("alerts cannot be evaluated just now: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_us / _S_US):
@@ -167,24 +176,27 @@ class Alerting:
         return min([now_us + LOOK_US, *times])
 
     async def _load(self) -> None:
-        """Read rules and silences, and the first time, where everything stood."""
-        if not self._is_loaded:
+        """Read rules and silences, and the first time, where everything stood; what of that cannot be read, again."""
+        if not self._is_loaded or self._book.lacks_states:
             for tenant, name, state in await asyncio.to_thread(lambda: list(self._book.states())):
-                self._held[tenant, name] = _Held(None, state)
+                held = self._held.setdefault((tenant, name), _Held(None, state))
+                held.state = held.state or state
             self._is_loaded = True
         applied = await asyncio.to_thread(self._book.groups)
         self._silences = await asyncio.to_thread(self._book.silences)
-        self._flaws = [f"alerts: group {one.name}: {one.flaw}" for one in applied if one.flaw is not None]
-        there = {(one.tenant, one.name): one.group for one in applied}
+        unread = {one.place: f"alerts: group {one.name}: {one.flaw}" for one in applied if one.group is None}
+        self._flaws = [*unread.values(), *self._book.flaws()]
+        there = {(one.tenant, one.name): one.group for one in applied if one.group is not None}
         for whose, group in there.items():
-            held = self._held.setdefault(whose, _Held(None, {}))
-            if group is not None:  # one that cannot be read stays as it was
-                held.group = group
+            self._held.setdefault(whose, _Held(None, {})).group = group
         for whose, held in self._held.items():
-            if whose not in there:
+            held.is_unread = rules_place(*whose) in unread
+            if whose not in there and not held.is_unread:
                 held.group = None
 
     async def _evaluate(self, whose: Whose, held: _Held) -> None:
+        if held.group is None and held.is_unread:
+            return
         async with self._slots:
             after = self._fitted(held)
             for rule in held.rules():

@@ -16,15 +16,14 @@ from typing import Final
 from packaging.requirements import Requirement
 
 from ess_ray.cli.client import Client
-from ess_ray.cli.folder_checks import folder_checks
+from ess_ray.cli.folder_checks import folder_checks, record_checks
 from ess_ray.cli.listener_checks import listener_checks
 from ess_ray.cli.options import Chosen
-from ess_ray.cli.port_checks import port_checks
+from ess_ray.cli.port_checks import free_port_checks, open_port_checks, port_checks
 from ess_ray.cli.server_checks import Check, State, server_checks
 from ess_ray.core.errors import CorruptData, EssError
-from ess_ray.runtime.environment import port_problem
 from ess_ray.runtime.processes import RunFile, read_run_file
-from ess_ray.settings import Settings
+from ess_ray.settings import PortAt, Settings, ports_of
 from ess_ray.table.disk import judge, space_of
 
 MIN_SHARED_BYTES: Final = 1024**3
@@ -44,6 +43,7 @@ def checks(chosen: Chosen) -> Iterator[Check]:
     yield from _folder(chosen.settings)
     run = _run(chosen.settings.data_dir)
     yield from folder_checks(chosen.settings, run)
+    yield from record_checks(chosen.settings)
     yield _open_files()
     yield _shared_memory()
     yield from server_checks(chosen.settings)
@@ -161,7 +161,7 @@ def _system(chosen: Chosen, run: RunFile | None) -> Iterator[Check]:
         target = chosen.target()
     except EssError as error:
         yield Check("system", "warning", error.message)
-        yield _port(settings.http.host, settings.http.port)
+        yield from free_port_checks(ports_of(settings))
         return
     answers = []
     with Client(target) as client:
@@ -172,23 +172,17 @@ def _system(chosen: Chosen, run: RunFile | None) -> Iterator[Check]:
             except EssError as error:
                 answers.append(Check(part, "failed" if run else "warning", error.message))
         if any(answer.state == "ok" for answer in answers):
-            answers += _listeners(client)
+            answers += _ports_and_listeners(client, run is not None)
     yield from answers
     if not any(answer.state == "ok" for answer in answers) and run is None:
-        yield _port(settings.http.host, settings.http.port)
+        yield from free_port_checks(ports_of(settings))
 
 
-def _listeners(client: Client) -> list[Check]:
+def _ports_and_listeners(client: Client, is_here: bool) -> list[Check]:
+    """Look at the ports that the system itself says it opens; `is_here`: on this machine."""
     try:
-        told = client.call("GET", "/search/v1/status").get("listeners") or ()
+        told = client.call("GET", "/search/v1/status")
     except EssError as error:
         return [Check("listener", "warning", error.message, "`ess status` tells more")]
-    return list(listener_checks(told))
-
-
-def _port(host: str, port: int) -> Check:
-    problem = port_problem(host, port)
-    if problem is None:
-        return Check("port", "ok", f"{host}:{port} is free")
-    advice = "choose another with `ess up --port PORT` or ESS_HTTP__PORT"
-    return Check("port", "failed", f"{host}:{port}: {problem}", advice)
+    ports = [PortAt(**at) for at in told.get("ports") or ()] if is_here else []
+    return [*open_port_checks(ports), *listener_checks(told.get("listeners") or ())]

@@ -8,6 +8,7 @@ from typing import Any, Final
 Line = tuple[str, str]
 """(what, how it is)."""
 
+_TOLD_ELSEWHERE: Final = ("http.port",)
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -23,6 +24,7 @@ def in_bytes(count: float) -> str:
 def lines_of(url: str, found: Mapping[str, Any], problems: Iterable[str]) -> Iterator[Line]:
     """Give the lines of a status; what an older or newer system does not tell is left out."""
     yield "address", url
+    yield from _ports(found)
     yield "state", "not healthy" if [*problems] else "well: events are taken, complete answers possible"
     pool, log, table = (found.get(name) or {} for name in ("pool", "log", "table"))
     actors: list[Mapping[str, Any]] = [*(pool.get("actors") or {}).values()]
@@ -49,6 +51,13 @@ def lines_of(url: str, found: Mapping[str, Any], problems: Iterable[str]) -> Ite
         yield "dashboard", str(found["dashboard"])
     for node in found.get("nodes") or ():
         yield "metrics", f"http://{node['metrics']}/metrics" if node["alive"] else f"{node['host']} is dead"
+
+
+def _ports(found: Mapping[str, Any]) -> Iterator[Line]:
+    """Tell the ports beside the address; a listener has a line of its own."""
+    for at in found.get("ports") or ():
+        if at["setting"] not in _TOLD_ELSEWHERE and not at["setting"].startswith("listeners."):
+            yield "port", f"{at['setting']} on {at['host']}:{at['port']}"
 
 
 def _listener(told: Mapping[str, Any]) -> str:

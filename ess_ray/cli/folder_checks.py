@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ess_ray.adapters.places import KEYS
+from ess_ray.adapters.places import ALERTS, KEYS, places_of
 from ess_ray.adapters.private import OTHERS, PRIVATE, WRITE, taken_over, user_name
+from ess_ray.alerts.book import AlertBook
 from ess_ray.cli.server_checks import Check
+from ess_ray.core.errors import EssError
 from ess_ray.runtime.environment import RunDirs, node_file, node_home, remembered
 from ess_ray.runtime.processes import RunFile
 from ess_ray.settings import Settings, secrets_in, settings_file
+from ess_ray.table.mend import look_beside
 
 _FILE: Final = 0o600
 
@@ -25,6 +28,22 @@ def folder_checks(settings: Settings, run: RunFile | None) -> Iterator[Check]:
         yield from _run(run)
     yield from _node()
     yield from _settings(settings)
+
+
+def record_checks(settings: Settings) -> Iterator[Check]:
+    """Check the small records beside the table: keys, deletions, rules and silences of alerts, the size of the pool."""
+    places = places_of(settings)
+    try:
+        found = [(f"{one.file}: {one.found}", one.advice) for one in look_beside(places)]
+        alerts = AlertBook(places.store(ALERTS)).every_flaw()
+        found += [(f"{places.address}/{ALERTS}: a record cannot be read", flaw) for flaw in alerts]
+    except (EssError, OSError) as error:
+        advice = "until then keys and rules count as a running system has read them; see the disk, or `store`"
+        yield Check("records", "failed", str(error), advice)
+        return
+    yield from (Check("records", "failed", what, advice) for what, advice in found)
+    if not found:
+        yield Check("records", "ok", "keys, deletions, alerts and the size of the pool can be read")
 
 
 def _data(data_dir: Path) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from typing import Any
 from ess_ray.cli.server_checks import Check, State
 
 _TENANT = "name the tenant as listeners.{}.tenant; on loopback, too, every user of a machine reaches a port"
+_FILES = "see that the system's user can read the files, and that certificate and key belong together"
 _PORT = "choose another port as listeners.{}.port"
 
 
@@ -16,7 +17,8 @@ def listener_checks(told: Iterable[Mapping[str, Any]]) -> Iterator[Check]:
     for each in told:
         where = f"{each['protocol']} on {each['host']}:{each['port']}"
         if each["state"] == "on":
-            yield Check("listener", "ok", f"{where}, for tenant {each['tenant']}")
+            well = Check("listener", "ok", f"{where}, for tenant {each['tenant']}")
+            yield Check("listener", "warning", f"{where}: {each['why']}", _FILES) if each["why"] else well
             continue
         state: State = "failed" if each["state"] == "failed" else "warning"
         advice = (_PORT if each["why"].startswith("port ") else _TENANT).format(each["protocol"])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
 from ess_ray.cli.server_checks import Check
+from ess_ray.runtime.environment import port_problem
+from ess_ray.settings import PortAt
 
+CONNECT_TIMEOUT_S: Final = 2.0
+"""On one machine; a port that does not answer by then serves nobody."""
 _RAY: Final = "let the cluster's nodes alone reach it: who has Ray's token runs code there"
 _FIGURES: Final = "let the monitoring alone reach it: it asks for nothing"
 _HTTP: Final = "TLS is a reverse proxy's: let that alone reach it"
@@ -75,6 +79,38 @@ def port_checks(session_id: int | None) -> Iterator[Check]:
     if processes:
         yield Check("other Ray", "ok", f"{processes} processes of this user, {len(found)} listening sockets")
         yield from _outside(found)
+
+
+def free_port_checks(ports: Iterable[PortAt]) -> Iterator[Check]:
+    """Tell of each port that a system of these settings would open whether it could."""
+    for at in ports:
+        problem = port_problem(at.host, at.port, at.transport)
+        if problem is None:
+            yield Check("port", "ok", f"{at.where} is free")
+            continue
+        variable = f"ESS_{at.setting.replace('.', '__').upper()}"
+        how = "`ess up --port PORT` or " if at.setting == "http.port" else f"{at.setting} in the settings, or "
+        advice = f"choose another with {how}{variable}"
+        if at.is_explicit:
+            yield Check("port", "failed", f"{at.where}: {problem}", advice)
+        else:
+            yield Check("port", "warning", f"{at.where}: {problem}", f"it would be left off: {advice}")
+
+
+def open_port_checks(ports: Iterable[PortAt]) -> Iterator[Check]:
+    """Tell of each port of HTTP that a running system names whether something listens there; of the listeners' ports
+    the system itself tells more."""
+    for at in ports:
+        if at.setting.startswith("listeners."):
+            continue
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(at.host, at.host)
+        try:
+            socket.create_connection((host, at.port), CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            found = f"{at.where} is not open: {error.strerror or error}"
+            yield Check("port", "failed", found, "look into the system's log, then `ess down` and `ess up`")
+        else:
+            yield Check("port", "ok", f"{at.where} is open")
 
 
 def listeners(wanted: Callable[[psutil.Process], bool]) -> tuple[list[Listener], int]:

@@ -52,7 +52,7 @@ def verify_cmd(chosen: Chosen, *, deep: bool, tenant: str | None, since: str | N
     try:
         with progress("verifying", None) as bar:
             report = verify(
-                places.catalog(),
+                places.catalog(mends=False),
                 places.store(EVENTS),
                 # A damaged log is not opened a second time: SQLite would forget how much of it was committed.
                 read_log=_log_of(settings) if all(one.works for one in broken) else lambda: None,
@@ -63,7 +63,7 @@ def verify_cmd(chosen: Chosen, *, deep: bool, tenant: str | None, since: str | N
                 on_progress=lambda done, total: bar(done, f"{done:,} objects", total),
             )
     except (CorruptData, Unavailable):
-        if all(one.works for one in broken):
+        if not broken:
             raise
         report = Report(-1, deep)  # nothing can be said of the objects
     report.problems[:0] = [Problem("file", one.file, one.found, one.advice) for one in broken]

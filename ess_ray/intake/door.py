@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ess_ray.core.errors import Forbidden, Unauthenticated, Unavailable
+from ess_ray.core.errors import EssError, Forbidden, Unauthenticated, Unavailable
 from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.authorization import key_in
 from ess_ray.keys import ApiKey, KeyBook, Scope, id_of, recognise
@@ -29,18 +29,22 @@ REREAD_S: Final = 0.1
 READING_S: Final = 1.0
 """How long a reading is waited for when there is an older one: a store that hangs must not hold every request up."""
 FIRST_READING_S: Final = 8.0
-"""How long it is waited for when there is none that counts: less than a push has in all."""
-MAX_AGE_S: Final = 60.0
-"""How long the last reading counts when the book cannot be read: then everybody is refused, rather than let in."""
+"""How long it is waited for when there is none: less than a push has in all."""
 
 
 class Door:
-    """The door of one process, on one event loop."""
+    """The door of one process, on one event loop.
+
+    While the store is away the last reading counts, however old: nobody can revoke a key in it meanwhile. Without any
+    reading everybody is refused.
+    """
 
     def __init__(self, book: KeyBook, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._book, self._clock_s = book, clock_s
         self._keys: dict[str, ApiKey] = {}
         self._damaged: tuple[str, ...] = ()
+        self._unread: frozenset[str] = frozenset()
+        self._away: str | None = None
         self._read_s: float | None = None
         self._reading: asyncio.Task[None] | None = None
         self._reading_s = 0.0
@@ -73,11 +77,13 @@ class Door:
 
     def key_of(self, text: str) -> ApiKey | None:
         """Find a key by the last reading; None while everybody is let in. Raises Unauthenticated, Unavailable."""
-        if self._read_s is None or self._clock_s() - self._read_s >= MAX_AGE_S:
+        if self._read_s is None:
             raise Unavailable("the keys cannot be read just now: try again in a few seconds")
         if not (self._keys or self._damaged):
             return None
         key = recognise(text, self._keys)
+        if key is None and id_of(text) in self._unread:
+            raise Unavailable(f"the key {id_of(text)} cannot be read just now: `ess status` tells why; try again")
         if key is None and text:
             raise Unauthenticated("the key sent is none of this system's, or was revoked (see `ess keys list`)")
         if key is None:
@@ -92,20 +98,39 @@ class Door:
         if self._reading is None:
             self._reading_s = self._clock_s()
             self._reading = asyncio.create_task(self._read(), name=READS_KEYS)
-        patience_s = FIRST_READING_S if age_s is None or age_s >= MAX_AGE_S else READING_S
+        patience_s = FIRST_READING_S if age_s is None else READING_S
         if age_s is None or age_s >= max_age_s:
             left_s = max(0.0, self._reading_s + patience_s - self._clock_s())
             await asyncio.wait([self._reading], timeout=left_s)
+
+    async def readable(self) -> None:
+        """Return where there is a reading that counts. Raises Unavailable with the reason."""
+        await self.refresh(REFRESH_S)
+        if self._read_s is None:
+            raise Unavailable(f"the keys cannot be read, everybody is refused: {self._away or 'no answer yet'}")
+
+    async def warnings(self) -> list[str]:
+        """Look at the keys, and name what is wrong with them and shuts out those alone whose they are."""
+        await self.refresh(REFRESH_S)
+        if self._away is None or self._read_s is None:
+            return list(self._damaged)
+        age_s = self._clock_s() - self._read_s
+        told = f"the keys cannot be read ({self._away}): they count as they were read {age_s:.0f} s ago"
+        return [told, *self._damaged]
 
     async def _read(self) -> None:
         started_s = self._clock_s()
         try:
             book = await asyncio.to_thread(self._book.look)
+        except Exception as error:  # noqa: BLE001 (whatever a store raises: the last reading counts)
+            told = error.message if isinstance(error, EssError) else f"{type(error).__name__}: {error}"
+            if told != self._away:
+                _log.exception("the keys cannot be read")
+            self._away = told
+        else:
             if book.damaged != self._damaged:
                 _log.error("keys that cannot be read: %s", "; ".join(book.damaged) or "none any more")
             self._keys, self._damaged = {key.id: key for key in book.keys}, book.damaged
-            self._read_s = started_s
-        except Exception:  # noqa: BLE001 (whatever a store raises: the last reading counts for a while)
-            _log.exception("the keys cannot be read")
+            self._unread, self._away, self._read_s = book.unread, None, started_s
         finally:
             self._reading = None

@@ -17,8 +17,9 @@ class ForwardLimits:
     """From one address: half, so that no host keeps all others out; many behind one gateway are still let in."""
     max_message_bytes: int = MAX_MESSAGE_BYTES
     """Of one message, which is held until it is whole."""
-    read_bytes: int = 256 * 1024
-    """Read of one connection at a time, and then nothing until that is durable: a thousand messages, a good record."""
+    read_bytes: int = 128 * 1024
+    """Read of one connection at a time, and then nothing until that is durable: hundreds of messages. They count once
+    they are taken, so that 512 connections of one host hold 64 MiB beside the gate."""
     handshake_s: float = 10.0
     """From connecting to a PING: clients answer at once."""
     stalled_s: float = 60.0

@@ -10,14 +10,15 @@ from typing import Any, Final, cast
 
 from ess_ray.core.errors import Unavailable
 
-READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 128 * 1024
 """Read from the socket at once."""
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 """A peer that is gone is found within two minutes, in seconds and tries."""
 
 
 class Wire(asyncio.BufferedProtocol):
-    """One connection. `most_bytes` are read and not taken; `made` is called with it once it stands."""
+    """One connection. At most `most_bytes` are read before they are taken, and nothing while nobody wants to take:
+    what has been taken is in its taker's hands, and not counted yet. `made` is called with it once it stands."""
 
     def __init__(self, made: Callable[[Wire], None], most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -45,10 +46,13 @@ class Wire(asyncio.BufferedProtocol):
         _keep_alive(transport.get_extra_info("socket"))
         self._made(self)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """Give room for what is read: no more than may be held, and none while nothing comes."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give room for what is read: no more than may be held, and none while nothing comes.
+
+        TLS fills it part by part, which a bytearray's slices would not show.
+        """
         self._given = bytearray(min(READ_BYTES, self.most_bytes))
-        return self._given
+        return memoryview(self._given)
 
     def buffer_updated(self, nbytes: int) -> None:
         """Keep what was read."""
@@ -77,13 +81,17 @@ class Wire(asyncio.BufferedProtocol):
 
         Raises TimeoutError.
         """
-        async with asyncio.timeout(within_s):
-            while not self._backlog and not self._ended and not self._stopped:
-                self._news.clear()
-                await self._news.wait()
-        taken, self._backlog = bytes(self._backlog), bytearray()
-        if not self._stopped and not self.lost:
+        if not self._backlog and not self._stopped and not self.lost:
             self._open().resume_reading()
+        try:
+            async with asyncio.timeout(within_s):
+                while not self._backlog and not self._ended and not self._stopped:
+                    self._news.clear()
+                    await self._news.wait()
+        finally:
+            if not self.lost:
+                self._open().pause_reading()
+        taken, self._backlog = bytes(self._backlog), bytearray()
         return taken
 
     def stop(self) -> None:

@@ -57,6 +57,7 @@ class Deleting:
         self._book, self._log, self._steps, self._now_us = book, log, steps, now_us
         self._wake = asyncio.Event()
         self._troubles: dict[str, str] = {}
+        self._away: str | None = None
 
     def look(self) -> None:
         """Look for a new deletion at once."""
@@ -66,7 +67,8 @@ class Deleting:
     def trouble(self) -> list[str]:
         """Name the deletions that cannot go on just now, and why, and those that cannot be read."""
         waiting = [f"deletion {one} waits: {reason}" for one, reason in sorted(self._troubles.items())]
-        return [*waiting, *self._book.unreadable]
+        away = [] if self._away is None else [f"deletions cannot be read just now, and wait: {self._away}"]
+        return [*away, *waiting, *self._book.unreadable]
 
     async def run(self) -> None:
         """Do what there is to do, wait for more, again."""
@@ -82,7 +84,9 @@ class Deleting:
         wait_s = LOOK_S
         try:
             found = await asyncio.to_thread(self._book.unfinished)
+            self._away = None
         except (EssError, OSError) as error:
+            self._away = str(error)
             _log.warning("deletions cannot be read just now: %s", error)
             return RETRY_S
         for one in found:

@@ -339,14 +339,17 @@ def _haproxy_binary() -> str:
     return str(get_haproxy_binary())
 
 
-def port_problem(host: str, port: int) -> str | None:
-    """Say why HTTP cannot listen there; None when it can."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return str(error.strerror or error)
+def port_problem(host: str, port: int, transport: str = "tcp") -> str | None:
+    """Say why nothing can listen there (`transport`: tcp or udp); None when something can. Nothing stays open."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:  # for connections of an earlier life; of UDP it would hide a taken port
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return str(error.strerror or error)
     return None
 
 

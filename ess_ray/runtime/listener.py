@@ -46,6 +46,7 @@ class ListenerActor:
             system.intake,
             tally,
             system.listen_sockets,
+            gate=gatherer.gate,
             storing_for=storing_for,
             tenant_of=Door(keys).tenant_by_authorization("push"),
         )

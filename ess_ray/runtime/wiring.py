@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -109,6 +109,8 @@ class System:
     """Who scans when a query does not say."""
     answers: AnswerLimits = field(default_factory=AnswerLimits)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    ports: tuple[Mapping[str, Any], ...] = ()
+    """What the settings open on each node (`settings.ports.PortAt`, which is slow to import), for the status."""
     session_id: int | None = None
     """The session that all processes of this system are in; None where it has none of its own."""
 

@@ -21,6 +21,7 @@ from ess_ray.core.errors import BadRequest, CorruptData, EssError, NotFound
 from ess_ray.core.query import Query
 from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.core.tenant import check_tenant
+from ess_ray.damage import reading_from
 from ess_ray.language import parse
 from ess_ray.ports import ObjectStore
 
@@ -120,7 +121,16 @@ class DeletionBook:
         place = deletion_id + _RECORD
         if _ID.fullmatch(deletion_id) is None or self._store.head(place) is None:
             raise NotFound(f"there is no deletion {deletion_id}")
-        return _read(place, self._store.get_suffix(place, MAX_RECORD_BYTES))
+        try:
+            with reading_from(self._store, place):
+                data = self._store.get_suffix(place, MAX_RECORD_BYTES)
+        except CorruptData as error:
+            raise CorruptData(
+                f"deletions/{place} cannot be read, and waits: {error.message}; look at the disk and at the file's "
+                "rights, or delete the file and ask for the deletion again",
+                key=place,
+            ) from error
+        return _read(place, data)
 
     def unfinished(self) -> list[Deletion]:
         """Give those with something left to do, the oldest first; those that cannot be read are then in `unreadable`.

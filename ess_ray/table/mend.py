@@ -8,11 +8,9 @@ acknowledged events for never pushed.
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -20,7 +18,8 @@ from deltalake.exceptions import DeltaError
 from ess_ray.adapters.catalog_rules import transaction_of
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_flaws import LogFlaw, find_flaws
-from ess_ray.adapters.delta_log import LOG_FOLDER, POINTER, TableLog
+from ess_ray.adapters.delta_log import ASIDE, LOG_FOLDER, TableLog
+from ess_ray.adapters.delta_sound import put_aside
 from ess_ray.adapters.durable import make_folder, sync_folder
 from ess_ray.adapters.places import DELETIONS, EVENTS, KEYS, POOL, Places
 from ess_ray.adapters.sqlite_file import look_at
@@ -30,9 +29,6 @@ from ess_ray.keys import KeyBook
 from ess_ray.pool import size_flaw
 from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.maintenance import PREFIX
-
-ASIDE: Final = "_damaged"
-"""Folder of the table's root for what was put aside: Delta readers hide what begins with `_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ def look(places: Places, log_file: Path | None) -> list[Broken]:
     found = [*(_broken_log(log, flaw) for flaw in find_flaws(log)), *_without_table(places, log)]
     if log_file is not None and not _owned(log_file):
         found += _broken_sqlite(log_file)
-    return [*found, *_beside(places)]
+    return [*found, *look_beside(places)]
 
 
 def heal(places: Places, log_file: Path | None) -> list[str]:
@@ -69,7 +65,7 @@ def heal(places: Places, log_file: Path | None) -> list[str]:
     if files is not None:
         for flaw in find_flaws(files):
             if flaw.spare or (log_file is not None and _nothing_rests_on(files, flaw, log_file)):
-                where = _put_aside(files, flaw.name)
+                where = put_aside(files, flaw.name)
                 told.append(f"{files.folder / flaw.name}: {flaw.found}: healed, nothing rests on it; it is now {where}")
             else:
                 broken.append(_broken_log(log, flaw))
@@ -82,7 +78,7 @@ def heal(places: Places, log_file: Path | None) -> list[str]:
         if not broken and files is not None:
             told += _other_logs(places, files, log_file)
             broken += _disagreeing(files, log_file)
-    told += [str(one) for one in _beside(places)]
+    told += [str(one) for one in look_beside(places)]
     if broken:
         raise CorruptData("\n".join(map(str, broken)))
     return told
@@ -127,19 +123,6 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-
-def _put_aside(log: LogFiles, name: str) -> Path:
-    """Move a file of the log out of it, durably, and a pointer that may name it along with it."""
-    folder = log.root / ASIDE
-    make_folder(folder, log.root)
-    to = folder / f"{name}.{time.time_ns() // 1000}"
-    (log.folder / name).rename(to)
-    if name.endswith(".parquet"):
-        (log.folder / POINTER).unlink(missing_ok=True)  # only a hint: the next checkpoint writes it anew
-    for changed in (folder, log.folder):
-        sync_folder(changed)
-    return to
 
 
 def _without_table(places: Places, log: TableLog) -> Iterator[Broken]:
@@ -240,14 +223,20 @@ def _stands(log: LogFiles) -> dict[str, int]:
 
 
 # ------------------------------------------------------------------------------------------------------ what is beside
-def _beside(places: Places) -> Iterator[Broken]:
-    """Name what is damaged of keys, deletions and the pool's size: a system does without, as each says."""
-    for reason in KeyBook(places.store(KEYS)).look().damaged:
-        yield Broken(f"{places.address}/{KEYS}", "a key cannot be read", reason, works=True)
+def look_beside(places: Places) -> list[Broken]:
+    """Name what cannot be read of keys, deletions and the pool's size: a system does without, as each says.
+
+    Raises Unavailable for a store that is away.
+    """
+    found = [
+        Broken(f"{places.address}/{KEYS}", "a key cannot be read", reason, works=True)
+        for reason in KeyBook(places.store(KEYS)).look().damaged
+    ]
     deletions = DeletionBook(places.store(DELETIONS))
     deletions.unfinished()
     for reason in deletions.unreadable:
-        yield Broken(f"{places.address}/{DELETIONS}", "a deletion cannot be read", reason, works=True)
-    if (found := size_flaw(places.store(POOL))) is not None:
+        found.append(Broken(f"{places.address}/{DELETIONS}", "a deletion cannot be read", reason, works=True))
+    if (flaw := size_flaw(places.store(POOL))) is not None:
         advice = "the number of actors is the settings': `ess pool --actors N` writes it anew"
-        yield Broken(f"{places.address}/{POOL}", found, advice, works=True)
+        found.append(Broken(f"{places.address}/{POOL}", flaw, advice, works=True))
+    return found

@@ -40,7 +40,7 @@ from ess_ray.core.chunk import (
 from ess_ray.core.errors import Conflict, CorruptData, Fenced, NotFound, Unavailable, UnknownOutcome
 from ess_ray.damage import Damaged, reading_from
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.keys import ApiKey, read_key
+from ess_ray.keys import ApiKey, key_bytes, read_key
 from ess_ray.ports import Advance, Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
 
 _log = logging.getLogger(__name__)
@@ -342,23 +342,23 @@ def copy_keys(source: ObjectStore, target: ObjectStore) -> tuple[int, list[Damag
     """
     written, damaged = 0, list[Damaged]()
     for info in source.list(""):
-        data, there = source.get_range(info.key, 0, info.size), target.head(info.key)
         try:
+            data = key_bytes(source, info.key)
             ours = read_key(info.key, data)
         except CorruptData as error:
             damaged.append(Damaged(info.key, error.message))
             continue
-        theirs = None if there is None else _readable(info.key, target.get_range(info.key, 0, there.size))
+        theirs = None if target.head(info.key) is None else _readable(target, info.key)
         if theirs is None or (theirs.revoked_us is None and ours.revoked_us is not None):
             target.put(info.key, data)
             written += 1
     return written, damaged
 
 
-def _readable(place: str, data: bytes) -> ApiKey | None:
+def _readable(store: ObjectStore, place: str) -> ApiKey | None:
     """Read a key; None for one that is damaged, in whose place the source's may be put."""
     try:
-        return read_key(place, data)
+        return read_key(place, key_bytes(store, place))
     except CorruptData:
         return None
 

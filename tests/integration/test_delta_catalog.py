@@ -445,7 +445,8 @@ def test_a_checkpoint_is_durable_before_commits_go(tmp_path: Path, monkeypatch: 
         catalog.checkpoint(every=1)
     assert there_when_synced == list(range(6)), "creating a checkpoint cleaned up by itself"
     checkpoint = log_folder(tmp_path) / f"{5:020d}.checkpoint.parquet"
-    assert synced[-3:] == [checkpoint, log_folder(tmp_path) / "_last_checkpoint", log_folder(tmp_path)]
+    first = synced.index(checkpoint)
+    assert synced[first : first + 3] == [checkpoint, log_folder(tmp_path) / "_last_checkpoint", log_folder(tmp_path)]
     assert {commit_file(tmp_path, version) for version in range(6)} <= set(synced)
     assert LogFiles(tmp_path).versions() == [5]
 

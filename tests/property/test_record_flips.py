@@ -10,11 +10,15 @@ from dataclasses import replace
 import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
+from ess_ray.alerts.book import AlertBook
+from ess_ray.alerts.silences import read_matchers
+from ess_ray.alerts.states import RuleState
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize, size_flaw
 from ess_ray.table.deletion_book import Cut, DeletionBook
+from tests.alerting import group
 from tests.damages import flipped
 
 
@@ -53,6 +57,24 @@ def test_the_pools_size_is_as_it_was_wished_or_named() -> None:
     for data in all_of(store, "size.json"):
         store.put("size.json", data)
         assert PoolSize(store, 2).read() == (2 if size_flaw(store) else 17)
+
+
+def test_rules_silences_and_states_are_as_they_were_made_or_named() -> None:
+    """A threshold with another digit wakes somebody, or nobody."""
+    store = MemoryObjectStore(lambda: 0)
+    book = AlertBook(store)
+    book.apply("team-a", group())
+    book.write_state("team-a", "g", {"High x": RuleState("x")})
+    matchers = read_matchers("alertname=High")
+    book.silence("team-a", matchers, starts_us=0, ends_us=10, comment="", created_by="")
+    for info in store.list(""):
+        whole = store.get_suffix(info.key, 1_000_000)
+        for data in all_of(store, info.key):
+            store.put(info.key, data)
+            (flaw,) = AlertBook(store).every_flaw()
+            assert info.key in flaw
+        store.put(info.key, whole)
+    assert AlertBook(store).every_flaw() == []
 
 
 def test_a_record_of_before_has_no_sum() -> None:

@@ -14,28 +14,17 @@ from deployments.access import Access
 from deployments.main import check_listener
 from deployments.problem import install_problem_handlers
 from deployments.whose import route_whose
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.intake.door import MAX_AGE_S, READS_KEYS, REFRESH_S, REREAD_S
+from ess_ray.intake.door import READS_KEYS, REFRESH_S, REREAD_S
 from ess_ray.keys import KeyBook
-
-
-class Store(MemoryObjectStore):
-    """A store that can be away."""
-
-    away = False
-
-    def list(self, prefix: str) -> Any:
-        if self.away:
-            raise Unavailable("the store is away")
-        return super().list(prefix)
+from tests.stores import AilingStore
 
 
 class Rig:
     """An application with a door for each scope, and time that passes when told."""
 
     def __init__(self, *, in_addresses: bool = False) -> None:
-        self.store = Store(lambda: 1_790_000_000_000_000)
+        self.store = AilingStore(lambda: 1_790_000_000_000_000)
         self.book = KeyBook(self.store)
         self.now_s = 1000.0
         self.access = Access(self.book, lambda: self.now_s, in_addresses=in_addresses)
@@ -132,16 +121,49 @@ async def test_revoking_the_last_key_opens_nothing(rig: Rig) -> None:
     assert (await rig.get("push"))[0] == 401
 
 
-async def test_a_book_that_cannot_be_read_counts_for_a_while_and_then_nobody_is_let_in(rig: Rig) -> None:
-    _, text = rig.book.create("acme", ["push"])
+async def test_while_the_store_is_away_the_last_reading_counts_and_that_is_told(rig: Rig) -> None:
+    (key, text), a_day_s = rig.book.create("acme", ["push"]), 86_400.0
     assert (await rig.get("push", text))[0] == 200
+    assert await rig.access.warnings() == []
     rig.store.away = True
     await rig.reread()
     assert (await rig.get("push", text))[0] == 200
-    rig.now_s += MAX_AGE_S
-    assert await rig.get("push", text) == (503, "urn:ess-ray:unavailable")
+    rig.now_s += a_day_s
+    assert await rig.get("push", text) == (200, "acme")
+    assert (await rig.get("push"))[0] == 401
+    (told,) = await rig.access.warnings()
+    assert "the store is away" in told
+    assert "as they were read" in told
     rig.store.away = False
-    assert (await rig.get("push", text))[0] == 200
+    rig.book.revoke(key.id)
+    assert (await rig.get("push", text))[0] == 401, "after a day nobody is let in without another look"
+    assert await rig.access.warnings() == []
+
+
+async def test_a_key_that_the_disk_does_not_give_is_told_and_shuts_nobody_else_out(rig: Rig) -> None:
+    (_, acme), (lost, theirs) = rig.book.create("acme", ["push"]), rig.book.create("other", ["push"])
+    rig.store.unreadable = {f"{lost.id}.json"}
+    assert await rig.get("push", acme) == (200, "acme")
+    assert await rig.get("push", theirs) == (503, "urn:ess-ray:unavailable"), "its client is to send again"
+    assert (await rig.get("push", f"ess_{'0' * 12}_{'0' * 64}"))[0] == 401
+    (told,) = await rig.access.warnings()
+    assert f"keys/{lost.id}.json" in told
+    assert f"ess keys revoke {lost.id}" in told
+    rig.store.unreadable = set()
+    await rig.reread()
+    assert await rig.get("push", theirs) == (200, "other")
+    assert await rig.access.warnings() == []
+
+
+async def test_keys_that_were_never_read_are_a_problem_of_health(rig: Rig) -> None:
+    rig.store.away = True
+    with pytest.raises(Unavailable, match="the store is away"):
+        await rig.access.readable()
+    rig.store.away = False
+    await rig.access.readable()
+    rig.store.away = True
+    rig.now_s += REFRESH_S
+    await rig.access.readable()
 
 
 async def test_a_book_that_was_never_read_lets_nobody_in(rig: Rig) -> None:

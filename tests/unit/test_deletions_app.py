@@ -12,7 +12,6 @@ from fastapi import Request
 
 from deployments.deletions import WHOLE, DeletionApi, route_deletions
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.errors import CorruptData, Forbidden, NotFound, Unavailable
 from ess_ray.ports import AnswerState
@@ -21,6 +20,7 @@ from ess_ray.search.course import SearchLimits
 from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Deletion, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us
+from tests.stores import AilingStore
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World
 
@@ -32,7 +32,7 @@ class Deletions(Rig):
 
     def __init__(self, world: World, writer: Any) -> None:
         super().__init__(world, writer, SearchLimits())
-        self.kept = MemoryObjectStore(lambda: world.now_us)
+        self.kept = AilingStore(lambda: world.now_us)
         self.book = DeletionBook(self.kept)
         self.scopes = {"admin"}
         self.woken = 0
@@ -202,6 +202,24 @@ async def test_a_restarted_system_goes_on(rig: Deletions) -> None:
     await rig.deleting().step_all()
     assert (await rig.look(deletion_id))["state"] == "done"
     assert await rig.messages() == ["b"]
+
+
+async def test_a_deletion_that_the_disk_does_not_give_waits_alone(rig: Deletions) -> None:
+    await rig.push("a", "b")
+    lost, other = await rig.ask("a"), await rig.ask("b")
+    rig.kept.unreadable = {f"{lost}.json"}
+    deleting = rig.deleting()
+    await deleting.step_all()
+    assert (await rig.look(other))["state"] == "done"
+    (told,) = deleting.trouble
+    assert f"deletions/{lost}.json" in told
+    assert "Input/output error" in told
+    rig.kept.away = True
+    assert await deleting.step_all() == RETRY_S
+    assert "the store is away" in deleting.trouble[0]
+    rig.kept.unreadable, rig.kept.away = set(), False
+    await deleting.step_all()
+    assert (deleting.trouble, (await rig.look(lost))["state"]) == ([], "done")
 
 
 async def test_what_is_in_the_way_is_named_and_tried_again(rig: Deletions) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.core.errors import BadRequest, NotFound
+from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.keys import KeyBook, recognise
+from tests.stores import AilingStore
 
 NOW_US = 1_790_000_000_000_000
 
@@ -109,3 +110,55 @@ def test_one_keys_record_in_the_place_of_another_is_damage(book: KeyBook, store:
     store.put("0123456789ab.json", store.get_suffix(f"{key.id}.json", 4096))
     assert len(book.look().damaged) == 1
     assert recognise(text, {one.id: one for one in book.look().keys}) == key
+
+
+# ------------------------------------------------------------------------------------- what the disk refuses to read
+@pytest.fixture
+def ailing() -> AilingStore:
+    return AilingStore(lambda: NOW_US)
+
+
+def test_a_key_that_the_disk_does_not_give_concerns_itself_alone(ailing: AilingStore) -> None:
+    made = KeyBook(ailing)
+    (good, _), (lost, _) = made.create("acme", ["push"]), made.create("other", ["push"])
+    ailing.unreadable = {f"{lost.id}.json"}
+    found = KeyBook(ailing).look()
+    assert (found.keys, found.closed, found.unread) == ((good,), True, frozenset({lost.id}))
+    (reason,) = found.damaged
+    assert f"keys/{lost.id}.json" in reason
+    assert "Input/output error" in reason
+    assert f"ess keys revoke {lost.id}" in reason
+    ailing.unreadable = set()
+    assert len(KeyBook(ailing).look().keys) == 2
+
+
+def test_a_key_that_was_read_before_is_not_read_again_while_nobody_changes_it(ailing: AilingStore) -> None:
+    book = KeyBook(ailing)
+    key, _ = book.create("acme", ["push"])
+    book.look()
+    ailing.unreadable = {f"{key.id}.json"}
+    assert (book.look().keys, book.look().damaged) == ((key,), ())
+
+
+def test_a_key_that_the_disk_does_not_give_can_be_revoked(ailing: AilingStore) -> None:
+    book = KeyBook(ailing)
+    key, _ = book.create("acme", ["push"])
+    ailing.unreadable = {f"{key.id}.json"}
+    assert book.revoke(key.id).revoked_us == NOW_US
+
+
+def test_a_key_that_is_deleted_while_the_book_is_read_is_none(ailing: AilingStore) -> None:
+    book = KeyBook(ailing)
+    (stays, _), (goes, _) = book.create("acme", ["push"]), book.create("acme", ["push"])
+    listed = ailing.list("")
+    ailing.delete(f"{goes.id}.json")
+    ailing.list = lambda prefix: listed  # type: ignore[method-assign]
+    assert (book.look().keys, book.look().damaged) == ((stays,), ())
+
+
+def test_a_store_that_is_away_is_no_damage_of_a_key(ailing: AilingStore) -> None:
+    book = KeyBook(ailing)
+    book.create("acme", ["push"])
+    ailing.away = True
+    with pytest.raises(Unavailable, match="away"):
+        book.look()

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from deployments.main import check_listened_ports
+from deployments.main import check_ports
 from ess_ray.cli.condition import lines_of
 from ess_ray.cli.listener_checks import listener_checks
 from ess_ray.cli.port_checks import Listener
 from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.intake.listening.table import PROTOCOLS
+from ess_ray.runtime.environment import free_ports
 from ess_ray.settings import Settings, load
 from ess_ray.settings.listeners import USUAL_PORTS
 
@@ -101,14 +102,15 @@ def test_what_is_wrong_is_told(section: dict[str, Any], told: str) -> None:
 
 @pytest.mark.parametrize(("protocol", "kind"), [("syslog_tcp", socket.SOCK_STREAM), ("gelf_udp", socket.SOCK_DGRAM)])
 def test_a_chosen_port_that_is_taken_is_an_error_before_anything_starts(protocol: str, kind: socket.SocketKind) -> None:
+    http = {"port": free_ports(1)[0]}
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
         if kind == socket.SOCK_STREAM:
             taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Unavailable, match=f"{port}.*listeners.{protocol}.port"):
-            check_listened_ports(load(listeners={protocol: {"port": port}}))
-    check_listened_ports(load(listeners={protocol: {"port": port}}))
+            check_ports(load(http=http, listeners={protocol: {"port": port}}))
+    check_ports(load(http=http, listeners={protocol: {"port": port}}))
 
 
 def test_the_status_tells_of_each() -> None:
@@ -126,8 +128,10 @@ def test_doctor_tells_of_each_and_what_to_do() -> None:
     taken = {**ON, "state": "off", "why": "port 5514 of 127.0.0.1 cannot be used"}
     keys = {**ON, "state": "off", "why": "keys exist"}
     broken = {**ON, "state": "failed", "why": "the certificate cannot be used"}
-    found = list(listener_checks([ON, taken, keys, broken]))
-    assert [check.state for check in found] == ["ok", "warning", "warning", "failed"]
+    old = {**ON, "why": "the changed certificate x cannot be used, the old one stays"}
+    found = list(listener_checks([ON, taken, keys, broken, old]))
+    assert [check.state for check in found] == ["ok", "warning", "warning", "failed", "warning"]
+    assert "certificate x" in found[4].found
     assert "listeners.syslog_tcp.port" in found[1].advice
     assert "listeners.syslog_tcp.tenant" in found[2].advice
     assert "correct listeners.syslog_tcp" in found[3].advice

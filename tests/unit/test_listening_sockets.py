@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging.handlers
+import os
 import socket
 import ssl
 import subprocess
@@ -315,6 +316,29 @@ async def test_a_certificate_that_changes_is_read_again(certificates: Path, tmp_
         _, writer = await connect(server, ssl=trusting(certificates, "two"))  # type: ignore[arg-type]
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_changed_certificate_that_cannot_be_read_is_told_until_it_can(
+    certificates: Path, tmp_path: Path
+) -> None:
+    """A bad sector, or rights: a file that becomes readable again has the time of before."""
+    cert, key = tmp_path / "cert", tmp_path / "key"
+    cert.write_bytes((certificates / "one.crt").read_bytes())
+    key.write_bytes((certificates / "one.key").read_bytes())
+    server = syslog.tls(at("syslog_tls", cert_file=str(cert), key_file=str(key)), Rig().around)
+    async with opened(server):
+        assert server.look() is None
+        os.utime(cert, ns=(1, 1))
+        key.rename(tmp_path / "away")
+        for _ in range(2):
+            assert f"{cert} cannot be used, the old one stays" in str(server.look())
+        _, writer = await connect(server, ssl=trusting(certificates, "one"))  # type: ignore[arg-type]
+        writer.close()
+        await writer.wait_closed()
+        found = cert.stat().st_mtime_ns
+        (tmp_path / "away").rename(key)
+        assert cert.stat().st_mtime_ns == found
+        assert (server.look(), server.look()) == (None, None)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ess_ray.adapters.object_store import LocalObjectStore
-from ess_ray.core.errors import BadRequest
+from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.pool import MAX_ACTORS, SIZE_KEY, PoolSize, size_flaw
 from ess_ray.settings import load
+from tests.stores import AilingStore
 
 
 def test_without_a_wish_the_settings_count(tmp_path: Path) -> None:
@@ -41,6 +42,18 @@ def test_what_does_not_read_as_a_size_is_named_and_the_settings_count(
     assert SIZE_KEY in str(size_flaw(store))
     PoolSize(store, 2).write(3)
     assert size_flaw(store) is None
+
+
+def test_a_size_that_the_disk_does_not_give_is_named_and_the_settings_count() -> None:
+    """A pool that waited for it would store nothing for anybody."""
+    store = AilingStore(lambda: 0)
+    PoolSize(store, 2).write(5)
+    store.unreadable = {SIZE_KEY}
+    assert PoolSize(store, 2).read() == 2
+    assert "Input/output error" in str(size_flaw(store))
+    store.away = True
+    with pytest.raises(Unavailable):
+        PoolSize(store, 2).read()
 
 
 def test_replicas_of_settings_are_in_order_and_several_for_search_need_redis(

@@ -11,7 +11,6 @@ import asyncio
 import errno
 import ipaddress
 import logging
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -19,7 +18,6 @@ from typing import Any, Final, Literal
 from ess_ray.core.errors import EssError
 from ess_ray.intake.listening.shapes import ListenAt, Make, Meter, Server, Surroundings
 from ess_ray.intake.listening.table import PROTOCOLS
-from ess_ray.intake.listening.tcp import bound
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +92,7 @@ class Listening:
                 elif door.server is None and keys is not None:
                     await self._open(door)
                 if door.server is not None:
-                    door.server.look()
+                    door.why = door.server.look() or ""
             self.has_looked = self.has_looked or keys is not None
 
     async def stop(self) -> None:
@@ -111,8 +109,12 @@ class Listening:
         return [door.told() for door in self._doors]
 
     def problems(self) -> list[str]:
-        """Name what was asked for and is not open."""
-        return [f"{door.at.protocol}: {door.why}" for door in self._doors if door.state == "failed"]
+        """Name what was asked for and is not open, and what of it works on with an old certificate."""
+        return [
+            f"{door.at.protocol}: {door.why}"
+            for door in self._doors
+            if door.state == "failed" or (door.state == "on" and door.why)
+        ]
 
     # -------------------------------------------------------------------------------------------------------- one door
     async def _look_for_keys(self) -> bool | None:
@@ -186,16 +188,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def port_problem(at: ListenAt) -> str | None:
-    """Say why a protocol's port cannot be used; None when it can. Nothing stays open."""
-    kind = socket.SOCK_DGRAM if _transport(at) == "udp" else socket.SOCK_STREAM
-    try:
-        bound(at.host, at.port, kind).close()
-    except OSError as error:
-        return str(error.strerror or error)
-    return None
 
 
 def _transport(at: ListenAt) -> str:

@@ -57,11 +57,10 @@ class _Forward:
         """See the protocol."""
         await self._server.drain(hang_up_s=HANG_UP_S if at_once else None)
 
-    def look(self) -> None:
+    def look(self) -> str | None:
         """See the protocol."""
         self.meter.set_open(self._server.open_connections)
-        if self._certificate is not None:
-            self._certificate.look()
+        return None if self._certificate is None else self._certificate.look()
 
 
 class _OtlpGrpc:

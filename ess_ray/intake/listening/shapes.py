@@ -13,6 +13,7 @@ from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.fields import FieldTable
+from ess_ray.intake.gate import Gate
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.otlp_grpc import TenantOf
 from ess_ray.intake.storing import Storing
@@ -67,7 +68,7 @@ class SocketLimits:
     """What the sockets of one protocol may hold. Bytes are those read and not yet durable."""
 
     max_connections: int = 1_000
-    """Each may hold 200 KiB in the process and 256 KiB in the kernel."""
+    """Each may hold 64 KiB in the process beside what is counted, and 256 KiB in the kernel."""
     max_connections_per_peer: int = 250
     """A quarter: agents behind one address are many, and must not be all."""
     read_bytes: int = 64 * _KIB
@@ -79,6 +80,8 @@ class SocketLimits:
     max_partial_bytes_per_peer: int = 8 * _MIB
     partial_s: float = 300.0
     """How long a frame may not go on: then the connection is closed, and what is there of it counts."""
+    room_s: float = 30.0
+    """How long a frame that has not ended waits for room in the gate, unread: then the connection is closed."""
     reply_s: float = 30.0
     """How long a client may take no answer."""
     quiet_s: float = 0.5
@@ -203,6 +206,8 @@ class Surroundings:
     limits: IntakeLimits
     tally: Tally
     sockets: SocketLimits = SocketLimits()
+    gate: Gate = field(default_factory=Gate)
+    """Of the whole process: frames that have not ended count with what is on its way to the log."""
     clock_us: Callable[[], int] = _now_us
     clock_s: Callable[[], float] = time.monotonic
     storing_for: Callable[[Meter], Storing] = _no_storing
@@ -293,8 +298,9 @@ class Server(Protocol):
         answered are hung up on; what was read is stored all the same.
         """
 
-    def look(self) -> None:
-        """Bring the meter up to date with what only the kernel knows, and read certificates that have changed."""
+    def look(self) -> str | None:
+        """Bring the meter up to date with what only the kernel knows, and read certificates that have changed; gives
+        what is wrong with those."""
 
 
 Make = Callable[[ListenAt, Surroundings], Server]

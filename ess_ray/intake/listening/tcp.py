@@ -11,10 +11,11 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ess_ray.core.errors import Forbidden, Unavailable
+from ess_ray.intake.gate import Claim
 from ess_ray.intake.listening.pieces import store_piece
 from ess_ray.intake.listening.shapes import HANG_UP_S, Conversation, ListenAt, Meter, Peer, Surroundings, Turn
 from ess_ray.intake.listening.tls import Certificate, CertificateTenants
@@ -28,6 +29,8 @@ HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 2.0
 """How long a closing connection may take over its last bytes."""
 
+_ROOM_PAUSE_S: Final = 0.1
+"""Between two looks whether there is room in the gate."""
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 6))
 """Senders are silent for hours; one that is gone without a word leaves its place after three minutes."""
 
@@ -48,6 +51,34 @@ def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     return made
 
 
+class _Sparing(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
+    """What asyncio's streams are, but no more is read of a connection than its reader is about to take.
+
+    The usual one reads 256 KiB at once, and that again while nobody takes them: of hundreds of connections that bring
+    something in the same moment this is more than all that is counted.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        accepted: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        loop: asyncio.AbstractEventLoop,
+        /,
+        room: memoryview,
+    ) -> None:
+        """`room`: where all connections of a server are read into, one after another."""
+        super().__init__(reader, accepted, loop=loop)
+        self._room = room
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give the room; TLS fills it part by part, which a bytearray's slices would not show."""
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read; the reader pauses it, since it holds more than nothing."""
+        self.data_received(bytes(self._room[:nbytes]))
+
+
 class TcpServer:
     """See `shapes.Server`. `talk` makes a conversation with a peer."""
 
@@ -64,6 +95,7 @@ class TcpServer:
         self._partials: Counter[str] = Counter()
         self._partial_bytes = 0
         self._stop_s: float | None = None
+        self._room = memoryview(bytearray(self._limits.read_bytes))
 
     @property
     def port(self) -> int:
@@ -81,10 +113,9 @@ class TcpServer:
             listening.setsockopt(socket.IPPROTO_TCP, option, value)
         certificate = self._certificate
         try:
-            self._server = await asyncio.start_server(
-                self._accepted,
+            self._server = await asyncio.get_running_loop().create_server(
+                self._made,
                 sock=listening,
-                limit=self._limits.read_bytes,
                 backlog=BACKLOG,
                 ssl=None if certificate is None else certificate.context,
                 ssl_handshake_timeout=None if certificate is None else HANDSHAKE_S,
@@ -105,12 +136,15 @@ class TcpServer:
         while self._connections:
             await asyncio.wait(self._connections)
 
-    def look(self) -> None:
+    def look(self) -> str | None:
         """See `shapes.Server`."""
-        if self._certificate is not None:
-            self._certificate.look()
+        return None if self._certificate is None else self._certificate.look()
 
     # ------------------------------------------------------------------------------------------------- one connection
+    def _made(self) -> _Sparing:
+        loop = asyncio.get_running_loop()
+        return _Sparing(asyncio.StreamReader(limit=1, loop=loop), self._accepted, loop, room=self._room)
+
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = _address_of(writer)
         full = (
@@ -145,6 +179,7 @@ class TcpServer:
             _log.exception("a connection of %s from %s is closed", self._at.protocol, peer)
         finally:
             self.hold_partial(peer, connection.partial_bytes, 0)
+            connection.claim.close()
             del self._connections[task]
             self._of_peer[peer] -= 1
             if not self._of_peer[peer]:
@@ -167,6 +202,23 @@ class TcpServer:
             self._partial_bytes <= limits.max_partial_bytes
             and self._partials[peer] <= limits.max_partial_bytes_per_peer
         )
+
+    async def find_room(self, claim: Claim, held_bytes: int) -> bool:
+        """Hold bytes of the gate as soon as it has room, nothing being read meanwhile; False where it has none."""
+        for _ in range(round(self._limits.room_s / _ROOM_PAUSE_S)):
+            try:
+                claim.hold(held_bytes)
+            except Unavailable:
+                if self._stop_s is not None:
+                    break
+                await asyncio.sleep(_ROOM_PAUSE_S)
+            else:
+                return True
+        return False
+
+    def claim(self, tenant: str) -> Claim:
+        """Begin to count what is held of a connection."""
+        return self._around.gate.claim(tenant)
 
     def talk(self, peer: Peer) -> Conversation:
         """Begin to talk with a peer."""
@@ -205,6 +257,7 @@ class _Connection:
     ) -> None:
         self._server, self._reader, self._writer, self._address = server, reader, writer, peer.address
         self._conversation = server.talk(peer)
+        self.claim = server.claim(peer.tenant)
         self._waiting: asyncio.Timeout | None = None
         self.partial_bytes = 0
         """As the server counts them."""
@@ -218,10 +271,11 @@ class _Connection:
             server.meter.read(len(data))
             if is_late:
                 server.meter.reject("partial")
-            fits = self._hold(conversation.partial_bytes)
+            fits = await self._hold(conversation.partial_bytes)
             await server.act(turn, self._writer)
             if not fits:
                 server.meter.reject("partial")
+                self.claim.close()
                 await server.act(conversation.end(), self._writer)
             if not data or not fits or turn.refused is not None:
                 return
@@ -246,9 +300,11 @@ class _Connection:
         finally:
             self._waiting = None
 
-    def _hold(self, partial_bytes: int) -> bool:
+    async def _hold(self, partial_bytes: int) -> bool:
+        """Count what has come of a frame that has not ended; False where it is too much."""
         before, self.partial_bytes = self.partial_bytes, partial_bytes
-        return self._server.hold_partial(self._address, before, partial_bytes)
+        fits = self._server.hold_partial(self._address, before, partial_bytes)
+        return fits and await self._server.find_room(self.claim, partial_bytes)
 
 
 def _address_of(writer: asyncio.StreamWriter) -> str:

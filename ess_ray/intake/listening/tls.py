@@ -28,6 +28,7 @@ class Certificate:
             raise BadRequest(f"listeners.{at.protocol} needs cert_file and key_file")
         self._pair, self._authority = (at.cert_file, at.key_file), at.client_ca_file
         self._seen = self._changed()
+        self._flaw: str | None = None
         try:
             self._newest = self.context = self._read()
         except (OSError, ssl.SSLError) as error:
@@ -36,20 +37,27 @@ class Certificate:
         # is asked of a client that names no server, too.
         self.context.sni_callback = self._use_newest
 
-    def look(self) -> None:
-        """Read the files again where they have changed; the old ones stay while the new ones cannot be used.
+    def look(self) -> str | None:
+        """Read the files again where they have changed; the old ones stay while the new ones cannot be used, which is
+        then what this gives: it is tried again, since a file that becomes readable need not look changed.
 
         Connections that stand are not asked again.
         """
         changed = self._changed()
-        if changed == self._seen:
-            return
+        if changed == self._seen and self._flaw is None:
+            return None
         self._seen = changed
         try:
             self._newest = self._read()
-            _log.info("the certificate %s has changed, and is used from now on", self._pair[0])
         except (OSError, ssl.SSLError) as error:
-            _log.error("the changed certificate %s cannot be used, the old one stays: %s", self._pair[0], error)
+            flaw = f"the changed certificate {self._pair[0]} cannot be used, the old one stays: {error}"
+            if flaw != self._flaw:
+                _log.error("%s", flaw)
+            self._flaw = flaw
+        else:
+            self._flaw = None
+            _log.info("the certificate %s has changed, and is used from now on", self._pair[0])
+        return self._flaw
 
     def _read(self) -> ssl.SSLContext:
         """Raises OSError, ssl.SSLError."""

@@ -14,6 +14,7 @@ from ess_ray.core.query import And, Range
 from ess_ray.language import parse
 from tests.alerting import INCOMPLETE, MINUTE_US, S_US, World, counted, group, grouped, rule
 from tests.ports import HeardReceiver
+from tests.stores import AilingStore
 
 BOTH = [("High", "firing"), ("High", "resolved")]
 
@@ -254,3 +255,61 @@ async def test_what_is_kept_and_cannot_be_read_is_named_and_harms_nothing_else(
         world.book.end_silence("t", "../x")
     with pytest.raises(BadRequest):
         world.book.group("t", "a/b")
+
+
+# ------------------------------------------------------------------------------------- what the disk refuses to read
+def place_of(world: World, folder: str, text: bytes) -> str:
+    """Find the record that holds a text."""
+    (found,) = [one.key for one in world.store.list(folder) if text in world.store.get_range(one.key, 0, 10_000)]
+    return found
+
+
+async def test_records_that_the_disk_does_not_give_harm_nothing_else(pager: HeardReceiver) -> None:
+    store = AilingStore(lambda: world.now_us)
+    world = World(pager, store=store)
+    world.book.apply("t", group())
+    world.book.apply("t", group(name="lost"))
+    await world.step(counted(1))
+    store.unreadable = {place_of(world, "rules/", b'"lost"'), place_of(world, "states/", b'"lost"')}
+    assert pager.told == [("High", "firing")] * 2
+    world.restart()
+    await world.step(counted(0))
+    assert pager.told.count(("High", "resolved")) == 1, "the other group goes on, and what nobody can read is not over"
+    assert [flaw for flaw in world.loop.trouble if "alerts/rules/" in flaw and "Input/output error" in flaw]
+    assert [flaw for flaw in world.loop.trouble if "alerts/states/" in flaw and "delete it" in flaw]
+    store.unreadable = set()
+    world.loop.look()
+    await world.step(counted(0))
+    assert world.loop.trouble == []
+    assert pager.told.count(("High", "resolved")) == 2
+
+
+async def test_a_group_that_cannot_be_read_any_more_goes_on_as_it_was(pager: HeardReceiver) -> None:
+    store = AilingStore(lambda: world.now_us)
+    world = World(pager, store=store)
+    world.book.apply("t", group())
+    await world.step(counted(0))
+    store.put(*(changed := (place_of(world, "rules/", b'"g"'), b"{}")))
+    store.unreadable = {changed[0]}
+    world.loop.look()
+    await world.step(counted(1))
+    assert pager.told == [("High", "firing")]
+    assert changed[0] in world.loop.trouble[0]
+
+
+async def test_a_silence_that_cannot_be_read_any_more_stays_silent_and_is_told(pager: HeardReceiver) -> None:
+    store = AilingStore(lambda: world.now_us)
+    world = World(pager, store=store)
+    world.book.apply("t", group())
+    silenced = silence(world)
+    await world.step(counted(0))
+    store.unreadable = {f"silences/t/{silenced}.json"}
+    world.loop.look()
+    await world.step(counted(1))
+    assert pager.told == []
+    (told,) = world.loop.trouble
+    assert f"alerts/silences/t/{silenced}.json" in told
+    store.delete(f"silences/t/{silenced}.json")
+    world.loop.look()
+    await world.step(counted(1))
+    assert (pager.told, world.loop.trouble) == ([("High", "firing")], [])

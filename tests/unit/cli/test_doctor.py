@@ -12,15 +12,22 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ess_ray.adapters.places import ALERTS, DELETIONS, KEYS, POOL, places_of
+from ess_ray.alerts.book import AlertBook
 from ess_ray.cli import port_checks
-from ess_ray.cli.folder_checks import folder_checks
-from ess_ray.cli.port_checks import Listener, listeners
+from ess_ray.cli.folder_checks import folder_checks, record_checks
+from ess_ray.cli.port_checks import Listener, free_port_checks, listeners, open_port_checks
 from ess_ray.cli.server_checks import Check
 from ess_ray.core.errors import BadRequest
+from ess_ray.keys import KeyBook
+from ess_ray.pool import SIZE_KEY, PoolSize
 from ess_ray.runtime import environment
-from ess_ray.runtime.environment import RunDirs, node_file, node_variables, prepare
+from ess_ray.runtime.environment import RunDirs, free_ports, node_file, node_variables, prepare
 from ess_ray.runtime.processes import RunFile, boot_id
-from ess_ray.settings import load, settings_file
+from ess_ray.settings import PortAt, load, ports_of, settings_file
+from ess_ray.settings.listeners import USUAL_PORTS
+from ess_ray.table.deletion_book import DeletionBook
+from tests.alerting import group
 from tests.users import NOBODY, root_only
 
 RUN = RunFile(1, 2.5, "http://127.0.0.1:1", 1, "", "", boot_id())
@@ -67,6 +74,58 @@ def test_all_is_well(data: Path, dirs: RunDirs) -> None:
     found = checked(data, replace(RUN, run_dir=str(dirs.private)))
     assert wrong(found) == []
     assert {check.name for check in found} == {"data access", "run folder", "haproxy wrapper", "token"}
+
+
+def test_every_port_that_settings_open_is_looked_at(data: Path) -> None:
+    free = free_ports(4)
+    with socket.socket() as taken, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as of_udp:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        of_udp.bind(("127.0.0.1", 0))
+        elasticsearch, udp = taken.getsockname()[1], of_udp.getsockname()[1]
+        listened = {"gelf_udp": {"port": udp}, "syslog_tcp": {"port": free[1]}}
+        settings = load(data_dir=data, http={"port": free[0], "elasticsearch_port": elasticsearch}, listeners=listened)
+        ports = ports_of(settings)
+        told = {check.found.partition(" ")[0]: check for check in free_port_checks(ports)}
+        assert [at.setting for at in ports][:2] == ["http.port", "http.elasticsearch_port"]
+        assert {f"listeners.{protocol}.port" for protocol in USUAL_PORTS if protocol != "syslog_tls"} < told.keys()
+        states = [told[f"{name}"].state for name in ("http.port", "http.elasticsearch_port")]
+        assert states == ["ok", "failed"]
+        assert (told["listeners.gelf_udp.port"].state, told["listeners.syslog_tcp.port"].state) == ("failed", "ok")
+        assert "ESS_HTTP__ELASTICSEARCH_PORT" in told["http.elasticsearch_port"].advice
+        opened = list(open_port_checks(ports))
+    assert [(check.found.partition(" ")[0], check.state) for check in opened] == [
+        ("http.port", "failed"),
+        ("http.elasticsearch_port", "ok"),
+    ]
+
+
+def test_a_usual_port_that_is_taken_is_a_warning() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        (found,) = free_port_checks([PortAt("listeners.forward.port", *taken.getsockname(), is_explicit=False)])
+    assert found.state == "warning"
+    assert "left off" in found.advice
+
+
+def test_records_that_cannot_be_read_are_named_with_what_to_do(data: Path) -> None:
+    settings = load(data_dir=data)
+    assert [check.state for check in record_checks(settings)] == ["ok"]
+    places = places_of(settings)
+    key, _ = KeyBook(places.store(KEYS)).create("acme", ["push"])
+    wish = DeletionBook(places.store(DELETIONS)).create("acme", "x", None, None)
+    AlertBook(places.store(ALERTS)).apply("acme", group())
+    PoolSize(places.store(POOL), 2).write(3)
+    (rules,) = places.store(ALERTS).list("rules/")
+    assert [check.state for check in record_checks(settings)] == ["ok"]
+    for file in (f"keys/{key.id}.json", f"deletions/{wish.id}.json", f"alerts/{rules.key}", f"pool/{SIZE_KEY}"):
+        (data / file).write_bytes(b"{")
+    found = list(record_checks(settings))
+    assert wrong(found) == [("records", "failed")] * 4
+    told = "".join(check.found + check.advice for check in found)
+    for name in (key.id, wish.id, rules.key, SIZE_KEY):
+        assert name in told
 
 
 @pytest.mark.parametrize(("mode", "state"), [(0o755, "warning"), (0o750, "warning"), (0o777, "failed")])
