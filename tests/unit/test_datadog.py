@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.formats.datadog import DATADOG, Datadog
 from ess_ray.intake.formats.datadog_logs import Defaults, _Logs, columns_of, table_of, tags_of

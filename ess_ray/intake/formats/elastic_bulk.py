@@ -17,7 +17,8 @@ import orjson
 from ess_ray.core.errors import BadRequest, EssError, TooLarge, Unsupported
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.attributes import Inexact, Reading
-from ess_ray.intake.columns import odd_columns, to_columns
+from ess_ray.intake.batches import odd_columns
+from ess_ray.intake.columns import to_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.digits import Exactness

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 from ess_ray.core.errors import EssError
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.attributes import Reading, Rejected, attribute_text
-from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import decompress
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
-from ess_ray.intake.formats.holders import Around, Held, read_held, time_of
+from ess_ray.intake.formats.held_columns import held_columns
+from ess_ray.intake.formats.holders import Around, Held, time_of
 from ess_ray.intake.formats.json_values import TooDeep, lenient
 from ess_ray.intake.formats.syslog import SOURCE_IP, TRUNCATED, Received
 from ess_ray.intake.limits import IntakeLimits
@@ -50,7 +50,7 @@ def plain(content: bytes) -> bytes | NotGelf:
 def decode(messages: Sequence[Received], now_us: int, limits: IntakeLimits, table: FieldTable = FIELD_TABLE) -> Decoded:
     """Read messages, received at `now_us`, as events; `rejected` names those that are no GELF. Pure."""
     held = [held_of(message) for message in messages if message.content]
-    return odd_columns(held, Reading(now_us, limits, exact=True, table=table), read_held)
+    return held_columns(held, Reading(now_us, limits, exact=True, table=table))
 
 
 def held_of(message: Received) -> Held | Broken:

@@ -19,11 +19,11 @@ from ess_ray.core.aliases import HEC_SOURCE
 from ess_ray.core.errors import BadRequest, TooLarge
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.attributes import Inexact, Reading
-from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable, Found
-from ess_ray.intake.formats.holders import Around, Held, read_held, time_of
+from ess_ray.intake.formats.held_columns import held_columns
+from ess_ray.intake.formats.holders import Around, Held, time_of
 from ess_ray.intake.formats.json_pieces import MAX_VALUE_BYTES, Cutter
 from ess_ray.intake.formats.json_scanner import ObjectScanner
 from ess_ray.intake.formats.json_values import TooDeep, lenient, lines_of
@@ -229,7 +229,7 @@ def _read(text: bytes, parameters: Mapping[str, str] | None, exact: bool) -> Eve
 def _columns(
     events: Sequence[Held | Broken], now_us: int, limits: IntakeLimits, exact: bool, table: FieldTable
 ) -> Decoded:
-    decoded = odd_columns(events, Reading(now_us, limits, exact, table=table), read_held)
+    decoded = held_columns(events, Reading(now_us, limits, exact, table=table))
     return Decoded(decoded.batch, list(_unreadable_first(decoded.rejected)), decoded.adjusted)
 
 

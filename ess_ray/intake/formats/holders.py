@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import TYPE_LETTERS, Attributes, Reading, Rejected, flatten_into
 from ess_ray.intake.fields import FieldTable, Found, find
+from ess_ray.intake.layouts import Group
 from ess_ray.intake.rows import (
     STRING_FIELDS,
     Broken,
@@ -40,6 +41,8 @@ class Around:
     source: Found | None = None
     shared: _Shared | Broken | None = field(default=None, init=False)
     """Made of them by the first event that has nothing of its own to look at."""
+    group: Group | Literal[False] | None = field(default=None, init=False)
+    """Made of them by the first event; False where they are not plain."""
 
 
 class Time(NamedTuple):
@@ -97,15 +100,22 @@ def strings_among(
 ) -> tuple[str | None, ...]:
     """Give STRING_FIELDS, each of the first name that any holder has, and remember what was taken."""
     texts: list[str | None] = []
-    for field_name in STRING_FIELDS:
-        among = found_among(field_name, holders, reading.table)
-        if source is not None and field_name == "service":
-            among = _with_source(list(among), source)
-        text, found = string_of(field_name, among, reading.exact)
+    for _, text, found in found_strings(holders, reading, source):
         if found is not None:
             taken.add((id(found.holder), found.key))
         texts.append(text)
     return tuple(texts)
+
+
+def found_strings(
+    holders: Holders, reading: Reading, source: Found | None = None
+) -> Iterator[tuple[str, str | None, Found | None]]:
+    """Give STRING_FIELDS: name, text and where that is."""
+    for field_name in STRING_FIELDS:
+        among = found_among(field_name, holders, reading.table)
+        if source is not None and field_name == "service":
+            among = _with_source(list(among), source)
+        yield field_name, *string_of(field_name, among, reading.exact)
 
 
 def found_among(field_name: str, holders: Holders, table: FieldTable) -> Iterator[Found]:
