@@ -46,6 +46,8 @@ class TakenApart:
     """Which of the events each is."""
     times_us: list[int] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
+    levels: list[tuple[str | None, int | None] | None] = field(default_factory=list)
+    """Where a protocol has a level of its own: that and its number, None for the one among the fields."""
     fields: list[Any] = field(default_factory=list)
     """What `Layout.fields` gives, one behind another: so many objects kept would keep the garbage collector busy."""
     numbers: list[int] = field(default_factory=list)
@@ -161,7 +163,10 @@ def _levels(levels: Sequence[Any], taken: TakenApart) -> dict[str, pa.Array]:
         if any(names[taken.numbers[row]] != _OWN_LEVEL for row in odd):
             raise Odd(odd)
         known |= {level: normalize_level(str(level)) for level, found in known.items() if found is None}
-    names_of, numbers_of = zip(*map(known.__getitem__, levels), strict=True)
+    found = [known[level] for level in levels]
+    if taken.levels:
+        found = [own or other for own, other in zip(taken.levels, found, strict=True)]
+    names_of, numbers_of = zip(*found, strict=True)
     return {"level": pa.array(names_of, _STRING), "severity_number": pa.array(numbers_of, pa.int32())}
 
 

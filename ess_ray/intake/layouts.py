@@ -112,10 +112,10 @@ def keep_layout(table: FieldTable, group: Group, key: Any, layout: Layout | None
     group.layouts[key] = layout
 
 
-def layout_of(holders: Sequence[dict[str, Any]], taken: Mapping[str, Found]) -> Layout:
+def layout_of(holders: Sequence[dict[str, Any]], taken: Mapping[str, Found], may_clash: bool = True) -> Layout:
     """Find the layout of an event and of what stands around it. `taken`: what of them its fields are.
 
-    Raises Unusual where it has none.
+    Raises Unusual where it has none; so it is, unless they `may_clash`, where an attribute cannot have its own name.
     """
     places: dict[tuple[int, str], int] = {}
     gone = {(id(found.holder), found.key) for found in taken.values()}
@@ -127,6 +127,8 @@ def layout_of(holders: Sequence[dict[str, Any]], taken: Mapping[str, Found]) -> 
         places[id(holder), key] = place
         if value is not None and (id(holder), key) not in gone:
             flat.add(name, str(place), TYPE_LETTERS[type(value)])
+    if not may_clash and flat.waits:
+        raise Unusual
     flat.settle()
     names = tuple(flat.texts)
     if len(places) > MAX_VALUES or sum(map(len, names)) > MAX_NAME_CHARS or not gone <= places.keys():

@@ -16,6 +16,8 @@ from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found
 from ess_ray.intake.formats.held_columns import held_columns
 from ess_ray.intake.formats.holders import Around, Held, Time, read_held, time_of
+from ess_ray.intake.formats.otlp_columns import log_columns
+from ess_ray.intake.formats.otlp_rows import Log, Origin, read_log
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
 from tests.examples import examples
@@ -99,6 +101,53 @@ def test_events_in_objects_are_read_as_by_the_rules(
     expected = outcome(odd_columns, built(given_, around, is_sourced), Reading(NOW_US, LIMITS, exact, table), read_held)
     found = outcome(held_columns, built(given_, around, is_sourced), Reading(NOW_US, LIMITS, exact, table))
     check_same(found, expected)
+
+
+log_values = st.tuples(
+    st.sampled_from([0, NOW_US * 1_000, NOW_US * 1_000 + 1, 5, 2**64, "x"]),
+    st.sampled_from([0, NOW_US * 1_000, "y"]),
+    st.sampled_from([0, 9, 17, 77]),
+    st.sampled_from(["", " ", "info", "Odd"]),
+    bodies | objects,
+    st.dictionaries(names | st.sampled_from(["flags", "event_name", "log.record.uid"]), values | texts, max_size=5),
+    st.sampled_from([0, 3]),
+    st.sampled_from([0, 1]),
+    st.sampled_from(["", "0" * 32, "AB" * 16, "x"]),
+    st.sampled_from(["", "00", "ab" * 8]),
+    st.sampled_from(["", "e"]),
+)
+
+
+@settings(max_examples=examples(400))
+@given(
+    st.lists(st.tuples(st.integers(0, 1), log_values, st.integers(1, 3)) | st.just(None), min_size=1, max_size=5),
+    st.lists(st.tuples(objects, objects), min_size=1, max_size=2),
+    st.sampled_from(TABLES),
+)
+def test_log_records_are_read_as_by_the_rules(given_: list[Any], around: list[Any], table: FieldTable) -> None:
+    def logs() -> list[Log | Broken]:
+        origins = [Origin(resource, scope) for resource, scope in copy.deepcopy(around)]
+        made: list[Log | Broken] = []
+        for each in given_:
+            if each is None:
+                made.append(Broken("broken"))
+                continue
+            origin, sent, count = each
+            made += [Log(origins[origin % len(origins)], *copy.deepcopy(sent)) for _ in range(count)]
+        return made
+
+    expected = outcome(odd_columns, logs(), Reading(NOW_US, LIMITS, True, table), read_log)
+    check_same(outcome(log_columns, logs(), Reading(NOW_US, LIMITS, True, table)), expected)
+
+
+def test_usual_events_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ess_ray.intake.layout_columns.odd_columns", None)
+    around, origin = Around(({"app": "shop", "level": "info"},)), Origin({"service.name": "shop"}, {"scope.name": "s"})
+    time = Time(NOW_US, NOW_US)
+    helds = [Held(around, "m", time, {"a": str(index), "host": "h"}) for index in range(9)]
+    assert held_columns(helds, Reading(NOW_US, LIMITS, True)).batch.column("host").to_pylist() == ["h"] * 9
+    logs = [Log(origin, NOW_US * 1_000, NOW_US * 1_000, 9, "INFO", "m", {"a": index}) for index in range(9)]
+    assert log_columns(logs, Reading(NOW_US, LIMITS, True)).batch.column("service").to_pylist() == ["shop"] * 9
 
 
 @pytest.mark.parametrize("chars", [100, 2_000, 20_000, 200_000])

@@ -104,7 +104,7 @@ def _fields_of(held: Held, reading: Reading) -> dict[str, Found]:
     fields = {name: found for name, _, found in strings if found is not None}
     if any(not isinstance(found.value, str) for found in fields.values()):
         raise Unusual
-    if (level := _level_among(found_among("level", holders, reading.table))) is not None:
+    if (level := level_among(found_among("level", holders, reading.table))) is not None:
         fields["level"] = level
     time = None if held.time is not None else next(found_among("timestamp", (held.own,), reading.table), None)
     if time is not None:
@@ -127,7 +127,7 @@ def _message_among(candidates: Iterable[Found]) -> Found | None:
     return None
 
 
-def _level_among(candidates: Iterable[Found]) -> Found | None:
+def level_among(candidates: Iterable[Found]) -> Found | None:
     """Give the first that is a level; of a number only its value tells. Raises Unusual."""
     for found in candidates:
         if type(found.value) in (str, int):
