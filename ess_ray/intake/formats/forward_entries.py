@@ -31,6 +31,7 @@ _TOO_LARGE: Final = Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")
 _EVENT_TIME: Final = 0
 _EVENT_TIME_BYTES: Final = 8
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_TEXT: Final = frozenset({str})
 _END: Final = b"\xc0"
 _NON_FINITE: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
@@ -128,7 +129,7 @@ def _read(entry: Any, around: Around) -> Held | Broken:
 
 def _time(sent: Any) -> Time | None:
     if type(sent) is EventTime:
-        return Time(sent.seconds * 1_000_000 + sent.nanoseconds // 1_000, str(sent))
+        return Time(sent.seconds * 1_000_000 + sent.nanoseconds // 1_000, sent)
     if isinstance(sent, msgpack.Timestamp):
         return Time(sent.to_unix_nano() // 1_000, _text_of_timestamp(sent))
     sent = _plain(sent, 1)
@@ -148,9 +149,11 @@ def _plain(value: Any, depth: int) -> Any:
         raise TooDeep
     if kind is list:
         return [_plain(inner, depth + 1) for inner in value]
+    if set(map(type, value)) - _TEXT:
+        return {_key(key): _plain(inner, depth + 1) for key, inner in value.items()}
     for key, inner in value.items():
-        if type(key) is not str or type(inner) not in _PLAIN:
-            return {_key(key): _plain(inner, depth + 1) for key, inner in value.items()}
+        if type(inner) not in _PLAIN:
+            value[key] = _plain(inner, depth + 1)  # which is nobody else's, and no key is added
     return value
 
 

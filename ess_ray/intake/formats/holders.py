@@ -46,7 +46,8 @@ class Around:
 
 
 class Time(NamedTuple):
-    """The protocol's own time, in microseconds; or what was sent in its place, and why that is none."""
+    """The protocol's own time, in microseconds; or what was sent in its place, and why that is none. What was sent is a
+    value of JSON's, or one whose text is told."""
 
     us: int | None
     sent: Any
@@ -191,7 +192,8 @@ def _timestamp_us(held: Held, reading: Reading, taken: Taken) -> tuple[int, Any,
                 raise ValueError(held.time.why)
             check_time(held.time.us, reading)
         except ValueError as error:
-            return reading.now_us, held.time.sent, _instead(error)
+            sent = held.time.sent
+            return reading.now_us, sent if type(sent) in TYPE_LETTERS else str(sent), _instead(error)
         return held.time.us, None, None
     original, why = None, None
     for found in found_among("timestamp", (held.own,), reading.table):
