@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -52,10 +53,14 @@ def read_lines(text: bytes, parameters: Mapping[str, str]) -> Events:
 
 def read_objects(text: bytes, exact: bool) -> Events:
     """Read objects that stand one behind another; the last is UNREADABLE where something is no JSON."""
-    ends, _ = ObjectScanner().ends(np.frombuffer(text, np.uint8))
+    ends = ObjectScanner().ends(np.frombuffer(text, np.uint8))[0].tolist()
     events = _Envelopes()
     start = 0
-    for end in ends.tolist():
+    if not exact and (values := _parse_together(text, ends)) is not None:
+        for value in values:
+            events.add(value)
+        start, ends = ends[-1], []
+    for end in ends:
         try:
             events.add(_parse(text[start:end], exact))
         except TooDeep as error:
@@ -67,6 +72,17 @@ def read_objects(text: bytes, exact: bool) -> Events:
     if text[start:].strip():
         events.found.append(Broken(UNREADABLE))
     return events.found
+
+
+def _parse_together(text: bytes, ends: list[int]) -> list[Any] | None:
+    """Parse objects in one go, which costs half of parsing each; None where they may be none, or others."""
+    borders = [0, *ends]
+    try:
+        values = orjson.loads(b"[%b]" % b",".join([text[start:end] for start, end in pairwise(borders)]))
+    except orjson.JSONDecodeError:
+        return None
+    # A comma in a place of its own would make two of one.
+    return values if values and len(values) == len(ends) else None
 
 
 def read_array(text: bytes, exact: bool) -> Events:
@@ -109,14 +125,14 @@ class _Envelopes:
         if event is None or event == "":
             self.found.append(Broken(REQUIRED if event is None else BLANK))
             return
-        envelope = {name: inner for name, inner in value.items() if name not in _APART}
+        envelope = {} if len(value) == 1 else {name: inner for name, inner in value.items() if name not in _APART}
         fields = value.get("fields")
         if not isinstance(fields, dict | None):
             envelope["fields"] = fields
             fields = None
         if self._last.holders != (fields or {}, envelope):
             self._last = _around(fields or {}, envelope)
-        time = time_of(value.get("time"))
+        time = time_of(value["time"]) if "time" in value else None
         is_object = isinstance(event, dict)
         own = event if is_object else {}
         self.found.append(Held(self._last, None if is_object else event, time, own))
