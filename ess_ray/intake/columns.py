@@ -42,11 +42,9 @@ from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import (
     FIELDS,
     STRING_FIELDS,
-    Row,
     hash_event,
     hash_events,
     journal_priority,
-    read_row,
     without_line_end,
 )
 from ess_ray.intake.trace_ids import stored_trace_ids
@@ -77,19 +75,19 @@ def to_columns(
     values: Sequence[Any],
     body_bytes: int,
     reading: Reading,
-    read: Callable[[Any, Reading], Row] = read_row,
+    odd: Callable[[Sequence[Any], Reading], Decoded] = odd_columns,
     event_of: Callable[[Any], dict[str, Any]] | None = None,
 ) -> Decoded:
     """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits.
 
-    Another way in has its own `read`, as for `odd_columns`; its `event_of` gives the event that is the same to the fast
-    path, or raises Rejected.
+    Another way in has its own `odd`, for all where some are not plain; its `event_of` gives the event that is the same
+    to the fast path, or raises Rejected.
     """
     try:
         events = values if event_of is None else list(map(event_of, values))
         batch = plain_columns(events, reading.now_us, reading.limits, reading.table, reading.exact)
     except NOT_PLAIN:
-        return odd_columns(values, reading, read)
+        return odd(values, reading)
     # All rows together are the most that one of them can be: it has its share of each buffer that `row_bytes` counts.
     if may_be_large(body_bytes) and batch.nbytes > MAX_EVENT_BYTES:
         return without_large(batch, list(range(len(values))), [], [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ class _Pieces:
             documents, exactness = _documents(parts, self.index, exact)
             try:
                 reading = Reading(now_us, limits, exactness, table)
-                decoded = to_columns(documents, span.size, reading, read_document, event_of)
+                decoded = to_columns(documents, span.size, reading, partial(odd_columns, read=read_document), event_of)
                 break
             except Inexact:
                 exact = True

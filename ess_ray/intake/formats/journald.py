@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
 from ess_ray.intake.attributes import Reading
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.columns import to_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
@@ -46,7 +48,7 @@ class JournalPiece:
     def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
         """Read the entries, received at `now_us`."""
         reading = Reading(now_us, limits, exact=True, table=table)
-        return to_columns(self.entries, self.size(0), reading, _read, event_of)
+        return to_columns(self.entries, self.size(0), reading, partial(odd_columns, read=_read), event_of)
 
 
 def size_of(entry: Entry) -> int:
