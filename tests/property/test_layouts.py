@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -14,10 +15,14 @@ from ess_ray.intake.attributes import Inexact, Reading
 from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable, Found
+from ess_ray.intake.formats import gelf
+from ess_ray.intake.formats.gelf import event_of
 from ess_ray.intake.formats.held_columns import held_columns
 from ess_ray.intake.formats.holders import Around, Held, Time, read_held, time_of
+from ess_ray.intake.formats.json_values import lenient
 from ess_ray.intake.formats.otlp_columns import log_columns
 from ess_ray.intake.formats.otlp_rows import Log, Origin, read_log
+from ess_ray.intake.formats.syslog import Received
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
 from tests.examples import examples
@@ -48,7 +53,9 @@ times = (
 )
 bodies = st.none() | texts | scalars | st.lists(scalars, max_size=2)
 helds = st.lists(
-    st.tuples(st.integers(0, 2), bodies, times, objects, st.integers(1, 3)) | st.just(None), min_size=1, max_size=6
+    st.tuples(st.integers(0, 2), bodies, times, objects, st.just({}) | objects, st.integers(1, 3)) | st.just(None),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -65,10 +72,9 @@ def built(given_: list[Any], around: list[list[dict[str, Any]]], is_sourced: boo
         if each is None:
             events.append(Broken("broken"))
             continue
-        group, body, time, own, count = each
-        events += [
-            Held(groups[group % len(groups)], copy.deepcopy(body), time, copy.deepcopy(own)) for _ in range(count)
-        ]
+        group, body, time, own, beside, count = each
+        around_it = groups[group % len(groups)]
+        events += [Held(around_it, body, time, copy.deepcopy(own), copy.deepcopy(beside)) for _ in range(count)]
     return events
 
 
@@ -93,8 +99,14 @@ def check_same(found: Decoded | str, expected: Decoded | str) -> None:
 
 @settings(max_examples=examples(400))
 @given(helds, st.lists(arounds, min_size=1, max_size=3), st.booleans(), st.booleans(), st.sampled_from(TABLES))
-@example([(0, "x", None, {"a": 1}, 2)], [[{"a": "x"}]], False, True, FIELD_TABLE)
-@example([(0, None, None, {"timestamp": 0}, 1), (0, None, None, {"timestamp": 5.5}, 1)], [[]], False, True, FIELD_TABLE)
+@example([(0, "x", None, {"a": 1}, {}, 2)], [[{"a": "x"}]], False, True, FIELD_TABLE)
+@example(
+    [(0, None, None, {"timestamp": 0}, {}, 1), (0, None, None, {"timestamp": 5.5}, {"a": 1}, 1)],
+    [[]],
+    False,
+    True,
+    FIELD_TABLE,
+)
 def test_events_in_objects_are_read_as_by_the_rules(
     given_: list[Any], around: list[list[dict[str, Any]]], is_sourced: bool, exact: bool, table: FieldTable
 ) -> None:
@@ -148,6 +160,19 @@ def test_usual_events_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held_columns(helds, Reading(NOW_US, LIMITS, True)).batch.column("host").to_pylist() == ["h"] * 9
     logs = [Log(origin, NOW_US * 1_000, NOW_US * 1_000, 9, "INFO", "m", {"a": index}) for index in range(9)]
     assert log_columns(logs, Reading(NOW_US, LIMITS, True)).batch.column("service").to_pylist() == ["shop"] * 9
+
+
+gelf_numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", fullmatch=True)
+
+
+@settings(max_examples=examples(300))
+@given(st.lists(st.tuples(st.sampled_from(["_a", "_b", "timestamp", "level"]), gelf_numbers), max_size=3), texts, texts)
+@example([("_a", "1.00000000000000000001"), ("_b", "1.0")], '":1.0,', "x")
+def test_messages_of_graylog_lose_no_digit(fields: list[tuple[str, str]], text: str, space: str) -> None:
+    named = "".join(f', "{name}" {" " * len(space)}: {number}' for name, number in fields)
+    content = f'{{"short_message": {json.dumps(text)}{named}}}'.encode()
+    expected = held_columns([event_of(lenient(content), Around(({},)))], Reading(NOW_US, LIMITS, True))
+    check_same(gelf.decode([Received(content)], NOW_US, LIMITS), expected)
 
 
 @pytest.mark.parametrize("chars", [100, 2_000, 20_000, 200_000])

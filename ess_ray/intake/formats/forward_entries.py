@@ -112,17 +112,17 @@ def _read(entry: Any, around: Around) -> Held | Broken:
     if type(entry) is not list or len(entry) < 2:
         return _NO_ENTRY
     sent, record = entry[0], entry[1]
+    beside: dict[str, Any] = {}
     try:
         if type(sent) is list:  # Fluent Bit's head of an entry
             if len(sent) > 1 and sent[1]:
                 metadata = _plain(sent[1], 1)
-                own = metadata if isinstance(metadata, dict) else {"metadata": metadata}
-                around = Around((own, *around.holders))
+                beside = metadata if isinstance(metadata, dict) else {"metadata": metadata}
             sent = sent[0] if sent else None
         time = _time(sent)
         if type(record) is not dict:
-            return Held(around, "" if record is None else _plain(record, 1), time)
-        return Held(around, None, time, _plain(record, 1))
+            return Held(around, "" if record is None else _plain(record, 1), time, {}, beside)
+        return Held(around, None, time, _plain(record, 1), beside)
     except TooDeep:
         return _TOO_DEEP
 

@@ -12,6 +12,7 @@ from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.format import Body, Stored, each_alone
 from ess_ray.intake.formats.gelf import event_of
 from ess_ray.intake.formats.held_columns import held_columns
+from ess_ray.intake.formats.holders import Around
 from ess_ray.intake.formats.json_mapped import MappedPieces, decode_mapped
 from ess_ray.intake.formats.json_pieces import cut, may_be_several
 from ess_ray.intake.limits import IntakeLimits
@@ -25,7 +26,8 @@ _TEXT: Final = "text/plain"
 
 
 def _columns(messages: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
-    return held_columns([event_of(message, {}) for message in messages], reading)
+    around = Around(({},))
+    return held_columns([event_of(message, around) for message in messages], reading)
 
 
 class GelfHttp:

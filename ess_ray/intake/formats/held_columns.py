@@ -27,15 +27,16 @@ def _take_apart(events: Sequence[Held | Broken], odd: set[int], reading: Reading
     for index, held in enumerate(events):
         if index in odd or isinstance(held, Broken):
             continue
-        around, body, time, own = held
+        around, body, time, own, beside = held
         try:
             group = around.group or _group_of(around, reading)
-            if own:
-                values: list[Any] = []
+            shape, values = _NOTHING, group.values
+            if own or beside:
+                values = []
                 shape = shape_of(own, values)
+                if beside:
+                    shape = (shape, shape_of(beside, values))
                 values += group.values
-            else:
-                shape, values = _NOTHING, group.values
             key = (shape, body is None, time is None)
             layout = group.layouts.get(key) or _layout_of(held, group, key, reading)
             fields = layout.fields(values)
@@ -89,7 +90,7 @@ def _layout_of(held: Held, group: Group, key: Any, reading: Reading) -> Layout:
         raise Unusual
     layout = None
     try:
-        layout = layout_of((held.own, *held.around.holders), _fields_of(held, reading))
+        layout = layout_of(held.holders, _fields_of(held, reading))
     except Rejected as error:
         raise Unusual from error
     finally:
@@ -99,7 +100,7 @@ def _layout_of(held: Held, group: Group, key: Any, reading: Reading) -> Layout:
 
 def _fields_of(held: Held, reading: Reading) -> dict[str, Found]:
     """Give what of an event its fields are, by its shape alone. Raises Unusual, Rejected."""
-    holders = (held.own, *held.around.holders)
+    holders = held.holders
     strings = found_strings(holders, reading, held.around.source)
     fields = {name: found for name, _, found in strings if found is not None}
     if any(not isinstance(found.value, str) for found in fields.values()):

@@ -56,12 +56,18 @@ class Time(NamedTuple):
 
 class Held(NamedTuple):
     """An event as its protocol tells it. Without a `body` its message is found among its own fields; without a time
-    that is, too."""
+    that is, too. `beside`: what stands around this event alone, nearer than all else."""
 
     around: Around
     body: Any
     time: Time | None = None
     own: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    beside: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+
+    @property
+    def holders(self) -> Holders:
+        """All objects, the nearest first."""
+        return (self.own, self.beside, *self.around.holders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,12 @@ def read_held(held: Held | Broken, reading: Reading) -> Row:
         raise Rejected(held.reason)
     taken: Taken = set()
     timestamp_us, original, adjusted = _timestamp_us(held, reading, taken)
-    if not held.own and original is None:
+    if not held.own and not held.beside and original is None:
         shared = _shared(held.around, reading)
         reading.spend(shared.chars)
         message = _message(held, reading, taken)
         return Row(timestamp_us, message, *shared.level, shared.strings, None, None, shared.flat, adjusted)
-    holders = (held.own, *held.around.holders)
+    holders = held.holders
     strings = strings_among(holders, reading, taken, held.around.source)
     level, number = _level(holders, reading, taken)
     message = _message(held, reading, taken)
