@@ -53,7 +53,7 @@ class JournalPiece:
 
 def size_of(entry: Entry) -> int:
     """Give about how many bytes an entry takes."""
-    return sum(len(name) + len(text) for name, text in entry.items())
+    return sum(map(len, entry)) + sum(map(len, entry.values()))
 
 
 def route_of(entry: Entry) -> str:
@@ -76,14 +76,9 @@ def by_route(entries: Sequence[Entry]) -> Mapping[str, list[Entry]]:
 
 def event_of(entry: Entry) -> dict[str, Any]:
     """Give the event that an entry is."""
-    event: dict[str, Any] = {}
-    others: dict[str, str] = {}
-    for name, text in entry.items():
-        if name in FIELDS:  # journald writes capitals: somebody's own, which means nothing of ours
-            others[name] = text
-        elif not name.startswith(_ADDRESS):
-            event[name] = text
-    if others:
+    event: dict[str, Any] = {name: text for name, text in entry.items() if name[:2] != _ADDRESS}
+    if not FIELDS.isdisjoint(entry):  # journald writes capitals: somebody's own, which means nothing of ours
+        others = {name: event.pop(name) for name in entry if name in FIELDS}
         event["attributes"] = others
     if cursor := entry.get(CURSOR):
         event["id"] = sha256(cursor.encode()).hexdigest()
