@@ -82,6 +82,11 @@ class Attributes:
         self.texts[name] = text
         self.letters.append(letter)
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether something waits for a free name."""
+        return bool(self._later)
+
     def settle(self) -> None:
         """Add what has waited for a free name."""
         if not self._later:

@@ -6,9 +6,9 @@ The fast path builds each column in one pass and lets Arrow check the types; wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ess_ray.core.event import (
-    ATTRIBUTES,
     MAX_EVENT_BYTES,
     MAX_ID_BYTES,
     RECORD_SCHEMA,
@@ -35,22 +34,20 @@ from ess_ray.intake.attributes import (
     check_numbers,
     flatten,
 )
-from ess_ray.intake.decoded import Decoded, Named
+from ess_ray.intake.batches import assemble, map_of, odd_columns, without_large
+from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.digits import Exactness
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import (
     FIELDS,
     STRING_FIELDS,
-    Row,
     hash_event,
     hash_events,
     journal_priority,
-    read_row,
     without_line_end,
 )
 from ess_ray.intake.trace_ids import stored_trace_ids
-from ess_ray.record import row_bytes
 
 _STRING: Final = pa.string()
 _NUMBER_GROWTH: Final = 5
@@ -78,89 +75,28 @@ def to_columns(
     values: Sequence[Any],
     body_bytes: int,
     reading: Reading,
-    read: Callable[[Any, Reading], Row] = read_row,
+    odd: Callable[[Sequence[Any], Reading], Decoded] = odd_columns,
     event_of: Callable[[Any], dict[str, Any]] | None = None,
 ) -> Decoded:
     """Read values as events. Raises Inexact when not `reading.exact` and a number may have lost digits.
 
-    Another way in has its own `read`, as for `odd_columns`; its `event_of` gives the event that is the same to the fast
-    path, or raises Rejected.
+    Another way in has its own `odd`, for all where some are not plain; its `event_of` gives the event that is the same
+    to the fast path, or raises Rejected.
     """
     try:
         events = values if event_of is None else list(map(event_of, values))
         batch = plain_columns(events, reading.now_us, reading.limits, reading.table, reading.exact)
     except NOT_PLAIN:
-        return odd_columns(values, reading, read)
+        return odd(values, reading)
     # All rows together are the most that one of them can be: it has its share of each buffer that `row_bytes` counts.
     if may_be_large(body_bytes) and batch.nbytes > MAX_EVENT_BYTES:
-        return _without_large(batch, list(range(len(values))), [], [])
+        return without_large(batch, list(range(len(values))), [], [])
     return Decoded(batch, [], [])
 
 
 def may_be_large(body_bytes: int) -> bool:
     """Tell whether a body of so many bytes could hold an event over the size limit."""
     return body_bytes * _NUMBER_GROWTH > MAX_EVENT_BYTES
-
-
-def odd_columns(values: Sequence[Any], reading: Reading, read: Callable[[Any, Reading], Row] = read_row) -> Decoded:
-    """The slow path: each event by the rules of `rows`, or by those of another way in. `read` raises as they do."""
-    rows: list[Row] = []
-    indices: list[int] = []
-    rejected: list[Named] = []
-    adjusted: list[Named] = []
-    for index, value in enumerate(values):
-        try:
-            row = read(value, reading)
-        except Rejected as error:
-            rejected.append((index, str(error)))
-            continue
-        rows.append(row)
-        indices.append(index)
-        if row.adjusted is not None:
-            adjusted.append((index, row.adjusted))
-    return _without_large(_batch_of(rows, reading.now_us), indices, rejected, adjusted)
-
-
-def _without_large(batch: pa.RecordBatch, indices: list[int], rejected: list[Named], adjusted: list[Named]) -> Decoded:
-    """Take out the events over the size limit; `indices` says which value each row was."""
-    small = pc.less_equal(row_bytes(batch), MAX_EVENT_BYTES)
-    if pc.all(small).as_py() is not False:
-        return Decoded(batch, rejected, adjusted)
-    large = {indices[row] for row, fits in enumerate(small.to_pylist()) if not fits}
-    named = sorted([*rejected, *((index, _TOO_LARGE) for index in large)])
-    return Decoded(batch.filter(small), named, [each for each in adjusted if each[0] not in large])
-
-
-def _batch_of(rows: Sequence[Row], now_us: int) -> pa.RecordBatch:
-    strings = zip(*(row.strings for row in rows), strict=True) if rows else [()] * len(STRING_FIELDS)
-    columns = dict(zip(STRING_FIELDS, (pa.array(column, _STRING) for column in strings), strict=True))
-    columns["timestamp"] = pa.array([row.timestamp_us for row in rows], TIMESTAMP)
-    columns["message"] = pa.array([row.message for row in rows], _STRING)
-    columns["level"] = pa.array([row.level for row in rows], _STRING)
-    columns["severity_number"] = pa.array([row.severity_number for row in rows], pa.int32())
-    columns["event_id"] = pa.array([row.event_id for row in rows], _STRING)
-    columns["event_hash"] = pa.array([row.event_hash for row in rows], _HASH)
-    columns["attributes"] = _map_of([row.attributes.texts for row in rows])
-    columns["attribute_types"] = pa.array([row.attributes.types for row in rows], _STRING)
-    return _assemble(columns, len(rows), now_us)
-
-
-def _assemble(columns: Mapping[str, pa.Array], count: int, now_us: int) -> pa.RecordBatch:
-    given = {**columns, "observed_timestamp": pa.repeat(pa.scalar(now_us, TIMESTAMP), count)}
-    arrays = [given[f.name] if f.name in given else pa.nulls(count, f.type) for f in RECORD_SCHEMA]
-    return pa.RecordBatch.from_arrays(arrays, schema=RECORD_SCHEMA)
-
-
-def _map_of(attributes: Sequence[dict[str, str]], values: list[str] | None = None) -> pa.Array:
-    """Build the map column; `values` gives all values in order where they were converted. No attributes: null."""
-    if not any(attributes):
-        return pa.nulls(len(attributes), ATTRIBUTES)
-    keys = list(chain.from_iterable(attributes))
-    if values is None:
-        values = list(chain.from_iterable(map(dict.values, attributes)))
-    offsets = [0, *accumulate(map(len, attributes))]
-    # `string` columns have 32-bit offsets: a body is bounded, and flattening by the event's size.
-    return pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(keys, _STRING), pa.array(values, _STRING))
 
 
 # -------------------------------------------------------------------------------------------------------- fast path
@@ -203,7 +139,7 @@ def plain_columns(
         nothing: dict[str, Any] = {}
         given = [event.get("attributes") for event in named]
         columns |= _attributes([nothing if one is None else one for one in given], now_us, limits, exact)
-    return _assemble(columns, len(events), now_us)
+    return assemble(columns, len(events), now_us)
 
 
 def _by_own_names(events: Sequence[dict[str, Any]], present: set[str], table: FieldTable) -> list[dict[str, Any]]:
@@ -261,7 +197,7 @@ def _attributes(
     if float in kinds:
         check_numbers([value for value in values if type(value) is float], exact)
     if kinds <= _SCALARS:
-        column = _map_of(attributes, values if kinds <= {str} else _scalar_texts(values))
+        column = map_of(attributes, values if kinds <= {str} else scalar_texts(values))
         if _has_own_names(column.keys):
             raise _Odd
         if kinds <= {str}:
@@ -270,7 +206,7 @@ def _attributes(
     reading = Reading(now_us, limits, exact=exact)
     flat = [flatten(one, reading) for one in attributes]
     return {
-        "attributes": _map_of([one.texts for one in flat]),
+        "attributes": map_of([one.texts for one in flat]),
         "attribute_types": pa.array([one.types for one in flat], _STRING),
     }
 
@@ -294,7 +230,7 @@ def _types(column: pa.MapArray, types: list[type]) -> pa.Array:
     return pa.StringArray.from_buffers(len(column), offsets.buffers()[1], pa.py_buffer(letters), there)
 
 
-def _scalar_texts(values: list[Any]) -> list[str]:
+def scalar_texts(values: list[Any]) -> list[str]:
     """Write each as `attribute_text` does, with the usual kinds inlined: the call alone would cost as much again.
 
     Their digits were looked at before.

@@ -36,6 +36,11 @@ class FieldTable:
         """Give, by field, every top-level key under which it may be found."""
         return {own: frozenset(names) | {name.split(".", 1)[0] for name in names} for own, names in self.names.items()}
 
+    @cached_property
+    def layouts(self) -> dict[Any, dict[Any, Any]]:
+        """Give the layouts that are known of events with these names (see `layouts.group_of`)."""
+        return {}
+
     def with_names(self, first: Mapping[str, Sequence[str]]) -> FieldTable:
         """Give a table that looks at other names first: field -> names. Raises BadRequest for what is no field here."""
         unknown = sorted(first.keys() - self.names.keys())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.formats import elastic_bulk

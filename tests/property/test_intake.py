@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ess_ray.core.errors import BadRequest, EssError, TooLarge
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.intake.attributes import Inexact, Reading
-from ess_ray.intake.columns import NOT_PLAIN, odd_columns, plain_columns, to_columns
+from ess_ray.intake.batches import odd_columns
+from ess_ray.intake.columns import NOT_PLAIN, plain_columns, to_columns
 from ess_ray.intake.compression import decompress
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE

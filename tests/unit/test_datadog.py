@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.fields import FIELD_TABLE
 from ess_ray.intake.formats.datadog import DATADOG, Datadog
 from ess_ray.intake.formats.datadog_logs import Defaults, _Logs, columns_of, table_of, tags_of
 from ess_ray.intake.formats.format import Body, Stored
+from ess_ray.intake.formats.holders import read_held
 from ess_ray.intake.limits import IntakeLimits
 
 NOW_US = 1_790_000_000_000_000
@@ -201,7 +202,8 @@ def test_the_fast_path_means_what_the_slow_one_does(
     defaults = Defaults(named, 1_789_999_999_000 if timed else None)
     table = table_of(FIELD_TABLE)
     fast = columns_of(logs, 100, Reading(NOW_US, LIMITS, True, table), defaults)
-    slow = odd_columns(logs, Reading(NOW_US, LIMITS, True, table), _Logs(defaults, table).read)
+    helds = list(map(_Logs(defaults, table).held, logs))
+    slow = odd_columns(helds, Reading(NOW_US, LIMITS, True, table), read_held)
     assert (fast.rejected, fast.adjusted) == (slow.rejected, slow.adjusted)
     assert told(fast.batch) == told(slow.batch)
 

@@ -12,7 +12,7 @@ import orjson
 
 from ess_ray.core.errors import EssError
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE

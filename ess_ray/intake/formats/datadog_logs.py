@@ -15,9 +15,10 @@ from ess_ray.intake.attributes import Reading, Rejected
 from ess_ray.intake.columns import to_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
-from ess_ray.intake.formats.holders import Around, Held, Time, read_held, time_of
+from ess_ray.intake.formats.held_columns import held_columns
+from ess_ray.intake.formats.holders import Around, Held, Time, time_of
 from ess_ray.intake.names import kept_apart
-from ess_ray.intake.rows import FIELDS, Broken, Row
+from ess_ray.intake.rows import FIELDS, Broken
 
 TAGS: Final = "ddtags"
 _LEVEL: Final = "status"
@@ -67,7 +68,7 @@ def tags_of(tags: Any) -> dict[str, str]:
 def columns_of(values: Sequence[Any], body_bytes: int, reading: Reading, defaults: Defaults) -> Decoded:
     """Read logs; `reading.table` is one of `table_of`. Raises Inexact, TooLarge (see `to_columns`)."""
     logs = _Logs(defaults, reading.table)
-    return to_columns(values, body_bytes, reading, logs.read, logs.event_of)
+    return to_columns(values, body_bytes, reading, logs.odd_columns, logs.event_of)
 
 
 class _Logs:
@@ -78,6 +79,7 @@ class _Logs:
         self._times, self._heads = table.heads["timestamp"], [(name, table.heads[name]) for name in _NAMED]
         self._usual = [(sent, own, table.heads[own] - {sent}) for sent, own in _USUAL]
         self._last: tuple[Any, dict[str, str], tuple[str, ...]] = (None, {}, ())
+        self._known: tuple[dict[str, str], Around] | None = None
 
     def event_of(self, log: Any) -> dict[str, Any]:
         """Give the event of ours that means the same. Raises Rejected where there may be none."""
@@ -108,11 +110,12 @@ class _Logs:
                 event[own] = value
         return event
 
-    def read(self, log: Any, reading: Reading) -> Row:
-        """Read one log. Raises as `read_held` does."""
-        return read_held(self._held(log), reading)
+    def odd_columns(self, logs: Sequence[Any], reading: Reading) -> Decoded:
+        """Read logs some of which are not plain. Raises as `to_columns` does."""
+        return held_columns([self.held(log) for log in logs], reading)
 
-    def _held(self, log: Any) -> Held | Broken:
+    def held(self, log: Any) -> Held | Broken:
+        """Give the event that a log is, as the rules take it."""
         if isinstance(log, Broken):
             return log
         if isinstance(log, str):
@@ -124,7 +127,9 @@ class _Logs:
             tags = self._tags(own.pop(TAGS))[0]
         message = own.get("message")
         if not isinstance(message, dict):
-            return Held(Around(self._around(tags)), None, self._time(own), own)
+            if self._known is None or self._known[0] != tags:
+                self._known = (tags, Around(self._around(tags)))
+            return Held(self._known[1], None, self._time(own), own)
         del own["message"]
         time = time_of(own.pop("timestamp", None)) or (self._time(message) if self._times.isdisjoint(own) else None)
         return Held(Around((own, *self._around(tags))), None, time, message)

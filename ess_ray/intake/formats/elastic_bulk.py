@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ import orjson
 from ess_ray.core.errors import BadRequest, EssError, TooLarge, Unsupported
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.attributes import Inexact, Reading
-from ess_ray.intake.columns import odd_columns, to_columns
+from ess_ray.intake.batches import odd_columns
+from ess_ray.intake.columns import to_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.digits import Exactness
@@ -82,7 +84,7 @@ class _Pieces:
             documents, exactness = _documents(parts, self.index, exact)
             try:
                 reading = Reading(now_us, limits, exactness, table)
-                decoded = to_columns(documents, span.size, reading, read_document, event_of)
+                decoded = to_columns(documents, span.size, reading, partial(odd_columns, read=read_document), event_of)
                 break
             except Inexact:
                 exact = True

@@ -11,13 +11,14 @@ from typing import Final
 
 from ess_ray.core.errors import EssError, TooLarge
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.format import Body, Stored, each_alone
 from ess_ray.intake.formats.forward_entries import EVENT_BYTES, cut_entries, read_entries, read_run
 from ess_ray.intake.formats.forward_message import acknowledgement
+from ess_ray.intake.formats.held_columns import held_columns
 from ess_ray.intake.formats.holders import Around, Held, read_held
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
 from ess_ray.intake.limits import IntakeLimits
@@ -116,6 +117,6 @@ def _around(tag: str) -> Around:
 
 def _columns(events: Sequence[Held | Broken], now_us: int, limits: IntakeLimits, table: FieldTable) -> Decoded:
     try:
-        return odd_columns(events, Reading(now_us, limits, exact=True, table=table), read_held)
+        return held_columns(events, Reading(now_us, limits, exact=True, table=table))
     except TooLarge as error:  # however often it is sent: its chunk must not keep all others back
         return odd_columns([Broken(error.message) for _ in events], Reading(now_us, limits, exact=True), read_held)

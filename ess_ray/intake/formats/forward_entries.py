@@ -32,6 +32,7 @@ _TOO_LARGE: Final = Broken(f"the event is larger than {MAX_EVENT_BYTES} bytes")
 _EVENT_TIME: Final = 0
 _EVENT_TIME_BYTES: Final = 8
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_TEXT: Final = frozenset({str})
 _END: Final = b"\xc0"
 _NON_FINITE: Final = {math.inf: "Infinity", -math.inf: "-Infinity"}
 
@@ -113,24 +114,24 @@ def _read(entry: Any, around: Around) -> Held | Broken:
     if type(entry) is not list or len(entry) < 2:
         return _NO_ENTRY
     sent, record = entry[0], entry[1]
+    beside: dict[str, Any] = {}
     try:
         if type(sent) is list:  # Fluent Bit's head of an entry
             if len(sent) > 1 and sent[1]:
                 metadata = _plain(sent[1], 1)
-                own = metadata if isinstance(metadata, dict) else {"metadata": metadata}
-                around = Around((own, *around.holders))
+                beside = metadata if isinstance(metadata, dict) else {"metadata": metadata}
             sent = sent[0] if sent else None
         time = _time(sent)
         if type(record) is not dict:
-            return Held(around, "" if record is None else _plain(record, 1), time)
-        return Held(around, None, time, _plain(record, 1))
+            return Held(around, "" if record is None else _plain(record, 1), time, {}, beside)
+        return Held(around, None, time, _plain(record, 1), beside)
     except TooDeep:
         return _TOO_DEEP
 
 
 def _time(sent: Any) -> Time | None:
     if type(sent) is EventTime:
-        return Time(sent.seconds * 1_000_000 + sent.nanoseconds // 1_000, str(sent))
+        return Time(sent.seconds * 1_000_000 + sent.nanoseconds // 1_000, sent)
     if isinstance(sent, msgpack.Timestamp):
         return Time(sent.to_unix_nano() // 1_000, _text_of_timestamp(sent))
     sent = _plain(sent, 1)
@@ -150,9 +151,11 @@ def _plain(value: Any, depth: int) -> Any:
         raise TooDeep
     if kind is list:
         return [_plain(inner, depth + 1) for inner in value]
+    if set(map(type, value)) - _TEXT:
+        return kept_apart((_key(key), _plain(inner, depth + 1)) for key, inner in value.items())
     for key, inner in value.items():
-        if type(key) is not str or type(inner) not in _PLAIN:
-            return kept_apart((_key(key), _plain(inner, depth + 1)) for key, inner in value.items())
+        if type(inner) not in _PLAIN:
+            value[key] = _plain(inner, depth + 1)  # which is nobody else's, and no key is added
     return value
 
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from ess_ray.core.errors import EssError
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.format import Body, Stored, each_alone
 from ess_ray.intake.formats.gelf import event_of
-from ess_ray.intake.formats.holders import read_held
+from ess_ray.intake.formats.held_columns import held_columns
+from ess_ray.intake.formats.holders import Around
 from ess_ray.intake.formats.json_mapped import MappedPieces, decode_mapped
 from ess_ray.intake.formats.json_pieces import cut, may_be_several
 from ess_ray.intake.limits import IntakeLimits
@@ -26,7 +26,8 @@ _TEXT: Final = "text/plain"
 
 
 def _columns(messages: Sequence[Any], body_bytes: int, reading: Reading) -> Decoded:
-    return odd_columns([event_of(message, {}) for message in messages], reading, read_held)
+    around = Around(({},))
+    return held_columns([event_of(message, around) for message in messages], reading)
 
 
 class GelfHttp:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import TYPE_LETTERS, Attributes, Reading, Rejected, flatten_into
 from ess_ray.intake.fields import FieldTable, Found, find
+from ess_ray.intake.layouts import Group
 from ess_ray.intake.rows import (
     STRING_FIELDS,
     Broken,
@@ -40,10 +41,13 @@ class Around:
     source: Found | None = None
     shared: _Shared | Broken | None = field(default=None, init=False)
     """Made of them by the first event that has nothing of its own to look at."""
+    group: Group | Literal[False] | None = field(default=None, init=False)
+    """Made of them by the first event; False where they are not plain."""
 
 
 class Time(NamedTuple):
-    """The protocol's own time, in microseconds; or what was sent in its place, and why that is none."""
+    """The protocol's own time, in microseconds; or what was sent in its place, and why that is none. What was sent is a
+    value of JSON's, or one whose text is told."""
 
     us: int | None
     sent: Any
@@ -52,12 +56,18 @@ class Time(NamedTuple):
 
 class Held(NamedTuple):
     """An event as its protocol tells it. Without a `body` its message is found among its own fields; without a time
-    that is, too."""
+    that is, too. `beside`: what stands around this event alone, nearer than all else."""
 
     around: Around
     body: Any
     time: Time | None = None
     own: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    beside: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+
+    @property
+    def holders(self) -> Holders:
+        """All objects, the nearest first."""
+        return (self.own, self.beside, *self.around.holders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +86,12 @@ def read_held(held: Held | Broken, reading: Reading) -> Row:
         raise Rejected(held.reason)
     taken: Taken = set()
     timestamp_us, original, adjusted = _timestamp_us(held, reading, taken)
-    if not held.own and original is None:
+    if not held.own and not held.beside and original is None:
         shared = _shared(held.around, reading)
         reading.spend(shared.chars)
         message = _message(held, reading, taken)
         return Row(timestamp_us, message, *shared.level, shared.strings, None, None, shared.flat, adjusted)
-    holders = (held.own, *held.around.holders)
+    holders = held.holders
     strings = strings_among(holders, reading, taken, held.around.source)
     level, number = _level(holders, reading, taken)
     message = _message(held, reading, taken)
@@ -97,15 +107,22 @@ def strings_among(
 ) -> tuple[str | None, ...]:
     """Give STRING_FIELDS, each of the first name that any holder has, and remember what was taken."""
     texts: list[str | None] = []
-    for field_name in STRING_FIELDS:
-        among = found_among(field_name, holders, reading.table)
-        if source is not None and field_name == "service":
-            among = _with_source(list(among), source)
-        text, found = string_of(field_name, among, reading.exact)
+    for _, text, found in found_strings(holders, reading, source):
         if found is not None:
             taken.add((id(found.holder), found.key))
         texts.append(text)
     return tuple(texts)
+
+
+def found_strings(
+    holders: Holders, reading: Reading, source: Found | None = None
+) -> Iterator[tuple[str, str | None, Found | None]]:
+    """Give STRING_FIELDS: name, text and where that is."""
+    for field_name in STRING_FIELDS:
+        among = found_among(field_name, holders, reading.table)
+        if source is not None and field_name == "service":
+            among = _with_source(list(among), source)
+        yield field_name, *string_of(field_name, among, reading.exact)
 
 
 def found_among(field_name: str, holders: Holders, table: FieldTable) -> Iterator[Found]:
@@ -181,7 +198,8 @@ def _timestamp_us(held: Held, reading: Reading, taken: Taken) -> tuple[int, Any,
                 raise ValueError(held.time.why)
             check_time(held.time.us, reading)
         except ValueError as error:
-            return reading.now_us, held.time.sent, _instead(error)
+            sent = held.time.sent
+            return reading.now_us, sent if type(sent) in TYPE_LETTERS else str(sent), _instead(error)
         return held.time.us, None, None
     original, why = None, None
     for found in found_among("timestamp", (held.own,), reading.table):

@@ -30,6 +30,7 @@ _MAX_LINE_BYTES: Final = MAX_ENTRY_BYTES + _MAX_NAME_BYTES + 1
 """Of a line that are held: then its value is cut, however its bytes come."""
 _SIZE_BYTES: Final = 8
 _LINE_END: Final = ord("\n")
+_ENTRY_END: Final = b"\n\n"
 
 
 class JournalParser:
@@ -46,6 +47,7 @@ class JournalParser:
         self._entry_bytes = 0
         self._is_cut = False
         self._entries: list[Entry] = []
+        self._names: set[str] = set()
 
     @property
     def held_bytes(self) -> int:
@@ -56,7 +58,7 @@ class JournalParser:
         """Take the next bytes; gives the entries that end in them."""
         self._buffer += data
         at = 0
-        while (after := self._step(at)) is not None:
+        while (after := self._step_of_entry(at) or self._step(at)) is not None:
             at = after
         del self._buffer[: min(at, len(self._buffer))]
         return self.finished()
@@ -74,6 +76,35 @@ class JournalParser:
         """Give entries that were read and not given yet: there are some after `feed` raised."""
         entries, self._entries = self._entries, []
         return entries
+
+    def _step_of_entry(self, at: int) -> int | None:
+        """Read an entry that is there as a whole, and usual: nothing of it is binary, there twice, or too much. Gives
+        where it ends; None where it is not so, to be read line by line."""
+        if self._name is not None or self._line is not None or self._entry:
+            return None
+        end = self._buffer.find(_ENTRY_END, at, at + MAX_ENTRY_BYTES)
+        if end <= at:
+            return None
+        try:
+            lines = self._buffer[at:end].decode().split("\n")
+            entry = dict([line.split("=", 1) for line in lines])
+        except ValueError:
+            return None
+        if len(entry) < len(lines) or len(entry) > MAX_FIELDS or not self._are_names(entry):
+            return None
+        self._searched = 0
+        self._entries.append(entry)
+        return end + len(_ENTRY_END)
+
+    def _are_names(self, entry: Entry) -> bool:
+        """Tell whether all names are names; those of a stream are mostly the same."""
+        if self._names.issuperset(entry):
+            return True
+        if not all(name.isascii() and _NAME.fullmatch(name.encode()) for name in entry):
+            return False
+        if len(self._names) < MAX_FIELDS:
+            self._names.update(entry)
+        return True
 
     def _step(self, at: int) -> int | None:
         """Read what begins at `at`; gives where it ends, None where more must come first."""

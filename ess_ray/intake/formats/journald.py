@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
 from ess_ray.intake.attributes import Reading
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.columns import to_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
@@ -46,12 +48,12 @@ class JournalPiece:
     def decode(self, number: int, table: FieldTable, now_us: int, limits: IntakeLimits) -> Decoded:
         """Read the entries, received at `now_us`."""
         reading = Reading(now_us, limits, exact=True, table=table)
-        return to_columns(self.entries, self.size(0), reading, _read, event_of)
+        return to_columns(self.entries, self.size(0), reading, partial(odd_columns, read=_read), event_of)
 
 
 def size_of(entry: Entry) -> int:
     """Give about how many bytes an entry takes."""
-    return sum(len(name) + len(text) for name, text in entry.items())
+    return sum(map(len, entry)) + sum(map(len, entry.values()))
 
 
 def route_of(entry: Entry) -> str:
@@ -74,14 +76,9 @@ def by_route(entries: Sequence[Entry]) -> Mapping[str, list[Entry]]:
 
 def event_of(entry: Entry) -> dict[str, Any]:
     """Give the event that an entry is."""
-    event: dict[str, Any] = {}
-    others: dict[str, str] = {}
-    for name, text in entry.items():
-        if name in FIELDS:  # journald writes capitals: somebody's own, which means nothing of ours
-            others[name] = text
-        elif not name.startswith(_ADDRESS):
-            event[name] = text
-    if others:
+    event: dict[str, Any] = {name: text for name, text in entry.items() if name[:2] != _ADDRESS}
+    if not FIELDS.isdisjoint(entry):  # journald writes capitals: somebody's own, which means nothing of ours
+        others = {name: event.pop(name) for name in entry if name in FIELDS}
         event["attributes"] = others
     if cursor := entry.get(CURSOR):
         event["id"] = sha256(cursor.encode()).hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ess_ray.core.errors import TooLarge
 from ess_ray.intake.attributes import Inexact, Reading
-from ess_ray.intake.columns import odd_columns
+from ess_ray.intake.batches import odd_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.format import Body

@@ -18,7 +18,8 @@ import numpy as np
 from ess_ray.core.errors import BadRequest, TooLarge
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.attributes import Inexact, Reading
-from ess_ray.intake.columns import odd_columns, to_columns
+from ess_ray.intake.batches import odd_columns
+from ess_ray.intake.columns import to_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable

@@ -11,12 +11,12 @@ import orjson
 from ess_ray.core.aliases import LOKI_LEVELS
 from ess_ray.core.errors import EssError, TooLarge, Unsupported
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.formats.format import Body, Stored, each_alone
-from ess_ray.intake.formats.holders import Held, read_held
+from ess_ray.intake.formats.held_columns import held_columns
+from ess_ray.intake.formats.holders import Held
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
 from ess_ray.intake.formats.loki_json import cut_json, read_json, read_span
 from ess_ray.intake.formats.loki_protobuf import cut_protobuf, read_part, read_protobuf
@@ -106,7 +106,7 @@ _TABLE: Final = _with_levels(FIELD_TABLE)
 
 def _columns(lines: Sequence[Held | Broken], now_us: int, limits: IntakeLimits, table: FieldTable) -> Decoded:
     known = _TABLE if table is FIELD_TABLE else _with_levels(table)
-    return odd_columns(lines, Reading(now_us, limits, exact=True, table=known), read_held)
+    return held_columns(lines, Reading(now_us, limits, exact=True, table=known))
 
 
 def _kind(content_type: str | None) -> str:

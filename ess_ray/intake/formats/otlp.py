@@ -12,14 +12,14 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsPar
 
 from ess_ray.core.errors import EssError, TooLarge, Unsupported
 from ess_ray.intake.attributes import Reading
-from ess_ray.intake.columns import odd_columns
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.formats.format import Body, Stored, each_alone
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
+from ess_ray.intake.formats.otlp_columns import log_columns
 from ess_ray.intake.formats.otlp_json import cut_json, read_json, read_span
 from ess_ray.intake.formats.otlp_protobuf import cut_protobuf, read_part, read_protobuf
-from ess_ray.intake.formats.otlp_rows import Log, read_log
+from ess_ray.intake.formats.otlp_rows import Log
 from ess_ray.intake.formats.spread import Readers, SpreadPieces
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.rows import Broken
@@ -100,7 +100,7 @@ OTLP_LOGS: Final = OtlpLogs()
 
 
 def _columns(logs: Sequence[Log | Broken], now_us: int, limits: IntakeLimits, table: FieldTable) -> Decoded:
-    return odd_columns(logs, Reading(now_us, limits, exact=True, table=table), read_log)
+    return log_columns(logs, Reading(now_us, limits, exact=True, table=table))
 
 
 def _why(stored: Stored) -> str:

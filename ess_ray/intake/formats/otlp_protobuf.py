@@ -63,7 +63,7 @@ def _log(record: LogRecord, origin: Origin) -> Log:
         record.observed_time_unix_nano,
         int32(record.severity_number),
         record.severity_text,
-        value_of(record.body),
+        record.body.string_value or value_of(record.body),
         attributes_of(record.attributes),
         record.dropped_attributes_count,
         record.flags,
@@ -75,7 +75,8 @@ def _log(record: LogRecord, origin: Origin) -> Log:
 
 def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     """Give attributes by their keys; of a key that is there twice the last one."""
-    return object_of([(pair.key, value_of(pair.value)) for pair in pairs])
+    # Nearly all are texts, and to ask which kind a value has costs as much as to read it.
+    return object_of([(pair.key, pair.value.string_value or value_of(pair.value)) for pair in pairs])
 
 
 def value_of(value: AnyValue) -> Any:

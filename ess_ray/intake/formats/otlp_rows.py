@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from ess_ray.core.event import MAX_ID_BYTES, level_of_number, normalize_level
 from ess_ray.intake.attributes import Attributes, Reading, Rejected, flatten_into
 from ess_ray.intake.fields import Found, find
 from ess_ray.intake.formats.holders import found_among, strings_among
+from ess_ray.intake.layouts import Group
 from ess_ray.intake.names import free_name
 from ess_ray.intake.rows import (
     STRING_FIELDS,
@@ -53,6 +54,8 @@ class Origin:
     scope: dict[str, Any]
     shared: _Shared | Broken | None = field(default=None, init=False)
     """Made of them by the first record that needs it."""
+    group: Group | Literal[False] | None = field(default=None, init=False)
+    """Made of them by the first record; False where they are not plain."""
 
 
 class Log(NamedTuple):
@@ -186,18 +189,11 @@ class _Record:
         return tuple((text and trace_text(text)) or other for text, other in zip(sent, found, strict=True))
 
     def _own_attributes(self, flat: Attributes, rest: dict[str, Any]) -> None:
-        log = self._log
-        flatten_into(log.attributes, self._reading, flat, self._taken)
+        flatten_into(self._log.attributes, self._reading, flat, self._taken)
         if rest:
             flatten_into({"body": rest}, self._reading, flat)
-        for name, value in (
-            ("event_name", log.event_name),
-            ("flags", log.flags),
-            ("dropped_attributes_count", log.dropped_attributes_count),
-            (OBSERVED, log.observed_ns),
-        ):
-            if value:
-                flat.add(name, str(value), "s" if isinstance(value, str) else "n")
+        for name, value in own_fields(self._log).items():
+            flat.add(name, str(value), "s" if isinstance(value, str) else "n")
 
     def _add_shared(self, flat: Attributes, shared: _Shared) -> None:
         self._reading.spend(shared.chars)
@@ -225,6 +221,20 @@ class _Record:
 
     def _take(self, found: Found) -> None:
         self._taken.add((id(found.holder), found.key))
+
+
+def own_fields(log: Log) -> dict[str, Any]:
+    """Give those of a record's fields that become attributes, as far as it has them."""
+    fields: dict[str, Any] = {}
+    if log.event_name:
+        fields["event_name"] = log.event_name
+    if log.flags:
+        fields["flags"] = log.flags
+    if log.dropped_attributes_count:
+        fields["dropped_attributes_count"] = log.dropped_attributes_count
+    if log.observed_ns:
+        fields[OBSERVED] = log.observed_ns
+    return fields
 
 
 def _share(origin: Origin, reading: Reading) -> _Shared:
