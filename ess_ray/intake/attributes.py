@@ -110,6 +110,11 @@ def types_of(letters: str) -> str | None:
     return letters if letters.strip("s") else None
 
 
+def without_prefix(name: str) -> str:
+    """Give an attribute's name by its full one, which may begin with `attributes.`."""
+    return (name[_PREFIX_CHARS:] or name) if name[:_PREFIX_CHARS] == ATTRIBUTES_PREFIX else name
+
+
 def flatten(attributes: dict[str, Any], reading: Reading) -> Attributes:
     """Give what stands under `attributes`, flat. Raises Rejected, Inexact, TooLarge."""
     flat = Attributes()

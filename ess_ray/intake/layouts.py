@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
-from ess_ray.intake.attributes import TYPE_LETTERS, Attributes
+from ess_ray.intake.attributes import TYPE_LETTERS, Attributes, without_prefix
 from ess_ray.intake.fields import FieldTable, Found
 from ess_ray.intake.rows import STRING_FIELDS
 
@@ -126,7 +126,7 @@ def layout_of(holders: Sequence[dict[str, Any]], taken: Mapping[str, Found], may
             raise Unusual
         places[id(holder), key] = place
         if value is not None and (id(holder), key) not in gone:
-            flat.add(name, str(place), TYPE_LETTERS[type(value)])
+            flat.add(without_prefix(name), str(place), TYPE_LETTERS[type(value)])
     if not may_clash and flat.waits:
         raise Unusual
     flat.settle()

@@ -36,7 +36,20 @@ numbers = st.sampled_from([0, 3, 30, 35, NOW_US, -5, 2**80]) | st.floats(allow_n
 scalars = texts | numbers | st.booleans() | st.none()
 TIMES_AND_TEXTS = ["message", "msg", "log", "timestamp", "@timestamp", "time", "level", "severity", "PRIORITY"]
 NAMES = ["detected_level", "service", "service.name", "app", "job", "ident", "source", "host", "instance", "name"]
-OTHERS = ["kubernetes", "kubernetes.host", "team", "id", "attributes", "a", "a.b", "a#2", "b", "_ess.x"]
+OTHERS = [
+    "kubernetes",
+    "kubernetes.host",
+    "team",
+    "id",
+    "attributes",
+    "attributes.a",
+    "attributes.a.b",
+    "a",
+    "a.b",
+    "a#2",
+    "b",
+    "_ess.x",
+]
 names = st.sampled_from([*TIMES_AND_TEXTS, *NAMES, *OTHERS, "trace_id", "traceId", "span_id"])
 values = st.recursive(
     scalars,
