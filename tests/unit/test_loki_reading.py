@@ -112,6 +112,9 @@ MESSAGES = [event["message"] for event in EVENTS]
         ('{service_name=~".+"} | logfmt | level="info"', [2]),
         ('{service_name=~".+"} | regexp `user=(?P<who>\\d)` | who="7"', [2]),
         ('{service_name=~".+"} | pattern `<first> <_>` | first="Connection"', [3]),
+        ('{service_name=~".+"} |> "level=<_> took=<_>s size=<_> user=<_>"', [2]),
+        ('{service_name=~".+"} |> "Connection reset" or "a <_>"', [0, 3]),
+        ('{service_name=~".+"} !> "<_>took<_>"', [0, 3]),
     ],
 )
 async def test_selectors_and_filters(loki: Loki, query: str, found: list[int]) -> None:
@@ -206,6 +209,14 @@ async def test_histograms_are_counted(loki: Loki) -> None:
         ('count(count_over_time({service_name=~".+"}[1m])) > 10', {}),
         ('sum(count_over_time({service_name="pay"}[1s] offset 57s)) or vector(0)', {"{}": "1"}),
         ("vector(1)+vector(1)", {"{}": "2"}),
+        (
+            'sum by (service_name, level) (count_over_time({service_name="shop"}[1m])) / on (service_name) group_left '
+            'sum by (service_name) (count_over_time({service_name=~".+"}[1m]))',
+            {
+                '{"level": "ERROR", "service_name": "shop"}': "0.5",
+                '{"level": "WARN", "service_name": "shop"}': "0.5",
+            },
+        ),
     ],
 )
 async def test_metrics_at_a_moment(loki: Loki, query: str, found: dict[str, str]) -> None:
@@ -226,11 +237,16 @@ async def test_saving_a_data_source(loki: Loki) -> None:
         ("", "empty"),
         ('{a="b"', "unexpected the end"),
         ('{a="b"} | distinct x', "distinct"),
-        ('{a="b"} |> "<_> x"', "|>"),
+        ('{a="b"} |> "<who> x"', "<_>"),
+        ('{a="b"} !> "<_><_>"', "side by side"),
+        ('{a="b"} |= ip("10.0.0.300")', "10.0.0.300"),
+        ('{a="b"} |~ ip("10.0.0.3")', "|~"),
+        ('{a="b"} | logfmt | a = ip("10.0.0.9-10.0.0.1")', "10.0.0.9"),
         ('{a="b"} | line_format "{{ .a | nope }}"', "nope"),
         ('holt_winters({a="b"}[5m])', "holt_winters"),
         ('{a=~"("}', "RE2"),
-        ('sum(rate({a="b"}[1m])) * on (x) group_left sum(rate({a="b"}[1m]))', "group_left"),
+        ('sum(rate({a="b"}[1m])) * group_left sum(rate({a="b"}[1m]))', "behind on"),
+        ('sum(rate({a="b"}[1m])) and on (x) group_left sum(rate({a="b"}[1m]))', "group_left"),
         ('rate({a="b"}[1m]) | json', "|"),
         ('{a="b"} | regexp "x"', "named group"),
     ],
