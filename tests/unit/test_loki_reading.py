@@ -300,6 +300,20 @@ async def test_statistics_volumes_and_fields(loki: Loki) -> None:
     assert (await loki.get("detected_field/user/values", query="")).json()["values"] == ["7"]
 
 
+async def test_patterns_are_those_of_all_lines(loki: Loki) -> None:
+    for user in range(12):
+        await push(loki.rig, {"message": f"user {user} came from 10.0.0.{user}", "timestamp": 20 * SECOND_US})
+    found = {one["pattern"]: one["samples"] for one in await loki.data("patterns", query='{service_name=~".+"}')}
+    assert found["user <_> came from <_>"] == [[BASE_US // SECOND_US + 18, 12]]  # 20 steps of 3 s
+    assert sum(count for samples in found.values() for _, count in samples) == len(EVENTS) + 12
+    of_users = '{service_name=~".+"} |> "user <_> came from <_>"'
+    assert len(await loki.lines(of_users)) == 12
+    assert [one["pattern"] for one in await loki.data("patterns", query=of_users)] == ["user <_> came from <_>"]
+    assert await loki.data("patterns", query='{service_name="nobody"}') == []
+    refused = await loki.get("patterns", 400, query='{service_name=~".+"} | json | status >= 500')
+    assert "as they were pushed" in refused.text
+
+
 async def test_small_things(loki: Loki) -> None:
     assert await loki.data("patterns", query='{a="b"}') == []
     assert await loki.data("format_query", query='{a="b"}|="x"') == '{a="b"} |= "x"'

@@ -50,11 +50,17 @@ _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$/\x00-\x1f\x7f]")
 _SHORT: Final = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 MARKS: Final = re.compile(f"[{_NONCHARACTERS}]")
 """Finds a placeholder in a template; in a message, characters that would be taken for one."""
+_SIDE_BY_SIDE: Final = re.compile(f"[{_NONCHARACTERS}]+")
 
 
 def shown(template: str) -> str:
     """Write a template for people."""
     return MARKS.sub(lambda found: BY_MARK[found[0]].shown, template)
+
+
+def blanked(template: str, placeholder: str) -> str:
+    """Write a template with the same text in place of each placeholder, and of several side by side."""
+    return _SIDE_BY_SIDE.sub(lambda _: placeholder, template)
 
 
 def regex_of(template: str) -> str:
