@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from ess_ray import metrics as m
-from ess_ray.alerts.asking import Asks, page_of
+from ess_ray.alerts.asking import Asks, page_of, rows_query
 from ess_ray.alerts.book import AlertBook
 from ess_ray.alerts.policy import end_all, evaluate
 from ess_ray.alerts.rules import Group, Rule
@@ -46,6 +46,11 @@ Whose = tuple[str, str]
 def key_of(rule: Rule) -> str:
     """Name a rule's state in its group's."""
     return f"{rule.alert} {rule.meaning}"
+
+
+def rule_of(group: Group, key: str) -> Rule | None:
+    """Give the rule of a group whose state has this name; None where it is no more."""
+    return next((rule for rule in group.rules if key_of(rule) == key), None)
 
 
 @dataclass
@@ -305,14 +310,10 @@ class Alerting:
         episode = one.episode
         fired_us = episode.fired_us or episode.since_us
         state = held.state.get(one.rule)
-        rule = next((rule for rule in held.rules() if key_of(rule) == one.rule), None)
+        rule = None if held.group is None else rule_of(held.group, one.rule)
         url = ""
         if rule is not None and self._page_url:
-            # The window in which it was met first; of one that fires still, up to the last look.
-            first_us = min(episode.since_us, fired_us) - rule.window_us
-            last = None if state is None else state.last
-            until_us = episode.ended_us or (fired_us if last is None else max(fired_us, last.slot_us))
-            url = page_of(self._page_url, rule, episode.labels, (first_us, until_us))
+            url = page_of(self._page_url, rows_query(rule, episode, None if state is None else state.last))
         name = fingerprint(episode.labels)
         key = f"{whose[0]}/{whose[1]}/{name}/{episode.since_us}/{one.status}"
         ends_us = episode.ended_us if one.status == "resolved" else None

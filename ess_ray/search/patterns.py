@@ -17,7 +17,7 @@ from ess_ray.core.collect import Patterns as PatternCollector
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, Query
 from ess_ray.core.statistics import Slotted, unpacked
-from ess_ray.core.templates import literals_of, patterns_of, regex_of, shown
+from ess_ray.core.templates import literals_of, patterns_of, read_shown, regex_of, shown
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language import (
     MAX_PATTERN_CHARS,
@@ -132,6 +132,11 @@ def _rows(found: pa.Table, rows_total: int, asked: PatternsAsked) -> Iterator[li
             None if new_since_us is None else first_us >= new_since_us,
             row["trend"],
         ]
+
+
+def query_of_shown(query: str, pattern: str) -> str:
+    """Give a query that finds the rows of a pattern, as its column shows it, among those that a query finds."""
+    return _Finding(query).query_of(read_shown(pattern))
 
 
 class _Finding:

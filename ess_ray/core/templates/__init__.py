@@ -5,7 +5,7 @@
 """
 
 from ess_ray.core.templates.groups import patterns_of
-from ess_ray.core.templates.kinds import blanked, literals_of, regex_of, shown
+from ess_ray.core.templates.kinds import blanked, literals_of, read_shown, regex_of, shown
 from ess_ray.core.templates.masks import template_of
 from ess_ray.core.templates.skeletons import MAX_MESSAGE_BYTES, skeletons_of
 
@@ -14,6 +14,7 @@ __all__ = [
     "blanked",
     "literals_of",
     "patterns_of",
+    "read_shown",
     "regex_of",
     "shown",
     "skeletons_of",
