@@ -201,3 +201,18 @@ def _state_in(data: bytes, place: str) -> tuple[tuple[str, str], dict[str, RuleS
 def _place(kind: str, tenant: str, name: str) -> str:
     """Names may hold anything: keys may not."""
     return f"{kind}/{tenant}/{sha256(name.encode()).hexdigest()[:32]}.json"
+
+
+def check_record(place: str, data: bytes) -> None:
+    """Raise CorruptData for a record that no book could read."""
+    if place.startswith("states/"):
+        _state_in(data, place)
+        return
+    try:
+        told = orjson.loads(data)
+        if place.startswith("rules/"):
+            read_group(told["group"])
+        else:
+            Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
+    except (ValueError, TypeError, KeyError, BadRequest) as error:
+        raise CorruptData(f"alerts/{place} does not read as what it is: {error!r}", key=place) from error

@@ -101,6 +101,8 @@ class Deleting:
         if one.state == "running":
             if one.cut is None:
                 await self._make_cut(one)
+            elif (cut := one.cut.carried_to(await self._log.log_id())) != one.cut:  # it was asked for elsewhere
+                await asyncio.to_thread(self._book.write, replace(one, cut=cut))
             await self._steps.rewrite(one.id)
             one = await asyncio.to_thread(self._book.read, one.id)
         if self._steps.results is not None and not await asyncio.to_thread(self._book.are_answers_dropped, one.id):
