@@ -24,7 +24,7 @@ from ess_ray.alerts.schedule import next_us, slots_due
 from ess_ray.alerts.silences import Silence, covering
 from ess_ray.alerts.states import RuleState, fingerprint
 from ess_ray.alerts.telling import Due, due, firing, only_resolved, tidy, told
-from ess_ray.core.errors import EssError
+from ess_ray.core.errors import CorruptData, EssError
 from ess_ray.ports import Bundle, Notice, Receiver
 
 _log = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class _Held:
     state: dict[str, RuleState]
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     unsaved: bool = False
+    forgotten_us: int = 0
     tried_us: dict[str, int] = field(default_factory=dict)
 
     def rules(self) -> Sequence[Rule]:
@@ -188,6 +189,17 @@ class Alerting:
         for whose, held in self._held.items():
             if whose not in there:
                 held.group = None
+        await self._load_forgotten()
+
+    async def _load_forgotten(self) -> None:
+        for tenant in {tenant for tenant, _ in self._held}:
+            try:
+                forgotten_us = await asyncio.to_thread(self._book.forgotten, tenant)
+            except CorruptData as error:
+                self._flaws.append(error.message)
+                continue
+            for held in (held for (whose, _), held in self._held.items() if whose == tenant):
+                held.forgotten_us = forgotten_us
 
     async def _evaluate(self, whose: Whose, held: _Held) -> None:
         async with self._slots:
@@ -219,14 +231,21 @@ class Alerting:
             self._tally.observe(m.ALERT_EVALUATION_SECONDS, time.monotonic() - started_s)
             if not answer.complete:
                 _log.warning("alert %s of tenant %s is as it was: %s", rule.alert, whose[0], answer.incomplete[0])
-            state = evaluate(rule, state, answer, slot_us=slot_us, window=window)
+            state = evaluate(rule, state, answer, slot_us=slot_us, window=window, forgotten_us=held.forgotten_us)
         return {key: state} if slots else {}
 
     async def _settle(self, whose: Whose, held: _Held, after: Mapping[str, RuleState]) -> None:
         """Keep new states, with what receivers were told meanwhile; let go of what nobody needs any more."""
         merged = {**held.state, **{name: _with_told(held.state.get(name), one) for name, one in after.items()}}
         silenced, is_deleted = self._silencer(whose[0]), held.group is None
-        tidied = tidy(merged, self._names(held), silenced, self._now_us(), is_deleted=is_deleted)
+        tidied = tidy(
+            merged,
+            self._names(held),
+            silenced,
+            self._now_us(),
+            is_deleted=is_deleted,
+            forgotten_us=held.forgotten_us,
+        )
         for episode in tidied.given_up:
             self._tally.count(m.ALERT_DELIVERIES, 1, "all", "given up")
             _log.error("nobody could be told of the alert %s within a day", dict(episode.labels))
