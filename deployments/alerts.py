@@ -14,11 +14,11 @@ from starlette.requests import HTTPConnection
 
 from deployments.access import Access, Tenant
 from deployments.answers import json_answer
-from ess_ray.alerts.asking import Asks
+from ess_ray.alerts.asking import Asks, rows_query
 from ess_ray.alerts.book import AlertBook, Applied
 from ess_ray.alerts.policy import preview
 from ess_ray.alerts.rules import MAX_RULES, Group, Rule, read_group
-from ess_ray.alerts.running import key_of
+from ess_ray.alerts.running import key_of, rule_of
 from ess_ray.alerts.silences import (
     MAX_COMMENT_CHARS,
     Matcher,
@@ -42,7 +42,8 @@ GroupName = Annotated[str, Path(description="The group's name.", min_length=1, m
 
 
 class RuleBody(BaseModel):
-    """A rule. `expr` is a query, or one with `| stats ...` behind it; each row of one with `by` is an alert of its own.
+    """A rule. `expr` is a query, or one with `| stats ...` or `| patterns` behind it; each row of one with `by`, and
+    each pattern, is an alert of its own.
 
     It looks at what was received in the `window` before its evaluation, whatever time events tell of themselves.
     """
@@ -203,8 +204,12 @@ class AlertsApi:
             except CorruptData as error:
                 flaw = error.message
             groups.append({**_told_group(applied, state), "flaw": flaw})
-            for one in state.values():
-                alerts += [_told_alert(applied.name, episode, silences, now_us) for episode in _shown(one, now_us)]
+            for key, one in state.items():
+                rule = None if applied.group is None else rule_of(applied.group, key)
+                alerts += [
+                    {**_told_alert(applied.name, episode, silences, now_us), "query": _rows_query(rule, one, episode)}
+                    for episode in _shown(one, now_us)
+                ]
         alerts.sort(key=lambda one: (_ORDER[one["state"]], one["active_at"]))
         return {"alerts": alerts, "groups": groups, "receivers": list(self._receivers)}
 
@@ -287,6 +292,11 @@ def _told_alert(group: str, episode: Episode, silences: Sequence[Silence], now_u
         "silenced_by": covering(silences, episode.labels, now_us) if episode.ended_us is None else [],
         "told": dict(episode.told),
     }
+
+
+def _rows_query(rule: Rule | None, state: RuleState, episode: Episode) -> str | None:
+    """Give the query that finds an alert's rows; None for one of a rule that is no more."""
+    return None if rule is None else rows_query(rule, episode, state.last)
 
 
 def _told_group(applied: Applied, state: Mapping[str, RuleState]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ess_ray.runtime.environment import ROUTES, is_protocols
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
 INDEX: Final = "index.html"
-PAGES: Final = frozenset({"", INDEX, "tail", "status"})
+PAGES: Final = frozenset({"", INDEX, "tail", "alerts", "status"})
 """Addresses of pages (`web/src/pages.tsx`)."""
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ASSETS: Final = "assets/"

@@ -157,7 +157,7 @@ class Queries:
             "volume_enabled": True,
             "volume_max_series": MAX_SERIES,
         }
-        return json_of({"limits": limits, "pattern_ingester_enabled": False, "version": VERSION})
+        return json_of({"limits": limits, "pattern_ingester_enabled": True, "version": VERSION})
 
     async def rules(self, request: Request) -> Response:
         """Tell that Loki's ruler has no rules: alerts stand elsewhere."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 from ess_ray.alerts.policy import Answer, Row
-from ess_ray.alerts.rules import Rule, label_of
+from ess_ray.alerts.rules import FIRST, PATTERN, Rule, label_of
+from ess_ray.alerts.states import Episode, Evaluation
 from ess_ray.core.errors import EssError
 from ess_ray.core.field import Field
 from ess_ray.core.query import And, Query, Range
-from ess_ray.language import field_term
+from ess_ray.core.timestamps import parse_timestamp_us
+from ess_ray.language import Patterns, field_term
 from ess_ray.ports import AnswerState, ResultStore
+from ess_ray.search.patterns import query_of_shown
 from ess_ray.search.run import Searcher
 from ess_ray.search.table import aggregation_of
 from ess_ray.search.zones import clock_named
@@ -54,7 +57,7 @@ class Asker:
         if not state.complete and not reasons:
             reasons = (_TOO_LONG if state.under_way else f"the search ended as {state.state}",)
         events = state.progress.get("rows_matched")
-        rows = _rows(rule, state.table or {"columns": [], "rows": []})
+        rows = _rows(rule, state.table or {"columns": [], "rows": []}, window[1])
         count = events if isinstance(events, int) else 0
         return Answer(rows, count, state.complete, reasons, _ms_since(started_s))
 
@@ -78,32 +81,52 @@ def query_of(rule: Rule, window: tuple[int, int]) -> Query:
     return Query(And((rule.pipe.root, Range(ARRIVAL, first_us, True, end_us, False))))
 
 
-def page_of(page_url: str, rule: Rule, labels: Mapping[str, str], window: tuple[int, int]) -> str:
-    """Give the address of the page that shows an alert's rows: those of its group, received in the window."""
+def rows_query(rule: Rule, episode: Episode, last: Evaluation | None) -> str:
+    """Give the query that finds an alert's rows: those of its group, received in the window in which it was met first;
+    of one that fires still, up to the last look."""
+    fired_us = episode.fired_us or episode.since_us
+    first_us = min(episode.since_us, fired_us) - rule.window_us
+    until_us = episode.ended_us or (fired_us if last is None else max(fired_us, last.slot_us))
+    arrived = f"_ess.observed_timestamp:[{first_us} TO {until_us}}}"
+    return " ".join([*_group_terms(rule, episode.labels), arrived])
+
+
+def page_of(page_url: str, query: str) -> str:
+    """Give the address of the page that shows the rows of a query, of any time."""
+    return f"{page_url.rstrip('/')}/?{urlencode({'q': query, 'start': _ALL_TIMES})}"
+
+
+def _group_terms(rule: Rule, labels: Mapping[str, str]) -> list[str]:
     asked = rule.pipe.query.strip()
     terms = [f"({asked})"] if asked not in ("", "*") else []
-    stats = rule.stats
-    for field, name in zip(stats.by, stats.by_names, strict=True):
+    first = rule.pipe.first
+    if isinstance(first, Patterns):
+        pattern = labels.get(PATTERN, "")
+        return [query_of_shown(asked, pattern)] if pattern and PATTERN not in rule.labels else terms
+    for field, name in zip(first.by, first.by_names, strict=True):
         value = labels.get(label_of(name), "")
         if value and label_of(name) not in rule.labels:
             terms.append(field_term(field, value))
-    terms.append(f"_ess.observed_timestamp:[{window[0]} TO {window[1]}}}")
-    return f"{page_url.rstrip('/')}/?{urlencode({'q': ' '.join(terms), 'start': _ALL_TIMES})}"
+    return terms
 
 
-def _rows(rule: Rule, table: Mapping[str, Any]) -> tuple[Row, ...]:
+def _rows(rule: Rule, table: Mapping[str, Any], end_us: int) -> tuple[Row, ...]:
     names = [column["name"] for column in table["columns"]]
     if rule.column not in names:
         return ()
     at = names.index(rule.column)
-    groups = [(label_of(name), names.index(name)) for name in rule.stats.by_names]
-    return tuple(
-        Row({label: "" if row[place] is None else str(row[place]) for label, place in groups}, _number(row[at]))
-        for row in table["rows"]
-    )
+    groups = [(label_of(name), names.index(name)) for name in rule.group_columns]
+
+    def read(row: Sequence[Any]) -> Row:
+        labels = {label: "" if row[place] is None else str(row[place]) for label, place in groups}
+        return Row(labels, _number(rule, row[at], end_us))
+
+    return tuple(map(read, table["rows"]))
 
 
-def _number(value: Any) -> float | None:
+def _number(rule: Rule, value: Any, end_us: int) -> float | None:
+    if rule.column == FIRST:
+        return (end_us - parse_timestamp_us(value)) / _S_US
     return None if value is None else float(value)
 
 

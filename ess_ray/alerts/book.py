@@ -3,6 +3,7 @@
 rules/TENANT/HASH.json      a group as it was applied        written by whoever is asked to
 silences/TENANT/ID.json     a silence                        the same
 states/TENANT/HASH.json     where the rules of a group stand written by the one process that evaluates them
+forgotten/TENANT.json       when events were deleted last     written by who deletes them
 """
 
 from __future__ import annotations
@@ -172,6 +173,25 @@ class AlertBook:
             self._flaws.pop(info.key, None)
             yield tenant, name, state
 
+    # ------------------------------------------------------------------------------------------------------ forgetting
+    def forget(self, tenant: str, until_us: int) -> None:
+        """Keep that events of a tenant were deleted at this moment: what alerts tell of before may be of them.
+
+        Idempotent; the latest moment counts.
+        """
+        if self.forgotten(tenant) < until_us:
+            self._store.put(_forgotten_place(tenant), orjson.dumps({"until_us": until_us}))
+
+    def forgotten(self, tenant: str) -> int:
+        """Give when events of a tenant were deleted last; 0 for never. Raises CorruptData."""
+        place = _forgotten_place(tenant)
+        if self._store.head(place) is None:
+            return 0
+        try:
+            return int(orjson.loads(self._store.get_suffix(place, MAX_RECORD_BYTES))["until_us"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise CorruptData(f"alerts/{place} does not read as a time: delete it", key=place) from error
+
     # -------------------------------------------------------------------------------------------------------- silences
     def silence(
         self, tenant: str, matchers: Sequence[Matcher], *, starts_us: int, ends_us: int, comment: str, created_by: str
@@ -284,6 +304,27 @@ def _state_in(data: bytes, place: str) -> tuple[tuple[str, str], dict[str, RuleS
     return whose, decode_state(state, f"alerts/{place}")
 
 
+def _forgotten_place(tenant: str) -> str:
+    return f"forgotten/{check_tenant(tenant)}.json"
+
+
 def _place(kind: str, tenant: str, name: str) -> str:
     """Names may hold anything: keys may not."""
     return f"{kind}/{tenant}/{sha256(name.encode()).hexdigest()[:32]}.json"
+
+
+def check_record(place: str, data: bytes) -> None:
+    """Raise CorruptData for a record that no book could read."""
+    if place.startswith("states/"):
+        _state_in(data, place)
+        return
+    try:
+        told = orjson.loads(data)
+        if place.startswith("rules/"):
+            read_group(told["group"])
+        elif place.startswith("forgotten/"):
+            int(told["until_us"])
+        else:
+            Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
+    except (ValueError, TypeError, KeyError, BadRequest) as error:
+        raise CorruptData(f"alerts/{place} does not read as what it is: {error!r}", key=place) from error

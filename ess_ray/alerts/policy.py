@@ -54,10 +54,13 @@ class Reading:
     met: bool | None
 
 
-def evaluate(rule: Rule, state: RuleState, answer: Answer, *, slot_us: int, window: tuple[int, int]) -> RuleState:
+def evaluate(
+    rule: Rule, state: RuleState, answer: Answer, *, slot_us: int, window: tuple[int, int], forgotten_us: int = 0
+) -> RuleState:
     """Give where a rule stands after an answer about what was received in `window`, at the moment `slot_us`.
 
-    The same arguments give the same state: an evaluation that was not kept may be done again.
+    `forgotten_us`: when events were deleted last: an alert that began before and is kept as it is for want of data may
+    be of them, and ends. The same arguments give the same state: an evaluation that was not kept may be done again.
     """
     done = Evaluation(
         slot_us,
@@ -76,7 +79,8 @@ def evaluate(rule: Rule, state: RuleState, answer: Answer, *, slot_us: int, wind
     seen = _seen(rule, state, answer, slot_us)
     for name, reading in _readings(rule, state, answer, seen):
         episode = state.live.get(name)
-        after = _next(rule, episode, reading, slot_us)
+        is_forgotten = reading.met is None and episode is not None and episode.since_us <= forgotten_us
+        after = _next(rule, episode, replace(reading, met=False) if is_forgotten else reading, slot_us)
         if after is None:
             continue
         if after.ended_us is not None:

@@ -13,7 +13,7 @@ import orjson
 from ess_ray.alerts.condition import DEFAULT, Condition, read_condition
 from ess_ray.core.errors import BadRequest
 from ess_ray.core.statistics import Statistic
-from ess_ray.language import Fields, Pipe, Stats, parse, parse_length_us, parse_pipe
+from ess_ray.language import Fields, Patterns, Pipe, Stats, parse, parse_length_us, parse_pipe
 
 MissingData = Literal["ok", "alert", "keep"]
 MISSING_DATA: Final[tuple[MissingData, ...]] = get_args(MissingData)
@@ -32,6 +32,12 @@ DEFAULT_WINDOW: Final = "5m"
 SETTLE_US: Final = 10_000_000
 """What was received is in the log, or refused, so long after at the latest: a push has that deadline."""
 COUNT: Final = "count()"
+PATTERN: Final = "pattern"
+FIRST: Final = "first"
+AGE: Final = "age_s"
+"""Of a pattern: how many seconds before the end of the window its first row is. It stands for `first`, a time."""
+_PATTERN_NUMBERS: Final = {"count": "count", COUNT: "count", "share": "share", AGE: FIRST}
+"""What of a pattern can be compared, and the column that it is made of."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9_]", re.ASCII)
 _RULE_FIELDS: Final = frozenset(
@@ -47,7 +53,7 @@ class Rule:
     alert: str
     pipe: Pipe
     column: str
-    """Of the pipe's table: what the condition is about."""
+    """Of the pipe's table: what the condition is about, or is made of (AGE)."""
     condition: Condition
     window_us: int
     for_us: int
@@ -59,12 +65,12 @@ class Rule:
     @property
     def has_groups(self) -> bool:
         """Whether each row of its answer is an alert of its own."""
-        return bool(self.stats.by)
+        return bool(self.group_columns)
 
     @property
-    def stats(self) -> Stats:
-        """What its table is made by."""
-        return _stats_of(self.pipe)
+    def group_columns(self) -> tuple[str, ...]:
+        """Name the columns of its table that tell its rows apart."""
+        return _group_columns(self.pipe)
 
     @property
     def meaning(self) -> str:
@@ -141,7 +147,7 @@ def read_rule(told: Mapping[str, Any]) -> Rule:
     alert = check_name(told.get("alert"), "`alert`, its name")
     expr = told.get("expr")
     if not isinstance(expr, str):
-        raise BadRequest("`expr` is missing: a query, or one with `| stats ...` behind it")
+        raise BadRequest("`expr` is missing: a query, or one with `| stats ...` or `| patterns` behind it")
     pipe = _pipe_of(expr)
     condition = read_condition(_text(told.get("condition") or DEFAULT, "condition"))
     missing = told.get("missing_data") or "ok"
@@ -182,38 +188,43 @@ def _pipe_of(expr: str) -> Pipe:
     pipe = parse_pipe(expr)
     if pipe is None:
         return Pipe(parse(expr), expr.strip(), Stats((Statistic(COUNT, "count"),), (COUNT,)))
-    stats = _stats_of(pipe)
-    if stats.every is not None:
+    if isinstance(pipe.first, Stats) and pipe.first.every is not None:
         raise BadRequest("a rule's `window` is its time: leave `every` out of its `expr`")
-    labels = [label_of(name) for name in stats.by_names]
+    labels = [label_of(name) for name in _group_columns(pipe)]
     if len(set(labels)) < len(labels):
         raise BadRequest(f"two of its groups would have the same label ({', '.join(labels)}): group by one of them")
     return pipe
 
 
-def _stats_of(pipe: Pipe) -> Stats:
-    """Give the stage that makes a pipe's table. Raises BadRequest where it is another: a rule compares numbers."""
-    if not isinstance(pipe.first, Stats):
-        raise BadRequest("a rule counts or computes: use `| stats` in its `expr`, not `| patterns`")
-    return pipe.first
+def _group_columns(pipe: Pipe) -> tuple[str, ...]:
+    return (PATTERN,) if isinstance(pipe.first, Patterns) else pipe.first.by_names
 
 
 def _column_of(condition: Condition, pipe: Pipe) -> str:
     """Find the column that a condition is about: by its name, or by its function."""
-    stats = _stats_of(pipe)
-    wanted = re.sub(r"\s", "", condition.column)
-    for name, statistic in zip(stats.columns, stats.statistics, strict=True):
-        if condition.column == name or wanted in (re.sub(r"\s", "", name), re.sub(r"\s", "", statistic.text)):
-            _check_kept(pipe, name)
-            return name
-    raise BadRequest(
-        f'there is no column "{condition.column[:60]}" of numbers to compare: `expr` gives {", ".join(stats.columns)}'
-    )
+    first = pipe.first
+    columns: Mapping[str, str]
+    if isinstance(first, Patterns):
+        columns, known = _PATTERN_NUMBERS, "count, share, age_s"
+    else:
+        pairs = list(zip(first.columns, first.statistics, strict=True))
+        columns = {statistic.text: name for name, statistic in pairs[::-1]} | {name: name for name, _ in pairs}
+        known = ", ".join(first.columns)
+    wanted = _spaceless(condition.column)
+    name = columns.get(condition.column) or {_spaceless(one): name for one, name in columns.items()}.get(wanted)
+    if name is None:
+        raise BadRequest(f'there is no column "{condition.column[:60]}" of numbers to compare: `expr` gives {known}')
+    _check_kept(pipe, name)
+    return name
+
+
+def _spaceless(text: str) -> str:
+    return re.sub(r"\s", "", text)
 
 
 def _check_kept(pipe: Pipe, column: str) -> None:
     """Raise BadRequest where a stage leaves out what tells alerts apart, or what is compared."""
-    needed = {*_stats_of(pipe).by_names, column}
+    needed = {*_group_columns(pipe), column}
     for step in pipe.steps:
         if isinstance(step, Fields) and not needed <= set(step.names):
             raise BadRequest(f"`| fields` leaves out {', '.join(sorted(needed - set(step.names)))}: a rule needs it")

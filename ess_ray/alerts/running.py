@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from ess_ray import metrics as m
-from ess_ray.alerts.asking import Asks, page_of
+from ess_ray.alerts.asking import Asks, page_of, rows_query
 from ess_ray.alerts.book import AlertBook, rules_place
 from ess_ray.alerts.policy import end_all, evaluate
 from ess_ray.alerts.rules import Group, Rule
@@ -24,7 +24,7 @@ from ess_ray.alerts.schedule import next_us, slots_due
 from ess_ray.alerts.silences import Silence, covering
 from ess_ray.alerts.states import RuleState, fingerprint
 from ess_ray.alerts.telling import Due, due, firing, only_resolved, tidy, told
-from ess_ray.core.errors import EssError
+from ess_ray.core.errors import CorruptData, EssError
 from ess_ray.ports import Bundle, Notice, Receiver
 
 _log = logging.getLogger(__name__)
@@ -48,6 +48,11 @@ def key_of(rule: Rule) -> str:
     return f"{rule.alert} {rule.meaning}"
 
 
+def rule_of(group: Group, key: str) -> Rule | None:
+    """Give the rule of a group whose state has this name; None where it is no more."""
+    return next((rule for rule in group.rules if key_of(rule) == key), None)
+
+
 @dataclass
 class _Held:
     """A group and where its rules stand; `group` None: it was deleted, and what fired is being told as resolved.
@@ -60,6 +65,7 @@ class _Held:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     unsaved: bool = False
     is_unread: bool = False
+    forgotten_us: int = 0
     tried_us: dict[str, int] = field(default_factory=dict)
 
     def rules(self) -> Sequence[Rule]:
@@ -193,6 +199,17 @@ class Alerting:
             held.is_unread = rules_place(*whose) in unread
             if whose not in there and not held.is_unread:
                 held.group = None
+        await self._load_forgotten()
+
+    async def _load_forgotten(self) -> None:
+        for tenant in {tenant for tenant, _ in self._held}:
+            try:
+                forgotten_us = await asyncio.to_thread(self._book.forgotten, tenant)
+            except CorruptData as error:
+                self._flaws.append(error.message)
+                continue
+            for held in (held for (whose, _), held in self._held.items() if whose == tenant):
+                held.forgotten_us = forgotten_us
 
     async def _evaluate(self, whose: Whose, held: _Held) -> None:
         if held.group is None and held.is_unread:
@@ -226,14 +243,21 @@ class Alerting:
             self._tally.observe(m.ALERT_EVALUATION_SECONDS, time.monotonic() - started_s)
             if not answer.complete:
                 _log.warning("alert %s of tenant %s is as it was: %s", rule.alert, whose[0], answer.incomplete[0])
-            state = evaluate(rule, state, answer, slot_us=slot_us, window=window)
+            state = evaluate(rule, state, answer, slot_us=slot_us, window=window, forgotten_us=held.forgotten_us)
         return {key: state} if slots else {}
 
     async def _settle(self, whose: Whose, held: _Held, after: Mapping[str, RuleState]) -> None:
         """Keep new states, with what receivers were told meanwhile; let go of what nobody needs any more."""
         merged = {**held.state, **{name: _with_told(held.state.get(name), one) for name, one in after.items()}}
         silenced, is_deleted = self._silencer(whose[0]), held.group is None
-        tidied = tidy(merged, self._names(held), silenced, self._now_us(), is_deleted=is_deleted)
+        tidied = tidy(
+            merged,
+            self._names(held),
+            silenced,
+            self._now_us(),
+            is_deleted=is_deleted,
+            forgotten_us=held.forgotten_us,
+        )
         for episode in tidied.given_up:
             self._tally.count(m.ALERT_DELIVERIES, 1, "all", "given up")
             _log.error("nobody could be told of the alert %s within a day", dict(episode.labels))
@@ -317,14 +341,10 @@ class Alerting:
         episode = one.episode
         fired_us = episode.fired_us or episode.since_us
         state = held.state.get(one.rule)
-        rule = next((rule for rule in held.rules() if key_of(rule) == one.rule), None)
+        rule = None if held.group is None else rule_of(held.group, one.rule)
         url = ""
         if rule is not None and self._page_url:
-            # The window in which it was met first; of one that fires still, up to the last look.
-            first_us = min(episode.since_us, fired_us) - rule.window_us
-            last = None if state is None else state.last
-            until_us = episode.ended_us or (fired_us if last is None else max(fired_us, last.slot_us))
-            url = page_of(self._page_url, rule, episode.labels, (first_us, until_us))
+            url = page_of(self._page_url, rows_query(rule, episode, None if state is None else state.last))
         name = fingerprint(episode.labels)
         key = f"{whose[0]}/{whose[1]}/{name}/{episode.since_us}/{one.status}"
         ends_us = episode.ended_us if one.status == "resolved" else None

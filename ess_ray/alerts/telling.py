@@ -93,14 +93,20 @@ def only_resolved(state: RuleState) -> RuleState:
 
 
 def tidy(
-    state: GroupState, receivers: Sequence[str], silenced: Silenced, now_us: int, *, is_deleted: bool = False
+    state: GroupState,
+    receivers: Sequence[str],
+    silenced: Silenced,
+    now_us: int,
+    *,
+    is_deleted: bool = False,
+    forgotten_us: int = 0,
 ) -> Tidied:
     """Let go of alerts that have ended: those that everybody knows of after KEEP_ENDED_US, any after GIVE_UP_US.
 
     Those that ended while they were silenced, and that nobody had been told of, are known. `is_deleted`: the group is
-    no more, so that nothing of it is listed.
+    no more, so that nothing of it is listed. `forgotten_us`: when events were deleted last: what began before is not
+    listed either, since it may tell of them.
     """
-    keep_us = 0 if is_deleted else KEEP_ENDED_US
     tidied, given_up = {}, []
     for rule, one in state.items():
         ended = []
@@ -110,6 +116,7 @@ def tidy(
                 rest.told.get(name) == "resolved" for name in receivers if name in rest.told or not is_deleted
             )
             age_us = now_us - (rest.ended_us or 0)
+            keep_us = 0 if is_deleted or rest.since_us <= forgotten_us else KEEP_ENDED_US
             if age_us < keep_us or (not is_known and age_us < GIVE_UP_US):
                 ended.append((is_known, rest))
             elif not is_known:

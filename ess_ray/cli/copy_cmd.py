@@ -12,14 +12,17 @@ from typing import Any
 import click
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.places import DEAD_LETTERS, EVENTS, KEYS, LOG, Places, places_of
+from ess_ray.adapters.places import ALERTS, DEAD_LETTERS, DELETIONS, EVENTS, KEYS, LOG, Places, places_of
 from ess_ray.adapters.sqlite_file import LogFile, look_at
+from ess_ray.alerts.book import check_record
 from ess_ray.cli.options import Chosen, json_option, with_settings
 from ess_ray.cli.output import print_json, progress, tell
 from ess_ray.core.errors import BadRequest, Conflict, CorruptData, NotFound
 from ess_ray.damage import MAX_NAMED
+from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.mend import look
 from ess_ray.table.transfer import Copied, copy_keys, copy_missing, copy_table
+from ess_ray.table.transfer_beside import copy_deletions, copy_newer, read_deletions
 
 
 @click.command()
@@ -30,7 +33,8 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
     """Copy the stored events of --data-dir to the bucket of the settings (ESS_STORE__BUCKET ...), to carry on there.
 
     Stop the system first (`ess down` stores everything). It may be interrupted and run again: each event is copied
-    once. API keys and dead letters go with it. Then `ess up` with the same settings carries on in the bucket.
+    once. API keys, deletions, alerts and dead letters go with it. Then `ess up` with the same settings carries on in
+    the bucket.
     Exit code 1 when something could not be copied: it is named, and the next run copies it once it is restored.
     """
     target = places_of(chosen.settings)
@@ -44,19 +48,26 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
         raise NotFound(f"there is no table in {source.data_dir}: say where with --data-dir")
     catalog = source.catalog()
     with _still(source.data_dir / LOG, catalog, ahead), progress("copying", None) as bar:
-        keys, damaged_keys = copy_keys(source.store(KEYS), target.store(KEYS))
+        keys, damaged = copy_keys(source.store(KEYS), target.store(KEYS))
         letters = copy_missing(source.store(DEAD_LETTERS), target.store(DEAD_LETTERS))
+        alerts, damaged_alerts = copy_newer(source.store(ALERTS), target.store(ALERTS), check_record)
+        target_catalog, wishes = target.catalog(), DeletionBook(target.store(DELETIONS))
+        before = target_catalog.snapshot()
+        deletions, damaged_deletions = read_deletions(DeletionBook(source.store(DELETIONS)))
+        written, too_late = copy_deletions(deletions, wishes, before)
         done = copy_table(
             catalog,
             source.store(EVENTS),
-            target.catalog(),
+            target_catalog,
             target.store(EVENTS),
             name=_name(source.data_dir),
             on_progress=lambda at, total: bar(at, f"{at:,} objects", total),
         )
-    done.side_objects = keys + letters
-    done.failed += damaged_keys
-    told = {**asdict(done), "keys": keys, "dead_letters": letters, "target": f"{target.bucket.url}/{EVENTS}"}
+        copy_deletions(deletions, wishes, before)
+    done.side_objects = keys + letters + alerts + len(written)
+    done.failed += [*damaged, *damaged_alerts, *damaged_deletions, *too_late]
+    beside = {"keys": keys, "dead_letters": letters, "alerts": alerts, "deletions": len(written)}
+    told = {**asdict(done), **beside, "target": f"{target.bucket.url}/{EVENTS}"}
     if as_json:
         print_json(told)
     else:
@@ -68,7 +79,8 @@ def copy(chosen: Chosen, *, ahead: bool, as_json: bool) -> None:
 def _print(done: Copied, told: Mapping[str, Any]) -> None:
     click.echo(
         f"{done.objects:,} objects copied ({done.rows:,} events, {done.bytes:,} bytes), {done.there:,} were there, "
-        f"{told['keys']:,} keys, {told['dead_letters']:,} dead letters: {told['target']}"
+        f"{told['keys']:,} keys, {told['deletions']:,} deletions, {told['alerts']:,} records of alerts, "
+        f"{told['dead_letters']:,} dead letters: {told['target']}"
     )
     if done.mended:
         tell(f"{done.mended:,} objects were damaged there and were put again")

@@ -41,13 +41,15 @@ Step = Callable[[str], Awaitable[object]]
 @dataclass(frozen=True)
 class Steps:
     """What a deletion is made of. `flush` stores everything below the ends of the log; `results`: whose answers are to
-    be dropped here, None where each search replica has its own."""
+    be dropped here, None where each search replica has its own; `forget`: has alerts of a tenant let go of what they
+    tell of the time before a moment."""
 
     flush: Callable[[], Awaitable[object]]
     rewrite: Step
     clear: Step
     beyond: Callable[[Deletion, int], Awaitable[tuple[str, ...]]]
     results: ResultStore | None = None
+    forget: Callable[[str, int], None] = lambda tenant, until_us: None
 
 
 class Deleting:
@@ -105,11 +107,15 @@ class Deleting:
         if one.state == "running":
             if one.cut is None:
                 await self._make_cut(one)
+            elif (cut := one.cut.carried_to(await self._log.log_id())) != one.cut:  # it was asked for elsewhere
+                await asyncio.to_thread(self._book.write, replace(one, cut=cut))
             await self._steps.rewrite(one.id)
             one = await asyncio.to_thread(self._book.read, one.id)
         if self._steps.results is not None and not await asyncio.to_thread(self._book.are_answers_dropped, one.id):
             await self._steps.results.drop_all(one.tenant)
             await asyncio.to_thread(self._book.answers_dropped, one.id)
+        if one.done_us is not None:
+            await asyncio.to_thread(self._steps.forget, one.tenant, one.done_us)
         left_s = (due_us(one) - self._now_us()) / _S_US
         if left_s > 0:
             return left_s
@@ -190,5 +196,6 @@ def deleting_of(
         lambda one: run_task(clearing, "the deletion task", CLEAR_TIMEOUT_S, system, one),
         partial(beyond_of, system, log),
         None if system.redis_url is None else system.result_store(),
+        system.alert_book().forget,
     )
     return Deleting(system.deletions(), log, steps, system.store().now_us)

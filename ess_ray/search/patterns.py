@@ -17,7 +17,7 @@ from ess_ray.core.collect import Patterns as PatternCollector
 from ess_ray.core.errors import QueryError
 from ess_ray.core.query import All, Query
 from ess_ray.core.statistics import Slotted, unpacked
-from ess_ray.core.templates import literals_of, patterns_of, regex_of, shown
+from ess_ray.core.templates import literals_of, patterns_of, read_shown, regex_of, shown
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language import (
     MAX_PATTERN_CHARS,
@@ -66,17 +66,24 @@ def show_patterns(fold: CellsFold, _: Query, *, asked: PatternsAsked, collector:
     """Make the table of what was counted so far: new patterns first, if it is asked which are, then frequent ones."""
     cells = fold.partial().table
     rows_total = collector.rows_of(cells)
-    alone = cells.filter(pc.invert(cells.column("other")))
-    rest = rows_total - collector.rows_of(alone)
-    found = _patterns(alone)
+    found, reasons = patterns_in(cells, collector)
     cut = asked.steps[0].rows if asked.steps and isinstance(asked.steps[0], Limit) else len(found)
     ordered = _ordered(found, asked.new_since_us).slice(0, cut)
     columns, rows = stepped(_COLUMNS, list(_rows(ordered, rows_total, asked)), asked.steps)
     table, missing = cut_table(columns, rows)
     trend = {"trend_start": format_timestamp(collector.from_us), "trend_step_s": collector.step_us / _SECOND_US}
-    reasons = (_not_held(rest),) if rest else ()
-    groups = None if rest else len(found)
+    groups = None if reasons else len(found)
     return Shown((), groups, (*reasons, *missing), trend, {**table, "patterns_total": len(found)})
+
+
+def patterns_in(cells: pa.Table, collector: PatternCollector) -> tuple[pa.Table, tuple[str, ...]]:
+    """Give the patterns of cells, and what is missing in them.
+
+    Columns: `pattern` (a template), `count`, `first`, `last`, `example`, `trend` (lists of STEPS).
+    """
+    alone = cells.filter(pc.invert(cells.column("other")))
+    rest = collector.rows_of(cells) - collector.rows_of(alone)
+    return _patterns(alone), (_not_held(rest),) if rest else ()
 
 
 def _not_held(rows: int) -> str:
@@ -87,7 +94,7 @@ def _not_held(rows: int) -> str:
 
 
 def _patterns(cells: pa.Table) -> pa.Table:
-    """Make cells of templates those of patterns: `pattern`, and what cells have, `trend` as lists of STEPS."""
+    """Make cells of templates those of patterns."""
     templates, counts = cells.column("by_0").to_pylist(), cells.column("count").to_pylist()
     pattern_of = patterns_of(dict(zip(templates, counts, strict=True)))
     coded = pa.array([pattern_of[template] for template in templates], pa.string()).dictionary_encode()
@@ -125,6 +132,11 @@ def _rows(found: pa.Table, rows_total: int, asked: PatternsAsked) -> Iterator[li
             None if new_since_us is None else first_us >= new_since_us,
             row["trend"],
         ]
+
+
+def query_of_shown(query: str, pattern: str) -> str:
+    """Give a query that finds the rows of a pattern, as its column shows it, among those that a query finds."""
+    return _Finding(query).query_of(read_shown(pattern))
 
 
 class _Finding:

@@ -277,11 +277,13 @@ def _kept(reader: ObjectReader, sought: Query, cut: Cut) -> list[Mask]:
 
 def _covered(rows: pa.Table, cut: Cut) -> Mask:
     vnodes, offsets = (rows.column(name).to_numpy() for name in ("vnode", "offset"))
-    ends = np.zeros(len(rows), np.int64)
-    for vnode in np.unique(vnodes).tolist():
-        ends[vnodes == vnode] = cut.ends.get(vnode, 0)
-    ours = pc.equal(rows.column("log_id"), cut.log_id).to_numpy(zero_copy_only=False).astype(np.bool_)
-    covered: Mask = ~ours | (offsets < ends)
+    logs = pc.dictionary_encode(rows.column("log_id").combine_chunks())
+    of_log = logs.indices.to_numpy()
+    covered = np.zeros(len(rows), np.bool_)
+    for at, log_id in enumerate(logs.dictionary.to_pylist()):
+        for vnode in np.unique(vnodes[of_log == at]).tolist():
+            mine, end = (of_log == at) & (vnodes == vnode), cut.end_of(log_id, vnode)
+            covered[mine] = True if end is None else offsets[mine] < end
     return covered
 
 

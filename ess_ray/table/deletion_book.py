@@ -38,10 +38,21 @@ _RECORD: Final = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Up to where a deletion reaches: records of this log below these offsets, by virtual node; all of other logs."""
+    """Up to where a deletion reaches: records of this log below these offsets, by virtual node; all of other logs, but
+    of those named in `before`, which a system had before this log, records below their own."""
 
     log_id: str
     ends: Mapping[int, int]
+    before: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def end_of(self, log_id: str, vnode: int) -> int | None:
+        """Give the offset below which records of a log go; None where all of them do."""
+        ends = self.ends if log_id == self.log_id else self.before.get(log_id)
+        return None if ends is None else ends.get(vnode, 0)
+
+    def carried_to(self, log_id: str) -> Cut:
+        """Give it for a system that has another log since: of that, nothing goes, since all of it came later."""
+        return self if log_id == self.log_id else Cut(log_id, {}, {**self.before, self.log_id: self.ends})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,10 @@ class DeletionBook:
             ) from error
         return _read(place, data)
 
+    def ids(self) -> list[str]:
+        """Name all deletions of which there is a record, whether or not it can be read."""
+        return [info.key.removesuffix(_RECORD) for info in self._store.list("") if info.key.endswith(_RECORD)]
+
     def unfinished(self) -> list[Deletion]:
         """Give those with something left to do, the oldest first; those that cannot be read are then in `unreadable`.
 
@@ -172,7 +187,7 @@ def _read(place: str, data: bytes) -> Deletion:
     try:
         told: dict[str, Any] = read_summed(data)
         cut = told.pop("cut")
-        ends = None if cut is None else {int(vnode): int(end) for vnode, end in cut["ends"].items()}
+        ends = None if cut is None else _ends(cut["ends"])
         swaps = tuple(Swap(**swap) for swap in told.pop("pending"))
         incomplete, beyond = tuple(told.pop("incomplete")), tuple(told.pop("beyond"))
         found = Deletion(**told, pending=swaps, incomplete=incomplete, beyond=beyond)
@@ -181,10 +196,17 @@ def _read(place: str, data: bytes) -> Deletion:
             raise ValueError("it is another one's")
         if not isinstance(found.created_us, int) or not isinstance(found.query, str):
             raise TypeError("it holds something else")
-        return found if ends is None else replace(found, cut=Cut(str(cut["log_id"]), ends))
+        if ends is None:
+            return found
+        before = {str(log_id): _ends(one) for log_id, one in cut.get("before", {}).items()}
+        return replace(found, cut=Cut(str(cut["log_id"]), ends, before))
     except (ValueError, TypeError, KeyError, AttributeError, BadRequest) as error:
         raise CorruptData(
             f"deletions/{place} does not read as a deletion: what it was to delete is not known; delete the file and "
             "ask for the deletion again",
             key=place,
         ) from error
+
+
+def _ends(told: Mapping[str, Any]) -> dict[int, int]:
+    return {int(vnode): int(end) for vnode, end in told.items()}

@@ -119,9 +119,8 @@ def _removed_here(catalog: Catalog, store: ObjectStore, deletion: Deletion) -> l
 def is_beyond(reader: ObjectReader, cut: Cut) -> bool:
     """Tell whether all rows of an object came after the cut."""
     ranges = reader.facts.ranges
-    return bool(ranges) and all(
-        part.log_id == cut.log_id and part.first >= cut.ends.get(part.vnode, 0) for part in ranges
-    )
+    ends = [(cut.end_of(part.log_id, part.vnode), part.first) for part in ranges]
+    return bool(ends) and all(end is not None and first >= end for end, first in ends)
 
 
 def matches(reader: ObjectReader, sought: Query) -> bool:

@@ -107,6 +107,11 @@ def status(search: Search) -> None:
     expect(search.page.get_by_role("region", name="Persist actors")).to_be_visible()
 
 
+def alerts(search: Search) -> None:
+    search.page.goto("/alerts")
+    expect(search.page.get_by_text("There are no rules")).to_be_visible()
+
+
 def no_such_page(search: Search) -> None:
     search.page.goto("/nowhere")
     expect(search.page.get_by_text("There is no such page")).to_be_visible()
@@ -114,7 +119,7 @@ def no_such_page(search: Search) -> None:
 
 STATES = [
     results, opened_row, field_values, around, loading, nothing, bad_query, failed, completion, time_range, menus, plan,
-    help_, key, tail, status, no_such_page,
+    help_, key, tail, alerts, status, no_such_page,
 ]  # fmt: skip
 
 
@@ -131,7 +136,7 @@ def test_no_state_has_grave_violations_in_either_theme(person: Person, state: Ca
 
 def test_nor_has_a_telephone(world: World, new_person: Callable[..., Person]) -> None:
     person = new_person(world.system.url, viewport=PHONE, has_touch=True, is_mobile=True)
-    for state in (results_of_a_phone, opened_row, tail, status):
+    for state in (results_of_a_phone, opened_row, tail, alerts, status):
         state(person.search)
         assert grave_violations(person.page) == [], state.__name__
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars
 import pytest
@@ -135,6 +137,36 @@ def test_a_reader_sees_no_gap_and_no_double_through_flushes_and_the_death_of_an_
                 wait_until(lambda: len(persist_actors(system)) == 2, "the actor was not replaced")
         wait_until(lambda: reader.complete >= 3, "the reader got no complete answer")
     assert reader.wrong == []
+
+
+def test_lokis_reads_see_what_is_stored_and_what_is_in_flight(system: System) -> None:
+    began_s = int(time.time()) - 60
+    selector = '{service_name="cluster-loki"}'
+    for half in range(2):
+        numbers = range(half * 20, half * 20 + 20)
+        values = [[f"{began_s + at}000000000", f"user {at} came from 10.0.0.{at}"] for at in numbers]
+        body = {"streams": [{"stream": {"service_name": "cluster-loki"}, "values": values}]}
+        assert system.http.post("/loki/api/v1/push", json=body).status_code == 204
+        if half == 0:
+            system.ess("flush")
+
+    def ask(path: str, query: str, **more: int) -> list[Any]:
+        asked = {"query": query, "start": began_s, "end": began_s + 120, **more}
+        answer = system.http.get(f"/loki/api/v1/{path}", params=asked)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert "warnings" not in told
+        data = told["data"]
+        found: list[Any] = data if isinstance(data, list) else data["result"]
+        return found
+
+    (stream,) = ask("query_range", f'{selector} |= ip("10.0.0.0/27")', limit=1_000)
+    assert len(stream["values"]) == 32
+    (series,) = ask("query", f"sum(count_over_time({selector} [5m]))", time=began_s + 120)
+    assert series["value"][1] == "40"
+    (pattern,) = ask("patterns", selector)
+    assert pattern["pattern"] == "user <_> came from <_>"
+    assert sum(count for _, count in pattern["samples"]) == 40
 
 
 def test_the_whole_search_surface_is_there(system: System, tmp_path: Path) -> None:

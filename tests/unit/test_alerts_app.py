@@ -95,6 +95,29 @@ async def test_rates_are_of_the_window(rig: Alerted) -> None:
     assert [(one["value"], one["met"]) for one in told["rows"]] == [(0.05, True)]
 
 
+async def test_patterns_that_are_frequent_or_new_are_alerts_with_the_rows_that_they_are_of(rig: Alerted) -> None:
+    rules = [
+        rule(alert="Often", expr="user | patterns", condition="count >= 3", window="1h"),
+        rule(alert="New", expr="* | patterns", condition="age_s < 600", window="1h"),
+    ]
+    await rig.http.put(f"{RULES}/g", json={"interval": "1m", "rules": rules})
+    await rig.push(*(f"user {number} came" for number in range(4)), "user <num> left", hour=-1)
+    await rig.step()
+    await rig.writer.flush()
+    await rig.step(minutes=2)
+    await rig.push("disk /dev/sda failed", "user 7 came")
+    await rig.step()
+    found = (await rig.alerts())["alerts"]
+    often = next(one for one in found if one["labels"]["alertname"] == "Often")
+    assert (often["labels"]["pattern"], often["value"], often["state"]) == ("user <num> came", 5, "firing")
+    assert sorted(await rig.messages(often["query"])) == [
+        *(f"user {number} came" for number in range(4)),
+        "user 7 came",
+    ]
+    new = [one for one in found if one["labels"]["alertname"] == "New"]
+    assert [(one["labels"]["pattern"], one["state"]) for one in new] == [("disk /dev/sda failed", "firing")]
+
+
 async def test_what_is_not_searchable_makes_an_answer_incomplete_and_changes_nothing(rig: Alerted) -> None:
     await rig.http.put(f"{RULES}/g", json={"interval": "1m", "rules": [rule(expr="", missing_data="alert")]})
     await rig.push("a")

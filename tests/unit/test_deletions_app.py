@@ -12,7 +12,9 @@ from fastapi import Request
 
 from deployments.deletions import WHOLE, DeletionApi, route_deletions
 from deployments.search import SearchApi, create_search_app
+from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
+from ess_ray.alerts.book import AlertBook
 from ess_ray.core.errors import CorruptData, Forbidden, NotFound, Unavailable
 from ess_ray.ports import AnswerState
 from ess_ray.runtime.deleting import LOOK_S, RETRY_S, Deleting, Steps
@@ -33,6 +35,7 @@ class Deletions(Rig):
     def __init__(self, world: World, writer: Any) -> None:
         super().__init__(world, writer, SearchLimits())
         self.kept = AilingStore(lambda: world.now_us)
+        self.kept_alerts = MemoryObjectStore(lambda: world.now_us)
         self.book = DeletionBook(self.kept)
         self.scopes = {"admin"}
         self.woken = 0
@@ -79,7 +82,8 @@ class Deletions(Rig):
         async def beyond(one: Deletion, now_us: int) -> tuple[str, ...]:
             return ("the log keeps it a while",)
 
-        steps = Steps(self.store_all, rewrite, clears, beyond, self.results if answers_elsewhere else None)
+        results = self.results if answers_elsewhere else None
+        steps = Steps(self.store_all, rewrite, clears, beyond, results, AlertBook(self.kept_alerts).forget)
         return Deleting(book, self.world.log, steps, lambda: self.world.now_us)
 
     async def store_all(self) -> None:
@@ -127,6 +131,7 @@ async def test_stored_and_buffered_events_go_and_the_page_tells(rig: Deletions) 
     assert page["beyond"] == ["the log keeps it a while"]
     assert page["progress"]["objects_done"] == page["progress"]["objects_total"]
     assert await rig.messages() == ["c", "b"]
+    assert AlertBook(rig.kept_alerts).forgotten("default") == rig.book.read(deletion_id).done_us
     rig.world.now_us = due_us(rig.book.read(deletion_id)) + 1
     assert await rig.deleting().step_all() == LOOK_S
     page = await rig.look(deletion_id)

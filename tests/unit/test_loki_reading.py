@@ -112,6 +112,9 @@ MESSAGES = [event["message"] for event in EVENTS]
         ('{service_name=~".+"} | logfmt | level="info"', [2]),
         ('{service_name=~".+"} | regexp `user=(?P<who>\\d)` | who="7"', [2]),
         ('{service_name=~".+"} | pattern `<first> <_>` | first="Connection"', [3]),
+        ('{service_name=~".+"} |> "level=<_> took=<_>s size=<_> user=<_>"', [2]),
+        ('{service_name=~".+"} |> "Connection reset" or "a <_>"', [0, 3]),
+        ('{service_name=~".+"} !> "<_>took<_>"', [0, 3]),
     ],
 )
 async def test_selectors_and_filters(loki: Loki, query: str, found: list[int]) -> None:
@@ -206,6 +209,14 @@ async def test_histograms_are_counted(loki: Loki) -> None:
         ('count(count_over_time({service_name=~".+"}[1m])) > 10', {}),
         ('sum(count_over_time({service_name="pay"}[1s] offset 57s)) or vector(0)', {"{}": "1"}),
         ("vector(1)+vector(1)", {"{}": "2"}),
+        (
+            'sum by (service_name, level) (count_over_time({service_name="shop"}[1m])) / on (service_name) group_left '
+            'sum by (service_name) (count_over_time({service_name=~".+"}[1m]))',
+            {
+                '{"level": "ERROR", "service_name": "shop"}': "0.5",
+                '{"level": "WARN", "service_name": "shop"}': "0.5",
+            },
+        ),
     ],
 )
 async def test_metrics_at_a_moment(loki: Loki, query: str, found: dict[str, str]) -> None:
@@ -226,11 +237,16 @@ async def test_saving_a_data_source(loki: Loki) -> None:
         ("", "empty"),
         ('{a="b"', "unexpected the end"),
         ('{a="b"} | distinct x', "distinct"),
-        ('{a="b"} |> "<_> x"', "|>"),
+        ('{a="b"} |> "<who> x"', "<_>"),
+        ('{a="b"} !> "<_><_>"', "side by side"),
+        ('{a="b"} |= ip("10.0.0.300")', "10.0.0.300"),
+        ('{a="b"} |~ ip("10.0.0.3")', "|~"),
+        ('{a="b"} | logfmt | a = ip("10.0.0.9-10.0.0.1")', "10.0.0.9"),
         ('{a="b"} | line_format "{{ .a | nope }}"', "nope"),
         ('holt_winters({a="b"}[5m])', "holt_winters"),
         ('{a=~"("}', "RE2"),
-        ('sum(rate({a="b"}[1m])) * on (x) group_left sum(rate({a="b"}[1m]))', "group_left"),
+        ('sum(rate({a="b"}[1m])) * group_left sum(rate({a="b"}[1m]))', "behind on"),
+        ('sum(rate({a="b"}[1m])) and on (x) group_left sum(rate({a="b"}[1m]))', "group_left"),
         ('rate({a="b"}[1m]) | json', "|"),
         ('{a="b"} | regexp "x"', "named group"),
     ],
@@ -282,6 +298,20 @@ async def test_statistics_volumes_and_fields(loki: Loki) -> None:
     assert (fields["took"]["type"], fields["status"]["type"], fields["size"]["type"]) == ("duration", "int", "bytes")
     assert fields["http_status"]["parsers"] is None
     assert (await loki.get("detected_field/user/values", query="")).json()["values"] == ["7"]
+
+
+async def test_patterns_are_those_of_all_lines(loki: Loki) -> None:
+    for user in range(12):
+        await push(loki.rig, {"message": f"user {user} came from 10.0.0.{user}", "timestamp": 20 * SECOND_US})
+    found = {one["pattern"]: one["samples"] for one in await loki.data("patterns", query='{service_name=~".+"}')}
+    assert found["user <_> came from <_>"] == [[BASE_US // SECOND_US + 18, 12]]  # 20 steps of 3 s
+    assert sum(count for samples in found.values() for _, count in samples) == len(EVENTS) + 12
+    of_users = '{service_name=~".+"} |> "user <_> came from <_>"'
+    assert len(await loki.lines(of_users)) == 12
+    assert [one["pattern"] for one in await loki.data("patterns", query=of_users)] == ["user <_> came from <_>"]
+    assert await loki.data("patterns", query='{service_name="nobody"}') == []
+    refused = await loki.get("patterns", 400, query='{service_name=~".+"} | json | status >= 500')
+    assert "as they were pushed" in refused.text
 
 
 async def test_small_things(loki: Loki) -> None:

@@ -44,7 +44,7 @@ async def client(dist: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/tail", "/status", "/index.html", "/a/page/to/come", "/?q=level:ERROR&start=-1d"]
+    "path", ["/", "/tail", "/alerts", "/status", "/index.html", "/a/page/to/come", "/?q=level:ERROR&start=-1d"]
 )
 async def test_every_address_of_a_page_gives_the_page(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path, headers=BROWSER)

@@ -13,5 +13,6 @@ export interface Page {
 export const PAGES: readonly Page[] = [
   { path: '/', title: 'Search', page: SearchPage },
   { path: '/tail', title: 'Live tail', page: lazy(() => loadPart(() => import('./features/tail/TailPage'))) },
+  { path: '/alerts', title: 'Alerts', page: lazy(() => loadPart(() => import('./features/alerts/AlertsPage'))) },
   { path: '/status', title: 'Status', page: lazy(() => loadPart(() => import('./features/status/StatusPage'))) },
 ]

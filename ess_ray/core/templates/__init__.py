@@ -5,8 +5,18 @@
 """
 
 from ess_ray.core.templates.groups import patterns_of
-from ess_ray.core.templates.kinds import literals_of, regex_of, shown
+from ess_ray.core.templates.kinds import blanked, literals_of, read_shown, regex_of, shown
 from ess_ray.core.templates.masks import template_of
 from ess_ray.core.templates.skeletons import MAX_MESSAGE_BYTES, skeletons_of
 
-__all__ = ["MAX_MESSAGE_BYTES", "literals_of", "patterns_of", "regex_of", "shown", "skeletons_of", "template_of"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "blanked",
+    "literals_of",
+    "patterns_of",
+    "read_shown",
+    "regex_of",
+    "shown",
+    "skeletons_of",
+    "template_of",
+]

@@ -50,11 +50,24 @@ _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$/\x00-\x1f\x7f]")
 _SHORT: Final = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
 MARKS: Final = re.compile(f"[{_NONCHARACTERS}]")
 """Finds a placeholder in a template; in a message, characters that would be taken for one."""
+_BY_SHOWN: Final = {kind.shown: kind for kind in KINDS}
+_SHOWN: Final = re.compile("|".join(map(re.escape, _BY_SHOWN)))
+_SIDE_BY_SIDE: Final = re.compile(f"[{_NONCHARACTERS}]+")
 
 
 def shown(template: str) -> str:
     """Write a template for people."""
     return MARKS.sub(lambda found: BY_MARK[found[0]].shown, template)
+
+
+def read_shown(text: str) -> str:
+    """Give the template that `shown` wrote; text of a message that reads like a placeholder is taken for one."""
+    return _SHOWN.sub(lambda found: _BY_SHOWN[found[0]].mark, text)
+
+
+def blanked(template: str, placeholder: str) -> str:
+    """Write a template with the same text in place of each placeholder, and of several side by side."""
+    return _SIDE_BY_SIDE.sub(lambda _: placeholder, template)
 
 
 def regex_of(template: str) -> str:

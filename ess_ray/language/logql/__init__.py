@@ -1,7 +1,7 @@
 """LogQL, Grafana Loki's language: text <-> a frozen tree. What it is answered with stands in `ess_ray.search.logql`.
 
 - `tree`: the shapes. `grammar`: text to them, by `lark`; `building`: one rule after the other.
-- `texts`, `quantities`, `patterns`, `template`, `functions`: parts of it. `writing`: tree to text.
+- `texts`, `quantities`, `addresses`, `patterns`, `template`, `functions`: parts of it. `writing`: tree to text.
 """
 
 from ess_ray.language.logql.building import anchored

@@ -10,16 +10,18 @@ from lark import Token, Transformer, v_args
 from ess_ray.core import regex
 from ess_ray.core.errors import QueryError
 from ess_ray.language.logql import tree as t
+from ess_ray.language.logql.addresses import Addresses, read_addresses
 from ess_ray.language.logql.functions import (
     GROUPED_FUNCTIONS,
     LINE_FUNCTIONS,
     PICKING,
     RANGE_FUNCTIONS,
+    SETS,
     SORTING,
     UNWRAPPED_FUNCTIONS,
     VECTOR_FUNCTIONS,
 )
-from ess_ray.language.logql.patterns import check_pattern
+from ess_ray.language.logql.patterns import check_pattern, line_regex
 from ess_ray.language.logql.quantities import duration_ns, size_bytes
 from ess_ray.language.logql.template import parse_template
 from ess_ray.language.logql.texts import unquote
@@ -66,17 +68,21 @@ class Build(Transformer[Token, Any]):  # type: ignore[misc]
     def text(self, value: Token) -> Token:
         return value
 
-    def ip(self, *_: Token) -> Any:
-        raise QueryError("the line filter ip(..) is not known here: use a regular expression")
+    def ip(self, value: Token) -> Addresses:
+        return _addresses(value)
 
-    def line_filter(self, op: Token, *values: Token) -> t.LineFilter:
-        if op in ("|>", "!>"):
-            raise QueryError(f"the pattern filter {op} is not known here: use |~ or !~", op.start_pos or 0)
+    def line_filter(self, op: Token, *given: Token | Addresses) -> t.LineFilter:
+        addresses = tuple(one for one in given if isinstance(one, Addresses))
+        if addresses and op not in ("|=", "!="):
+            raise QueryError(f"ip(..) stands behind |= or !=, not behind {op}", op.start_pos or 0)
+        values = [one for one in given if isinstance(one, Token)]
         texts = tuple(map(_text, values))
-        if op in ("|~", "!~"):
-            for text, value in zip(texts, values, strict=True):
+        for text, value in zip(texts, values, strict=True):
+            if op in ("|~", "!~"):
                 _check_regex(text, value)
-        return t.LineFilter(cast(t.LineOp, str(op)), texts)
+            elif op in ("|>", "!>"):
+                _check_line_pattern(text, value)
+        return t.LineFilter(cast(t.LineOp, str(op)), texts, addresses)
 
     def extraction(self, label: Token, _: Token | None, source: Token | None) -> t.Extraction:
         return t.Extraction(str(label), str(label) if source is None else _text(source))
@@ -146,8 +152,8 @@ class Build(Transformer[Token, Any]):  # type: ignore[misc]
         compared = cast(t.CompareOp, "==" if op == "=" else str(op))
         return t.Quantity(str(name), compared, -number if sign == "-" else number, kind)
 
-    def ip_filter(self, *_: Token) -> Any:
-        raise QueryError("the label filter ip(..) is not known here: use a regular expression")
+    def ip_filter(self, name: Token, op: Token, value: Token) -> t.AddressFilter:
+        return t.AddressFilter(str(name), op == "!=", _addresses(value))
 
     # ------------------------------------------------------------------------------------------------------ ranges
     def range(self, value: Token) -> int:
@@ -196,14 +202,26 @@ class Build(Transformer[Token, Any]):  # type: ignore[misc]
         return t.Matching(names, word == "on")
 
     def modifier(
-        self, as_bool: Token | None, matching: t.Matching | None, side: Token | None, _: Any
-    ) -> tuple[Any, ...]:
-        if side is not None:
-            raise QueryError(f"{side} is not known here: put the series of one side together with sum by (..)")
-        return as_bool is not None, matching
+        self, as_bool: Token | None, matching: t.Matching | None, side: Token | None, taken: tuple[str, ...] | None
+    ) -> tuple[bool, t.Matching | None, t.ManySide | None]:
+        if side is None:
+            return as_bool is not None, matching, None
+        if matching is None:
+            raise QueryError(f"{side} stands behind on (..) or ignoring (..)", side.start_pos or 0)
+        many = t.ManySide("left" if side == "group_left" else "right", taken or ())
+        return as_bool is not None, matching, many
 
-    def binary(self, left: t.Metric, op: Token, modifier: tuple[bool, t.Matching | None], right: t.Metric) -> t.Binary:
-        return t.Binary(str(op), left, right, modifier[0], modifier[1])
+    def binary(
+        self,
+        left: t.Metric,
+        op: Token,
+        modifier: tuple[bool, t.Matching | None, t.ManySide | None],
+        right: t.Metric,
+    ) -> t.Binary:
+        as_bool, matching, many = modifier
+        if many is not None and op in SETS:
+            raise QueryError(f"{op} takes no group_{many.side}: its series are not joined", op.start_pos or 0)
+        return t.Binary(str(op), left, right, as_bool, matching, many)
 
     def call(self, name: Token, before: t.Grouping | None, *rest: Any) -> t.Metric:
         *arguments, after = rest
@@ -299,6 +317,24 @@ def _check_regex(pattern: str, token: Token) -> None:
     reason = regex.invalid_reason(pattern, False)
     if reason is not None:
         raise QueryError(f"RE2 does not take the regular expression {token}: {reason}", token.start_pos or 0)
+
+
+def _addresses(token: Token) -> Addresses:
+    text = _text(token)
+    try:
+        return read_addresses(text)
+    except ValueError:
+        message = f'ip({token}) is no address: write ip("10.0.0.1"), ip("10.0.0.1-10.0.0.9") or ip("10.0.0.0/8")'
+        raise QueryError(message, token.start_pos or 0) from None
+
+
+def _check_line_pattern(pattern: str, token: Token) -> None:
+    try:
+        reason = regex.invalid_reason(line_regex(pattern), False)
+    except ValueError as error:
+        reason = str(error)
+    if reason is not None:
+        raise QueryError(f"the pattern {token} cannot be: {reason}", token.start_pos or 0)
 
 
 def _number(token: Token) -> tuple[float, t.QuantityKind]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ess_ray.language.logql.addresses import Addresses
+from ess_ray.language.logql.patterns import line_regex
+
 MatchOp = Literal["=", "!=", "=~", "!~"]
-LineOp = Literal["|=", "!=", "|~", "!~"]
+LineOp = Literal["|=", "!=", "|~", "!~", "|>", "!>"]
 CompareOp = Literal["==", "!=", ">", ">=", "<", "<="]
 QuantityKind = Literal["number", "duration", "bytes"]
 
@@ -22,20 +25,24 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class LineFilter:
-    """The line holds one of the texts (or matches one of the expressions); negated: none of them."""
+    """The line holds one of the texts (or matches one of the expressions or patterns), or one of the addresses;
+    negated: none of them."""
 
     op: LineOp
     values: tuple[str, ...]
+    addresses: tuple[Addresses, ...] = ()
 
     @property
     def negated(self) -> bool:
         """Whether lines that match are left out."""
-        return self.op in ("!=", "!~")
+        return self.op in ("!=", "!~", "!>")
 
     @property
-    def regex(self) -> bool:
-        """Whether the values are regular expressions."""
-        return self.op in ("|~", "!~")
+    def expressions(self) -> tuple[str, ...] | None:
+        """Give the regular expressions that the values are, or mean; None for texts."""
+        if self.op in ("|=", "!="):
+            return None
+        return tuple(map(line_regex, self.values)) if self.op in ("|>", "!>") else self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,15 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressFilter:
+    """One of the addresses stands in a label's value; negated: none of them. One that is absent passes neither."""
+
+    name: str
+    negated: bool
+    addresses: Addresses
+
+
+@dataclass(frozen=True, slots=True)
 class AllOf:
     """Every one of several label filters passes."""
 
@@ -105,7 +121,7 @@ class AnyOf:
     children: tuple[LabelFilter, ...]
 
 
-LabelFilter = Matcher | Quantity | AllOf | AnyOf
+LabelFilter = Matcher | Quantity | AddressFilter | AllOf | AnyOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,14 +242,26 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True)
+class ManySide:
+    """The side of which several series may belong to one of the other, and labels that each of them takes from it."""
+
+    side: Literal["left", "right"]
+    taken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Binary:
-    """Arithmetic, comparison and sets; `as_bool`: a comparison gives 0 or 1 instead of leaving samples out."""
+    """Arithmetic, comparison and sets; `as_bool`: a comparison gives 0 or 1 instead of leaving samples out.
+
+    `many`: `group_left` or `group_right`; None: each series belongs to at most one of the other side.
+    """
 
     op: str
     left: Metric
     right: Metric
     as_bool: bool = False
     matching: Matching | None = None
+    many: ManySide | None = None
 
 
 @dataclass(frozen=True, slots=True)

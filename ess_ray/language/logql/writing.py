@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ess_ray.language.logql import tree as t
+from ess_ray.language.logql.addresses import Addresses
 from ess_ray.language.logql.quantities import write_duration
 from ess_ray.language.logql.texts import quote
 
@@ -25,10 +26,12 @@ def write_logql(expression: t.Expression) -> str:  # noqa: PLR0911 (one for each
             return f"{name}{before}({first}{write_logql(inner)})"
         case t.LabelReplace(inner, target, made, source, pattern):
             return f"label_replace({write_logql(inner)}, {', '.join(map(quote, (target, made, source, pattern)))})"
-        case t.Binary(op, left, right, as_bool, matching):
+        case t.Binary(op, left, right, as_bool, matching, many):
             how = " bool" if as_bool else ""
             if matching is not None:
                 how += f" {'on' if matching.on else 'ignoring'} ({', '.join(matching.names)})"
+            if many is not None:
+                how += f" group_{many.side} ({', '.join(many.taken)})"
             return f"({write_logql(left)} {op}{how} {write_logql(right)})"
 
 
@@ -65,8 +68,8 @@ def _matcher(matcher: t.Matcher) -> str:
 
 def _stage(stage: t.Stage) -> str:  # noqa: PLR0911 (one for each kind)
     match stage:
-        case t.LineFilter(op, values):
-            return f"{op} {' or '.join(map(quote, values))}"
+        case t.LineFilter(op, values, addresses):
+            return f"{op} {' or '.join([*map(quote, values), *map(_addresses, addresses)])}"
         case t.Json(extractions):
             return " ".join(["| json", *([_extractions(extractions)] if extractions else [])])
         case t.Logfmt(extractions, strict, keep_empty):
@@ -101,12 +104,18 @@ def _extractions(extractions: tuple[t.Extraction, ...]) -> str:
     )
 
 
+def _addresses(addresses: Addresses) -> str:
+    return f"ip({quote(addresses.text)})"
+
+
 def _filter(asked: t.LabelFilter) -> str:
     match asked:
         case t.Matcher():
             return _matcher(asked)
         case t.Quantity(name, op, value, kind):
             return f"{name} {op} {_quantity(value, kind)}"
+        case t.AddressFilter(name, negated, addresses):
+            return f"{name} {'!=' if negated else '='} {_addresses(addresses)}"
         case t.AllOf(children):
             return " and ".join(
                 f"({_filter(child)})" if isinstance(child, t.AnyOf) else _filter(child) for child in children

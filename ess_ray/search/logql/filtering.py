@@ -32,13 +32,16 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
 
 def lines_pass(asked: t.LineFilter, entries: Sequence[Entry]) -> Mask:
     """Tell which lines pass."""
-    if asked.regex:
+    expressions = asked.expressions
+    if expressions is not None:
         lines = pa.array([entry.line for entry in entries], pa.string())
         found = np.zeros(len(entries), np.bool_)
-        for value in asked.values:
-            found |= _found(lines, value, False)
+        for expression in expressions:
+            found |= _found(lines, expression, False)
     else:
         found = np.array([any(value in entry.line for value in asked.values) for entry in entries], np.bool_)
+    if asked.addresses:
+        found |= np.array([any(one.are_in(entry.line) for one in asked.addresses) for entry in entries], np.bool_)
     return ~found if asked.negated else found
 
 
@@ -49,6 +52,10 @@ def labels_pass(asked: t.LabelFilter, entries: Sequence[Entry]) -> Mask:
             return matcher_passes(asked, entries)
         case t.Quantity():
             return np.array([_compare(asked, entry) for entry in entries], np.bool_)
+        case t.AddressFilter(name, negated, addresses):
+            values = [entry.get(name) for entry in entries]
+            told = [bool(value) and addresses.are_in(value or "") is not negated for value in values]
+            return np.array(told, np.bool_)
         case t.AllOf(children):
             passed = np.ones(len(entries), np.bool_)
             for child in children:

@@ -164,13 +164,20 @@ def _passes(matcher: t.Matcher, value: str, ignore_case: bool) -> bool:
 
 
 def line_node(asked: t.LineFilter) -> q.Node:
-    """Give the condition that a line filter is, of lines that are events' messages."""
-    if asked.regex:
-        tests: tuple[q.Node, ...] = tuple(q.Regex(MESSAGE, value, ignore_case=False) for value in asked.values)
+    """Give the condition that a line filter without addresses is, of lines that are events' messages."""
+    expressions = asked.expressions
+    if expressions is not None:
+        tests: tuple[q.Node, ...] = tuple(q.Regex(MESSAGE, one, ignore_case=False) for one in expressions)
     else:
         tests = tuple(q.Contains(MESSAGE, value, ignore_case=False) for value in asked.values)
     node = tests[0] if len(tests) == 1 else q.Or(tests)
     return q.Not(node) if asked.negated else node
+
+
+def addresses_node(asked: t.LineFilter) -> q.Node | None:
+    """Give a condition that every message meets which a line filter with addresses passes; None where there is none."""
+    texts = [*asked.values, *(one.literal for one in asked.addresses)]
+    return None if asked.negated or not all(texts) else line_node(t.LineFilter("|=", tuple(texts)))
 
 
 class Rows:

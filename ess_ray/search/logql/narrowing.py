@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ess_ray.core import query as q
 from ess_ray.language.logql import tree as t
-from ess_ray.search.logql.labels import Labels, line_node, matcher_node
+from ess_ray.search.logql.labels import Labels, addresses_node, line_node, matcher_node
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,11 @@ def narrowed(query: t.LogQuery, labels: Labels) -> Narrowed:
     changed: set[str] = set()
     for stage in query.stages:
         if isinstance(stage, t.LineFilter) and same_line:
-            nodes.append(line_node(stage))
-            continue
+            node = addresses_node(stage) if stage.addresses else line_node(stage)
+            if node is not None:
+                nodes.append(node)
+            if not stage.addresses:
+                continue
         if isinstance(stage, t.LabelFilter):
             node = _filter_node(stage, labels, same_labels, changed)
             if node is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,14 +11,21 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ess_ray.aside import aside
-from ess_ray.core.collect import COLUMN, FieldNames, Grouping
+from ess_ray.core.collect import COLUMN, STEPS, FieldNames, Grouping, Patterns
+from ess_ray.core.errors import BadRequest
 from ess_ray.core.query import All, Query
+from ess_ray.core.templates import blanked
 from ess_ray.language.logql import tree as t
+from ess_ray.language.logql.patterns import ANY
 from ess_ray.search.direct import Direct, Found
 from ess_ray.search.logql.labels import DETECTED_LEVEL, SERVICE, Label, Labels, Pairs
 from ess_ray.search.logql.metrics import series_of_cells
 from ess_ray.search.logql.narrowing import narrowed
+from ess_ray.search.patterns import patterns_in
 
+MAX_PATTERNS: Final = 1_000
+"""In an answer: far more than anybody reads."""
+_SECOND_US: Final = 1_000_000
 NOT_ALL: Final = "there are more different values than can be held: the rarest are missing"
 
 
@@ -27,6 +35,14 @@ class Told:
 
     value: Any
     incomplete: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinePattern:
+    """A pattern as a filter of lines writes it, and how many lines had it, from which second (epoch) on."""
+
+    pattern: str
+    samples: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,20 @@ class Overview:
                 values.setdefault(name, set()).add(value)
         return Told({name: len(each) for name, each in sorted(values.items())}, _missing(found))
 
+    async def patterns(self, asked: t.LogQuery | None) -> Told:
+        """Give the patterns of lines, those with the most first: each with (seconds, count) of the steps that have it.
+
+        Raises BadRequest where lines would have to be looked at one by one.
+        """
+        labels = self._labels(asked)
+        narrow = None if asked is None else narrowed(asked, labels)
+        if narrow is not None and (narrow.filters or narrow.changes_lines):
+            raise BadRequest("patterns are of lines as they were pushed: leave out stages that change or parse them")
+        step_us = max(1, -(-(self.end_us - self.start_us) // STEPS))
+        collector = Patterns(self.start_us, step_us)
+        found = await self.direct.cells(self.tenant, self._query(asked, labels), collector)
+        return await aside(_patterns, found, collector)
+
     async def _grouped(self, query: Query, labels: Sequence[Label]) -> tuple[Found, list[Pairs]]:
         fields = tuple(dict.fromkeys(one for label in labels for one in label.fields))
         found = await self.direct.cells(self.tenant, query, Grouping(None, fields))
@@ -104,6 +134,21 @@ class Overview:
         query = self._query(asked, labels)
         flying, chosen = await self.direct.flying(self.tenant, query, Grouping(None, fields))
         return await aside(_amounts, query, flying, chosen)
+
+
+def _patterns(found: Found, collector: Patterns) -> Told:
+    table, missing = patterns_in(found.table, collector)
+    missing = (*found.incomplete, *missing)
+    if len(table) > MAX_PATTERNS:
+        missing = (*missing, f"there are {len(table):,} patterns: the {MAX_PATTERNS:,} with the most lines are told")
+    most = table.sort_by([("count", "descending"), ("pattern", "ascending")]).slice(0, MAX_PATTERNS)
+    told = []
+    for pattern, trend in zip(most.column("pattern").to_pylist(), most.column("trend").to_pylist(), strict=True):
+        samples: Counter[int] = Counter()  # several steps may lie in a second
+        for step, count in enumerate(trend):
+            samples[(collector.from_us + step * collector.step_us) // _SECOND_US] += count
+        told.append(LinePattern(blanked(pattern, ANY), tuple((at, count) for at, count in samples.items() if count)))
+    return Told(told, missing)
 
 
 def _missing(found: Found) -> tuple[str, ...]:

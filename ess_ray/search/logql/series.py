@@ -205,14 +205,16 @@ def _one_each(series: Series, matching: t.Matching | None) -> dict[Pairs, Pairs]
     for pairs in series:
         if _match(pairs, matching) in found:
             raise BadRequest(
-                "multiple series match one of the other side: many-to-one matching is not known here; put them "
-                "together with sum by (..) first"
+                "multiple series match one of the other side: say which side may have several (group_left, "
+                "group_right), or put them together with sum by (..) first"
             )
         found[_match(pairs, matching)] = pairs
     return found
 
 
 def _of_series(node: t.Binary, left: Series, right: Series) -> Series:
+    if node.many is not None:
+        return _of_many(node, node.many, left, right)
     lefts, rights = _one_each(left, node.matching), _one_each(right, node.matching)
     made: Series = {}
     for common, pairs in lefts.items():
@@ -222,6 +224,29 @@ def _of_series(node: t.Binary, left: Series, right: Series) -> Series:
         filters = node.op in COMPARISONS and not node.as_bool
         points = _points(node, one.values, (one.values, other.values), one.there & other.there)
         made[pairs if filters else common] = points
+    return _without_empty(made)
+
+
+def _of_many(node: t.Binary, many: t.ManySide, left: Series, right: Series) -> Series:
+    """Join each series of one side with the only one of the other that it matches: it keeps its labels."""
+    several, single = (left, right) if many.side == "left" else (right, left)
+    ones = _one_each(single, node.matching)
+    made: Series = {}
+    for pairs, mine in several.items():
+        common = _match(pairs, node.matching)
+        if common not in ones:
+            continue
+        theirs = ones[common]
+        one, other = (mine, single[theirs]) if many.side == "left" else (single[theirs], mine)
+        points = _points(node, one.values, (one.values, other.values), one.there & other.there)
+        held = dict(theirs)
+        fresh = pairs_of({**dict(pairs), **{name: held.get(name, "") for name in many.taken}})
+        if fresh in made:
+            raise BadRequest(
+                "multiple matches for labels: grouping labels must ensure unique matches, and those that are taken "
+                f"from the other side ({', '.join(many.taken)}) make two series alike"
+            )
+        made[fresh] = points
     return _without_empty(made)
 
 

@@ -73,6 +73,14 @@ def test_numbers_of_parsed_lines(system: System, began_s: float) -> None:
     assert (one["metric"], one["value"][1]) == ({"service_name": "grafana-shop"}, "0.039")
 
 
+def test_patterns_find_their_lines(system: System, began_s: float) -> None:
+    found = ask(system, "patterns", began_s, query=SELECTOR)["data"]
+    assert sum(count for one in found for _, count in one["samples"]) == LINES
+    (most, *_) = found
+    lines = lines_of(ask(system, "query_range", began_s, query=f"{SELECTOR} |> `{most['pattern']}`", limit=1000))
+    assert len(lines) == sum(count for _, count in most["samples"])
+
+
 def test_labels_and_saving_a_data_source(system: System, began_s: float) -> None:
     assert {"service_name", "level", "detected_level"} <= set(ask(system, "labels", began_s)["data"])
     assert "grafana-shop" in ask(system, "label/service_name/values", began_s)["data"]

@@ -52,8 +52,26 @@ def test_a_condition_names_a_column_or_its_function(condition: str, column: str)
 
 
 @pytest.mark.parametrize(
+    ("condition", "column"),
+    [
+        (None, "count"),
+        ("count > 5", "count"),
+        ("count() > 5", "count"),
+        ("share > 0.5", "share"),
+        ("age_s < 60", "first"),
+    ],
+)
+def test_each_pattern_is_an_alert_of_its_own(condition: str | None, column: str) -> None:
+    read = read_rule(rule(expr="level:ERROR | patterns | top 5", condition=condition))
+    assert (read.column, read.group_columns, read.has_groups) == (column, ("pattern",), True)
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"expr": "* | patterns", "condition": "first > 1"}, "expr` gives count, share, age_s"),
+        ({"expr": "* | patterns | fields count, share"}, "leaves out pattern"),
+        ({"expr": "* | patterns | fields count, pattern", "condition": "age_s < 60"}, "leaves out first"),
         ({"expr": PIPE, "condition": "service > 1"}, "expr` gives n, p95(duration_ms)"),
         ({"expr": "* | stats avg(ms)"}, "avg(ms)"),  # the default is count() > 0
         ({"expr": "* | stats count() every 1m"}, "every"),

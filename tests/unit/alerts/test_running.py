@@ -48,6 +48,35 @@ def world(pager: HeardReceiver) -> World:
     return made
 
 
+async def test_what_alerts_tell_of_deleted_events_goes_once_everybody_knows_of_its_end(
+    world: World, pager: HeardReceiver
+) -> None:
+    def labels() -> list[str]:
+        states = world.book.state("t", "g").values()
+        return sorted(one.labels["service"] for state in states for one in state.episodes)
+
+    by_service = rule(expr="* | stats count() by service", missing_data="keep")
+    world.book.apply("t", group(by_service))
+    await world.step(grouped(alice=3, shop=3))
+    world.book.forget("t", world.now_us)
+    world.book.forget("t", world.now_us - 1)
+    assert world.book.forgotten("t") == world.now_us
+    pager.on_send = away
+    await world.step(grouped(shop=2, bob=1))
+    assert labels() == ["alice", "bob", "shop"]  # somebody waits for its end
+    pager.on_send = lambda _: None
+    await world.step(grouped(shop=2, bob=1), minutes=5)
+    await world.step(grouped(shop=2, bob=1))
+    assert labels() == ["bob", "shop"]
+    assert sorted(pager.told) == [("High", "firing")] * 3 + [("High", "resolved")]
+    await world.step(grouped(shop=2), minutes=1)
+    assert labels() == ["bob", "shop"]  # it began later, and is kept as it is
+    world.restart()
+    await world.step(grouped(bob=0), minutes=1)
+    await world.step(grouped(bob=0), minutes=1)
+    assert labels() == ["bob"]
+
+
 async def test_an_alert_is_told_once_when_it_fires_and_once_when_it_is_resolved(
     world: World, pager: HeardReceiver
 ) -> None:

@@ -5,6 +5,7 @@ import { setKey, useKey, wantKey } from '../../api/key'
 import { useWhose } from '../../api/whose'
 import { Button } from '../../ui/Button'
 import { Dialog } from '../../ui/Dialog'
+import form from '../../ui/Form.module.css'
 import styles from './KeyDialog.module.css'
 
 export function KeyDialog() {
@@ -21,7 +22,7 @@ function AskForKey({ hasKey, stays }: { hasKey: boolean; stays: boolean }) {
   }
   return (
     <Dialog title="API key" onClose={() => wantKey(false)}>
-      <form className={styles.form} onSubmit={keep}>
+      <form className={form.form} onSubmit={keep}>
         <ThisKey />
         <p>
           {hasKey
@@ -29,10 +30,10 @@ function AskForKey({ hasKey, stays }: { hasKey: boolean; stays: boolean }) {
             : 'This system answers to who shows a key with the scope “search”.'}{' '}
           <code>ess keys create</code> makes one.
         </p>
-        <label className={styles.label}>
+        <label className={form.label}>
           Key
           <input
-            className={styles.input}
+            className={form.input}
             type="password"
             autoComplete="off"
             spellCheck={false}
@@ -50,7 +51,7 @@ function AskForKey({ hasKey, stays }: { hasKey: boolean; stays: boolean }) {
             : 'It is kept for this tab only, and ends with it.'}{' '}
           It never becomes part of an address.
         </p>
-        <div className={styles.buttons}>
+        <div className={form.buttons}>
           {hasKey && <Button onClick={() => setKey(null)}>Forget the key</Button>}
           <Button type="submit" weight="primary" disabled={typed.trim() === ''}>
             Use this key

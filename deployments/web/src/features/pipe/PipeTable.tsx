@@ -1,5 +1,6 @@
 // The table that a pipe is answered with. A query in it is a link to the rows that it finds.
 import type { Cell, Column } from '../../api/types'
+import { TableRegion } from '../../ui/Table'
 import { Text } from '../../ui/Text'
 import { Link } from '../../view/Link'
 import { formatFullTime } from '../../view/time'
@@ -21,32 +22,28 @@ interface PipeTableProps {
 
 export function PipeTable({ columns, rows, view }: PipeTableProps) {
   return (
-    // Wider than a phone: it scrolls by itself, also with the keyboard.
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls has to take the focus
-    <div className={styles.scroll} role="region" aria-label="Table" tabIndex={0}>
-      <table className={styles.table}>
-        <thead>
-          <tr>
-            {columns.map(({ name, type }) => (
-              <th key={name} scope="col" className={styles[type]}>
-                <Text text={name} />
-              </th>
+    <TableRegion label="Table" className={styles.scroll}>
+      <thead>
+        <tr>
+          {columns.map(({ name, type }) => (
+            <th key={name} scope="col" className={styles[type]}>
+              <Text text={name} />
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.slice(0, MAX_SHOWN).map((row, at) => (
+          <tr key={at}>
+            {columns.map((column, place) => (
+              <td key={column.name} className={styles[column.type]}>
+                <Value column={column} value={row[place] ?? null} view={view} />
+              </td>
             ))}
           </tr>
-        </thead>
-        <tbody>
-          {rows.slice(0, MAX_SHOWN).map((row, at) => (
-            <tr key={at}>
-              {columns.map((column, place) => (
-                <td key={column.name} className={styles[column.type]}>
-                  <Value column={column} value={row[place] ?? null} view={view} />
-                </td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+        ))}
+      </tbody>
+    </TableRegion>
   )
 }
 

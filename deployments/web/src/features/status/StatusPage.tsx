@@ -1,77 +1,26 @@
 // How the system is: asked every few seconds, and marked as old when the answers stop coming.
-import { useQuery } from '@tanstack/react-query'
-import { useEffect, useState } from 'react'
-
-import { asProblem, isRefused, type Problem } from '../../api/http'
-import { useKey } from '../../api/key'
+import { usePolled } from '../../api/polled'
 import { getStatus, type SystemStatus } from '../../api/status'
 import { formatBytes, formatCount, formatDuration } from '../../ui/format'
-import { Empty, Notice } from '../../ui/Notice'
-import { KeyNotice } from '../key/KeyNotice'
-import { isStale, lagOf, oldestS, replicasOf } from './figures'
+import { Notice } from '../../ui/Notice'
+import { PolledPage } from '../polled/PolledPage'
+import { lagOf, oldestS, replicasOf } from './figures'
 import { Actors, Nodes, Replicas, Vnodes } from './Tables'
 import styles from './StatusPage.module.css'
 
 const ASK_MS = 3_000
-const TICK_MS = 1_000
 
 export default function StatusPage() {
-  const { key } = useKey()
-  const status = useQuery({
-    queryKey: ['status', key],
-    queryFn: ({ signal }) => getStatus(signal),
-    // Asking again with a key that was refused would ask for another one again and again.
-    refetchInterval: ({ state }) => (isRefused(state.error) ? false : ASK_MS),
-    staleTime: 0,
-    retry: false,
-  })
-  const now = useNow()
-  const problem = status.error ? asProblem(status.error) : null
-  const ageMs = Math.max(0, now - status.dataUpdatedAt)
-  const isOld = status.data !== undefined && (isStale(ageMs) || problem !== null)
-  return (
-    <div className={styles.page}>
-      <div className={styles.top}>
-        <h1>Status</h1>
-        {status.data && (
-          <p className={isOld ? styles.old : styles.fresh}>
-            {isOld ? `Stale: as it was ${formatDuration(ageMs)} ago` : `Asked every ${ASK_MS / 1_000} s`}
-          </p>
-        )}
-      </div>
-      {problem && <Refused problem={problem} hasData={status.data !== undefined} />}
-      {status.isPending && <Empty title="Asking …" />}
-      {status.data && (
-        <div className={isOld ? styles.stale : undefined}>
-          <Shown status={status.data} />
-        </div>
-      )}
-    </div>
-  )
-}
-
-function useNow(): number {
-  const [now, setNow] = useState(Date.now)
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), TICK_MS)
-    return () => clearInterval(timer)
-  }, [])
-  return now
-}
-
-function Refused({ problem, hasData }: { problem: Problem; hasData: boolean }) {
-  if (isRefused(problem)) {
-    return (
-      <KeyNotice problem={problem} action="see the status" scopes={['admin', 'search']}>
-        The status tells of all tenants.
-      </KeyNotice>
-    )
+  const asked = usePolled('status', getStatus, ASK_MS)
+  const wanted = {
+    action: 'see the status',
+    scopes: ['admin', 'search'] as const,
+    more: 'The status tells of all tenants.',
   }
   return (
-    <Notice kind="bad">
-      <strong>{problem.title}.</strong> {problem.detail} It is asked again every {ASK_MS / 1_000} s
-      {hasData ? '; below is what it said last.' : '.'}
-    </Notice>
+    <PolledPage title="Status" asked={asked} wanted={wanted}>
+      {(status) => <Shown status={status} />}
+    </PolledPage>
   )
 }
 

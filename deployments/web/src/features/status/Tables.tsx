@@ -1,47 +1,8 @@
 // The parts of a system, one a line.
-import type { ReactNode } from 'react'
-
 import type { SystemStatus } from '../../api/status'
 import { formatBytes, formatCount, formatDuration } from '../../ui/format'
+import { Bad, Table } from '../../ui/Table'
 import { lagOf, ownersOf } from './figures'
-import styles from './Tables.module.css'
-
-interface TableProps {
-  label: string
-  head: readonly string[]
-  /** The first cell names the row. */
-  rows: readonly (readonly ReactNode[])[]
-}
-
-function Table({ label, head, rows }: TableProps) {
-  return (
-    // Wider than a phone: it scrolls by itself, also with the keyboard.
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls has to take the focus
-    <div className={styles.scroll} role="region" aria-label={label} tabIndex={0}>
-      <table className={styles.table}>
-        <thead>
-          <tr>
-            {head.map((name) => (
-              <th key={name} scope="col">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(([name, ...cells], row) => (
-            <tr key={row}>
-              <th scope="row">{name}</th>
-              {cells.map((cell, at) => (
-                <td key={at}>{cell}</td>
-              ))}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  )
-}
 
 const UNKNOWN = '–'
 
@@ -64,7 +25,7 @@ export function Vnodes({ status }: { status: SystemStatus }) {
   const owners = ownersOf(status)
   const rows = Object.entries(status.log.vnodes).map(([vnode, { start, end, lag }]) => [
     vnode,
-    owners.get(vnode) ?? <span className={styles.bad}>nobody</span>,
+    owners.get(vnode) ?? <Bad>nobody</Bad>,
     formatCount(start),
     formatCount(end),
     formatCount(lag),
@@ -85,7 +46,7 @@ export function Replicas({ replicas }: { replicas: SystemStatus['replicas'] }) {
 export function Nodes({ nodes }: { nodes: SystemStatus['nodes'] }) {
   const rows = nodes.map(({ host, alive, cpus, metrics }) => [
     host,
-    alive ? 'alive' : <span className={styles.bad}>dead</span>,
+    alive ? 'alive' : <Bad>dead</Bad>,
     formatCount(cpus),
     metrics,
   ])

@@ -1,13 +1,6 @@
 // Sums over the parts of a status.
 import type { ActorStatus, SystemStatus } from '../../api/status'
 
-/** Some answers must have failed to come by then. */
-const STALE_MS = 10_000
-
-export function isStale(ageMs: number): boolean {
-  return ageMs > STALE_MS
-}
-
 /** Records that are in the log and not stored: of all virtual nodes, or of these. */
 export function lagOf({ log }: SystemStatus, vnodes: readonly number[] | null = null): number {
   const names = vnodes === null ? Object.keys(log.vnodes) : vnodes.map(String)
