@@ -13,12 +13,14 @@ import pytest
 from deltalake import DeltaTable
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
+from ess_ray.adapters.delta_log import checkpoint_name
 from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core import chunk
-from ess_ray.core.errors import BadRequest, Fenced, Unavailable, UnknownOutcome
+from ess_ray.core.errors import BadRequest, CorruptData, Fenced, Unavailable, UnknownOutcome
 from ess_ray.core.timestamps import partition_of
 from ess_ray.ports import Advance, ObjectEntry
+from tests.damages import flipped
 from tests.proxy import Fault, Proxy
 from tests.servers import READER
 
@@ -91,6 +93,26 @@ def test_checkpoints_and_what_came_since_tell_the_same(s3_location: S3Location, 
         assert len(snapshot.objects(None, None, None)) == 12
         assert snapshot.next_offsets("log", [0, 1, 2]) == {0: 4, 1: 4, 2: 4}
     assert S3Log(s3_location).checkpoint_version() == 7
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_healed_by_its_commits(s3_location: S3Location, t0_us: int) -> None:
+    catalog, store = DeltaCatalog(s3_location), s3_location.open()
+    writer = catalog.writer()
+    for step in range(6):
+        writer.commit("log", [entry(t0_us, step)], {0: Advance(step, step + 1)})
+        if step == 3:
+            assert catalog.checkpoint(every=1) == 4
+    right = catalog.snapshot().objects(None, None, None)
+    key = f"_delta_log/{checkpoint_name(4)}"
+    store.put(key, flipped(store.get(key)[0], 4_000))
+    with pytest.raises(CorruptData, match=checkpoint_name(4)):
+        DeltaCatalog(s3_location, mends=False)
+    found = DeltaCatalog(s3_location).snapshot()
+    assert sorted(map(repr, found.objects(None, None, None))) == sorted(map(repr, right))
+    assert found.next_offsets("log", [0]) == {0: 6}
+    (aside,) = store.list("_damaged/")
+    assert checkpoint_name(4) in aside.key
+    assert store.head(key) is None
 
 
 def test_a_snapshot_of_an_unchanged_table_is_two_requests(proxied: S3Location, s3_proxy: Proxy, t0_us: int) -> None:
