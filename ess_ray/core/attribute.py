@@ -51,14 +51,66 @@ def namesake_of(key: str) -> str | None:
 
 def keys_in(held: pa.MapArray, name: str) -> tuple[str, ...]:
     """Give those of `keys_of` that may be there in a block: its own alone, nearly always."""
-    _, offsets, data = held.keys.buffers()
+    coded = is_coded(held)
+    keys = held.keys.dictionary if coded else held.keys
+    _, offsets, data = keys.buffers()
     if data is None or not len(held):
         return (name,)
-    first, last = held.offsets[0].as_py(), held.offsets[-1].as_py()
-    ends = np.frombuffer(offsets, np.int32, len(held.keys) + 1, held.keys.offset * 4)
+    first, last = (0, len(keys)) if coded else (held.offsets[0].as_py(), held.offsets[-1].as_py())
+    ends = np.frombuffer(offsets, np.int32, len(keys) + 1, keys.offset * 4)
     text = memoryview(data)[int(ends[first]) : int(ends[last])]
     # Sought in all keys at once, which costs a hundredth of comparing them one by one.
     return keys_of(name) if stringzilla.find(text, f"{name}#".encode()) >= 0 else (name,)
+
+
+# ----------------------------------------------------------------------------------------------------------- lookup
+def is_coded(held: pa.MapArray) -> bool:
+    """Tell whether keys and items are dictionaries, as they are stored."""
+    return bool(pa.types.is_dictionary(held.type.key_type))
+
+
+def lookup(held: pa.MapArray, key: str) -> pa.StringArray | pa.DictionaryArray:
+    """Give the text that each row has under a key, null where it has none; of several entries of a key the last one's.
+
+    Of a coded map, a dictionary of those texts alone.
+    """
+    if not is_coded(held):
+        return pc.map_lookup(held, key, "last")
+    rows, entries = _entries_under(held, key)
+    codes = np.full(len(held), -1, np.int64)
+    codes[rows] = held.items.indices.fill_null(-1).to_numpy(zero_copy_only=False)[entries]
+    missing = codes < 0
+    is_used = np.zeros(len(held.items.dictionary) + 1, np.bool_)  # the last one's place is that of -1
+    is_used[codes] = True
+    is_used[-1] = False
+    placed = (np.cumsum(is_used) - 1).astype(np.int32)[codes]
+    return pa.DictionaryArray.from_arrays(
+        pa.array(placed, mask=missing), held.items.dictionary.filter(pa.array(is_used[:-1]))
+    )
+
+
+def has_key(held: pa.MapArray, key: str) -> pa.BooleanArray:
+    """Tell which rows have a key, even with a null value; never null."""
+    if is_coded(held):
+        found = np.zeros(len(held), np.bool_)
+        found[_entries_under(held, key)[0]] = True
+        return pa.array(found)
+    # A key may be there with a null value: look it up in a map from each key to itself, which has none.
+    keys = pa.MapArray.from_arrays(held.offsets, held.keys, held.keys)
+    return pc.and_(held.is_valid(), pc.map_lookup(keys, key, "last").is_valid())
+
+
+def _entries_under(held: pa.MapArray, key: str) -> tuple[Ints, Ints]:
+    """Give the entries of a coded map that have a key, ascending: (their rows, their places among all entries)."""
+    offsets = held.offsets.to_numpy()
+    first, end = int(offsets[0]), int(offsets[-1])
+    codes = pc.indices_nonzero(pc.equal(held.keys.dictionary, key)).to_numpy()
+    if not len(codes):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    keys = held.keys.indices.slice(first, end - first).to_numpy(zero_copy_only=False)
+    places = np.flatnonzero(keys == codes[0] if len(codes) == 1 else np.isin(keys, codes))
+    rows = np.repeat(np.arange(len(held)), np.diff(offsets))[places]
+    return rows, places + first
 
 
 # ----------------------------------------------------------------------------------------------------------- numbers

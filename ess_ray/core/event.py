@@ -12,6 +12,7 @@ Log records and stored objects have one format version between them, FORMAT_VERS
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from math import isfinite
 from typing import Any, Final, TypeVar
 
@@ -63,6 +64,13 @@ _ADDED_BY: Final = {"attribute_types": 2, "event_hash": 2}
 HIDDEN_COLUMNS: Final = frozenset(_ADDED_BY)
 """Columns that say how other columns are to be read: neither fields of an event, nor shown in answers."""
 SHOWN_COLUMNS: Final = tuple(name for name in EVENT_SCHEMA.names if name not in HIDDEN_COLUMNS)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Give columns in the order of EVENT_SCHEMA."""
+    wanted = frozenset(names)
+    return [name for name in EVENT_SCHEMA.names if name in wanted]
+
 
 ORDER: Final = ("timestamp", "log_id", "vnode", "offset", "row")
 """The total order of events; `newest` is its exact reverse."""

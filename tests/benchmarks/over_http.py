@@ -33,6 +33,8 @@ def measure(directory: Path, count: int, rounds: int) -> list[Row]:
         system.ess("compact")
         questions = (
             ("one trace id", f'trace_id:"{trace_id}"', 1_000),
+            ("two fields", "service:payments level:ERROR", 1_000),
+            ("a number that few rows exceed", "duration_ms:>500", 1_000),
             ("newest 100 of a common term", *COMMON),
             ("a word that is nowhere", '"kqxzvwjq"', 1_000),
             ("full scan: a regex that is nowhere", r"/upstream=[a-z]+-zq[0-9]/", 1_000),

@@ -47,6 +47,9 @@ QUERIES: Final = (
     ("a regex with few hits", r"/user=u-\d+7777\b/"),
     ("a literal in every row group, in 0.2 % of the rows", '"PaymentService.charge"'),
     ("a regex in many rows (up to the limit)", r"/rt=\d/"),
+    ("two fields, in 0.03 % of the rows", "service:payments level:ERROR"),
+    ("an attribute, in 0.01 % of the rows", "user_id:u-00123"),
+    ("a number that 0.03 % of the rows exceed", "duration_ms:>500"),
 )
 
 

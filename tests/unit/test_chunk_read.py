@@ -11,6 +11,7 @@ import pytest
 
 from ess_ray.core import chunk
 from ess_ray.core.chunk import ObjectLimits, ranges, read, windows
+from ess_ray.core.chunk.rows import read_rows
 from ess_ray.core.chunk.write import ROWS_PER_GROUP
 from ess_ray.core.collect import ROWS
 from ess_ray.core.errors import CorruptData
@@ -218,7 +219,7 @@ def test_rows_taken_from_dictionaries_are_the_rows(make_events: Make, t0_us: int
     reader = Requests(rows).open()
     for chosen in ([], [0], [1, 2], [39, 2, 0], [3, 6, 7, 9], list(range(40)), list(range(39, -1, -1))):
         indices = pa.array(chosen, pa.int64())
-        taken = reader.read_rows(0, EVENT_SCHEMA.names, indices)
+        taken = read_rows(reader, 0, EVENT_SCHEMA.names, indices)
         assert pa.table(taken, schema=EVENT_SCHEMA).equals(rows.take(indices))
 
 

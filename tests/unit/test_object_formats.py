@@ -14,6 +14,7 @@ from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, StoredRequest, content_hash, encode_object, layout, open_object, write
 from ess_ray.core.chunk.identity import IDENTITY, read_identities
+from ess_ray.core.chunk.rows import read_rows
 from ess_ray.core.collect import FieldNames, Grouping
 from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
 from ess_ray.core.query import Contains, Equals, Field, Query
@@ -57,7 +58,7 @@ def test_an_object_of_format_1_is_read_with_nulls_for_what_came_later(store: Mem
     assert (reader.facts.format_version, reader.facts.requests) == (1, tuple(REQUESTS))
     assert bool(reader.index) == (len(rows) > 10)
     assert pa.concat_tables([reader.read_group(group) for group in range(reader.groups)]).equals(rows)
-    taken = reader.read_rows(0, EVENT_SCHEMA.names, pa.array([1, 3, 5], pa.int64()))
+    taken = read_rows(reader, 0, EVENT_SCHEMA.names, pa.array([1, 3, 5], pa.int64()))
     assert pa.table(taken, schema=EVENT_SCHEMA).equals(rows.take([1, 3, 5]))
     assert read_identities(reader).equals(rows.select(IDENTITY))
     assert reader.facts.content_hash != content_hash(rows), "of its own columns"

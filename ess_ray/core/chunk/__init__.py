@@ -29,6 +29,7 @@ table, no checksums, no page index and no `-c`, f was the footer alone, and the 
 - `ranges`: the bytes of an object that are in memory, and how few requests bring others.
 - `reading`: what goes wrong while an object is read is told of that object.
 - `read`: bytes to rows: the ranges fetched, a row group's columns.
+- `rows`: columns whose repeated texts stay dictionaries while they are tested, and until rows are taken.
 - `page`: a column chunk's pages, decoded by ourselves so that their text is searched where it lies.
 - `hash`: the hash of rows that the footer tells.
 - `merge`: the rows of many objects in one order, for compaction.

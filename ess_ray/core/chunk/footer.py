@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +23,8 @@ FOOTER_CACHE_BYTES: Final = 64 * 1024 * 1024
 """Of parsed footers and indexes a process: some thousand objects, which is what one worker meets of a busy day."""
 _PARSED_FOOTER_FACTOR: Final = 5
 """A parsed footer's bytes in memory, per byte of it stored (estimate; Thrift structs against varints)."""
+
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Footer:
     index: bytes | None
     leaves: dict[str, tuple[int, ...]]
     pages: PageTable | None
+    _spans: dict[int, Ints] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def times(self) -> list[tuple[int, int]]:
@@ -55,20 +60,33 @@ class Footer:
 
     def chunks(self, group: int, columns: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
         """Give the chunks of those of the columns that there are in a row group: (column, where it stands)."""
-        row_group = self.metadata.row_group(group)
+        spans = self.spans(group).tolist()
         for name in columns:
             for leaf in self.leaves.get(name, ()):
-                chunk = row_group.column(leaf)
-                start = chunk.data_page_offset
-                if chunk.has_dictionary_page:
-                    start = min(start, chunk.dictionary_page_offset)
-                yield name, (start, start + chunk.total_compressed_size)
+                start, end = spans[leaf]
+                yield name, (start, end)
+
+    def spans(self, group: int) -> Ints:
+        """Give where each leaf's chunk stands in a row group: [start, end). Raises IndexError."""
+        known = self._spans.get(group)
+        if known is None:
+            row_group = self.metadata.row_group(group)
+            spans = [_span_of(row_group.column(leaf)) for leaf in range(self.metadata.num_columns)]
+            known = self._spans[group] = np.array(spans, np.int64)
+        return known
 
     @property
     def cost_bytes(self) -> int:
         """About what it takes in memory."""
         parsed = int(self.metadata.serialized_size) * _PARSED_FOOTER_FACTOR
         return parsed + len(self.index or b"") + (self.pages.nbytes if self.pages is not None else 0)
+
+
+def _span_of(column: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    start = column.data_page_offset
+    if column.has_dictionary_page:
+        start = min(start, column.dictionary_page_offset)
+    return start, start + column.total_compressed_size
 
 
 def parse_footer(key: str, tail: bytes) -> Footer:

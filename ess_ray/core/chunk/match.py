@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from ess_ray.core.chunk.page import NotInPlace, TextBlock
 from ess_ray.core.chunk.read import ObjectReader
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.chunk.rows import plain, read_coded
+from ess_ray.core.event import EVENT_SCHEMA, in_order
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.prefilter import Condition, Prefilter, Rows, prefilter
 from ess_ray.core.query import All, And, Node, Query
@@ -76,7 +77,7 @@ class Matcher:
             return None
         # NOT NOT * and its like test no column; the rows must still be counted out.
         names = in_order(query.columns()) or ["timestamp"]
-        return _positions(reader.read_group(group, names), query)
+        return _positions(read_coded(reader, group, names), query)
 
     def _by_others(self, reader: ObjectReader, group: int, rows: Rows | None) -> Found:
         names = self._other_names
@@ -90,17 +91,15 @@ class Matcher:
             columns["message"] = reader.messages(group, blocks)
         besides = [name for name in names if name != "message"]
         if besides:
-            columns.update(zip(besides, reader.read_group(group, besides).columns, strict=True))
+            columns.update(zip(besides, read_coded(reader, group, besides).columns, strict=True))
         if rows is None:
             rows = np.arange(reader.group_rows(group), dtype=np.int64)
         elif len(rows) < reader.group_rows(group):
             chosen = pa.array(rows, pa.int64())
             columns = {name: column.take(chosen) for name, column in columns.items()}
-        schema = pa.schema([EVENT_SCHEMA.field(name) for name in names])
-        kept = filter_batch(pa.Table.from_arrays([columns[name] for name in names], schema=schema), self._others)
-        return Found(
-            group, pa.array(rows[kept.to_numpy()], pa.int64()), {name: columns[name].take(kept) for name in names}
-        )
+        kept = filter_batch(pa.table([columns[name] for name in names], names), self._others)
+        found = {name: plain(columns[name].take(kept), EVENT_SCHEMA.field(name).type) for name in names}
+        return Found(group, pa.array(rows[kept.to_numpy()], pa.int64()), found)
 
 
 def _candidates(search: Prefilter, blocks: Iterable[TextBlock]) -> Rows | None:
@@ -141,8 +140,3 @@ def _conjuncts(node: Node) -> Iterator[Node]:
 
 def _all_of(tests: Sequence[Node]) -> Node:
     return And(tuple(tests)) if len(tests) > 1 else tests[0] if tests else All()
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    wanted = frozenset(names)
-    return [name for name in EVENT_SCHEMA.names if name in wanted]

@@ -37,9 +37,11 @@ STREAM_GAPS: Final = 8
 fewer, all are there by the time that scanning them takes, and then it can begin with the newest."""
 WHOLE_BYTES: Final = 128 * 1024
 """An object of no more is fetched whole by the first request: less than what a request costs."""
-MAX_SPARSE_SHARE: Final = 0.25
-"""Of a row group's rows: for more, texts are decoded once for all instead of for each row taken."""
-_DICTIONARIES: Final = ["level", "service", "host", "log_id", "attributes.key_value.key", "attributes.key_value.value"]
+
+_DICTIONARIES: Final = frozenset({"level", "service", "host", "log_id", "attribute_types"}) | {
+    *("attributes.key_value.key", "attributes.key_value.value")
+}
+"""Leaves of texts that repeat so much that they can stay dictionaries while they are tested, or rows taken of them."""
 
 
 Ints = npt.NDArray[np.int64]
@@ -226,9 +228,11 @@ class ObjectReader:
             if span in verified:
                 continue
             if not pages.matches(span[0], self._bytes.view(*span)):
-                told = f"a page of column {name} in row group {group} does not match its checksum"
-                raise CorruptData(f"{self.key}: {told}")
+                raise self._mismatch(group, name)
             verified.add(span)
+
+    def _mismatch(self, group: int, column: str) -> CorruptData:
+        return CorruptData(f"{self.key}: a page of column {column} in row group {group} does not match its checksum")
 
     def fetch(self, groups: Sequence[int], columns: Iterable[str]) -> None:
         """Get the bytes of some columns of some row groups into memory, in few requests, as far as they are not there.
@@ -308,34 +312,23 @@ class ObjectReader:
         wanted = EVENT_SCHEMA if columns is None else pa.schema([EVENT_SCHEMA.field(name) for name in columns])
         have = [name for name in wanted.names if name in self.footer.leaves]
         self.fetch([group], have)
-        table = self._read(group, have, as_dictionaries=False)
+        table = self.decode(group, have, as_dictionaries=False)
         length = self.group_rows(group)
         arrays = [_typed(table.column(f.name), f.type) if f.name in have else pa.nulls(length, f.type) for f in wanted]
         return pa.Table.from_arrays(arrays, schema=wanted)
 
-    def read_rows(self, group: int, columns: Sequence[str], rows: pa.Int64Array) -> dict[str, pa.ChunkedArray]:
-        """Read some rows of a row group's columns, in the order of `rows`: as `read_group(...).take(rows)`, but faster.
-
-        Repeated texts stay dictionaries until the rows are taken, which halves the cost of decoding a row group.
-        """
-        if len(rows) > self.group_rows(group) * MAX_SPARSE_SHARE:
-            table = self.read_group(group, columns).take(rows)
-            return dict(zip(columns, table.columns, strict=True))
-        have = [name for name in columns if name in self.footer.leaves]
-        self.fetch([group], have)
-        table = self._read(group, have, as_dictionaries=True).take(rows)
-        fields = [EVENT_SCHEMA.field(name) for name in columns]
-        return {
-            f.name: _plain(table.column(f.name), f.type) if f.name in have else _nulls(len(rows), f) for f in fields
-        }
-
-    def _read(self, group: int, columns: list[str], as_dictionaries: bool) -> pa.Table:
+    def decode(self, group: int, columns: list[str], as_dictionaries: bool) -> pa.Table:
+        """Decode fetched columns that the object has; with `as_dictionaries` those texts that are stored as such stay
+        so."""
         self._verify(group, columns)
         try:
             if as_dictionaries not in self._files:
-                leaves = _DICTIONARIES if as_dictionaries else None
+                texts = [leaf.path for leaf in self.metadata.schema if leaf.path in _DICTIONARIES]
                 self._files[as_dictionaries] = pq.ParquetFile(
-                    self._bytes, metadata=self.metadata, pre_buffer=False, read_dictionary=leaves
+                    self._bytes,
+                    metadata=self.metadata,
+                    pre_buffer=False,
+                    read_dictionary=texts if as_dictionaries else None,
                 )
             return self._files[as_dictionaries].read_row_group(group, columns=columns, use_threads=False)
         except EssError:
@@ -374,26 +367,6 @@ class ObjectReader:
             return pa.chunked_array([block.array() for block in blocks], pa.string())
         except NotInPlace:
             return self.read_group(group, ["message"]).column("message")
-
-
-def _nulls(length: int, field: pa.Field) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.nulls(length, field.type)])
-
-
-def _plain(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
-    """Turn dictionaries into the texts they stand for."""
-    if column.type.equals(wanted):
-        return column
-    if pa.types.is_map(wanted):
-        return pa.chunked_array([_plain_map(chunk) for chunk in column.chunks], wanted)
-    return column.cast(wanted)
-
-
-def _plain_map(array: pa.MapArray) -> pa.MapArray:
-    flat = pa.concat_arrays([array])  # from offset 0, so that offsets, nulls and items belong together
-    nulls = flat.is_null() if flat.null_count else None
-    keys, items = flat.keys.cast(pa.string()), flat.items.cast(pa.string())
-    return pa.MapArray.from_arrays(flat.offsets, keys, items, mask=nulls)
 
 
 def _typed(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from ess_ray.core.chunk.match import Found, Matcher, in_order
+from ess_ray.core.chunk.match import Found, Matcher
 from ess_ray.core.chunk.read import ObjectReader, Stretch
+from ess_ray.core.chunk.rows import read_rows
 from ess_ray.core.chunk.windows import Windows
 from ess_ray.core.collect import Block, Collector, Partial
-from ess_ray.core.event import EVENT_SCHEMA
+from ess_ray.core.event import EVENT_SCHEMA, in_order
 from ess_ray.core.query import Query
 
 
@@ -193,4 +194,4 @@ class _Walk:
             return {}
         if not self._newest and len(indices) == self._reader.group_rows(group):
             return dict(zip(names, self._reader.read_group(group, names).columns, strict=True))
-        return self._reader.read_rows(group, names, indices)
+        return read_rows(self._reader, group, names, indices)

@@ -4,8 +4,9 @@ array.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 import numpy as np
@@ -31,15 +32,27 @@ class ValueTest(Protocol):
 def test(asked: ValueTest, key: str, held: pa.MapArray, types: pa.StringArray) -> pa.BooleanArray:
     """Test what rows have under a key; never null. `types` of the same rows as `held` (`event.RECORD_SCHEMA`)."""
     # Intake lets no key occur twice; for foreign maps the last one counts, as in a Python dict.
-    texts = pc.map_lookup(held, key, "last")
-    mask = pc.fill_null(asked.test(texts), False)
+    texts = attribute.lookup(held, key)
+    mask = pc.fill_null(of_texts(asked.test, texts), False)
     if types.null_count == len(types):
         return mask
-    left = pc.and_not(_may_pass_by_type(asked, texts), mask)
+    may = of_texts(functools.partial(_may_pass_by_type, asked), texts)
+    left = pc.and_not(pc.fill_null(may, False), mask)
     if not left.true_count:
         return mask
-    letters = attribute.letters_of(held.filter(left), types.filter(left), key)
-    return pc.replace_with_mask(mask, left, _by_type(asked, texts.filter(left), letters))
+    letters = attribute.letters_of(held.filter(left), types.filter(left).cast(pa.string()), key)
+    return pc.replace_with_mask(mask, left, _by_type(asked, texts.filter(left).cast(pa.string()), letters))
+
+
+def of_texts(
+    test: Callable[[pa.StringArray], pa.BooleanArray], texts: pa.StringArray | pa.DictionaryArray
+) -> pa.BooleanArray:
+    """Test texts; those that are coded once for each text in their dictionary, as far as these are fewer."""
+    if not pa.types.is_dictionary(texts.type):
+        return test(texts)
+    if len(texts.dictionary) > len(texts):
+        return test(texts.cast(pa.string()))
+    return test(texts.dictionary).take(texts.indices)
 
 
 def _may_pass_by_type(asked: ValueTest, texts: pa.StringArray) -> pa.BooleanArray:
@@ -48,7 +61,7 @@ def _may_pass_by_type(asked: ValueTest, texts: pa.StringArray) -> pa.BooleanArra
     pattern = None if asked.numeral is None else attribute.pattern_of_number(asked.numeral)
     if pattern is not None:
         may = pc.or_(may, regex.find(texts, pattern, False))
-    return pc.fill_null(may, False)
+    return may
 
 
 def _by_type(asked: ValueTest, texts: pa.StringArray, letters: attribute.Letters) -> pa.BooleanArray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ess_ray.core import attribute
 from ess_ray.core.field import TIME_COLUMNS, Field
 
 
@@ -24,17 +24,18 @@ class Block:
             self._columns[name] = self._load(name)
         return self._columns[name]
 
-    def text(self, field: Field) -> pa.StringArray:
+    def text(self, field: Field) -> pa.StringArray | pa.DictionaryArray:
         """Give a field as text: an attribute's value, a column's text, a number's digits, a time's epoch microseconds.
 
-        An attribute is taken from the key of its own name alone.
+        An attribute is taken from the key of its own name alone. What is stored as a dictionary stays one.
         """
         if field.attribute:
-            return pc.map_lookup(self.column("attributes"), field.name, "last")
+            return attribute.lookup(self.column("attributes"), field.name)
         values = self.column(field.name)
         if field.name in TIME_COLUMNS:
             values = values.cast(pa.int64())
-        return values if pa.types.is_string(values.type) else values.cast(pa.string())
+        is_text = pa.types.is_string(values.type) or pa.types.is_dictionary(values.type)
+        return values if is_text else values.cast(pa.string())
 
     def narrow(self, mask: pa.BooleanArray) -> Block:
         """Give the block of the rows for which `mask` is true."""

@@ -53,7 +53,7 @@ class Compare(TextOperator):
     def test_column(self, block: Block) -> pa.BooleanArray:
         if self.field.name in TIME_COLUMNS | NUMBER_COLUMNS:
             return compare_integers(block.column(self.field.name).cast(pa.int64()), self.op, self.number)
-        return self.test(block.text(self.field))
+        return TextOperator.test_column(self, block)
 
     def test_cost(self) -> int:
         return _COST

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ess_ray.core import attribute
 from ess_ray.core.operators.block import Block
 from ess_ray.core.operators.operator import FieldOperator, Writing
 from ess_ray.core.operators.told import field_values, read_field
@@ -29,9 +29,7 @@ class Exists(FieldOperator):
         return block.column(self.field.name).is_valid()
 
     def test_key(self, key: str, held: pa.MapArray, block: Block) -> pa.BooleanArray:
-        # A key may be there with a null value: look it up in a map from each key to itself, which has none.
-        keys = pa.MapArray.from_arrays(held.offsets, held.keys, held.keys)
-        return pc.and_(held.is_valid(), pc.map_lookup(keys, key, "last").is_valid())
+        return attribute.has_key(held, key)
 
     def test_cost(self) -> int:
         return _COST

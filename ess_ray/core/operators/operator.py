@@ -176,7 +176,7 @@ class TextOperator(FieldOperator):
         return None
 
     def test_column(self, block: Block) -> pa.BooleanArray:
-        return self.test(block.text(self.field))
+        return attributes.of_texts(self.test, block.text(self.field))
 
     def test_key(self, key: str, held: pa.MapArray, block: Block) -> pa.BooleanArray:
         return attributes.test(self, key, held, block.column("attribute_types"))

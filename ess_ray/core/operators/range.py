@@ -66,7 +66,7 @@ class Range(TextOperator):
             return pc.and_(
                 compare_integers(values, self.above, self.low), compare_integers(values, self.below, self.high)
             )
-        return self.test(block.text(self.field))
+        return TextOperator.test_column(self, block)
 
     def test_cost(self) -> int:
         return _COST
