@@ -21,7 +21,7 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, ObjectEntry, Record, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, ObjectEntry, Record, ScanResult, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
 from ess_ray.search.run import Lane, Searcher
@@ -98,7 +98,9 @@ class World:
     def commit(self, *objects: pa.Table) -> None:
         """Store more objects, all in one commit."""
         entries = [self._put(rows.sort_by("timestamp")) for rows in objects]
-        self.catalog.writer().commit("elsewhere", entries, {0: Advance(self._commits, self._commits + 1)})
+        self.catalog.writer().commit(
+            entries, [], vnode_advances("elsewhere", {0: Advance(self._commits, self._commits + 1)})
+        )
         self.entries += entries
         self._commits += 1
 

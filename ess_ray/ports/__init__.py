@@ -26,6 +26,8 @@ from ess_ray.ports.catalog import (
     Selection,
     Snapshot,
     Totals,
+    vnode_advances,
+    vnode_transaction,
 )
 from ess_ray.ports.delivery import Bundle, Notice, Receiver
 from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
@@ -81,4 +83,6 @@ __all__ = [
     "Totals",
     "View",
     "VnodeRange",
+    "vnode_advances",
+    "vnode_transaction",
 ]

@@ -10,9 +10,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Final
-from zlib import crc32
 
-from ess_ray.adapters.catalog_rules import MAINTENANCE_BUCKETS
 from ess_ray.core.chunk import (
     DeletedId,
     Encoded,
@@ -25,11 +23,12 @@ from ess_ray.core.chunk import (
     open_bytes,
     open_object,
 )
-from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.core.errors import CorruptData, EssError, NotFound, Unavailable, UnknownOutcome
 from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
+from ess_ray.table.replacing import Partition, Replacement, bucket_of, partition, replace_objects
 
 _log = logging.getLogger(__name__)
 
@@ -48,14 +47,9 @@ QUIET_US: Final = 600 * 1_000_000
 """An hour that got nothing new for so long is finished for now: 20 times the age at which writers seal."""
 MESSAGE_LEVEL: Final = 9
 """zstd(9) for `message`: decompresses a tenth faster than what a flush writes, and is paid a few times at the most."""
-MAX_TRIES: Final = 4
-"""Commits of one merge: every removal of anybody refuses all that began before it, so a few refusals are normal."""
 BUDGET_S: Final = 30.0
 """Wall time after which no further merge of a run begins: so that runs by hand and by the clock can take turns."""
 NO_ROOM: Final = "the disk has no room for the merged object beside what must still be stored; see `ess doctor`"
-
-Partition = tuple[str, str, int]
-"""(tenant, date, hour)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +67,6 @@ class Compacted:
     skipped: tuple[tuple[str, str], ...] = ()
     damaged: tuple[Damaged, ...] = ()
     more: bool = False
-
-
-def partition(entry: ObjectEntry) -> Partition:
-    """Give the partition of an object."""
-    return entry.tenant, entry.date, entry.hour
-
-
-def bucket_of(where: Partition) -> int:
-    """Give the maintenance transaction that removals of a partition count up: the same in every process and version."""
-    tenant, date, hour = where
-    return crc32(f"{tenant}/{date}/{hour:02d}".encode()) % MAINTENANCE_BUCKETS
 
 
 # ------------------------------------------------------------------------------------------------------- the choice
@@ -265,24 +248,19 @@ def _entry_of(inputs: Sequence[ObjectEntry], encoded: Encoded) -> ObjectEntry:
 def commit(writer: CatalogWriter, done: Merge) -> bool:
     """Put the merged object in place of its inputs; False when another removal took one of them first. Idempotent.
 
-    Each try takes the list of what is there, the transaction's number and the commit from one view. A refused merge
-    need not be made anew: objects never change, so it holds for as long as all its inputs are in the view. Raises
-    UnknownOutcome when MAX_TRIES were not enough.
+    A refused merge need not be made anew: objects never change, so it holds for as long as all its inputs are there.
+    Raises UnknownOutcome when commits were refused again and again.
     """
-    bucket = bucket_of(partition(done.entry))
-    for _ in range(MAX_TRIES):
-        view = writer.maintenance_view(bucket)
-        live = {entry.key: entry for entry in view.objects(done.entry.tenant, None, None)}
-        if done.entry.key in live:
-            return True  # an earlier try was committed though its answer was lost
-        if any(entry.key not in live for entry in done.inputs):
-            return False
-        try:
-            writer.commit_removal([done.entry], [live[entry.key] for entry in done.inputs], bucket)
-            return True
-        except (Fenced, UnknownOutcome) as error:
-            _log.info("compaction looks again: %s", error.message)
-    raise UnknownOutcome(f"{MAX_TRIES} commits of a merged object were refused: it is tried again with the next run")
+    committed = False
+
+    def swap(view: Snapshot) -> Replacement | None:
+        nonlocal committed
+        committed = view.holds(done.entry.key)  # an earlier try, though its answer was lost
+        if committed or not all(view.holds(entry.key) for entry in done.inputs):
+            return None
+        return Replacement([done.entry], done.inputs)
+
+    return replace_objects(writer, bucket_of(partition(done.entry)), swap, "a merge") or committed
 
 
 def compact(

@@ -27,7 +27,7 @@ from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.core.timestamps import partition_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask
+from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, vnode_advances
 from ess_ray.search.run import Searcher
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row
@@ -78,7 +78,7 @@ def _commit(folder: Path, count: int) -> None:
     writer = catalog.writer()
     for first in range(0, count, COMMIT_ENTRIES):
         part = entries[first : first + COMMIT_ENTRIES]
-        writer.commit(LOG_ID, part, {0: Advance(first, first + len(part))})
+        writer.commit(part, [], vnode_advances(LOG_ID, {0: Advance(first, first + len(part))}))
     catalog.checkpoint(1)
 
 

@@ -31,7 +31,7 @@ from ess_ray.intake.formats.format import Body
 from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
-from ess_ray.ports import Advance, ScanTask
+from ess_ray.ports import Advance, ScanTask, vnode_advances
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.wiring import System
 from ess_ray.search.plan import make_plan
@@ -77,7 +77,7 @@ def stored(system: System, count: int) -> tuple[int, int]:
             entry = entry_of(Sealed("default", encoded), END_US)
             store.put(entry.key, encoded.data)
             entries.append(entry)
-    system.catalog().writer().commit("benchmark", entries, {0: Advance(0, count)})
+    system.catalog().writer().commit(entries, [], vnode_advances("benchmark", {0: Advance(0, count)}))
     return sum(entry.size for entry in entries), sum(entry.rows for entry in entries)
 
 

@@ -38,7 +38,7 @@ from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
@@ -268,10 +268,10 @@ def aggregated(
     async def run() -> AnswerState:
         catalog, results = MemoryCatalog(), MemoryResultStore(lambda: 0)
         store, entries = stored(objects)
-        catalog.writer().commit("elsewhere", entries, {})
+        catalog.writer().commit(entries, [], {})
         log = MemoryLog(1)
         await log.append([Record(0, b"")] * (1 + len(flying)))
-        catalog.writer().commit(await log.log_id(), [], {0: Advance(0, 1)})
+        catalog.writer().commit([], [], vnode_advances(await log.log_id(), {0: Advance(0, 1)}))
         repeated = [{**row, "vnode": 0, "offset": 0} for row in objects[0]] if objects else []
         batches = [batch for record in [repeated, *flying] if record for batch in table_of(record).to_batches()]
         executor = Shuffled(store, width, pick)

@@ -179,7 +179,7 @@ class Readers:
 
     def _merge(self, entries: list[ObjectEntry]) -> str:
         catalog = MemoryCatalog(clock_us=lambda: T0_US)
-        catalog.writer().commit("log", entries, {})
+        catalog.writer().commit(entries, [], {})
         done = compact(catalog, self.store, CompactionPolicy(), eager=True)
         if done.skipped:
             return _verdict(entries[0].key in done.skipped[0][1], False)
@@ -190,7 +190,7 @@ class Readers:
 
     def _verify(self, entries: list[ObjectEntry]) -> str:
         catalog = MemoryCatalog(clock_us=lambda: T0_US)
-        catalog.writer().commit("log", entries, {})
+        catalog.writer().commit(entries, [], {})
         problems = verify(catalog, self.store, deep=True).problems
         return _verdict({problem.where for problem in problems} >= {entries[0].key}, False)
 

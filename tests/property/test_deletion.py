@@ -14,7 +14,7 @@ from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.event import ORDER
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.table.compaction import CompactionPolicy, compact
 from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Cut, DeletionBook
@@ -102,7 +102,7 @@ class Model:
         encoded = encode_object(rows, [OffsetRange("log", vnode, first, end)])
         entry = entry_of(Sealed("default", encoded), self.now_us)
         self.store.put(entry.key, encoded.data)
-        self.catalog.writer().commit("log", [entry], {vnode: Advance(first, end)})
+        self.catalog.writer().commit([entry], [], vnode_advances("log", {vnode: Advance(first, end)}))
         self.events += placed
 
     def compact(self) -> None:

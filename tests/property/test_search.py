@@ -20,7 +20,7 @@ from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, Record, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, AnswerState, Record, ScanResult, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from tests.examples import examples
@@ -106,7 +106,7 @@ def search(
             store.put(entry.key, encoded.data)
             entries.append(entry)
             first += len(events)
-        catalog.writer().commit("elsewhere", entries, {0: Advance(0, first)})
+        catalog.writer().commit(entries, [], vnode_advances("elsewhere", {0: Advance(0, first)}))
         executor = Shuffled(store, parallelism, pick)
         log = MemoryLog(1)
         await log.append([Record(0, b"")] * (first + len(buffered)))

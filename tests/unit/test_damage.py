@@ -22,7 +22,7 @@ from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import Advance, ObjectEntry, ObjectInfo
+from ess_ray.ports import Advance, ObjectEntry, ObjectInfo, vnode_advances
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.table.compaction import compact
 from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
@@ -186,7 +186,7 @@ class Table(compactions.World):
         self.store, self.catalog = LocalObjectStore(folder), DeltaCatalog(folder)
         self.hour = [self.add([T0_US + number]) for number in range(4)]
         self.next_hour = [self.add([T0_US + compactions.HOUR_US + number]) for number in range(2)]
-        self.catalog.writer().commit("log", [], {0: Advance(0, self.next_offset)})
+        self.catalog.writer().commit([], [], vnode_advances("log", {0: Advance(0, self.next_offset)}))
 
     def messages_of(self, *entries: ObjectEntry) -> Counter[str]:
         return Counter(name for entry in entries for name in self.rows(entry).column("message").to_pylist())
@@ -275,7 +275,7 @@ def test_verify_compares_the_others_where_one_cannot_be_read(make_events: Make) 
         encoded = encode_object(rows, [OffsetRange("log", 0, 0, count)])
         entry = entry_of(Sealed("default", encoded), T0_US)
         world.store.put(entry.key, encoded.data)
-        world.catalog.writer().commit("log", [entry], {})
+        world.catalog.writer().commit([entry], [], {})
         keys.append(entry.key)
     store: Any = Away(world.store)
     store.get_range = _broken_for(world.store, keys[0])

@@ -19,7 +19,7 @@ from ess_ray.core.event import EVENT_HASH_BYTES
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US, rebuild
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance, ObjectEntry, ScanTask
+from ess_ray.ports import Advance, ObjectEntry, ScanTask, vnode_advances
 from ess_ray.record import RequestKey
 from ess_ray.search.scan import run_task
 from ess_ray.table import deletion_bytes
@@ -56,7 +56,7 @@ class Rig(World):
         encoded = encode_object(rows, [OffsetRange("log", 0, first, end)], requests)
         entry = entry_of(Sealed(tenant, encoded), modified_us)
         self.store.put(entry.key, encoded.data)
-        self.catalog.writer().commit("log", [entry], {0: Advance(first, end)})
+        self.catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(first, end)}))
         self.next_offset = end
         return entry
 
@@ -276,7 +276,7 @@ class Dying:
         found = getattr(self._inner, name)
         if name == "writer":
             return lambda: Dying(found(), self._left)
-        if name not in ("put", "commit_removal", "delete", "write"):
+        if name not in ("put", "commit", "delete", "write"):
             return found
 
         def counted(*arguments: Any, **named: Any) -> Any:

@@ -15,7 +15,7 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, ObjectEntry
+from ess_ray.ports import Advance, AnswerState, ObjectEntry, vnode_advances
 from ess_ray.search import sift as sifting
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
@@ -59,7 +59,7 @@ class World:
             entry = entry_of(Sealed("default", encoded), 0)
             self.store.put(entry.key, encoded.data)
             self.entries.append(entry)
-        self.catalog.writer().commit("elsewhere", self.entries, {0: Advance(0, 1)})
+        self.catalog.writer().commit(self.entries, [], vnode_advances("elsewhere", {0: Advance(0, 1)}))
 
     def left(self, text: str, limit: int = MANY, max_bytes: int = 1 << 20) -> list[bool]:
         """Tell of each object, in the order of time, whether something is left to read."""

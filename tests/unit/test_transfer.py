@@ -18,7 +18,7 @@ from ess_ray.core.errors import Conflict
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import KeyBook
 from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.table.compaction import compact
 from ess_ray.table.transfer import Copied, copy_keys, copy_missing, copy_table
 from ess_ray.table.verify import verify
@@ -62,7 +62,7 @@ class World:
         encoded = encode_object(rows, [OffsetRange("log", 0, first, end)])
         entry = entry_of(Sealed("default", encoded), T0_US)
         self.source.store.put(entry.key, encoded.data)
-        self.source.catalog.writer().commit("log", [entry], {0: Advance(first, end)})
+        self.source.catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(first, end)}))
 
     def copy(self, **limits: int) -> Copied:
         a, b = self.source, self.target

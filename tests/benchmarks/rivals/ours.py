@@ -35,6 +35,7 @@ from ess_ray.ports import (
     ObjectInfo,
     ObjectStore,
     ResultStore,
+    vnode_advances,
 )
 from ess_ray.search.run import Searcher
 from ess_ray.table.compaction import compact
@@ -157,7 +158,7 @@ class Ours(Side):
             entry = entry_of(sealed, self._store.now_us())
             self._store.put(entry.key, sealed.encoded.data)
             entries.append(entry)
-        self._catalog.writer().commit(LOG_ID, entries, advances)
+        self._catalog.writer().commit(entries, [], vnode_advances(LOG_ID, advances))
 
     def _entries(self) -> list[ObjectEntry]:
         return self._catalog.snapshot().objects(DEFAULT_TENANT, None, None)
