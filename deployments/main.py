@@ -28,7 +28,6 @@ from ess_ray.adapters.places import KEYS, LOG, places_of
 from ess_ray.adapters.private import OTHERS, claim
 from ess_ray.core.errors import BadRequest, Conflict, EssError, Unavailable
 from ess_ray.intake.listening.listening import port_problem
-from ess_ray.intake.listening.shapes import ListenAt
 from ess_ray.keys import KeyBook
 from ess_ray.runtime import environment
 from ess_ray.runtime.processes import (
@@ -89,7 +88,7 @@ def check_listener(host: str, keys: KeyBook) -> None:
 
 def check_listened_ports(settings: Settings) -> None:
     """Raise Unavailable when somebody else has a port that was chosen for a listener; the usual ones are left off."""
-    for at in (ListenAt(**each) for each in settings.listeners.wanted()):
+    for at in settings.listeners.wanted:
         problem = port_problem(at) if at.is_explicit else None
         if problem is not None:
             raise Unavailable(

@@ -23,7 +23,6 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.keys import KeyBook
 from ess_ray.limits import (
     EXECUTOR,
@@ -37,7 +36,9 @@ from ess_ray.limits import (
     DiskLimits,
     InvokeLimits,
     LambdaLimits,
+    ListenAt,
     SearchLimits,
+    SocketLimits,
     WriterLimits,
 )
 from ess_ray.pool import PoolSize

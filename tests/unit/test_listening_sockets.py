@@ -20,9 +20,9 @@ import pytest
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.formats.gelf_chunks import MAGIC
 from ess_ray.intake.listening import gelf, syslog
-from ess_ray.intake.listening.shapes import SocketLimits
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
+from ess_ray.limits import SocketLimits
 from tests.listening import QUICK, Rig, at, until
 
 
