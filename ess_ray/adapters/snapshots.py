@@ -10,27 +10,15 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ess_ray.ports import ARRIVAL_SLACK_US, Ints, ObjectEntry, Totals, vnode_transaction
+from ess_ray.ports import ARRIVAL_SLACK_US, Ints, ObjectEntry, StoredColumns, Totals, vnode_transaction
 
 UNKNOWN_US: Final = -1
 """A time of receipt that is not known, in a column: ours are all after 1970."""
 _EVER_US: Final = -(2**63)
 
 
-class Block(Protocol):
+class Block(StoredColumns, Protocol):
     """Objects as columns, of which entries are made only where they are asked for."""
-
-    @property
-    def sizes(self) -> Ints: ...
-
-    @property
-    def min_us(self) -> Ints: ...
-
-    @property
-    def max_us(self) -> Ints: ...
-
-    @property
-    def modified_us(self) -> Ints: ...
 
     @property
     def first_arrival_us(self) -> Ints: ...

@@ -72,7 +72,7 @@ class Removed:
     removed_us: int
 
 
-class ObjectColumns(Protocol):
+class StoredColumns(Protocol):
     """Stored bytes and times of objects, as columns of equal length, one position an object."""
 
     @property
@@ -86,6 +86,10 @@ class ObjectColumns(Protocol):
 
     @property
     def modified_us(self) -> Ints: ...
+
+
+class ObjectColumns(StoredColumns, Protocol):
+    """The same with what is known of when rows arrived."""
 
     @property
     def arrivals(self) -> tuple[Ints, Ints]:
