@@ -146,7 +146,7 @@ class Rewriting:
                 encoded = self._rest_of(entry)
         except NotFound as error:
             # Somebody else may have replaced it and its bytes be gone: the next snapshot tells.
-            if entry.key in {one.key for one in self._catalog.snapshot().objects(entry.tenant, None, None)}:
+            if self._catalog.snapshot().holds(entry.key):
                 self._damaged[entry.key] = Damaged(entry.key, error.message)
             return None
         except (CorruptData, NewerFormat) as error:
@@ -203,10 +203,10 @@ class Rewriting:
         pending = self._deletion.pending
         if not pending:
             return
-        live = {entry.key for entry in self._catalog.snapshot().objects(self._deletion.tenant, None, None)}
+        snapshot = self._catalog.snapshot()
         # Looked at after the snapshot: what is in neither was never committed.
         removed = {one.key for one in self._writer.removed()}
-        done = [swap for swap in pending if swap.new_key in live or swap.new_key in removed]
+        done = [swap for swap in pending if snapshot.holds(swap.new_key) or swap.new_key in removed]
         self._clean.update(swap.new_key for swap in done)
         self._save(
             replace(
