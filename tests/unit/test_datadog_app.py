@@ -21,7 +21,7 @@ from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 ONE = b'[{"message":"m","status":"info","ddtags":"env:prod,alone"}]'

@@ -22,7 +22,7 @@ from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import Gatherer
 from ess_ray.keys import KeyBook
 from tests import journal
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 from tests.waiting import until
 
 TYPE = {"Content-Type": "application/vnd.fdo.journal"}

@@ -41,7 +41,7 @@ from ess_ray.table.deletion_book import DeletionBook
 from tests.documents import ENDLESS, probe, schema_at
 from tests.http_server import serving
 from tests.ports import HereExecutor
-from tests.unit.test_push_app import World as PushWorld
+from tests.pushing import World as PushWorld
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

@@ -21,8 +21,8 @@ from ess_ray.core.errors import CorruptData, Unavailable
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.otlp_grpc import METHOD, GrpcLimits, OtlpGrpcServer
 from ess_ray.keys import KeyBook
+from tests.forward_listening import World
 from tests.otlp import PROTOBUF, encoded, record, request_of
-from tests.unit.test_forward_server import World
 from tests.waiting import until
 
 QUICK = GrpcLimits(ask_again_s=0.02, read_s=5.0)
