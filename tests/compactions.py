@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, open_object
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Advance, Catalog, ObjectEntry, ObjectStore, vnode_advances
@@ -18,6 +16,7 @@ from ess_ray.table.compaction import (
     merge,
     plan,
 )
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 MIB = 1024 * 1024

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Advance, ObjectEntry, vnode_advances
 from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook
+from ess_ray.testing import MemoryObjectStore
 from tests.compactions import HOUR_US, LONG_AGO_US, T0_US, Make, World
 
 

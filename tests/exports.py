@@ -12,8 +12,6 @@ from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.collect import ROWS
@@ -27,6 +25,7 @@ from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
 from ess_ray.search.run import Lane, Searcher
 from ess_ray.search.scan import run_task
 from ess_ray.search.slices import SliceLimits
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 from tests.waiting import at_once
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import Unavailable
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import Gatherer
@@ -18,6 +17,7 @@ from ess_ray.limits import ListenAt, SocketLimits
 from ess_ray.metrics import Tally
 from ess_ray.ports import Record
 from ess_ray.record import decode_record
+from ess_ray.testing import MemoryLog
 from tests.loki import rows_of
 
 VNODES = 4

@@ -12,11 +12,11 @@ import pytest
 from fastapi import FastAPI, Request
 
 from deployments.push import PushApi, create_push_app
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.ports import Record
 from ess_ray.record import DecodedRecord, KnownRequest, decode_record
+from ess_ray.testing import MemoryLog
 
 NOW_US = 1_790_000_000_000_000
 VNODES = 4

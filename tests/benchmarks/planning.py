@@ -15,7 +15,6 @@ from typing import Final
 from uuid import UUID
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import object_key
@@ -29,9 +28,9 @@ from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, vnode_advances
 from ess_ray.search.run import Searcher
+from ess_ray.testing import MemoryLog, NoOwners
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row
-from tests.ports import NoOwners
 
 SPAN_HOURS: Final = 30 * 24
 OBJECT_BYTES: Final = 32 * 1024 * 1024

@@ -19,7 +19,6 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
@@ -37,8 +36,8 @@ from ess_ray.runtime.wiring import System
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryLog, NoOwners
 from tests.benchmarks.report import Row
-from tests.ports import NoOwners
 from tests.rays import local_ray
 
 SEED: Final = 12

@@ -14,8 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.attribute import canonical_number
 from ess_ray.core.chunk import ObjectLimits, encode_object
@@ -44,6 +42,7 @@ from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from ess_ray.search.shown import Aggregation
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 from tests.examples import examples
 from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, entries_by_key, table_of, wanted
 from tests.property.test_search import Shuffled

@@ -18,8 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import Encoded, ObjectLimits, OffsetRange, encode_object, merged, open_object, read
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
@@ -30,6 +28,7 @@ from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from ess_ray.table.compaction import compact
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.examples import examples
 from tests.property.oracle import table_of
 

@@ -9,8 +9,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.event import ORDER
 from ess_ray.ingest.seal import Sealed, entry_of
@@ -20,6 +18,7 @@ from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Cut, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.compactions import DAY_US, HOUR_US, T0_US, Make
 from tests.examples import examples
 

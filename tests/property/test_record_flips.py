@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import CorruptData
 from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize, size_flaw
 from ess_ray.table.deletion_book import Cut, DeletionBook
+from ess_ray.testing import MemoryObjectStore
 from tests.damages import flipped
 
 

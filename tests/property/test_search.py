@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import ObjectLimits, encode_object, read
 from ess_ray.core.query import Order, Query
@@ -23,6 +21,7 @@ from ess_ray.limits import SearchLimits
 from ess_ray.ports import Advance, AnswerState, Record, ScanResult, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 from tests.examples import examples
 
 Event = tuple[int, str, str | None]

@@ -14,10 +14,10 @@ from deployments.access import Access
 from deployments.main import check_listener
 from deployments.problem import install_problem_handlers
 from deployments.whose import route_whose
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import BadRequest, Unavailable
 from ess_ray.intake.door import MAX_AGE_S, READS_KEYS, REFRESH_S, REREAD_S
 from ess_ray.keys import KeyBook
+from ess_ray.testing import MemoryObjectStore
 
 
 class Store(MemoryObjectStore):

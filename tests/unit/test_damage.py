@@ -12,8 +12,6 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
@@ -29,6 +27,7 @@ from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.table.retention import expire
 from ess_ray.table.transfer import copy_table
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests import compactions, exports, worlds
 from tests.compactions import DAY_US, T0_US
 from tests.damages import OBJECT_DAMAGES

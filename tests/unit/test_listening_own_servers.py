@@ -16,7 +16,6 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.intake.door import Door
 from ess_ray.intake.listening.listening import BEYOND, Listening
 from ess_ray.intake.listening.shapes import Meter, Surroundings
@@ -26,6 +25,7 @@ from ess_ray.keys import KeyBook
 from ess_ray.limits import ListenAt
 from ess_ray.runtime.environment import free_ports
 from ess_ray.settings import Settings
+from ess_ray.testing import MemoryObjectStore
 from tests.listening import Rig, until
 
 DEADLINE_S = 20.0

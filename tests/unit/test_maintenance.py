@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import object_key
 from ess_ray.ports import Advance, ObjectEntry, vnode_advances
 from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.table.replacing import count_up
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 T0_US = 1_790_000_000_000_000
 

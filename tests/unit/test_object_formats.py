@@ -10,8 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, StoredRequest, content_hash, encode_object, layout, open_object, write
 from ess_ray.core.chunk.identity import IDENTITY, read_identities
 from ess_ray.core.collect import FieldNames, Grouping
@@ -21,6 +19,7 @@ from ess_ray.ports import Advance, ObjectEntry, ScanTask, vnode_advances
 from ess_ray.search.scan import run_task
 from ess_ray.table.transfer import copy_table
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.formats import EVENT_SCHEMA_1, encode_object_1
 
 Make = Callable[..., pa.Table]

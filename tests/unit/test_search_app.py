@@ -22,7 +22,7 @@ from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import ScanExecutor
 from ess_ray.record import encode_records
 from ess_ray.search.run import TRUNCATED, Searcher
-from tests.ports import HereExecutor, OneWriter
+from ess_ray.testing import HereExecutor, OneWriter
 from tests.worlds import T0_US, World, batch_of
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import FooterCache, ObjectLimits, encode_object
 from ess_ray.core.query import Query
@@ -20,7 +18,7 @@ from ess_ray.search import sift as sifting
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
 from ess_ray.search.sift import sift
-from tests.ports import HereExecutor, NoOwners
+from ess_ray.testing import HereExecutor, MemoryCatalog, MemoryLog, MemoryObjectStore, NoOwners
 
 Tables = Callable[..., pa.Table]
 OBJECTS, ROWS = 6, 200

@@ -10,8 +10,6 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.cli import main
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.errors import Conflict
@@ -22,6 +20,7 @@ from ess_ray.ports import Advance, vnode_advances
 from ess_ray.table.compaction import compact
 from ess_ray.table.transfer import Copied, copy_keys, copy_missing, copy_table
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 HOUR_US = 3_600_000_000

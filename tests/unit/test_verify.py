@@ -10,8 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, identity
 from ess_ray.core.timestamps import partition_of
@@ -22,6 +20,7 @@ from ess_ray.table.compaction import compact
 from ess_ray.table.maintenance import GARBAGE_AGE_US
 from ess_ray.table.replacing import count_up
 from ess_ray.table.verify import LogState, Report, verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 HOUR_US = 3_600_000_000

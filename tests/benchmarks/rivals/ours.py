@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import ess_ray.search.scan as task_scan
 import ess_ray.search.sift as planned_scan
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import FooterCache, MessageCodec, tail_bytes
@@ -39,10 +38,10 @@ from ess_ray.ports import (
 )
 from ess_ray.search.run import Searcher
 from ess_ray.table.compaction import compact
+from ess_ray.testing import HereExecutor, MemoryLog, NoOwners
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
 from tests.benchmarks.rivals.shapes import Shape
 from tests.benchmarks.rivals.side import Found, Side, timed
-from tests.ports import HereExecutor, NoOwners
 
 FLUSH_EVENTS: Final = 200_000
 """In a flush: about the 64 MiB at which a writer seals."""
