@@ -17,7 +17,7 @@ from ess_ray.core.query import All, Not, Query
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.limits import InvokeLimits
 from ess_ray.search.course import Cut, Lane
-from ess_ray.search.mixed import ASSUMED_BYTES_PER_S
+from ess_ray.search.executors.mixed import ASSUMED_BYTES_PER_S
 from ess_ray.search.plan import Plan, count_tasks, make_plan, tasks_in_place
 from ess_ray.search.run import Searcher
 from ess_ray.search.words import prefilter_in_words, query_in_words

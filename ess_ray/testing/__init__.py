@@ -3,7 +3,7 @@
 `log`, `objects` and `catalog` are real adapters, gone with their process: they keep every promise of their ports but
 durability, in the same suites as the others (tests/conformance). `executor`, `owners` and `receiver` stand in for what
 is somebody else's. Results and slots are not here: a system on one machine keeps those in memory itself
-(`adapters/memory_results`, `search/pace`).
+(`adapters/memory_results`, `search/executors/pace`).
 """
 
 from ess_ray.testing.catalog import MemoryCatalog, MemorySnapshot

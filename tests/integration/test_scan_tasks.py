@@ -25,7 +25,7 @@ from ess_ray.runtime.environment import free_ports
 from ess_ray.runtime.metrics import RaySearchMeter
 from ess_ray.runtime.scan import RayScanExecutor
 from ess_ray.runtime.wiring import System
-from ess_ray.search.hedge import HedgeLimits
+from ess_ray.search.executors.hedge import HedgeLimits
 from tests.rays import local_ray
 from tests.waiting import until
 
