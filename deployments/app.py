@@ -264,7 +264,9 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         usual, store, meter = RayScanExecutor(system), system.store(), RaySearchMeter()
         lanes = system.lanes(usual)
         views = PoolViews(system)
-        searcher = Searcher(log, catalog, store, views, usual, results, system.search, meter, lanes)
+        searcher = Searcher(
+            log, catalog, store, views, executor=usual, results=results, limits=system.search, meter=meter, lanes=lanes
+        )
         inside = Inside(system, log, catalog, results)
         access = Access(system.keys())
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")

@@ -90,8 +90,8 @@ class World:
         return self
 
     def _search_by(self, limits: SearchLimits, lanes: Mapping[str, Lane]) -> None:
-        parts = (self.log, self.catalog, self.store, self.buffers, self.counted, self.results)
-        self.searcher = Searcher(*parts, limits, lanes=lanes)
+        parts = (self.log, self.catalog, self.store, self.buffers)
+        self.searcher = Searcher(*parts, executor=self.counted, results=self.results, limits=limits, lanes=lanes)
         self.exporter = Exporter(self.searcher, self.results, most=self._most, limits=self._slices)
 
     def commit(self, *objects: pa.Table) -> None:

@@ -59,11 +59,11 @@ class AlertsActor:
             system.catalog(),
             system.store(),
             PoolViews(system),
-            usual,
-            results,
-            system.search,
-            RaySearchMeter(tally),
-            system.lanes(usual),
+            executor=usual,
+            results=results,
+            limits=system.search,
+            meter=RaySearchMeter(tally),
+            lanes=system.lanes(usual),
         )
         alerts = system.alerts
         self._alerting = Alerting(

@@ -177,6 +177,7 @@ class Course:
         catalog: Catalog,
         store: ObjectStore,
         in_flight: InFlight,
+        *,
         limits: SearchLimits,
         meter: SearchMeter,
     ) -> None:

@@ -63,6 +63,7 @@ class Searcher:
         catalog: Catalog,
         store: ObjectStore,
         in_flight: InFlight,
+        *,
         executor: ScanExecutor,
         results: ResultStore,
         limits: SearchLimits,
@@ -75,7 +76,7 @@ class Searcher:
         self._usual = Lane(executor, limits.task_bytes)
         self._lanes = dict(lanes or {})
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
-        self.course = Course(log, catalog, store, in_flight, limits, self._meter)
+        self.course = Course(log, catalog, store, in_flight, limits=limits, meter=self._meter)
         self._running: dict[AnswerKey, _Running] = {}
         self._turns = Turns(limits.max_running, limits.max_queued)
         self._wishes = WishWatch(results, self._running.keys, self._asked_to_stop)

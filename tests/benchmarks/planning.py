@@ -90,7 +90,15 @@ class _Planner:
         """Take the catalog and search until the first task is planned; gives the seconds for both."""
         first = _FirstTask()
         began_s = time.perf_counter()
-        searcher = Searcher(MemoryLog(8), catalog(), self._store, NoOwners(), first, self._results, SearchLimits())
+        searcher = Searcher(
+            MemoryLog(8),
+            catalog(),
+            self._store,
+            NoOwners(),
+            executor=first,
+            results=self._results,
+            limits=SearchLimits(),
+        )
         query_id = await searcher.start(DEFAULT_TENANT, Query(parse("timeout"), start_us, end_us))
         await searcher.wait(DEFAULT_TENANT, query_id, 600)
         state = await self._results.state(DEFAULT_TENANT, query_id)

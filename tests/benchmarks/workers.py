@@ -120,7 +120,9 @@ async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolE
     catalog, store = system.catalog(), system.store()
     for _ in range(rounds + 1):
         for count, executor in executors.items():
-            searcher = Searcher(MemoryLog(1), catalog, store, NoOwners(), executor, results, limits)
+            searcher = Searcher(
+                MemoryLog(1), catalog, store, NoOwners(), executor=executor, results=results, limits=limits
+            )
             began_s = time.perf_counter()
             query_id = await searcher.start("default", query)
             await searcher.wait("default", query_id, SEARCH_TIMEOUT_S)

@@ -275,7 +275,7 @@ def aggregated(
         batches = [batch for record in [repeated, *flying] if record for batch in table_of(record).to_batches()]
         executor = Shuffled(store, width, pick)
         limits = SearchLimits(in_place_bytes=0, task_bytes=1)
-        searcher = Searcher(log, catalog, store, Owner(batches), executor, results, limits)
+        searcher = Searcher(log, catalog, store, Owner(batches), executor=executor, results=results, limits=limits)
         query_id = await searcher.start_count("default", query, aggregation)
         await searcher.wait("default", query_id, 60)
         return await results.state("default", query_id)

@@ -370,9 +370,9 @@ class ExactlyOnce(RuleBasedStateMachine):
             table,
             self.world.store,
             owners,
-            None,  # type: ignore[arg-type]
-            MemoryResultStore(clock_us=lambda: self.world.now_us),
-            SearchLimits(),
+            executor=None,  # type: ignore[arg-type]
+            results=MemoryResultStore(clock_us=lambda: self.world.now_us),
+            limits=SearchLimits(),
         )
 
     @invariant()

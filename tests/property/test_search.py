@@ -109,7 +109,9 @@ def search(
         executor = Shuffled(store, parallelism, pick)
         log = MemoryLog(1)
         await log.append([Record(0, b"")] * (first + len(buffered)))
-        searcher = Searcher(log, catalog, store, Buffered(table(buffered, first)), executor, results, limits)
+        searcher = Searcher(
+            log, catalog, store, Buffered(table(buffered, first)), executor=executor, results=results, limits=limits
+        )
         query_id = await searcher.start("default", query)
         await searcher.wait("default", query_id, 60)
         rows = await results.rows("default", query_id, 0, query.limit + 1)

@@ -61,7 +61,9 @@ class Rig:
         self.world = World()
         self.catalog = Counted(self.world.catalog)
         self.owner = Owner(self.world.writer())
-        self.course = Course(self.world.log, self.catalog, self.world.store, self.owner, SearchLimits(), Unmetered())
+        self.course = Course(
+            self.world.log, self.catalog, self.world.store, self.owner, limits=SearchLimits(), meter=Unmetered()
+        )
 
     async def push(self, vnode: int, name: str) -> None:
         await self.world.log.append(encode_records(batch_of([name], [None], 0, self.world.now_us), vnode, "default"))

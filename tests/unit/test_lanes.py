@@ -65,7 +65,16 @@ async def test_only_a_lane_that_says_so_is_spared_what_is_small() -> None:
     usual, asked = _Counting(world), _Counting(world)
     results = MemoryResultStore(lambda: world.now_us, AnswerLimits(ttl_s=60))
     lanes = {"ray": Lane(usual, 1), "lambda": Lane(asked, 1, in_place=False)}
-    searcher = Searcher(world.log, world.catalog, world.store, NoOwners(), usual, results, SearchLimits(), lanes=lanes)
+    searcher = Searcher(
+        world.log,
+        world.catalog,
+        world.store,
+        NoOwners(),
+        executor=usual,
+        results=results,
+        limits=SearchLimits(),
+        lanes=lanes,
+    )
     for executor in ("ray", "lambda"):
         query_id = await searcher.start("default", Query(), executor)
         await searcher.wait("default", query_id, 60)

@@ -43,7 +43,9 @@ class Rig:
         self.warnings: list[str] = []
         results = MemoryResultStore(lambda: world.now_us, answers)
         scans = HereExecutor(world.store) if executor is None else executor
-        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, scans, results, limits)
+        searcher = Searcher(
+            world.log, world.catalog, world.store, self.in_flight, executor=scans, results=results, limits=limits
+        )
         api = SearchApi(
             searcher=searcher,
             results=results,

@@ -81,7 +81,15 @@ class Rig:
 
     def searcher(self) -> Searcher:
         world = self.world
-        return Searcher(world.log, world.catalog, world.store, self.in_flight, NoTasks(), self.results, SearchLimits())
+        return Searcher(
+            world.log,
+            world.catalog,
+            world.store,
+            self.in_flight,
+            executor=NoTasks(),
+            results=self.results,
+            limits=SearchLimits(),
+        )
 
     async def state(self, query_id: str) -> AnswerState:
         return await self.results.state("default", query_id)

@@ -66,7 +66,9 @@ class World:
 
     async def ask(self, text: str, limits: SearchLimits, limit: int = MANY) -> tuple[AnswerState, list[str], int]:
         results, executor = MemoryResultStore(lambda: 0), HereExecutor(self.store)
-        searcher = Searcher(MemoryLog(1), self.catalog, self.store, NoOwners(), executor, results, limits)
+        searcher = Searcher(
+            MemoryLog(1), self.catalog, self.store, NoOwners(), executor=executor, results=results, limits=limits
+        )
         query_id = await searcher.start("default", Query(parse(text), limit=limit))
         await searcher.wait("default", query_id, 60)
         rows = await results.rows("default", query_id, 0, limit)

@@ -97,7 +97,7 @@ class _Counted:
 def searcher_over(catalog: Catalog, store: ObjectStore, results: ResultStore) -> Searcher:
     """Wire up a search of everything stored, in this process."""
     log, executor = MemoryLog(VNODES), HereExecutor(store)
-    return Searcher(log, catalog, store, NoOwners(), executor, results, SearchLimits())
+    return Searcher(log, catalog, store, NoOwners(), executor=executor, results=results, limits=SearchLimits())
 
 
 async def answer(searcher: Searcher, results: ResultStore, shape: Shape) -> list[int]:
