@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from ess_ray.core.errors import Unavailable
-from ess_ray.intake.turns import IN_LOOP_BYTES
+from ess_ray.intake.batch_decoding import IN_LOOP_BYTES
 from ess_ray.record import KnownRequest
 from tests.pushing import MAX_BYTES, NOW_US, World, is_problem, world
 
