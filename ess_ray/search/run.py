@@ -19,10 +19,10 @@ from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, Catalog, EventLog, InFlight, ObjectStore, ResultStore, ScanExecutor
 from ess_ray.search.count import CountProgress, count
 from ess_ray.search.course import Course, Lane, Search
-from ess_ray.search.elsewhere import AnswerKey, WishWatch, cancel_elsewhere, wait_elsewhere
 from ess_ray.search.hints import find_hints
 from ess_ray.search.meter import SearchMeter, Unmetered
 from ess_ray.search.question import NO_EVENTS, Question, encode_question
+from ess_ray.search.remote_cancel import AnswerKey, WishWatch, cancel_remotely, wait_remotely
 from ess_ray.search.rows import rows_in_order
 from ess_ray.search.shown import Aggregation
 from ess_ray.search.turns import Place, Turns
@@ -175,7 +175,7 @@ class Searcher:
         """
         running = self._running.get((tenant, query_id))
         if running is None:
-            return await cancel_elsewhere(self._results, tenant, query_id)
+            return await cancel_remotely(self._results, tenant, query_id)
         running.stop(reason=reason)
         await self._stopped([running])
         return await self._results.state(tenant, query_id)
@@ -201,7 +201,7 @@ class Searcher:
         """
         running = self._running.get((tenant, query_id))
         if running is None:
-            await wait_elsewhere(self._results, tenant, query_id, timeout_s, rows)
+            await wait_remotely(self._results, tenant, query_id, timeout_s, rows)
         elif rows is None:
             await asyncio.wait([running.task], timeout=timeout_s)
         else:
