@@ -44,10 +44,10 @@ from ess_ray.limits import (
 from ess_ray.pool import PoolSize
 from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
 from ess_ray.runtime.blocking import CALL_TIMEOUT_S, off_loop
-from ess_ray.search.course import Lane
 from ess_ray.search.executors.invocations import InvokingExecutor
 from ess_ray.search.executors.mixed import AutoExecutor
 from ess_ray.search.executors.pace import LocalSlots
+from ess_ray.search.pipeline import Lane
 from ess_ray.table.compaction import TARGET_BYTES
 from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.disk import space_of

@@ -15,7 +15,7 @@ from deployments.search import SearchApi, create_search_app
 from ess_ray.core.errors import CorruptData, Forbidden, NotFound, Unavailable
 from ess_ray.ports import AnswerState
 from ess_ray.runtime.deleting import LOOK_S, RETRY_S, Deleting, Steps
-from ess_ray.search.course import SearchLimits
+from ess_ray.search.pipeline import SearchLimits
 from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Deletion, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us

@@ -14,7 +14,7 @@ from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.record import encode_records
 from ess_ray.runtime.wiring import System
-from ess_ray.search.course import Lane
+from ess_ray.search.pipeline import Lane
 from ess_ray.search.run import Searcher
 from ess_ray.testing import HereExecutor, NoOwners
 from tests.worlds import World, batch_of
