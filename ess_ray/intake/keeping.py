@@ -14,7 +14,7 @@ from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
-from ess_ray.intake.keys import KeyGuard, KnownRequestOf
+from ess_ray.intake.idempotency import KeyGuard, KnownRequestOf
 from ess_ray.intake.large import LargeRequests, hash_of, implied_key, is_several_records
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.patience import Patience

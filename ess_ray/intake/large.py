@@ -19,7 +19,7 @@ from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Pieces, Stored, groups
 from ess_ray.intake.gather import Destination, Gatherer
-from ess_ray.intake.keys import KeyGuard
+from ess_ray.intake.idempotency import KeyGuard
 from ess_ray.record import is_one_record
 
 GROUP_BYTES: Final = 4 * 1024 * 1024

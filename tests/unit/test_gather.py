@@ -11,7 +11,7 @@ import pytest
 from ess_ray.core.errors import BadRequest, KeyConflict, Unavailable
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import PROBE_INTERVAL_S, SLOW_APPEND_S, Gatherer
-from ess_ray.intake.keys import WINDOW_US, KeyGuard
+from ess_ray.intake.idempotency import WINDOW_US, KeyGuard
 from ess_ray.intake.limits import GatherLimits
 from ess_ray.ports import MAX_RECORD_BYTES
 from ess_ray.record import KnownRequest
