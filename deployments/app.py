@@ -44,7 +44,7 @@ from ess_ray.runtime.listeners import DRAIN_TIMEOUT_S
 from ess_ray.runtime.log import open_log
 from ess_ray.runtime.memory import give_back_after_bursts
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System

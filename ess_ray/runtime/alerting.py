@@ -22,7 +22,7 @@ from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.log import open_log
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
 from ess_ray.runtime.placement import HEAD
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import System, call
 from ess_ray.search.run import Searcher

@@ -31,7 +31,7 @@ from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
 from ess_ray.ports import Advance, ScanTask, vnode_advances
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.wiring import System
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
