@@ -16,8 +16,8 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from deployments.access import Tenant
 from deployments.answers import json_answer
-from deployments.asked import FIRST_PAGE_ROWS, Created, Hint, Wait, read_range
-from deployments.search import SearchApi
+from deployments.asked import FIRST_PAGE_ROWS, Hint, Wait, read_range
+from deployments.search import SearchApi, route_polled
 from deployments.sse import described
 from deployments.waiting import GONE, MAX_WAIT_S
 from ess_ray.core import query as q
@@ -330,11 +330,8 @@ def _now_us() -> int:
 def route_aggregations(app: FastAPI, api: AggregationApi) -> None:
     """Add the endpoints; polling, streaming and cancelling are those of queries."""
     search = api.search
-    pages: dict[int | str, dict[str, Any]] = {200: {"model": AggregationPage}}
     answers = described("`progress`, with the buckets so far, while it runs, `done` at its end, or `error`")
-    app.post("/v1/aggregations", status_code=201, response_model=Created | AggregationPage)(api.create)
-    app.get("/v1/aggregations/{query_id}", responses=pages)(search.page)
+    route_polled(app, "/v1/aggregations", api.create, AggregationPage, search)
     app.get("/v1/aggregations/{query_id}/stream", response_class=Response, responses=answers)(search.stream)
-    app.delete("/v1/aggregations/{query_id}")(search.cancel)
     app.get("/v1/fields", response_model=Fields)(api.fields)
     app.get("/v1/fields/{name:any}/values", response_model=Values)(api.values)

@@ -41,12 +41,11 @@ from ess_ray.intake.fields import FIELD_TABLE, FieldTable
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.lines.bodies import formats_of
-from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.runtime.listeners import DRAIN_TIMEOUT_S
 from ess_ray.runtime.log import open_log
 from ess_ray.runtime.memory import give_back_after_bursts
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.supervisor import start_pool
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import Replicas, System
@@ -95,8 +94,8 @@ def system_of(settings: Settings) -> System:
         lambda_limits=settings.lambda_.limits,
         executor=_usual_executor(settings),
         intake=IntakeLimits.of(settings.push.limits, _field_tables(settings), formats_of(settings.push.parse)),
-        listeners=tuple(ListenAt(**each) for each in settings.listeners.wanted()),
-        listen_sockets=SocketLimits(**settings.listeners.as_limits()),
+        listeners=settings.listeners.wanted,
+        listen_sockets=settings.listeners.limits,
         keys_in_addresses=settings.push.keys_in_addresses,
         elasticsearch_version=settings.push.elasticsearch_version,
         loki_labels=settings.search.loki_labels,
@@ -268,7 +267,9 @@ def search_builder(system: System) -> Callable[[], FastAPI]:
         usual, store, meter = RayScanExecutor(system), system.store(), RaySearchMeter()
         lanes = system.lanes(usual)
         views = PoolViews(system)
-        searcher = Searcher(log, catalog, store, views, usual, results, system.search, meter, lanes)
+        searcher = Searcher(
+            log, catalog, store, views, executor=usual, results=results, limits=system.search, meter=meter, lanes=lanes
+        )
         access = Access(system.keys())
         inside = Inside(system, log, catalog, results, access)
         tenant, admin = access.tenant_for("search"), access.tenant_for("admin")

@@ -22,6 +22,7 @@ from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.liveness import RayServers
 from ess_ray.runtime.log import SystemLog
 from ess_ray.runtime.maintain import COMPACT_TIMEOUT_S
+from ess_ray.runtime.patches import dashboard_address, serve_details
 from ess_ray.runtime.supervisor import FLUSH_TIMEOUT_S
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, RemoteActor, System
 
@@ -143,7 +144,7 @@ class Inside:
         lags = {vnode: end - _either(stored[vnode], starts[vnode]) for vnode, end in ends.items()}
         pool = await self.pool()
         dashboard, nodes, replicas = await asyncio.gather(
-            _told_by_ray(_dashboard), _told_by_ray(_nodes), _told_by_ray(_replica_states)
+            _told_by_ray(dashboard_address), _told_by_ray(_nodes), _told_by_ray(_replica_states)
         )
         weaknesses = await self._log.weaknesses()
         room = await self._log.room()
@@ -210,15 +211,6 @@ async def _told_by_ray(ask: Callable[[], T]) -> T | None:
         return None
 
 
-def _dashboard() -> str | None:
-    """Give the address of Ray's dashboard, as its nodes reach it; None where there is none.
-
-    Asked of the control store: `ray.init().address_info`, which has an official name, is wrong in workers.
-    """
-    address = ray._private.services.get_webui_url_from_internal_kv()
-    return f"http://{address}" if address else None
-
-
 def _nodes() -> list[dict[str, Any]]:
     return [
         {
@@ -235,8 +227,7 @@ def _nodes() -> list[dict[str, Any]]:
 def _is_stopping() -> bool:
     """Look for this replica in what the controller tells: nothing tells the replica itself, until it is killed."""
     mine = serve.get_replica_context()
-    details = serve.context._get_global_client().get_serve_details()
-    deployments = details["applications"].get(mine.app_name, {}).get("deployments", {})
+    deployments = serve_details()["applications"].get(mine.app_name, {}).get("deployments", {})
     replicas = deployments.get(mine.deployment, {}).get("replicas", ())
     states = {replica["replica_id"]: replica["state"] for replica in replicas}
     # Of an application that is being deleted, no replica is listed any more.

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.access import Tenant
-from deployments.asked import FIRST_PAGE_ROWS, Created, Wait, read_range
+from deployments.asked import FIRST_PAGE_ROWS, Wait, read_range
 from deployments.pipes import PipePage
-from deployments.search import SearchApi
+from deployments.search import SearchApi, route_polled
 from ess_ray.core import query as q
 from ess_ray.language import Limit, parse, parse_time_us
 from ess_ray.search.patterns import PatternsAsked, pattern_aggregation
@@ -74,8 +74,5 @@ class PatternsApi:
 
 
 def route_patterns(app: FastAPI, api: PatternsApi) -> None:
-    """Add the endpoints; cancelling is that of queries."""
-    pages: dict[int | str, dict[str, Any]] = {200: {"model": PipePage}}
-    app.post("/v1/patterns", status_code=201, response_model=Created | PipePage)(api.create)
-    app.get("/v1/patterns/{query_id}", responses=pages)(api.search.page)
-    app.delete("/v1/patterns/{query_id}")(api.search.cancel)
+    """Add the endpoints."""
+    route_polled(app, "/v1/patterns", api.create, PipePage, api.search)

@@ -13,8 +13,8 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.access import Tenant
-from deployments.asked import FIRST_PAGE_ROWS, Created, Hint, Wait, read_range
-from deployments.search import SearchApi
+from deployments.asked import FIRST_PAGE_ROWS, Hint, Wait, read_range
+from deployments.search import SearchApi, route_polled
 from ess_ray.core import query as q
 from ess_ray.core.errors import QueryError
 from ess_ray.language import parse, parse_pipe
@@ -110,8 +110,5 @@ class PipeApi:
 
 
 def route_pipes(app: FastAPI, api: PipeApi) -> None:
-    """Add the endpoints; cancelling is that of queries."""
-    pages: dict[int | str, dict[str, Any]] = {200: {"model": PipePage}}
-    app.post("/v1/pipes", status_code=201, response_model=Created | PipePage)(api.create)
-    app.get("/v1/pipes/{query_id}", responses=pages)(api.search.page)
-    app.delete("/v1/pipes/{query_id}")(api.search.cancel)
+    """Add the endpoints."""
+    route_polled(app, "/v1/pipes", api.create, PipePage, api.search)

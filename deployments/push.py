@@ -36,8 +36,8 @@ from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.formats.format import Body, Format, Pieces, Stored
 from ess_ray.intake.gate import Claim, Gate
 from ess_ray.intake.gather import Destination, Gatherer
+from ess_ray.intake.idempotency import KnownRequestOf
 from ess_ray.intake.keeping import Keeping
-from ess_ray.intake.keys import KnownRequestOf
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.patience import DEADLINE_S, Patience
 from ess_ray.metrics import Tally

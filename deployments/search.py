@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import pyarrow as pa
 from fastapi import FastAPI, Header, Request, Response
+from pydantic import BaseModel
 
 from deployments import sse
 from deployments.access import Tenant
@@ -325,3 +326,13 @@ def create_search_app(api: SearchApi) -> FastAPI:
     app.get("/healthz")(api.healthz)
     route_docs(app)
     return app
+
+
+def route_polled(
+    app: FastAPI, path: str, create: Callable[..., Awaitable[Response]], page: type[BaseModel], search: SearchApi
+) -> None:
+    """Add the endpoints of another kind of query: `create` starts one, which is polled and cancelled as rows are."""
+    pages: dict[int | str, dict[str, Any]] = {200: {"model": page}}
+    app.post(path, status_code=201, response_model=Created | page)(create)
+    app.get(f"{path}/{{query_id}}", responses=pages)(search.page)
+    app.delete(f"{path}/{{query_id}}")(search.cancel)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.alerts.book import AlertBook
 from ess_ray.alerts.policy import Answer, Row
 from ess_ray.alerts.rules import Group, Rule, read_group
 from ess_ray.alerts.running import Alerting
 from ess_ray.ports import ObjectStore, Receiver
+from ess_ray.testing import MemoryObjectStore
 
 S_US = 1_000_000
 MINUTE_US = 60 * S_US

@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, StoredRequest, encode_object, open_object
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance, Catalog, ObjectEntry, ObjectStore
+from ess_ray.ports import Advance, Catalog, ObjectEntry, ObjectStore, vnode_advances
 from ess_ray.table import compaction
 from ess_ray.table.compaction import (
     QUIET_US,
     merge,
     plan,
 )
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 MIB = 1024 * 1024
@@ -58,7 +57,7 @@ class World:
         )
         entry = entry_of(Sealed(tenant, encoded), modified_us)
         self.store.put(entry.key, encoded.data)
-        self.catalog.writer().commit("log", [entry], {99: Advance(first, end)})
+        self.catalog.writer().commit([entry], [], vnode_advances("log", {99: Advance(first, end)}))
         self.next_offset = end
         return entry
 

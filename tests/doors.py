@@ -18,8 +18,9 @@ from fastapi import Request
 from deployments.push import PushApi, create_push_app
 from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.listening.listening import Listening
-from ess_ray.intake.listening.shapes import ListenAt, Meter
+from ess_ray.intake.listening.shapes import Meter
 from ess_ray.intake.storing import Storing
+from ess_ray.limits import ListenAt
 from ess_ray.runtime import environment
 from ess_ray.runtime.environment import RunDirs, free_ports
 from tests.http_server import serving

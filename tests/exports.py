@@ -12,8 +12,6 @@ from deployments.departure import Departure
 from deployments.explain import route_explain
 from deployments.export import route_export
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.collect import ROWS
@@ -21,12 +19,13 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, ObjectEntry, Record, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, ObjectEntry, Record, ScanResult, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.explain import Explainer
 from ess_ray.search.export import MAX_EXPORTS, Export, Exporter
 from ess_ray.search.run import Lane, Searcher
 from ess_ray.search.scan import run_task
 from ess_ray.search.slices import SliceLimits
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 from tests.waiting import at_once
 
 
@@ -91,14 +90,16 @@ class World:
         return self
 
     def _search_by(self, limits: SearchLimits, lanes: Mapping[str, Lane]) -> None:
-        parts = (self.log, self.catalog, self.store, self.buffers, self.counted, self.results)
-        self.searcher = Searcher(*parts, limits, lanes=lanes)
+        parts = (self.log, self.catalog, self.store, self.buffers)
+        self.searcher = Searcher(*parts, executor=self.counted, results=self.results, limits=limits, lanes=lanes)
         self.exporter = Exporter(self.searcher, self.results, most=self._most, limits=self._slices)
 
     def commit(self, *objects: pa.Table) -> None:
         """Store more objects, all in one commit."""
         entries = [self._put(rows.sort_by("timestamp")) for rows in objects]
-        self.catalog.writer().commit("elsewhere", entries, {0: Advance(self._commits, self._commits + 1)})
+        self.catalog.writer().commit(
+            entries, [], vnode_advances("elsewhere", {0: Advance(self._commits, self._commits + 1)})
+        )
         self.entries += entries
         self._commits += 1
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.event import RECORD_SCHEMA
 from ess_ray.ports import Record
 from ess_ray.record import DecodedRecord, decode_record
+from ess_ray.testing import MemoryLog
 
 T0_US = 1_790_000_000_000_000
 VNODES = 8

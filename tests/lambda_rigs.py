@@ -20,9 +20,9 @@ from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ObjectEntry, ScanExecutor, ScanResult, ScanTask
-from ess_ray.search.hedge import HedgeLimits
-from ess_ray.search.invocations import HEDGE, InvokingExecutor
-from ess_ray.search.pace import LocalSlots
+from ess_ray.search.executors.hedge import HedgeLimits
+from ess_ray.search.executors.invocations import HEDGE, InvokingExecutor
+from ess_ray.search.executors.pace import LocalSlots
 from lambda_compat.local.environment import Function
 from lambda_compat.local.service import Deployed, LambdaService, local_lambda
 from tests.servers import or_skip

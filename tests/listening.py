@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import Unavailable
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.listening.shapes import ListenAt, SocketLimits, Surroundings
+from ess_ray.intake.listening.shapes import Surroundings
 from ess_ray.intake.listening.sink import Sink
+from ess_ray.limits import ListenAt, SocketLimits
 from ess_ray.metrics import Tally
 from ess_ray.ports import Record
 from ess_ray.record import decode_record
+from ess_ray.testing import MemoryLog
 from tests.loki import rows_of
 
 VNODES = 4

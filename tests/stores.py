@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import Unavailable
 from ess_ray.ports import ObjectInfo
+from ess_ray.testing import MemoryObjectStore
 
 
 class AilingStore(MemoryObjectStore):

@@ -15,7 +15,7 @@ from ess_ray.language import parse
 from ess_ray.ports import View
 from ess_ray.record import encode_records
 from ess_ray.search.tail import EndsReader, Look, Parts, Tail, read_cursor
-from tests.ports import HereExecutor
+from ess_ray.testing import HereExecutor
 from tests.worlds import VNODES, World, batch_of
 
 

@@ -9,8 +9,6 @@ from hashlib import blake2b
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.event import EVENT_HASH_BYTES, RECORD_SCHEMA, TIMESTAMP
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import DeadLetter, VnodeWriter
@@ -18,6 +16,7 @@ from ess_ray.limits import WriterLimits
 from ess_ray.ports import ScanTask
 from ess_ray.record import decode_record
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 
 VNODES = 3
 T0_US = 1_790_000_000_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from typing import Final
 
@@ -12,21 +12,9 @@ from ess_ray.core.errors import BadRequest, Fenced
 from ess_ray.core.tenant import check_tenant
 from ess_ray.ports import Advance, ObjectEntry
 
-MAINTENANCE_BUCKETS: Final = 256
-"""Maintenance transactions: a partition belongs to one by its hash; few enough to stay in the table for ever."""
+NO_VIEW: Final = "no view was taken for this commit: start over from view()"
+"""Who removes must have looked, and looks again after each try."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-
-
-def transaction_of(log_id: str, vnode: int) -> str:
-    """Name the application transaction whose version is the next offset of a virtual node."""
-    return f"log/{log_id}/vnode/{vnode}"
-
-
-def maintenance_of(bucket: int) -> str:
-    """Name the application transaction that removals of a bucket count up. Raises BadRequest."""
-    if not 0 <= bucket < MAINTENANCE_BUCKETS:
-        raise BadRequest(f"maintenance bucket {bucket} does not exist: they run from 0 to {MAINTENANCE_BUCKETS - 1}")
-    return f"maint-{bucket}"
 
 
 def check_entries(entries: Iterable[ObjectEntry]) -> None:
@@ -51,32 +39,31 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def check_advances(advances: Mapping[int, Advance]) -> None:
+def check_advances(advances: Mapping[str, Advance]) -> None:
     """Refuse a step backwards: what was stored would be read and stored again. Raises BadRequest."""
-    for vnode, step in advances.items():
-        if not 0 <= step.first <= step.next_offset:
-            raise BadRequest(f"virtual node {vnode} cannot step from offset {step.first} to {step.next_offset}")
+    for name, step in advances.items():
+        if not 0 <= step.first <= step.next:
+            raise BadRequest(f"{name} cannot step from {step.first} to {step.next}")
 
 
-def require_first(stands: Mapping[int, int | None], advances: Mapping[int, Advance], seen: frozenset[int]) -> None:
-    """Require every virtual node to stand at its `first`. Raises Fenced.
+def require_first(stands: Mapping[str, int | None], advances: Mapping[str, Advance], seen: Collection[str]) -> None:
+    """Require every transaction to stand at its `first`. Raises Fenced.
 
-    One without any transaction takes its first commit, unless it is among those `seen` with one: then the table that
-    the writer knew is gone, and what it held must not be taken for stored.
+    One that is not there takes its first step, unless it is among those `seen` before: then the table that the writer
+    knew is gone, and what it held must not be taken for stored.
     """
-    for vnode, step in advances.items():
-        stand = stands[vnode]
-        if stand is None and vnode in seen:
+    for name, step in advances.items():
+        stand = stands[name]
+        if stand is None and name in seen:
             raise Fenced(
-                f"virtual node {vnode}: the catalog has lost its transaction: was the table replaced? Restore it, then "
-                "take the virtual node over again",
-                vnode=vnode,
+                f"the catalog has lost {name}: was the table replaced? Restore it, then take over again",
+                transaction=name,
             )
         if stand is not None and stand != step.first:
             raise Fenced(
-                f"virtual node {vnode} stands at offset {stand} in the catalog, this writer began at {step.first}: "
-                "another writer has moved it on; read the catalog again",
-                vnode=vnode,
+                f"{name} stands at {stand} in the catalog, this writer began at {step.first}: another writer has moved "
+                "it on; read the catalog again",
+                transaction=name,
             )
 
 
@@ -84,4 +71,4 @@ def require_live(keys: Iterable[str], holds: Callable[[str], bool]) -> None:
     """Require the objects to remove to be in the view that the removal builds on. Raises Fenced."""
     missing = [key for key in keys if not holds(key)]
     if missing:
-        raise Fenced(f"{missing[0]} is not in the maintenance view: start over from maintenance_view()")
+        raise Fenced(f"{missing[0]} is not in the view: start over from view()")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -16,21 +16,15 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Field, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
-from ess_ray.adapters.catalog_rules import (
-    check_advances,
-    check_entries,
-    maintenance_of,
-    require_first,
-    require_live,
-    transaction_of,
-)
+from ess_ray.adapters.catalog_rules import NO_VIEW, check_advances, check_entries, require_first, require_live
 from ess_ray.adapters.delta_actions import actions_of
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_flaws import find_flaws
 from ess_ray.adapters.delta_log import LOG_FOLDER, TableLog, Transactions
+from ess_ray.adapters.delta_making import NO_HOOKS, PARTITION_COLUMNS, bring_up_to_date, create, is_of_an_older_version
 from ess_ray.adapters.delta_s3 import S3Log
 from ess_ray.adapters.delta_snapshot import (
     SUM,
@@ -41,30 +35,16 @@ from ess_ray.adapters.delta_snapshot import (
     read_commit,
     sum_of,
 )
-from ess_ray.adapters.delta_sound import make_sound, opened
+from ess_ray.adapters.delta_sound import opened
 from ess_ray.adapters.delta_sums import tidy_sums, write_sums
 from ess_ray.adapters.s3_location import S3Location
-from ess_ray.core.errors import BadRequest, CorruptData, EssError, Fenced, Unavailable, UnknownOutcome
-from ess_ray.core.event import EVENT_SCHEMA
-from ess_ray.ports import Advance, ObjectEntry, Removed
+from ess_ray.core.errors import CorruptData, EssError, Fenced, Unavailable, UnknownOutcome
+from ess_ray.ports import Advance, ObjectEntry, Removed, vnode_transaction
 
-PARTITION_COLUMNS: Final = ("tenant", "date", "hour")
-TABLE_SCHEMA: Final = pa.schema(
-    [*EVENT_SCHEMA, pa.field("tenant", pa.string()), pa.field("date", pa.date32()), pa.field("hour", pa.int32())]
-)
 CHECKPOINT_EVERY: Final = 100
 """Commits between checkpoints: what a reader replays when it opens the table."""
 MAX_REFUSALS: Final = 8
 """Tries of one commit that removals overtake: removals are seconds apart at least, so a third is rare already."""
-_STATISTICS: Final = "delta.dataSkippingStatsColumns"
-_CONFIGURATION: Final = {
-    "delta.logRetentionDuration": "interval 1 days",
-    # Objects carry statistics of these columns alone; without the setting every listing builds 45 empty columns.
-    _STATISTICS: "timestamp,observed_timestamp",
-    # Only `checkpoint` cleans up, after it has synced what replaces the commits that go.
-    "delta.enableExpiredLogCleanup": "false",
-}
-_NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _REMOVAL_OVERTOOK: Final = "concurrent transaction deleted data"
 _COMMIT_ID: Final = "essCommitId"
 _DECORATION: Final = re.compile("\x1b\\[[0-9;]*m|\u21b3")
@@ -94,7 +74,7 @@ class DeltaCatalog:
         self._reader = _Reader(self._files)
         self._removals = _Removals(self._files)
         with _usable(self._files):
-            _create(self._files)
+            create(self._files)
 
     def writer(self) -> DeltaCatalogWriter:
         """Give a writer with table objects of its own."""
@@ -139,8 +119,8 @@ class DeltaCatalogWriter:
         self._one_at_a_time = threading.Lock()
         self._table: DeltaTable | None = None
         self._transactions: Transactions | None = None
-        self._pinned: tuple[int, DeltaTable, DeltaSnapshot] | None = None
-        self._seen: dict[str, set[int]] = {}
+        self._pinned: tuple[DeltaTable, DeltaSnapshot] | None = None
+        self._seen: set[str] = set()
         self._synced = -1
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
@@ -148,101 +128,109 @@ class DeltaCatalogWriter:
 
         Who writes asks this first: a table that an older version made gets the columns and settings that it lacks.
         """
+        names = {vnode: vnode_transaction(log_id, vnode) for vnode in vnodes}
+        stands = self._read_anew(names.values())
+        return {vnode: stands[name] for vnode, name in names.items()}
+
+    def stand(self, transaction: str) -> int | None:
+        """Reopen the table and read where a transaction stands; see `next_offsets`. Raises Unavailable."""
+        return self._read_anew((transaction,))[transaction]
+
+    def _read_anew(self, names: Collection[str]) -> dict[str, int | None]:
         with self._one_at_a_time, _usable(self._files):
-            table, stands = self._reopened(log_id, vnodes)
-            if _is_of_an_older_version(table):
-                _bring_up_to_date(self._files)
-                _, stands = self._reopened(log_id, vnodes)
+            table, stands = self._reopened(names)
+            if is_of_an_older_version(table):
+                bring_up_to_date(self._files)
+                _, stands = self._reopened(names)
             return stands
 
     def snapshot(self) -> DeltaSnapshot:
         """Reopen the table and freeze its newest version. Raises Unavailable."""
         return _Reader(self._files).snapshot()
 
-    def commit(self, log_id: str, entries: Sequence[ObjectEntry], advances: Mapping[int, Advance]) -> int:
+    def view(self) -> DeltaSnapshot:
+        """Open the table anew and pin its version for the next commit that removes objects. Raises Unavailable."""
+        with self._one_at_a_time, _usable(self._files):
+            table = opened(self._files)
+            view = _snapshot_of(table, self._files)
+            self._pinned = (table, view)
+            return view
+
+    def commit(
+        self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], transactions: Mapping[str, Advance]
+    ) -> int:
         """Check, then commit from the very table object that was checked; gives the version, durable.
 
         Raises Fenced or BadRequest (nothing was committed), Unavailable (the table could not be read: nothing was
         committed), UnknownOutcome.
         """
-        check_entries(entries)
-        check_advances(advances)
-        steps = {transaction_of(log_id, vnode): step.next_offset for vnode, step in advances.items()}
-        with self._one_at_a_time, _usable(self._files), self._files.committing():
-            for refusals in range(MAX_REFUSALS):
-                table, stands = self._refreshed(log_id, list(advances))
-                try:
-                    require_first(stands, advances, frozenset(self._seen.get(log_id, ())))
-                except Fenced as error:
-                    if refusals:
-                        raise UnknownOutcome(f"after a refused commit: {error.message}") from error
-                    raise
-                # From here to the commit nothing may refresh `table`: what commits in between must be a conflict.
-                try:
-                    version = self._apply(table, entries, (), steps)
-                except UnknownOutcome as error:
-                    if not (advances and _REMOVAL_OVERTOOK in error.message):
-                        raise
-                    # deltalake takes every commit for a reader of the whole table, so that any removal refuses it. The
-                    # next try checks again; without advances it could not, and might bring a removed object back.
-                    continue
-                self._seen.setdefault(log_id, set()).update(advances)
-                return version
-        raise UnknownOutcome(f"removals overtook this commit {MAX_REFUSALS} times: read the catalog, then commit again")
-
-    def maintenance_view(self, bucket: int) -> DeltaSnapshot:
-        """Open the table anew and pin its version for the next `commit_removal` of `bucket`. Raises Unavailable."""
-        maintenance_of(bucket)
-        with self._one_at_a_time, _usable(self._files):
-            table = opened(self._files)
-            view = _snapshot_of(table, self._files)
-            self._pinned = (bucket, table, view)
-            return view
-
-    def commit_removal(self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], bucket: int) -> int:
-        """Replace objects of the pinned view, from the pinned table object, which nothing ever refreshes.
-
-        A view serves one removal. Raises Fenced or BadRequest (nothing was committed), UnknownOutcome: also when any
-        other removal came after the view. Then start over from `maintenance_view()`.
-        """
         check_entries(adds)
-        name = maintenance_of(bucket)
+        check_advances(transactions)
         with self._one_at_a_time, _usable(self._files), self._files.committing():
-            pinned, self._pinned = self._pinned, None
-            if pinned is None or pinned[0] != bucket:
-                raise Fenced(f"there is no maintenance view of bucket {bucket}: start over from maintenance_view()")
-            _, table, view = pinned
-            require_live([entry.key for entry in removes], view.holds)
-            return self._apply(table, adds, removes, {name: view.transactions.get(name, 0) + 1})
+            version = self._replace(adds, removes, transactions) if removes else self._add(adds, transactions)
+            self._seen.update(transactions)
+            return version
+
+    def _replace(
+        self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], transactions: Mapping[str, Advance]
+    ) -> int:
+        """Commit from the pinned table object, which nothing ever refreshes."""
+        pinned, self._pinned = self._pinned, None
+        if pinned is None:
+            raise Fenced(NO_VIEW)
+        table, view = pinned
+        require_live([entry.key for entry in removes], view.holds)
+        require_first({name: view.stand(name) for name in transactions}, transactions, self._seen)
+        return self._apply(table, adds, removes, transactions)
+
+    def _add(self, adds: Sequence[ObjectEntry], transactions: Mapping[str, Advance]) -> int:
+        """Commit from the newest version, and again where removals overtake it."""
+        for refusals in range(MAX_REFUSALS):
+            table, stands = self._refreshed(transactions)
+            try:
+                require_first(stands, transactions, self._seen)
+            except Fenced as error:
+                if refusals:
+                    raise UnknownOutcome(f"after a refused commit: {error.message}") from error
+                raise
+            # From here to the commit nothing may refresh `table`: what commits in between must be a conflict.
+            try:
+                return self._apply(table, adds, (), transactions)
+            except UnknownOutcome as error:
+                if not (transactions and _REMOVAL_OVERTOOK in error.message):
+                    raise
+                # deltalake takes every commit for a reader of the whole table, so that any removal refuses it. The
+                # next try checks again; without transactions it could not, and might bring a removed object back.
+        raise UnknownOutcome(f"removals overtook this commit {MAX_REFUSALS} times: read the catalog, then commit again")
 
     def removed(self) -> list[Removed]:
         """Name the objects taken out by commits of the last day (and more, until a clean-up). Raises Unavailable."""
         with _usable(self._files):
             return self._removals.read()
 
-    def _refreshed(self, log_id: str, vnodes: Sequence[int]) -> tuple[DeltaTable, dict[int, int | None]]:
-        """Give the writer's table at its newest version, and where the virtual nodes stand in that version."""
+    def _refreshed(self, names: Collection[str]) -> tuple[DeltaTable, dict[str, int | None]]:
+        """Give the writer's table at its newest version, and where transactions stand in that version."""
         if self._table is not None:
             try:
                 self._table.update_incremental()
-                return self._table, self._stands(self._table, log_id, vnodes)
+                return self._table, self._stands(self._table, names)
             except (DeltaError, OSError, CorruptData):
                 pass  # files that this object still counts on were cleaned up: only reopening helps
-        return self._reopened(log_id, vnodes)
+        return self._reopened(names)
 
-    def _reopened(self, log_id: str, vnodes: Sequence[int]) -> tuple[DeltaTable, dict[int, int | None]]:
+    def _reopened(self, names: Collection[str]) -> tuple[DeltaTable, dict[str, int | None]]:
         """The same, of a new table object, and with nothing remembered of the old one."""
         self._table, self._transactions = None, None
         table = opened(self._files)
-        stands = self._stands(table, log_id, vnodes)
+        stands = self._stands(table, names)
         self._table = table
         return table, stands
 
-    def _stands(self, table: DeltaTable, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
+    def _stands(self, table: DeltaTable, names: Collection[str]) -> dict[str, int | None]:
         # As of the very version that the table object shows, whatever was committed since.
         self._transactions = self._files.transactions_from(self._transactions, table.version())
-        stands = {vnode: self._transactions.versions.get(transaction_of(log_id, vnode)) for vnode in vnodes}
-        self._seen.setdefault(log_id, set()).update(vnode for vnode, at in stands.items() if at is not None)
+        stands = {name: self._transactions.versions.get(name) for name in names}
+        self._seen.update(name for name, at in stands.items() if at is not None)
         return stands
 
     def _apply(
@@ -250,11 +238,11 @@ class DeltaCatalogWriter:
         table: DeltaTable,
         adds: Sequence[ObjectEntry],
         removes: Sequence[ObjectEntry],
-        steps: Mapping[str, int],
+        transactions: Mapping[str, Advance],
     ) -> int:
         """The commit itself; whatever goes wrong, its outcome is unknown and the table object is given up."""
-        commit_id = uuid4().hex
-        summed = sum_of(Commit(list(adds), [entry.key for entry in removes], dict(steps)))
+        commit_id, steps = uuid4().hex, {name: step.next for name, step in transactions.items()}
+        summed = sum_of(Commit(list(adds), [entry.key for entry in removes], steps))
         try:
             self._on_commit("before")
             table.create_write_transaction(
@@ -266,7 +254,7 @@ class DeltaCatalogWriter:
                     custom_metadata={_COMMIT_ID: commit_id, SUM: summed},
                     app_transactions=[Transaction(name, version) for name, version in steps.items()],
                 ),
-                post_commithook_properties=_NO_HOOKS,
+                post_commithook_properties=NO_HOOKS,
             )
             self._on_commit("after")
             version = self._find(commit_id, table.version() + 1)
@@ -338,58 +326,6 @@ def _snapshot_of(table: DeltaTable, files: TableLog) -> DeltaSnapshot:
     """Freeze a table object's version."""
     version, block = table.version(), read_block(pa.table(table.get_add_actions(flatten=True)))
     return DeltaSnapshot(version, block, np.ones(len(block), np.bool_), {}, files.transactions(version))
-
-
-def _create(files: TableLog) -> None:
-    """Make the table unless it is there; of many that try at once one makes it. Raises BadRequest for another table."""
-    files.create(_make)
-    make_sound(files)
-    found = files.partition_columns()
-    if found != list(PARTITION_COLUMNS):
-        raise BadRequest(f"{files.address} holds another Delta table, partitioned by {found}: choose another place")
-
-
-def _make(folder: Path) -> None:
-    DeltaTable.create(
-        folder,
-        TABLE_SCHEMA,
-        mode="ignore",
-        partition_by=list(PARTITION_COLUMNS),
-        configuration=_CONFIGURATION,
-        post_commithook_properties=_NO_HOOKS,
-    )
-
-
-def _missing_columns(table: DeltaTable) -> list[Field]:
-    have = {field.name for field in table.schema().fields}
-    return [field for field in Schema.from_arrow(TABLE_SCHEMA).fields if field.name not in have]
-
-
-def _other_statistics(table: DeltaTable) -> bool:
-    return bool(table.metadata().configuration.get(_STATISTICS) != _CONFIGURATION[_STATISTICS])
-
-
-def _is_of_an_older_version(table: DeltaTable) -> bool:
-    return bool(_missing_columns(table)) or _other_statistics(table)
-
-
-def _bring_up_to_date(files: TableLog) -> None:
-    """Add the columns that came with a later format, since other programs refuse objects with columns unknown to the
-    table; and have readers see all statistics that objects carry.
-
-    Idempotent. Commits of this moment are refused once and read the catalog again, as after any refusal.
-    """
-    with files.exclusive():
-        table = opened(files)
-        before = table.version()
-        if missing := _missing_columns(table):
-            table.alter.add_columns(missing, post_commithook_properties=_NO_HOOKS)
-            table.update_incremental()
-        if _other_statistics(table):
-            table.alter.set_table_properties({_STATISTICS: _CONFIGURATION[_STATISTICS]})
-            table.update_incremental()
-        if table.version() > before:
-            files.sync_commits(before, table.version())
 
 
 @contextmanager

@@ -133,3 +133,8 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user {uid}"
+
+
+def private_opener(name: str, flags: int) -> int:
+    """Open a file that only this user may read or write; for `open`."""
+    return os.open(name, flags, 0o600)

@@ -10,28 +10,15 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ess_ray.adapters.catalog_rules import transaction_of
-from ess_ray.ports import ARRIVAL_SLACK_US, Ints, ObjectEntry, Totals
+from ess_ray.ports import ARRIVAL_SLACK_US, Ints, ObjectEntry, StoredColumns, Totals, vnode_transaction
 
 UNKNOWN_US: Final = -1
 """A time of receipt that is not known, in a column: ours are all after 1970."""
 _EVER_US: Final = -(2**63)
 
 
-class Block(Protocol):
+class Block(StoredColumns, Protocol):
     """Objects as columns, of which entries are made only where they are asked for."""
-
-    @property
-    def sizes(self) -> Ints: ...
-
-    @property
-    def min_us(self) -> Ints: ...
-
-    @property
-    def max_us(self) -> Ints: ...
-
-    @property
-    def modified_us(self) -> Ints: ...
 
     @property
     def first_arrival_us(self) -> Ints: ...
@@ -128,9 +115,13 @@ class SnapshotBase(ABC):
     def select(self, tenant: str | None, start_us: int | None, end_us: int | None) -> Choice:
         """Choose objects, as `ports.Snapshot.select` says."""
 
+    def stand(self, transaction: str) -> int | None:
+        """Tell where a transaction stands, None while it took no step."""
+        return self.transactions.get(transaction)
+
     def next_offset(self, log_id: str, vnode: int) -> int | None:
         """Give the next offset to read, None while no commit of this virtual node exists."""
-        return self.transactions.get(transaction_of(log_id, vnode))
+        return self.stand(vnode_transaction(log_id, vnode))
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         """Give the next offset of each."""

@@ -124,7 +124,7 @@ class Push:
     """One push of one input: sends what is read, one request at a time, and keeps its journal."""
 
     def __init__(
-        self, sender: Sender, journal: Journal, keys: Keys, summary: Summary, tell: Tell, phase: Phase
+        self, sender: Sender, journal: Journal, keys: Keys, *, summary: Summary, tell: Tell, phase: Phase
     ) -> None:
         self._phase = phase
         self._sender, self._journal, self._keys, self._summary, self._tell = sender, journal, keys, summary, tell
@@ -222,14 +222,16 @@ class Known:
 
 
 def push_stream(
-    sender: Sender, summary: Summary, raw: BinaryIO, asked: Asked, tell: Tell, on_format: OnFormat
+    sender: Sender, summary: Summary, raw: BinaryIO, asked: Asked, *, tell: Tell, on_format: OnFormat
 ) -> Position:
     """Push what cannot be known again: `echo x | ess push -` twice is meant twice. `on_format` is told its form."""
     content = Content(raw, asked.encoding)
     options, name, position = asked.options(content, asked.form), _fresh(), Position()
     on_format(asked.told_form(options))
     journal = Journal(None, name, Entry("-", "", options, position.mark()))
-    Push(sender, journal, Keys(name, name), summary, tell, Phase.WHOLE).run(position, content.pieces(), options)
+    Push(sender, journal, Keys(name, name), summary=summary, tell=tell, phase=Phase.WHOLE).run(
+        position, content.pieces(), options
+    )
     return position
 
 
@@ -239,6 +241,7 @@ def push_file(
     raw: BinaryIO,
     asked: Asked,
     known: Known,
+    *,
     tell: Tell,
     on_format: OnFormat,
     phase: Phase = Phase.WHOLE,
@@ -253,7 +256,14 @@ def push_file(
         # What was of no known format may have been too short to tell.
         was = entry.options.form if has_read and entry.options.form != TEXT else "auto"
         options = asked.options(content, was if asked.form == "auto" else asked.form, known.path)
-        push = Push(sender, Journal(known.registry, known.name, entry), _keys(known, entry.nonce), summary, tell, phase)
+        push = Push(
+            sender,
+            Journal(known.registry, known.name, entry),
+            _keys(known, entry.nonce),
+            summary=summary,
+            tell=tell,
+            phase=phase,
+        )
         same_form = not has_read or (options.form == "json") == (entry.options.form == "json")
         if entry.pending is not None:
             push.redo(content)
@@ -273,7 +283,9 @@ def push_file(
     options, position = asked.options(content, asked.form, known.path), Position()
     on_format(asked.told_form(options))
     journal = Journal(known.registry, known.name, Entry(known.path, nonce, options, position.mark()))
-    Push(sender, journal, _keys(known, nonce), summary, tell, phase).run(position, content.pieces(), options)
+    Push(sender, journal, _keys(known, nonce), summary=summary, tell=tell, phase=phase).run(
+        position, content.pieces(), options
+    )
     return None, position
 
 

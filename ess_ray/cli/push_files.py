@@ -186,7 +186,7 @@ class Pusher:
         summary = Summary()
         try:
             with Sender(self._client, summary, show) as sender:
-                position = push_stream(sender, summary, stream, self._asked, tell, self._told.take_form)
+                position = push_stream(sender, summary, stream, self._asked, tell=tell, on_format=self._told.take_form)
             self._told.files += 1
             self._told.end(position, self._asked.encoding)
         finally:
@@ -214,7 +214,9 @@ class Pusher:
             must = phase is not Phase.WHOLE
             with Sender(self._client, summary, show) as sender, _held(name, path, must=must) as kept:
                 known = Known(name, kept, _as_text(os.path.abspath(path)))
-                before, position = push_file(sender, summary, stream, asked, known, tell, told.take_form, phase)
+                before, position = push_file(
+                    sender, summary, stream, asked, known, tell=tell, on_format=told.take_form, phase=phase
+                )
             told.files += is_first
             told.end(position, asked.encoding, f"{where}: " if where else "")
         finally:

@@ -13,8 +13,9 @@ Importing this imports neither Ray nor what a server needs.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from ess_ray.core.later import loads_later
 
 if TYPE_CHECKING:
     from ess_ray.client.answers import AsyncEvents, Events, Table
@@ -33,17 +34,13 @@ __all__ = [
     "Table",
 ]
 
-_HOME_OF: Final = {
-    **dict.fromkeys(("AsyncEvents", "Events", "Table"), "ess_ray.client.answers"),
-    **dict.fromkeys(("AsyncClient", "Client"), "ess_ray.client.connection"),
-    "IncompleteWarning": "ess_ray.client.shapes",
-    **dict.fromkeys(("EssError", "Incomplete"), "ess_ray.core.errors"),
-}
-"""Where each name is defined: loaded when it is asked for, since the commands need HTTP alone, and no Arrow."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
-    return found
+# Loaded when they are asked for: the commands need HTTP alone, and no Arrow.
+__getattr__ = loads_later(
+    __name__,
+    {
+        "ess_ray.client.answers": ("AsyncEvents", "Events", "Table"),
+        "ess_ray.client.connection": ("AsyncClient", "Client"),
+        "ess_ray.client.shapes": ("IncompleteWarning",),
+        "ess_ray.core.errors": ("EssError", "Incomplete"),
+    },
+)

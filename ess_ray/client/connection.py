@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import httpx
 import pyarrow as pa
@@ -18,12 +19,79 @@ from ess_ray.client.shapes import OnIncomplete, checked, told
 from ess_ray.core.answer_stream import StreamReader
 from ess_ray.core.errors import EssError, Unavailable
 
+EventsT = TypeVar("EventsT")
+TableT = TypeVar("TableT")
 When = str | int | float | None
 Order = Literal["newest", "oldest"]
 CUT_OFF: Final = "the answer was broken off before its end: ask again; the server's log says why"
 
 
-class Client:
+class _Asking(ABC, Generic[EventsT, TableT]):
+    """What may be asked, and how it is said in HTTP: the same on an event loop and without one, but for how answers
+    come: as EventsT, and as TableT."""
+
+    _incomplete: OnIncomplete
+
+    def search(
+        self,
+        query: str = "",
+        *,
+        start: When = "-1h",
+        end: When = None,
+        limit: int | None = None,
+        order: Order = "newest",
+        columns: Sequence[str] = (),
+        incomplete: OnIncomplete | None = None,
+    ) -> EventsT:
+        """Give the events that match, in order; they are asked for when the first one is.
+
+        `start` inclusive, `end` exclusive: RFC 3339, epoch numbers, or relative (`-15m`). Without `limit` all of them,
+        however many, as they come: an export, of which a system runs a few at a time (TooFast beyond). `columns`: only
+        these in `batches` and `to_arrow`, without a limit.
+        """
+        body = _body(query, start, end, limit=1 if limit is None else limit, order=order)
+        read = partial(self._pages, body) if limit is not None else partial(self._export, body, columns)
+        return self._events(read, self._incomplete if incomplete is None else checked(incomplete))
+
+    def stats(
+        self,
+        query: str = "",
+        stats: Sequence[str] = (),
+        *,
+        by: Sequence[str] = (),
+        interval: str | None = None,
+        start: When = "-1h",
+        end: When = None,
+        **more: Any,
+    ) -> TableT:
+        """Count, and compute functions (`p95(duration_ms)`), by fields and time buckets: a row a group and bucket.
+
+        `more` members of the body: `top`, `order_by`, `time_zone`. Raises Incomplete.
+        """
+        body = _body(query, start, end, stats=list(stats), by=list(by), interval=interval, **more)
+        return self._table(Polling(AGGREGATIONS, body), partial(of_stats, by=by, stats=stats, interval=interval))
+
+    def pipe(self, text: str, *, start: When = "-1h", end: When = None, **more: Any) -> TableT:
+        """Ask a query with stages: `level:ERROR | stats count() as n by service | top 10 by n`. Raises Incomplete.
+
+        `more` members of the body: `time_zone`.
+        """
+        return self._table(Polling(PIPES, _body(text, start, end, **more)), of_pipe)
+
+    @abstractmethod
+    def _events(self, read: Callable[[Outcome], Any], incomplete: OnIncomplete) -> EventsT: ...
+
+    @abstractmethod
+    def _table(self, polling: Polling, read: Callable[[dict[str, Any]], Table]) -> TableT: ...
+
+    @abstractmethod
+    def _pages(self, body: dict[str, Any], outcome: Outcome) -> Any: ...
+
+    @abstractmethod
+    def _export(self, body: dict[str, Any], columns: Sequence[str], outcome: Outcome) -> Any: ...
+
+
+class Client(_Asking[Events, Table]):
     """Asks one system. Usable from many threads; close it, or use it in a `with` statement.
 
     `incomplete`: what is done about an answer that has not everything that was acknowledged: "raise" (Incomplete, after
@@ -52,52 +120,6 @@ class Client:
         """Let the connections go. Idempotent."""
         self._http.close()
 
-    def search(
-        self,
-        query: str = "",
-        *,
-        start: When = "-1h",
-        end: When = None,
-        limit: int | None = None,
-        order: Order = "newest",
-        columns: Sequence[str] = (),
-        incomplete: OnIncomplete | None = None,
-    ) -> Events:
-        """Give the events that match, in order; they are asked for when the first one is.
-
-        `start` inclusive, `end` exclusive: RFC 3339, epoch numbers, or relative (`-15m`). Without `limit` all of them,
-        however many, as they come: an export, of which a system runs a few at a time (TooFast beyond). `columns`: only
-        these in `batches` and `to_arrow`, without a limit.
-        """
-        body = _body(query, start, end, limit=1 if limit is None else limit, order=order)
-        read = partial(self._pages, body) if limit is not None else partial(self._export, body, columns)
-        return Events(read, self._incomplete if incomplete is None else checked(incomplete))
-
-    def stats(
-        self,
-        query: str = "",
-        stats: Sequence[str] = (),
-        *,
-        by: Sequence[str] = (),
-        interval: str | None = None,
-        start: When = "-1h",
-        end: When = None,
-        **more: Any,
-    ) -> Table:
-        """Count, and compute functions (`p95(duration_ms)`), by fields and time buckets: a row a group and bucket.
-
-        `more` members of the body: `top`, `order_by`, `time_zone`. Raises Incomplete.
-        """
-        body = _body(query, start, end, stats=list(stats), by=list(by), interval=interval, **more)
-        return of_stats(self._polled(Polling(AGGREGATIONS, body)), by, stats, interval)
-
-    def pipe(self, text: str, *, start: When = "-1h", end: When = None, **more: Any) -> Table:
-        """Ask a query with stages: `level:ERROR | stats count() as n by service | top 10 by n`. Raises Incomplete.
-
-        `more` members of the body: `time_zone`.
-        """
-        return of_pipe(self._polled(Polling(PIPES, _body(text, start, end, **more))))
-
     def push(self, events: bytes, *, idempotency_key: str | None = None) -> dict[str, Any]:
         """Push events as the interface takes them (JSON or NDJSON) and give its answer, once they are durable.
 
@@ -111,6 +133,12 @@ class Client:
             headers["Idempotency-Key"] = idempotency_key
             answer = self._http.call_patiently("POST", path, content=events, headers=headers)
         return dict(answer)
+
+    def _events(self, read: Callable[[Outcome], Iterator[pa.RecordBatch]], incomplete: OnIncomplete) -> Events:
+        return Events(read, incomplete)
+
+    def _table(self, polling: Polling, read: Callable[[dict[str, Any]], Table]) -> Table:
+        return read(self._polled(polling))
 
     def _polled(self, polling: Polling) -> dict[str, Any]:
         while polling.last is None:
@@ -148,8 +176,9 @@ class Client:
         outcome.incomplete = _ended(reader)
 
 
-class AsyncClient:
-    """See `Client`: the same on an event loop, with `async with`, `async for` and `await`."""
+class AsyncClient(_Asking[AsyncEvents, Coroutine[Any, Any, Table]]):
+    """See `Client`: the same on an event loop, with `async with`, `async for` and `await`; `search` gives events to
+    loop over, and is not awaited itself."""
 
     def __init__(
         self,
@@ -171,40 +200,13 @@ class AsyncClient:
         """Let the connections go. Idempotent."""
         await self._http.close()
 
-    def search(
-        self,
-        query: str = "",
-        *,
-        start: When = "-1h",
-        end: When = None,
-        limit: int | None = None,
-        order: Order = "newest",
-        columns: Sequence[str] = (),
-        incomplete: OnIncomplete | None = None,
+    def _events(
+        self, read: Callable[[Outcome], AsyncIterator[pa.RecordBatch]], incomplete: OnIncomplete
     ) -> AsyncEvents:
-        """See `Client`; not awaited: what it gives is."""
-        body = _body(query, start, end, limit=1 if limit is None else limit, order=order)
-        read = partial(self._pages, body) if limit is not None else partial(self._export, body, columns)
-        return AsyncEvents(read, self._incomplete if incomplete is None else checked(incomplete))
+        return AsyncEvents(read, incomplete)
 
-    async def stats(
-        self,
-        query: str = "",
-        stats: Sequence[str] = (),
-        *,
-        by: Sequence[str] = (),
-        interval: str | None = None,
-        start: When = "-1h",
-        end: When = None,
-        **more: Any,
-    ) -> Table:
-        """See `Client`."""
-        body = _body(query, start, end, stats=list(stats), by=list(by), interval=interval, **more)
-        return of_stats(await self._polled(Polling(AGGREGATIONS, body)), by, stats, interval)
-
-    async def pipe(self, text: str, *, start: When = "-1h", end: When = None, **more: Any) -> Table:
-        """See `Client`."""
-        return of_pipe(await self._polled(Polling(PIPES, _body(text, start, end, **more))))
+    async def _table(self, polling: Polling, read: Callable[[dict[str, Any]], Table]) -> Table:
+        return read(await self._polled(polling))
 
     async def _polled(self, polling: Polling) -> dict[str, Any]:
         while polling.last is None:

@@ -25,7 +25,7 @@ class Sealed:
 
 def seal(log_id: str, segments: Mapping[int, Sequence[Segment]], advances: Mapping[int, Advance]) -> Iterator[Sealed]:
     """Encode the segments of a flush (by virtual node, in offset order); the largest piece of work of a writer."""
-    ranges = [OffsetRange(log_id, vnode, step.first, step.next_offset) for vnode, step in sorted(advances.items())]
+    ranges = [OffsetRange(log_id, vnode, step.first, step.next) for vnode, step in sorted(advances.items())]
     by_tenant: dict[str, list[Segment]] = defaultdict(list)
     for vnode in sorted(segments):
         for segment in segments[vnode]:

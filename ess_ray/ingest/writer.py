@@ -19,7 +19,7 @@ from ess_ray.ingest.seal import Sealed, entry_of, seal
 from ess_ray.ingest.steady import Clock, SteadyTime, elapsed_us
 from ess_ray.limits import WriterLimits
 from ess_ray.metrics import INGEST_COMMIT_SECONDS, INGEST_PUT_SECONDS, INGEST_SEAL_SECONDS, Metric, Tally
-from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord
+from ess_ray.ports import Advance, Catalog, EventLog, ObjectEntry, ObjectStore, StoredRecord, vnode_advances
 from ess_ray.record import DecodedRecord, KnownRequest
 
 Decode = Callable[[StoredRecord, str, int], DecodedRecord]
@@ -39,7 +39,7 @@ class Flushed:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A flush's frozen contents: everything below each virtual node's `next_offset`."""
+    """A flush's frozen contents: everything below each virtual node's `next`."""
 
     advances: dict[int, Advance]
     segments: dict[int, list[Segment]]
@@ -138,11 +138,11 @@ class VnodeWriter:
             elif stand < starts[vnode]:
                 steps[vnode] = Advance(stand, starts[vnode])
         if steps:
-            await asyncio.to_thread(self._catalog.commit, self._log_id, [], steps)
-            lost = [(vnode, s.first, s.next_offset) for vnode, s in steps.items() if s.first < s.next_offset]
+            await asyncio.to_thread(self._catalog.commit, [], [], vnode_advances(self._log_id, steps))
+            lost = [(vnode, s.first, s.next) for vnode, s in steps.items() if s.first < s.next]
             self.gaps += lost
             self.counts["lost_offsets"] += sum(end - first for _, first, end in lost)
-        first = {vnode: steps[vnode].next_offset if vnode in steps else stands[vnode] for vnode in vnodes}
+        first = {vnode: steps[vnode].next if vnode in steps else stands[vnode] for vnode in vnodes}
         # A process may come to own every virtual node, and its memories share one bound.
         share = MAX_ENTRIES // await self._log.vnode_count()
         memories = await asyncio.to_thread(self._rebuild, vnodes, share)
@@ -316,14 +316,15 @@ class VnodeWriter:
                 entries = await asyncio.to_thread(self._put, sealed)
             try:
                 with self._timed(INGEST_COMMIT_SECONDS):
-                    version = await asyncio.to_thread(self._catalog.commit, self._log_id, entries, plan.advances)
+                    steps = vnode_advances(self._log_id, plan.advances)
+                    version = await asyncio.to_thread(self._catalog.commit, entries, [], steps)
             except EssError as error:
                 await self._reconcile(entries, sealed, plan.advances)
                 if not isinstance(error, Fenced | UnknownOutcome):
                     raise UnknownOutcome(f"the commit ended with: {error.message}") from error
                 raise
             await asyncio.to_thread(self._make_sure, entries, sealed)
-            await self._let_go({vnode: step.next_offset for vnode, step in plan.advances.items()})
+            await self._let_go({vnode: step.next for vnode, step in plan.advances.items()})
             self.counts["rows_stored"] += plan.rows
             self.counts["objects_stored"] += len(entries)
             self.counts["bytes_stored"] += sum(entry.size for entry in entries)
@@ -364,7 +365,7 @@ class VnodeWriter:
         if missing:
             for entry, one in missing:
                 self._store.put(entry.key, one.encoded.data)
-            self._catalog.commit(self._log_id, [entry for entry, _ in missing], {})
+            self._catalog.commit([entry for entry, _ in missing], [], {})
             self.counts["objects_put_again"] += len(missing)
 
     async def _reconcile(
@@ -379,7 +380,7 @@ class VnodeWriter:
         # Where the catalog moved to where our commit would have moved it, and has our objects, it was our commit. Where
         # it moved otherwise, it was somebody else, whose repeats we do not know: then only taking over anew is exact.
         committed = len(ours) == len(entries) > 0
-        mine = {v: a.next_offset for v, a in advances.items() if committed and stands[v] == a.next_offset}
+        mine = {v: a.next for v, a in advances.items() if committed and stands[v] == a.next}
         for vnode, node in list(self._nodes.items()):
             if vnode not in mine and stands.get(vnode) != node.first:
                 del self._nodes[vnode]

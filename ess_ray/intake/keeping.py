@@ -9,15 +9,15 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from ess_ray.core.errors import EssError
+from ess_ray.intake.batch_decoding import BatchDecoder
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Stored, body_hash
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
-from ess_ray.intake.keys import KeyGuard, KnownRequestOf
+from ess_ray.intake.idempotency import KeyGuard, KnownRequestOf
 from ess_ray.intake.large import LargeRequests, hash_of, implied_key, is_several_records
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.patience import Patience
-from ess_ray.intake.turns import TurnDecoder
 from ess_ray.record import KnownRequest
 
 
@@ -33,7 +33,7 @@ class Keeping:
         clock_us: Callable[[], int],
         count_rejected: Callable[[Iterable[Named]], None],
     ) -> None:
-        self.decoder = TurnDecoder(limits, clock_us)
+        self.decoder = BatchDecoder(limits, clock_us)
         self._gatherer, self._count_rejected = gatherer, count_rejected
         self._keys = KeyGuard(known_request, clock_us)
         self._large = LargeRequests(gatherer, self._keys, self.decoder, count_rejected)

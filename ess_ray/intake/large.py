@@ -14,12 +14,12 @@ from hashlib import sha256
 from typing import Final
 
 from ess_ray.core.errors import EssError
+from ess_ray.intake.batch_decoding import BatchDecoder
 from ess_ray.intake.compression import Content
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.formats.format import Body, Format, Pieces, Stored, groups
 from ess_ray.intake.gather import Destination, Gatherer
-from ess_ray.intake.keys import KeyGuard
-from ess_ray.intake.turns import TurnDecoder
+from ess_ray.intake.idempotency import KeyGuard
 from ess_ray.record import is_one_record
 
 GROUP_BYTES: Final = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ def hash_of(body: Content) -> str:
 class LargeRequests:
     """Stores requests of several pieces. One per event loop."""
 
-    def __init__(self, gatherer: Gatherer, keys: KeyGuard, decoder: TurnDecoder, told: ToldRejected) -> None:
+    def __init__(self, gatherer: Gatherer, keys: KeyGuard, decoder: BatchDecoder, told: ToldRejected) -> None:
         self._gatherer, self._keys, self._decoder, self._told = gatherer, keys, decoder, told
 
     async def store(self, to: Destination, form: Format, body: Body, patience: Patience) -> Stored:

@@ -10,8 +10,8 @@ from ess_ray.intake.decoded import Named
 from ess_ray.intake.formats.format import Body, Format, Stored
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.gather import Destination, Gatherer
+from ess_ray.intake.idempotency import KnownRequestOf
 from ess_ray.intake.keeping import Keeping
-from ess_ray.intake.keys import KnownRequestOf
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.patience import DEADLINE_S, Patience
 from ess_ray.metrics import PUSH_ACCEPTED, PUSH_ADJUSTED, PUSH_BYTES, PUSH_REJECTED, Tally, reason_class

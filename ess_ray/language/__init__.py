@@ -41,8 +41,9 @@ What the contract leaves open is decided so:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from ess_ray.core.later import loads_later
 
 if TYPE_CHECKING:
     from ess_ray.language.grammar import MAX_QUERY_BYTES, parse
@@ -100,27 +101,20 @@ __all__ = [
     "zone_named",
 ]
 
-_HOMES: Final = {
-    "grammar": ("MAX_QUERY_BYTES", "parse"),
-    "names": ("field_named", "name_of", "without_surrogates"),
-    "pipes": (
-        *("PATTERN_COLUMNS", "TIME_COLUMN", "Fields", "Limit", "Patterns", "Pipe", "Sort", "Stats", "Step"),
-        *("parse_pipe", "parse_statistic"),
-    ),
-    "scanner": ("MAX_NESTING", "pipe_in"),
-    "terms": ("MAX_PATTERN_CHARS",),
-    "times": ("UNIT_US", "parse_length_us", "parse_time_us"),
-    "writing": ("field_term", "quoted", "regex_term"),
-    "zones": ("ABBREVIATIONS", "AMBIGUOUS", "NoZone", "in_zone", "zone_behind", "zone_named"),
-}
-"""Where each name is defined: loaded when it is asked for, since grammars take a tenth of a second to build, and who
-reads times needs none."""
-_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    module = _HOME_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
-    return found
+# Loaded when they are asked for: grammars take a tenth of a second to build, and who reads times needs none.
+__getattr__ = loads_later(
+    __name__,
+    {
+        "ess_ray.language.grammar": ("MAX_QUERY_BYTES", "parse"),
+        "ess_ray.language.names": ("field_named", "name_of", "without_surrogates"),
+        "ess_ray.language.pipes": (
+            *("PATTERN_COLUMNS", "TIME_COLUMN", "Fields", "Limit", "Patterns", "Pipe", "Sort", "Stats", "Step"),
+            *("parse_pipe", "parse_statistic"),
+        ),
+        "ess_ray.language.scanner": ("MAX_NESTING", "pipe_in"),
+        "ess_ray.language.terms": ("MAX_PATTERN_CHARS",),
+        "ess_ray.language.times": ("UNIT_US", "parse_length_us", "parse_time_us"),
+        "ess_ray.language.writing": ("field_term", "quoted", "regex_term"),
+        "ess_ray.language.zones": ("ABBREVIATIONS", "AMBIGUOUS", "NoZone", "in_zone", "zone_behind", "zone_named"),
+    },
+)

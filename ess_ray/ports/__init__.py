@@ -25,7 +25,10 @@ from ess_ray.ports.catalog import (
     Removed,
     Selection,
     Snapshot,
+    StoredColumns,
     Totals,
+    vnode_advances,
+    vnode_transaction,
 )
 from ess_ray.ports.delivery import Bundle, Notice, Receiver
 from ess_ray.ports.executor import Cost, ScanExecutor, ScanResult, ScanTask
@@ -77,8 +80,11 @@ __all__ = [
     "ScanTask",
     "Selection",
     "Snapshot",
+    "StoredColumns",
     "StoredRecord",
     "Totals",
     "View",
     "VnodeRange",
+    "vnode_advances",
+    "vnode_transaction",
 ]

@@ -39,10 +39,29 @@ class ObjectEntry:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A virtual node's step in a commit: `first` is where consumption began, `next_offset` where to read next."""
+    """A transaction's step in a commit: where it must stand before it, and where it stands after it.
+
+    Of a virtual node: the offset where consumption began, and where to read next.
+    """
 
     first: int
-    next_offset: int
+    next: int
+
+    @classmethod
+    def by_one(cls, stand: int | None) -> Advance:
+        """Count up, of a transaction that excludes others of its name; None: it never took a step."""
+        first = stand or 0
+        return cls(first, first + 1)
+
+
+def vnode_transaction(log_id: str, vnode: int) -> str:
+    """Name the transaction that stands at the next offset of a virtual node."""
+    return f"log/{log_id}/vnode/{vnode}"
+
+
+def vnode_advances(log_id: str, advances: Mapping[int, Advance]) -> dict[str, Advance]:
+    """Give the steps of a log's virtual nodes as those of their transactions."""
+    return {vnode_transaction(log_id, vnode): step for vnode, step in advances.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,7 @@ class Removed:
     removed_us: int
 
 
-class ObjectColumns(Protocol):
+class StoredColumns(Protocol):
     """Stored bytes and times of objects, as columns of equal length, one position an object."""
 
     @property
@@ -67,6 +86,10 @@ class ObjectColumns(Protocol):
 
     @property
     def modified_us(self) -> Ints: ...
+
+
+class ObjectColumns(StoredColumns, Protocol):
+    """The same with what is known of when rows arrived."""
 
     @property
     def arrivals(self) -> tuple[Ints, Ints]:
@@ -102,6 +125,10 @@ class Snapshot(Protocol):
     @property
     def version(self) -> int: ...
 
+    def stand(self, transaction: str) -> int | None:
+        """Tell where a transaction stands, None while it took no step."""
+        ...
+
     def next_offset(self, log_id: str, vnode: int) -> int | None:
         """Give the next offset to read, None while no commit of this virtual node exists."""
         ...
@@ -132,36 +159,35 @@ class Snapshot(Protocol):
 class CatalogWriter(Protocol):
     """A private table object for one writer: one commit at a time, never shared with readers.
 
-    `commit` and `commit_removal` are the fence (docs/exactly-once.md, steps 4 and 9).
+    `commit` is the fence of who stores, replaces and copies (docs/exactly-once.md, steps 4 and 9).
     """
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         """Reopen the table and read where each virtual node stands: the truth after any doubt."""
         ...
 
+    def stand(self, transaction: str) -> int | None:
+        """Reopen the table and read where a transaction stands, None while it took no step."""
+        ...
+
     def snapshot(self) -> Snapshot:
         """Reopen the table and freeze its newest version (for take-over: what the last hour stored)."""
         ...
 
-    def commit(self, log_id: str, entries: Sequence[ObjectEntry], advances: Mapping[int, Advance]) -> int:
-        """Refresh, require every virtual node to stand at `first` (an absent one: first commit, as said), commit.
-
-        Nothing refreshes between check and commit. Gives the new version, durable on disk.
-        Raises Fenced when a virtual node is not at its `first` (nothing was committed), UnknownOutcome after any
-        exception of the commit itself (reopen and look).
-        """
+    def view(self) -> Snapshot:
+        """Reopen the table, and pin its version for the next commit that removes objects: it builds on this one."""
         ...
 
-    def commit_removal(self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], bucket: int) -> int:
-        """Replace objects (compaction, retention, delete) under the maintenance transaction of `bucket`.
+    def commit(
+        self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], transactions: Mapping[str, Advance]
+    ) -> int:
+        """Require every transaction to stand at its `first` (an absent one takes its first step, as said), commit.
 
-        The removed entries must come from this object's `maintenance_view()`, not refreshed since.
-        Raises Fenced or UnknownOutcome: start over from `maintenance_view()`.
+        With `removes` it builds on the version of `view()`, in which they must be, and uses it up: any removal since
+        then refuses it. Without, it builds on the newest version. Nothing refreshes between check and commit. Gives the
+        new version, durable on disk. Raises Fenced where a transaction or an object is not where it must be (nothing
+        was committed), UnknownOutcome after any exception of the commit itself: start over from what the catalog says.
         """
-        ...
-
-    def maintenance_view(self, bucket: int) -> Snapshot:
-        """Refresh, and pin the table version that the next `commit_removal` of `bucket` builds on."""
         ...
 
     def removed(self) -> list[Removed]:

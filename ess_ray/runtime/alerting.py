@@ -22,7 +22,7 @@ from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.log import open_log
 from ess_ray.runtime.metrics import RaySearchMeter, published_tally
 from ess_ray.runtime.placement import HEAD
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import System, call
 from ess_ray.search.run import Searcher
@@ -59,11 +59,11 @@ class AlertsActor:
             system.catalog(),
             system.store(),
             PoolViews(system),
-            usual,
-            results,
-            system.search,
-            RaySearchMeter(tally),
-            system.lanes(usual),
+            executor=usual,
+            results=results,
+            limits=system.search,
+            meter=RaySearchMeter(tally),
+            lanes=system.lanes(usual),
         )
         alerts = system.alerts
         self._alerting = Alerting(

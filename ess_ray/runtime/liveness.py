@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import grpc
 import ray
-from ray._private import grpc_utils
 
 from ess_ray.core.errors import Unavailable
 from ess_ray.runtime.blocking import off_loop
+from ess_ray.runtime.patches import grpc_channel
 
 _CHECK: Final = "/grpc.health.v1.Health/Check"
 _SERVING: Final = b"\x08\x01"
@@ -49,9 +49,7 @@ class RayServers:
     def _question(self, address: str) -> Any:
         ask = self._ask.get(address)
         if ask is None:
-            # Ray's, since it knows of its token and TLS.
-            channel = grpc_utils.init_grpc_channel(address, asynchronous=True)
-            ask = self._ask[address] = channel.unary_unary(
+            ask = self._ask[address] = grpc_channel(address).unary_unary(
                 _CHECK, request_serializer=bytes, response_deserializer=bytes
             )
         return ask

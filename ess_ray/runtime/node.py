@@ -4,7 +4,6 @@ effect.
 
 from __future__ import annotations
 
-import functools
 import logging
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from ray import serve
 
 from ess_ray.runtime.environment import RunDirs, free_ports
 from ess_ray.runtime.loopback import OWN_HOOK
+from ess_ray.runtime.patches import choose_agent_port, started_node
 from ess_ray.runtime.processes import how_it_ended
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def start_ray(temp_dir: Path, namespace: str) -> str:
 
     `temp_dir` is that of a run's folder (`RunDirs.ray`). Raises what Ray raises when it cannot.
     """
-    _choose_agent_port()
+    choose_agent_port()
     (dashboard_port,) = free_ports(1)
     context = ray.init(
         address="local",
@@ -52,12 +52,6 @@ def start_serve(http_host: str, http_port: int) -> None:
     serve.start(http_options={"host": http_host, "port": http_port}, proxy_location="HeadOnly")
 
 
-def _choose_agent_port() -> None:
-    """Let the dashboard's agent choose its port: two systems would both want 52365, and `ray.init` has no argument."""
-    parameters = ray._private.parameter
-    parameters.RayParams = functools.partial(parameters.RayParams, dashboard_agent_listen_port=0)
-
-
 class Processes:
     """The processes of this node that `start_ray` started and that nobody starts again."""
 
@@ -69,7 +63,7 @@ class Processes:
 
         Others that ended are logged once: the system works without them.
         """
-        node = ray._private.worker._global_node
+        node = started_node()
         for kind, process in node.dead_processes():
             name = NEEDED.get(kind)
             if name is not None:

@@ -23,7 +23,6 @@ from ess_ray.core.errors import Unavailable
 from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.formats.elastic_handshake import VERSION
 from ess_ray.intake.limits import IntakeLimits
-from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.keys import KeyBook
 from ess_ray.limits import (
     EXECUTOR,
@@ -37,16 +36,18 @@ from ess_ray.limits import (
     DiskLimits,
     InvokeLimits,
     LambdaLimits,
+    ListenAt,
     SearchLimits,
+    SocketLimits,
     WriterLimits,
 )
 from ess_ray.pool import PoolSize
 from ess_ray.ports import InvocationSlots, ObjectStore, ResultStore, ScanExecutor
 from ess_ray.runtime.blocking import CALL_TIMEOUT_S, off_loop
-from ess_ray.search.course import Lane
-from ess_ray.search.invocations import InvokingExecutor
-from ess_ray.search.mixed import AutoExecutor
-from ess_ray.search.pace import LocalSlots
+from ess_ray.search.executors.invocations import InvokingExecutor
+from ess_ray.search.executors.mixed import AutoExecutor
+from ess_ray.search.executors.pace import LocalSlots
+from ess_ray.search.pipeline import Lane
 from ess_ray.table.compaction import TARGET_BYTES
 from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.disk import space_of

@@ -19,8 +19,8 @@ from ess_ray.aside import aside, aside_if_any
 from ess_ray.core.collect import CellCollector, CellsFold, Grouping, Partial, Statistics
 from ess_ray.core.query import Query
 from ess_ray.ports import ResultStore
-from ess_ray.search.course import Course, Progress, Search
 from ess_ray.search.intervals import SECOND_US, choose_interval_us
+from ess_ray.search.pipeline import Pipeline, Progress, Search
 from ess_ray.search.plan import Plan, Tasks
 from ess_ray.search.shown import Aggregation, show
 
@@ -38,15 +38,15 @@ class CountProgress(Progress):
     """Different groups so far; None when some could not be held."""
 
 
-async def count(course: Course, search: Search, aggregation: Aggregation, results: ResultStore) -> str:
+async def count(pipeline: Pipeline, search: Search, aggregation: Aggregation, results: ResultStore) -> str:
     """Count a query's rows, telling buckets from time to time. Raises BadRequest when they are too many."""
     counting = aggregation.grouping
     # In flight, buckets of a second are counted while their width is not known: every step is a multiple of it.
     asked = counting
     if aggregation.auto and isinstance(counting, Grouping | Statistics):  # field names have no buckets
         asked = counting.widened(SECOND_US)
-    cut = await course.cut(search.tenant, search.query, asked)
-    plan = await course.plan(search, cut)
+    cut = await pipeline.cut(search.tenant, search.query, asked)
+    plan = await pipeline.plan(search, cut)
     flying = await aside_if_any(cut.rows, cut.partial, asked)
     if aggregation.auto and isinstance(counting, Grouping | Statistics):
         counting = counting.widened(_chosen_us(search.query, plan, flying.table))
@@ -55,10 +55,10 @@ async def count(course: Course, search: Search, aggregation: Aggregation, result
     fold = counting.fold(search.query)
     await aside_if_any(len(flying.table) + len(told.table), fold.add, flying + told)
     sums = _Sums(search, fold, replace(aggregation, grouping=counting), results)
-    take = partial(course.count, search)
-    plan = await course.sift(plan, counting, search.lane, take)
+    take = partial(pipeline.count, search)
+    plan = await pipeline.sift(plan, counting, search.lane, take)
     tasks = Tasks(plan, search.lane.task_bytes, counting)
-    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, take)) as steps:
+    async with contextlib.aclosing(pipeline.fold(fold, plan, tasks, search.lane, take)) as steps:
         async for _ in steps:
             search.found(fold)
             await sums.publish_if_due()

@@ -23,9 +23,9 @@ from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.ports import ObjectColumns, ResultStore
 from ess_ray.search.count import tell_by_statistics
-from ess_ray.search.course import Search
 from ess_ray.search.export import Export
 from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.pipeline import Search
 from ess_ray.search.plan import Tasks
 from ess_ray.search.rows import rows_in_order
 from ess_ray.search.run import Searcher
@@ -62,16 +62,16 @@ class Direct:
     async def cells(self, tenant: str, query: Query, collector: CellCollector) -> Found:
         """Count a query's rows. Raises BadRequest for too many buckets, TooFast, Unavailable."""
         async with self._searcher.turn(tenant):
-            search, course = self._search(tenant, query), self._searcher.course
-            cut = await course.cut(tenant, query, collector)
-            plan = await course.plan(search, cut)
+            search, pipeline = self._search(tenant, query), self._searcher.pipeline
+            cut = await pipeline.cut(tenant, query, collector)
+            plan = await pipeline.plan(search, cut)
             flying = await aside(cut.partial, collector)
             told, plan = await aside(tell_by_statistics, search, plan, collector)
             fold = collector.fold(query)
             await aside(fold.add, flying + told)
             tasks = Tasks(plan, search.lane.task_bytes, collector)
-            take = partial(course.count, search)
-            async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, take)) as steps:
+            take = partial(pipeline.count, search)
+            async with contextlib.aclosing(pipeline.fold(fold, plan, tasks, search.lane, take)) as steps:
                 async for _ in steps:
                     pass
             table = (await aside(fold.partial)).table
@@ -83,7 +83,7 @@ class Direct:
         """Give a query's first rows, up to its limit, in its order. Raises TooFast, Unavailable."""
         async with self._searcher.turn(tenant):
             search = self._search(tenant, query)
-            async with contextlib.aclosing(rows_in_order(self._searcher.course, search)) as parts:
+            async with contextlib.aclosing(rows_in_order(self._searcher.pipeline, search)) as parts:
                 found = [rows async for rows in parts]
             table = pa.concat_tables([EMPTY, *found])
             return Found(table, tuple(search.incomplete), search.progress.cost.bytes_read)
@@ -121,7 +121,7 @@ class Direct:
     async def flying(self, tenant: str, query: Query, collector: CellCollector) -> tuple[Found, ObjectColumns]:
         """Count what is not stored yet, and give the statistics of the objects that may hold the rest: nothing is
         read. Raises Unavailable."""
-        course = self._searcher.course
-        cut = await course.cut(tenant, replace(query, limit=1), collector)
+        pipeline = self._searcher.pipeline
+        cut = await pipeline.cut(tenant, replace(query, limit=1), collector)
         found = await aside(cut.partial, collector)
         return Found(found.table, tuple(cut.missing), 0), cut.snapshot.select(tenant, query.start_us, query.end_us)

@@ -16,8 +16,8 @@ from ess_ray.core.chunk import expected_gets
 from ess_ray.core.query import All, Not, Query
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.limits import InvokeLimits
-from ess_ray.search.course import Cut, Lane
-from ess_ray.search.mixed import ASSUMED_BYTES_PER_S
+from ess_ray.search.executors.mixed import ASSUMED_BYTES_PER_S
+from ess_ray.search.pipeline import Cut, Lane
 from ess_ray.search.plan import Plan, count_tasks, make_plan, tasks_in_place
 from ess_ray.search.run import Searcher
 from ess_ray.search.words import prefilter_in_words, query_in_words
@@ -78,7 +78,7 @@ class Explainer:
 
     async def explain(self, tenant: str, query: Query, executor: str) -> Explanation:
         """Tell what a search would do now. Raises Unavailable."""
-        cut = await self._searcher.course.cut(tenant, Query(NOTHING, query.start_us, query.end_us, 1, query.order))
+        cut = await self._searcher.pipeline.cut(tenant, Query(NOTHING, query.start_us, query.end_us, 1, query.order))
         return await asyncio.to_thread(self._explained, tenant, query, executor, cut)
 
     def _explained(self, tenant: str, query: Query, executor: str, cut: Cut) -> Explanation:

@@ -1,6 +1,6 @@
 """Export: the whole answer of a query, done afresh, without a cap on rows, in memory that is bounded whatever its size.
 
-The cut between buffers and table (`course`) is made once. Then the answer is cut in time into slices (`slices`), each
+The cut between buffers and table (`pipeline`) is made once. Then the answer is cut in time into slices (`slices`), each
 scanned by the query's executor and merged as a search's answer is; the next one is prepared while the client reads, and
 nothing beyond it. A slice that has more rows than it may hold is given up to the last timestamp that is whole: the next
 one begins there.
@@ -31,8 +31,8 @@ from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.core.merge import EMPTY, copies_of, sort_rows
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import Ints, ResultStore, ScanResult, ScanTask
-from ess_ray.search.course import Cut, Lane
 from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.pipeline import Cut, Lane
 from ess_ray.search.plan import Plan, Tasks, make_plan
 from ess_ray.search.question import NO_EVENTS, decode_question
 from ess_ray.search.run import Searcher
@@ -135,7 +135,7 @@ class Export:
     async def start(self) -> None:
         """Make the cut. Raises Unavailable, naming what it does not cover."""
         assert self._rest is not None
-        self._cut = await self._searcher.course.cut(self._tenant, replace(self._rest, limit=ALL_ROWS))
+        self._cut = await self._searcher.pipeline.cut(self._tenant, replace(self._rest, limit=ALL_ROWS))
         if self._cut.missing:
             raise Unavailable("; ".join(self._cut.missing), incomplete=self._cut.missing)
         self._in_flight = await aside(_Sorted, self._cut, self._order)
@@ -226,7 +226,7 @@ class Export:
         """Read a slice; gives its rows, and the timestamp at which the next one begins if it ends there (`whole`)."""
         fold, tasks = SLICE_ROWS.fold(plan.query), Tasks(plan, self._lane.task_bytes, SLICE_ROWS)
         await aside(fold.add, Partial(in_flight, len(in_flight)))
-        steps = self._searcher.course.fold(fold, plan, tasks, self._lane, self._take)
+        steps = self._searcher.pipeline.fold(fold, plan, tasks, self._lane, self._take)
         async with contextlib.aclosing(steps):
             async for _ in steps:
                 pass

@@ -25,7 +25,7 @@ from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.core.timestamps import format_timestamp
 from ess_ray.language.names import name_of
 from ess_ray.language.readings import AttributeTerm, Reading, ReadingKind, attribute_terms, other_readings
-from ess_ray.search.course import Course, Lane, Search
+from ess_ray.search.pipeline import Lane, Pipeline, Search
 from ess_ray.search.plan import Tasks
 from ess_ray.search.rows import rows_in_order
 
@@ -74,7 +74,7 @@ class _Unknown(Exception):
 
 
 async def find_hints(
-    course: Course, lane: Lane, search: Search, text: str, within_s: float
+    pipeline: Pipeline, lane: Lane, search: Search, text: str, within_s: float
 ) -> tuple[dict[str, Any], ...]:
     """Give the hints of a search that ended without rows, as JSON values; `text` is its query as it was written.
 
@@ -82,7 +82,7 @@ async def find_hints(
     whole as one with them.
     """
     try:
-        finding = _Finding(course, lane, search, text)
+        finding = _Finding(pipeline, lane, search, text)
         with contextlib.suppress(TimeoutError, EssError, _Unknown):  # what is known by then is told
             async with asyncio.timeout(within_s):
                 await finding.look()
@@ -95,8 +95,8 @@ async def find_hints(
 class _Finding:
     """Hints that are being found; what is known by now can be told at any moment."""
 
-    def __init__(self, course: Course, lane: Lane, search: Search, text: str) -> None:
-        self._course, self._lane, self._search = course, lane, search
+    def __init__(self, pipeline: Pipeline, lane: Lane, search: Search, text: str) -> None:
+        self._course, self._lane, self._search = pipeline, lane, search
         text = text if len(text) <= MAX_TEXT_CHARS else ""
         self._terms = attribute_terms(text)
         self._readings = other_readings(text)

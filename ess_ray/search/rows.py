@@ -11,24 +11,24 @@ import pyarrow as pa
 from ess_ray.aside import aside_if_any
 from ess_ray.core.collect import ROWS, RowsFold
 from ess_ray.core.timestamps import format_timestamp
-from ess_ray.search.course import Course, Search
+from ess_ray.search.pipeline import Pipeline, Search
 from ess_ray.search.plan import Tasks
 
 
-async def rows_in_order(course: Course, search: Search) -> AsyncGenerator[pa.Table, None]:
+async def rows_in_order(pipeline: Pipeline, search: Search) -> AsyncGenerator[pa.Table, None]:
     """Give the rows of a search, and tell its progress; none may be final yet. Closing it ends its tasks.
 
     Tasks that start later are told which rows can still matter.
     """
-    cut = await course.cut(search.tenant, search.query, ROWS)
-    plan = await course.plan(search, cut)
+    cut = await pipeline.cut(search.tenant, search.query, ROWS)
+    plan = await pipeline.plan(search, cut)
     fold = ROWS.fold(search.query)
     if cut.tables:
         await aside_if_any(cut.rows, lambda: fold.add(cut.partial(ROWS)))
-    take = partial(course.count, search)
-    plan = await course.sift(plan, ROWS, search.lane, take)
+    take = partial(pipeline.count, search)
+    plan = await pipeline.sift(plan, ROWS, search.lane, take)
     tasks = Tasks(plan, search.lane.task_bytes, ROWS)
-    async with contextlib.aclosing(course.fold(fold, plan, tasks, search.lane, take)) as steps:
+    async with contextlib.aclosing(pipeline.fold(fold, plan, tasks, search.lane, take)) as steps:
         async for _ in steps:
             yield await _released(search, fold, tasks)
 

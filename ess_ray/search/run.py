@@ -18,11 +18,11 @@ from ess_ray.core.query import MAX_LIMIT, Query
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, Catalog, EventLog, InFlight, ObjectStore, ResultStore, ScanExecutor
 from ess_ray.search.count import CountProgress, count
-from ess_ray.search.course import Course, Lane, Search
-from ess_ray.search.elsewhere import AnswerKey, WishWatch, cancel_elsewhere, wait_elsewhere
 from ess_ray.search.hints import find_hints
 from ess_ray.search.meter import SearchMeter, Unmetered
+from ess_ray.search.pipeline import Lane, Pipeline, Search
 from ess_ray.search.question import NO_EVENTS, Question, encode_question
+from ess_ray.search.remote_cancel import AnswerKey, WishWatch, cancel_remotely, wait_remotely
 from ess_ray.search.rows import rows_in_order
 from ess_ray.search.shown import Aggregation
 from ess_ray.search.turns import Place, Turns
@@ -63,6 +63,7 @@ class Searcher:
         catalog: Catalog,
         store: ObjectStore,
         in_flight: InFlight,
+        *,
         executor: ScanExecutor,
         results: ResultStore,
         limits: SearchLimits,
@@ -75,7 +76,7 @@ class Searcher:
         self._usual = Lane(executor, limits.task_bytes)
         self._lanes = dict(lanes or {})
         self._meter: SearchMeter = meter if meter is not None else Unmetered()
-        self.course = Course(log, catalog, store, in_flight, limits, self._meter)
+        self.pipeline = Pipeline(log, catalog, store, in_flight, limits=limits, meter=self._meter)
         self._running: dict[AnswerKey, _Running] = {}
         self._turns = Turns(limits.max_running, limits.max_queued)
         self._wishes = WishWatch(results, self._running.keys, self._asked_to_stop)
@@ -107,7 +108,7 @@ class Searcher:
         """
         search = self._search(tenant, query, executor)
         search.progress, search.buckets = CountProgress(), ()
-        work = partial(count, self.course, search, aggregation, self._results)
+        work = partial(count, self.pipeline, search, aggregation, self._results)
         return await self._begin(search, work, NO_EVENTS, text)
 
     def _search(self, tenant: str, query: Query, executor: str | None) -> Search:
@@ -174,7 +175,7 @@ class Searcher:
         """
         running = self._running.get((tenant, query_id))
         if running is None:
-            return await cancel_elsewhere(self._results, tenant, query_id)
+            return await cancel_remotely(self._results, tenant, query_id)
         running.stop(reason=reason)
         await self._stopped([running])
         return await self._results.state(tenant, query_id)
@@ -200,14 +201,14 @@ class Searcher:
         """
         running = self._running.get((tenant, query_id))
         if running is None:
-            await wait_elsewhere(self._results, tenant, query_id, timeout_s, rows)
+            await wait_remotely(self._results, tenant, query_id, timeout_s, rows)
         elif rows is None:
             await asyncio.wait([running.task], timeout=timeout_s)
         else:
             with running.search.growth.reaching(rows) as enough:
                 await asyncio.wait([running.task, enough], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
-    # ------------------------------------------------------------------------------------------ the course of a search
+    # ----------------------------------------------------------------------------------------------- one search
     async def _guarded(self, search: Search, place: Place, work: Work, text: str | None) -> None:
         """Run a search, when it is its turn, so that its end, whatever it is, is told."""
         try:
@@ -215,7 +216,7 @@ class Searcher:
             state = await work()
             if text is not None and state == "done" and search.progress.rows_matched == 0:
                 with contextlib.suppress(asyncio.CancelledError):  # the answer is whole without them
-                    search.hints = await find_hints(self.course, self._usual, search, text, self._hints_within_s)
+                    search.hints = await find_hints(self.pipeline, self._usual, search, text, self._hints_within_s)
             await self._end(search, state)
         except asyncio.CancelledError:
             await self._end(search, *(search.stopped or ("cancelled", CANCELLED)))
@@ -244,7 +245,7 @@ class Searcher:
 
     async def _rows(self, search: Search) -> str:
         """Find a query's rows and append them in final order; truncated where the stored answer is full."""
-        async with contextlib.aclosing(rows_in_order(self.course, search)) as parts:
+        async with contextlib.aclosing(rows_in_order(self.pipeline, search)) as parts:
             async for rows in parts:
                 fits = await self._results.append(search.tenant, search.query_id, rows) if len(rows) else True
                 await self._results.update(search.tenant, search.query_id, search.state("running", finished=False))

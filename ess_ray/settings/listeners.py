@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from ess_ray.limits import SOCKETS, ListenAt, SocketLimits
 from ess_ray.settings.sections import Count, Port, TenantName, _Section
 
 
@@ -35,11 +38,30 @@ class Listener(_Section):
     port: Port | None = None
     tenant: TenantName | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is on."""
+        return self.enabled
+
+    def at(self, protocol: str, host: str, usual_port: int) -> ListenAt:
+        """Give where it is listened for: at `host` and `usual_port`, unless others are named."""
+        return ListenAt(
+            protocol,
+            self.host or host,
+            self.port or usual_port,
+            is_explicit=self.port is not None,
+            tenant=self.tenant,
+        )
+
 
 class SyslogListener(Listener):
     """`time_zone`: of times that name none, as IANA names it (Europe/Berlin); absent, this machine's."""
 
     time_zone: TimeZone | None = None
+
+    def at(self, protocol: str, host: str, usual_port: int) -> ListenAt:
+        """See `Listener`."""
+        return replace(super().at(protocol, host, usual_port), time_zone=self.time_zone)
 
 
 class TlsSyslogListener(SyslogListener):
@@ -61,6 +83,21 @@ class TlsSyslogListener(SyslogListener):
             raise ValueError("client_tenants need client_ca_file: without it clients are asked for no certificate")
         return self
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is on, and has what it needs."""
+        return self.enabled and self.cert_file is not None
+
+    def at(self, protocol: str, host: str, usual_port: int) -> ListenAt:
+        """See `Listener`."""
+        return replace(
+            super().at(protocol, host, usual_port),
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+            client_ca_file=self.client_ca_file,
+            client_tenants=tuple(self.client_tenants.items()),
+        )
+
 
 class GrpcListener(Listener):
     """With TLS where there is a certificate (PEM files). It has a place for keys, so that it stays on with them."""
@@ -69,6 +106,11 @@ class GrpcListener(Listener):
     cert_file: str | None = None
     key_file: str | None = None
     client_ca_file: str | None = None
+
+    def at(self, protocol: str, host: str, usual_port: int) -> ListenAt:
+        """See `Listener`."""
+        plain = super().at(protocol, host, usual_port)
+        return replace(plain, cert_file=self.cert_file, key_file=self.key_file, client_ca_file=self.client_ca_file)
 
 
 class ForwardListener(Listener):
@@ -89,6 +131,20 @@ class ForwardListener(Listener):
             raise ValueError("users need shared_keys, with which the handshake begins")
         return self
 
+    def at(self, protocol: str, host: str, usual_port: int) -> ListenAt:
+        """See `Listener`."""
+        return replace(
+            super().at(protocol, host, usual_port),
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+            shared_keys=_revealed(self.shared_keys),
+            users=_revealed(self.users),
+        )
+
+
+def _revealed(secrets: Mapping[str, SecretStr]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, secret.get_secret_value()) for name, secret in secrets.items())
+
 
 USUAL_PORTS: Final = {
     "syslog_udp": 5514,
@@ -107,8 +163,8 @@ class Listeners(_Section):
     from one address."""
 
     host: str = "127.0.0.1"
-    max_connections: Count = 1_000
-    max_connections_per_peer: Count = 250
+    max_connections: Count = SOCKETS.max_connections
+    max_connections_per_peer: Count = SOCKETS.max_connections_per_peer
     syslog_udp: SyslogListener = SyslogListener()
     syslog_tcp: SyslogListener = SyslogListener()
     syslog_tls: TlsSyslogListener = TlsSyslogListener()
@@ -117,22 +173,15 @@ class Listeners(_Section):
     forward: ForwardListener = ForwardListener()
     otlp_grpc: GrpcListener = GrpcListener()
 
-    def wanted(self) -> list[dict[str, Any]]:
-        """Give the arguments of `intake.listening.shapes.ListenAt` for each protocol that is on."""
-        found = []
-        for protocol, usual_port in USUAL_PORTS.items():
-            told = getattr(self, protocol).model_dump()
-            if not told.pop("enabled") or (protocol.endswith("_tls") and told["cert_file"] is None):
-                continue
-            port, host = told.pop("port"), told.pop("host")
-            where = {"host": host or self.host, "port": port or usual_port, "is_explicit": port is not None}
-            for secrets in {"shared_keys", "users"} & told.keys():
-                told[secrets] = tuple((name, secret.get_secret_value()) for name, secret in told[secrets].items())
-            if "client_tenants" in told:
-                told["client_tenants"] = tuple(told["client_tenants"].items())
-            found.append({"protocol": protocol, **where, **told})
-        return found
+    @property
+    def wanted(self) -> tuple[ListenAt, ...]:
+        """Where each protocol that is on is listened for."""
+        told = ((protocol, getattr(self, protocol), port) for protocol, port in USUAL_PORTS.items())
+        return tuple(one.at(protocol, self.host, port) for protocol, one, port in told if one.is_wanted)
 
-    def as_limits(self) -> dict[str, Any]:
-        """Give the arguments of `intake.listening.shapes.SocketLimits` that are settings."""
-        return {"max_connections": self.max_connections, "max_connections_per_peer": self.max_connections_per_peer}
+    @property
+    def limits(self) -> SocketLimits:
+        """What the sockets of one protocol may hold."""
+        return SocketLimits(
+            max_connections=self.max_connections, max_connections_per_peer=self.max_connections_per_peer
+        )

@@ -30,8 +30,7 @@ def ports_of(settings: Settings) -> tuple[PortAt, ...]:
     found = [PortAt("http.port", http.host, http.port)]
     if http.elasticsearch_port is not None:
         found.append(PortAt("http.elasticsearch_port", http.host, http.elasticsearch_port))
-    for each in settings.listeners.wanted():
-        protocol = each["protocol"]
-        transport: Literal["tcp", "udp"] = "udp" if protocol.endswith("_udp") else "tcp"
-        found.append(PortAt(f"listeners.{protocol}.port", each["host"], each["port"], transport, each["is_explicit"]))
+    for at in settings.listeners.wanted:
+        transport: Literal["tcp", "udp"] = "udp" if at.protocol.endswith("_udp") else "tcp"
+        found.append(PortAt(f"listeners.{at.protocol}.port", at.host, at.port, transport, at.is_explicit))
     return tuple(found)

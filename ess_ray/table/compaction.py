@@ -6,13 +6,12 @@ import logging
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from typing import Final
-from zlib import crc32
 
-from ess_ray.adapters.catalog_rules import MAINTENANCE_BUCKETS
 from ess_ray.core.chunk import (
     DeletedId,
     Encoded,
@@ -25,11 +24,12 @@ from ess_ray.core.chunk import (
     open_bytes,
     open_object,
 )
-from ess_ray.core.errors import CorruptData, EssError, Fenced, NotFound, Unavailable, UnknownOutcome
+from ess_ray.core.errors import CorruptData, EssError, NotFound, Unavailable, UnknownOutcome
 from ess_ray.damage import Damaged, named, reading_from
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
+from ess_ray.table.replacing import Partition, Replacement, bucket_of, partition, replace_objects
 
 _log = logging.getLogger(__name__)
 
@@ -46,16 +46,12 @@ BUSY_INPUTS: Final = 16
 """Objects that make a merge worth it while an hour is still written: two actors make as many in 4 min."""
 QUIET_US: Final = 600 * 1_000_000
 """An hour that got nothing new for so long is finished for now: 20 times the age at which writers seal."""
+_HOUR_US: Final = 3_600 * 1_000_000
 MESSAGE_LEVEL: Final = 9
 """zstd(9) for `message`: decompresses a tenth faster than what a flush writes, and is paid a few times at the most."""
-MAX_TRIES: Final = 4
-"""Commits of one merge: every removal of anybody refuses all that began before it, so a few refusals are normal."""
 BUDGET_S: Final = 30.0
 """Wall time after which no further merge of a run begins: so that runs by hand and by the clock can take turns."""
 NO_ROOM: Final = "the disk has no room for the merged object beside what must still be stored; see `ess doctor`"
-
-Partition = tuple[str, str, int]
-"""(tenant, date, hour)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +69,6 @@ class Compacted:
     skipped: tuple[tuple[str, str], ...] = ()
     damaged: tuple[Damaged, ...] = ()
     more: bool = False
-
-
-def partition(entry: ObjectEntry) -> Partition:
-    """Give the partition of an object."""
-    return entry.tenant, entry.date, entry.hour
-
-
-def bucket_of(where: Partition) -> int:
-    """Give the maintenance transaction that removals of a partition count up: the same in every process and version."""
-    tenant, date, hour = where
-    return crc32(f"{tenant}/{date}/{hour:02d}".encode()) % MAINTENANCE_BUCKETS
 
 
 # ------------------------------------------------------------------------------------------------------- the choice
@@ -121,22 +106,31 @@ def choose(entries: Sequence[ObjectEntry], now_us: int, eager: bool = False) -> 
 def plan(
     snapshot: Snapshot,
     now_us: int,
+    *,
     eager: bool = False,
     before_us: int | None = None,
     without: Container[str] = (),
+    hour_of: ObjectEntry | None = None,
 ) -> dict[Partition, list[ObjectEntry]]:
-    """Choose one merge for each partition that needs one, the one of most objects first.
+    """Choose one merge for each partition that needs one.
 
     `before_us`: only objects whose rows were put until then count, so that a run ends though writers go on. `without`:
-    keys of objects that are left as they are.
+    keys of objects that are left as they are. `hour_of`: only the partition of this object is looked at.
     """
     by_partition: dict[Partition, list[ObjectEntry]] = defaultdict(list)
-    for entry in snapshot.objects(None, None, None):
+    for entry in snapshot.objects(None, None, None) if hour_of is None else _beside(snapshot, hour_of):
         # One without rows has nothing to merge: it keeps what repeats are known by, and leaves after an hour.
         if entry.rows and (before_us is None or entry.modified_us <= before_us) and entry.key not in without:
             by_partition[partition(entry)].append(entry)
     chosen = {where: choose(entries, now_us, eager) for where, entries in by_partition.items()}
-    return dict(sorted(((w, c) for w, c in chosen.items() if c), key=lambda item: (-len(item[1]), item[0])))
+    return {where: entries for where, entries in chosen.items() if entries}
+
+
+def _beside(snapshot: Snapshot, one: ObjectEntry) -> list[ObjectEntry]:
+    """List the objects of the partition of an object that has rows: all of its rows are of one hour."""
+    start_us = one.min_us - one.min_us % _HOUR_US
+    found = snapshot.objects(one.tenant, start_us, start_us + _HOUR_US)
+    return [entry for entry in found if partition(entry) == partition(one)]
 
 
 # -------------------------------------------------------------------------------------------------------- the merge
@@ -265,24 +259,19 @@ def _entry_of(inputs: Sequence[ObjectEntry], encoded: Encoded) -> ObjectEntry:
 def commit(writer: CatalogWriter, done: Merge) -> bool:
     """Put the merged object in place of its inputs; False when another removal took one of them first. Idempotent.
 
-    Each try takes the list of what is there, the transaction's number and the commit from one view. A refused merge
-    need not be made anew: objects never change, so it holds for as long as all its inputs are in the view. Raises
-    UnknownOutcome when MAX_TRIES were not enough.
+    A refused merge need not be made anew: objects never change, so it holds for as long as all its inputs are there.
+    Raises UnknownOutcome when commits were refused again and again.
     """
-    bucket = bucket_of(partition(done.entry))
-    for _ in range(MAX_TRIES):
-        view = writer.maintenance_view(bucket)
-        live = {entry.key: entry for entry in view.objects(done.entry.tenant, None, None)}
-        if done.entry.key in live:
-            return True  # an earlier try was committed though its answer was lost
-        if any(entry.key not in live for entry in done.inputs):
-            return False
-        try:
-            writer.commit_removal([done.entry], [live[entry.key] for entry in done.inputs], bucket)
-            return True
-        except (Fenced, UnknownOutcome) as error:
-            _log.info("compaction looks again: %s", error.message)
-    raise UnknownOutcome(f"{MAX_TRIES} commits of a merged object were refused: it is tried again with the next run")
+    committed = False
+
+    def swap(view: Snapshot) -> Replacement | None:
+        nonlocal committed
+        committed = view.holds(done.entry.key)  # an earlier try, though its answer was lost
+        if committed or not all(view.holds(entry.key) for entry in done.inputs):
+            return None
+        return Replacement([done.entry], done.inputs)
+
+    return replace_objects(writer, bucket_of(partition(done.entry)), swap, "a merge") or committed
 
 
 def compact(
@@ -309,20 +298,26 @@ def compact(
     before = [entry for entry in catalog.snapshot().objects(None, None, None) if entry.key in known]
     where_of = {entry.key: partition(entry) for entry in before}
     damaged = {one.key: (where_of[one.key], one.reason) for one in _damaged_of(store, before)}
+    look = partial(plan, eager=eager, before_us=before_us, without=damaged)
+    chosen = look(catalog.snapshot(), store.now_us())
     while True:
-        chosen = plan(catalog.snapshot(), store.now_us(), eager, before_us, damaged)
         if (free := room()) is not None:
             too_large = [w for w, inputs in chosen.items() if sum(entry.size for entry in inputs) > free]
             skipped |= dict.fromkeys(too_large, NO_ROOM)
-        where = next((where for where in chosen if where not in skipped), None)
+        where = _largest(chosen, skipped)
         more = where is not None and bool(done.new_objects or skipped or damaged) and clock() >= deadline
         if where is None or more:
             found = [Damaged(key, reason) for key, (_, reason) in sorted(damaged.items())]
             aside = [(damaged[one.key][0], f"{one}; its hour's others are merged without it") for one in found]
             told = tuple((f"{t}/{d}/{h:02d}", why) for (t, d, h), why in sorted([*skipped.items(), *aside]))
             return replace(done, skipped=told, damaged=tuple(found), more=more)
+        # The table is listed once, and of what changes only an hour again: it may have 100,000 objects.
+        inputs, snapshot = chosen.pop(where), catalog.snapshot()
+        if not all(snapshot.holds(entry.key) for entry in inputs):  # another removal was first
+            chosen |= look(snapshot, store.now_us(), hour_of=inputs[0])
+            continue
         try:
-            one = merge(store, chosen[where], store.now_us(), policy.message_codec)
+            one = merge(store, inputs, store.now_us(), policy.message_codec)
             if one is None:
                 skipped[where] = "its row groups are too large to be merged in bounded memory"
             elif not commit(writer, one):
@@ -330,12 +325,20 @@ def compact(
             else:
                 done = _plus(done, one)
         except Exception as error:  # noqa: BLE001 (damaged bytes may break a decoder anywhere)
-            found = [] if isinstance(error, UnknownOutcome) else _damaged_of(store, chosen[where])
+            found = [] if isinstance(error, UnknownOutcome) else _damaged_of(store, inputs)
             damaged |= {one.key: (where, one.reason) for one in found}
             if not found:
                 skipped[where] = error.message if isinstance(error, EssError) else f"{type(error).__name__}: {error}"
             reason = named(list(map(str, found))) or skipped[where]
             _log.warning("compaction leaves something of %s as it is: %s", "/".join(map(str, where)), reason)
+        if where not in skipped:
+            chosen |= look(catalog.snapshot(), store.now_us(), hour_of=inputs[0])
+
+
+def _largest(chosen: Mapping[Partition, Sequence[ObjectEntry]], skipped: Container[Partition]) -> Partition | None:
+    """Give the partition whose merge takes in the most objects; None when none is left."""
+    left = (where for where in chosen if where not in skipped)
+    return min(left, key=lambda where: (-len(chosen[where]), where), default=None)
 
 
 def _damaged_of(store: ObjectStore, chosen: Sequence[ObjectEntry]) -> list[Damaged]:

@@ -8,10 +8,10 @@ after a crash the catalog tells whether it was done.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,25 +31,16 @@ from ess_ray.core.chunk import (
     encode_stream,
     open_object,
 )
-from ess_ray.core.errors import CorruptData, Fenced, NewerFormat, NotFound, Unavailable, UnknownOutcome
+from ess_ray.core.errors import CorruptData, NewerFormat, NotFound, Unavailable, UnknownOutcome
 from ess_ray.core.event import EVENT_SCHEMA
 from ess_ray.core.filter import filter_batch
 from ess_ray.core.query import Query
 from ess_ray.damage import Damaged, reading_from
-from ess_ray.ports import Catalog, ObjectEntry, ObjectStore
-from ess_ray.table.compaction import (
-    MESSAGE_LEVEL,
-    Partition,
-    bucket_of,
-    carried_deleted,
-    carried_requests,
-    is_wanted,
-    partition,
-)
+from ess_ray.ports import Catalog, ObjectEntry, ObjectStore, Snapshot
+from ess_ray.table.compaction import MESSAGE_LEVEL, carried_deleted, carried_requests, is_wanted
 from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook, Swap
 from ess_ray.table.deletion_bytes import first_gone_by_us, is_beyond, matches
-
-_log = logging.getLogger(__name__)
+from ess_ray.table.replacing import Partition, Replacement, bucket_of, partition, replace_objects
 
 COMMIT_OBJECTS: Final = 16
 """Objects of one commit: few, so that a compaction of the same hour seldom takes one of them meanwhile."""
@@ -155,7 +146,7 @@ class Rewriting:
                 encoded = self._rest_of(entry)
         except NotFound as error:
             # Somebody else may have replaced it and its bytes be gone: the next snapshot tells.
-            if entry.key in {one.key for one in self._catalog.snapshot().objects(entry.tenant, None, None)}:
+            if self._catalog.snapshot().holds(entry.key):
                 self._damaged[entry.key] = Damaged(entry.key, error.message)
             return None
         except (CorruptData, NewerFormat) as error:
@@ -193,20 +184,16 @@ class Rewriting:
     def _put_in_place(self, made: Sequence[_Rest]) -> None:
         swaps = tuple(Swap(one.old.key, one.new.key, one.rows) for one in made)
         self._save(replace(self._deletion, pending=swaps))
-        bucket = bucket_of(partition(made[0].old))
+
+        def swap(view: Snapshot) -> Replacement | None:
+            # Those that a compaction took are looked at again later.
+            ready = [one for one in made if view.holds(one.old.key)]
+            return Replacement([one.new for one in ready], [one.old for one in ready]) if ready else None
+
+        bucket, who = bucket_of(partition(made[0].old)), f"deletion {self._deletion.id}"
         try:
-            for _ in range(MAX_TRIES):
-                # List, number and commit come from one view; those that a compaction took are looked at again later.
-                view = self._writer.maintenance_view(bucket)
-                live = {entry.key: entry for entry in view.objects(made[0].old.tenant, None, None)}
-                ready = [one for one in made if one.old.key in live]
-                if not ready:
-                    break
-                try:
-                    self._writer.commit_removal([one.new for one in ready], [live[o.old.key] for o in ready], bucket)
-                    break
-                except (Fenced, UnknownOutcome) as error:
-                    _log.info("deletion %s looks again: %s", self._deletion.id, error.message)
+            with suppress(UnknownOutcome):  # what the catalog says decides what was done, and what is left
+                replace_objects(self._writer, bucket, swap, who, MAX_TRIES)
         finally:
             self._settle()
 
@@ -216,10 +203,10 @@ class Rewriting:
         pending = self._deletion.pending
         if not pending:
             return
-        live = {entry.key for entry in self._catalog.snapshot().objects(self._deletion.tenant, None, None)}
+        snapshot = self._catalog.snapshot()
         # Looked at after the snapshot: what is in neither was never committed.
         removed = {one.key for one in self._writer.removed()}
-        done = [swap for swap in pending if swap.new_key in live or swap.new_key in removed]
+        done = [swap for swap in pending if snapshot.holds(swap.new_key) or swap.new_key in removed]
         self._clean.update(swap.new_key for swap in done)
         self._save(
             replace(

@@ -55,10 +55,10 @@ def _orphans(catalog: Catalog, store: ObjectStore, deletion: Deletion) -> list[t
     A writer that died left them. Whoever put one may be about to commit it: so they go by their age alone.
     """
     listed: Sequence[ObjectInfo] = store.list(f"tenant={deletion.tenant}/")
-    live = {entry.key for entry in catalog.snapshot().objects(deletion.tenant, None, None)}
+    snapshot = catalog.snapshot()
     removed = {one.key for one in catalog.writer().removed()}
     concerned = concerns(deletion)
-    unnamed = [one for one in listed if one.key not in live and one.key not in removed and concerned(one.key)]
+    unnamed = [one for one in listed if one.key not in removed and concerned(one.key) and not snapshot.holds(one.key)]
     return [(one.key, one.modified_us + GARBAGE_AGE_US) for one in unnamed if _may_hold(store, one, deletion)]
 
 

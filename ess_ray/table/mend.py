@@ -15,7 +15,6 @@ from pathlib import Path
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from ess_ray.adapters.catalog_rules import transaction_of
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_flaws import LogFlaw, find_flaws
 from ess_ray.adapters.delta_log import ASIDE, LOG_FOLDER, TableLog
@@ -27,6 +26,7 @@ from ess_ray.adapters.sqlite_flaws import find_flaw
 from ess_ray.core.errors import CorruptData, EssError
 from ess_ray.keys import KeyBook
 from ess_ray.pool import size_flaw
+from ess_ray.ports import vnode_transaction
 from ess_ray.table.deletion_book import DeletionBook
 from ess_ray.table.maintenance import PREFIX
 
@@ -113,7 +113,7 @@ def _nothing_rests_on(log: LogFiles, flaw: LogFlaw, log_file: Path) -> bool:
         paths, sizes = (actions[name].to_pylist() for name in ("path", "size_bytes"))
     except (EssError, DeltaError, OSError, KeyError):
         return False
-    kept = (stands.get(transaction_of(log_id, vnode), 0) >= state.start for vnode, state in enumerate(states))
+    kept = (stands.get(vnode_transaction(log_id, vnode), 0) >= state.start for vnode, state in enumerate(states))
     there = (_size(log.root / path) == size for path, size in zip(paths, sizes, strict=True))
     return all(kept) and all(there)
 
@@ -177,7 +177,7 @@ def _disagreeing(log: LogFiles, log_file: Path) -> Iterator[Broken]:
     log_id, states = found
     stands = _stands(log)
     for vnode, state in enumerate(states):
-        stand = stands.get(transaction_of(log_id, vnode), 0)
+        stand = stands.get(vnode_transaction(log_id, vnode), 0)
         if stand > state.next:
             what = f"virtual node {vnode} ends at offset {state.next}, the table has it stored up to {stand}"
             yield Broken(str(log_file), what, "the log was cut or replaced: restore it, with its -wal")

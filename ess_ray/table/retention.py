@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ess_ray.core.errors import EssError, Fenced, UnknownOutcome
 from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.limits import CompactionPolicy
 from ess_ray.ports import Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
-from ess_ray.table.compaction import MAX_TRIES, bucket_of, partition
-
-_log = logging.getLogger(__name__)
+from ess_ray.table.replacing import Replacement, bucket_of, partition, replace_objects
 
 _DAY_US: Final = 86_400 * 1_000_000
 
@@ -34,7 +30,7 @@ def expire(catalog: Catalog, store: ObjectStore, policy: CompactionPolicy) -> Ex
     """Take objects out by age (by the store's clock) and by size, as the policy says. Idempotent.
 
     Whole objects only, by their newest event: an event stays up to an hour longer than its age, and what is kept may
-    be less than a size by one object. Raises UnknownOutcome when commits were refused MAX_TRIES times, Unavailable.
+    be less than a size by one object. Raises UnknownOutcome when commits were refused again and again, Unavailable.
     """
     now_us = store.now_us()
     choices = [_by_age(tenant, now_us - round(days * _DAY_US)) for tenant, days in policy.retention_days.items()]
@@ -75,19 +71,13 @@ def _take_out(catalog: Catalog, writer: CatalogWriter, choice: Choice) -> list[O
 
 def _take_out_of(writer: CatalogWriter, choice: Choice, bucket: int) -> list[ObjectEntry]:
     taken: dict[str, ObjectEntry] = {}
-    last: EssError | None = None
-    for _ in range(MAX_TRIES):
-        # The choice is made of the very view that the commit builds on: what others took meanwhile counts.
-        view = writer.maintenance_view(bucket)
+
+    def choose(view: Snapshot) -> Replacement | None:
+        # Of the very view that the commit builds on: what others took meanwhile counts.
         old = [entry for entry in choice(view) if bucket_of(partition(entry)) == bucket]
-        if not old:
-            return list(taken.values())
         # Counted even if the answer is lost: whoever took them, they are gone once the next view lacks them.
-        taken |= {entry.key: entry for entry in old}
-        try:
-            writer.commit_removal([], old, bucket)
-            return list(taken.values())
-        except (Fenced, UnknownOutcome) as error:
-            last = error
-            _log.info("retention looks again: %s", error.message)
-    raise UnknownOutcome(f"{MAX_TRIES} commits of retention were refused, it is tried again with the next run: {last}")
+        taken.update((entry.key, entry) for entry in old)
+        return Replacement([], old) if old else None
+
+    replace_objects(writer, bucket, choose, "retention")
+    return list(taken.values())

@@ -41,7 +41,8 @@ from ess_ray.core.errors import Conflict, CorruptData, Fenced, NotFound, Unavail
 from ess_ray.damage import Damaged, reading_from
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import ApiKey, key_bytes, read_key
-from ess_ray.ports import Advance, Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot
+from ess_ray.ports import Advance, Catalog, CatalogWriter, ObjectEntry, ObjectStore, Snapshot, vnode_advances
+from ess_ray.table.replacing import Partition, partition
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ BATCH_BYTES: Final = 1024**3
 MAX_TRIES: Final = 8
 """Starts over after refused commits in a row: removals and another copy refuse one, rarely two."""
 
-Partition = tuple[str, str, int]
 Progress = Callable[[int, int], None]
 """(objects decided, objects in all)."""
 
@@ -95,7 +95,8 @@ def copy_table(
     """
     snapshot = source.snapshot()
     entries = sorted(snapshot.objects(None, None, None), key=lambda e: (e.tenant, e.date, e.hour, e.key))
-    transaction = f"copy-{sha256(name.encode()).hexdigest()[:32]}"
+    # As it has been named ever since there are copies: so one goes on that an older version began.
+    transaction = f"log/copy-{sha256(name.encode()).hexdigest()[:32]}/vnode/0"
     run = _Run(source_store, target, target_store, transaction=transaction, batch_objects=batch_objects)
     ranges = run.copy(entries, on_progress)
     run.carry_offsets(snapshot, ranges)
@@ -135,7 +136,7 @@ class _Run:
 
     def _copy_batch(self, batch: Sequence[ObjectEntry]) -> set[tuple[str, int]]:
         # The number before the snapshot: what somebody else copies after it refuses our commit.
-        stand = self._writer.next_offsets(self._transaction, [0])[0] or 0
+        stand = self._writer.stand(self._transaction)
         view = _Target(self._target.snapshot(), self._store, self._source, batch)
         adds: list[ObjectEntry] = []
         nodes: set[tuple[str, int]] = set()
@@ -158,7 +159,7 @@ class _Run:
             done.objects, done.rows, done.bytes = done.objects + 1, done.rows + new.rows, done.bytes + new.size
             done.partly += new.key != entry.key
         if adds:
-            self._writer.commit(self._transaction, adds, {0: Advance(stand, stand + 1)})
+            self._writer.commit(adds, [], {self._transaction: Advance.by_one(stand)})
         self.done = done
         return nodes
 
@@ -208,7 +209,7 @@ class _Run:
                 if stored is not None and stored > (stands[vnode] or 0)
             }
             if steps:
-                self._writer.commit(log_id, [], steps)
+                self._writer.commit([], [], vnode_advances(log_id, steps))
             self.done.logs.append(log_id)
 
 
@@ -236,7 +237,7 @@ class _Target:
         self.live = {entry.key: entry for entry in snapshot.objects(None, first_us, last_us + 1)}
         self._by_partition: dict[Partition, list[ObjectEntry]] = defaultdict(list)
         for entry in self.live.values():
-            self._by_partition[entry.tenant, entry.date, entry.hour].append(entry)
+            self._by_partition[partition(entry)].append(entry)
 
     def missing(self, entry: ObjectEntry, reader: ObjectReader) -> int:
         """Count the rows of an object that no live object of the target holds."""
@@ -276,7 +277,7 @@ class _Target:
     def _meeting(self, entry: ObjectEntry, reader: ObjectReader) -> list[ObjectReader]:
         """Open the target's objects that may hold rows of this one: same partition, and ranges and times that meet."""
         found = []
-        for other in self._by_partition[entry.tenant, entry.date, entry.hour]:
+        for other in self._by_partition[partition(entry)]:
             if other.min_us <= entry.max_us and entry.min_us <= other.max_us:
                 with reading_from(self._store, other.key):
                     opened = open_object(self._store, other.key, other.size)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from ess_ray.core.chunk import ROWS_PER_GROUP
+from ess_ray.core.chunk.write import ROWS_PER_GROUP
 from ess_ray.core.fold import fold_text
 from ess_ray.core.index import Index, build
 from ess_ray.core.index.grams import CHOSEN, Choice

@@ -15,7 +15,6 @@ from typing import Final
 from uuid import UUID
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import object_key
@@ -27,11 +26,11 @@ from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.core.timestamps import partition_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask
+from ess_ray.ports import Advance, ObjectEntry, ScanResult, ScanTask, vnode_advances
 from ess_ray.search.run import Searcher
+from ess_ray.testing import MemoryLog, NoOwners
 from tests.benchmarks.corpus import END_US, HOUR_US, LOG_ID
 from tests.benchmarks.report import Row
-from tests.ports import NoOwners
 
 SPAN_HOURS: Final = 30 * 24
 OBJECT_BYTES: Final = 32 * 1024 * 1024
@@ -78,7 +77,7 @@ def _commit(folder: Path, count: int) -> None:
     writer = catalog.writer()
     for first in range(0, count, COMMIT_ENTRIES):
         part = entries[first : first + COMMIT_ENTRIES]
-        writer.commit(LOG_ID, part, {0: Advance(first, first + len(part))})
+        writer.commit(part, [], vnode_advances(LOG_ID, {0: Advance(first, first + len(part))}))
     catalog.checkpoint(1)
 
 
@@ -91,7 +90,15 @@ class _Planner:
         """Take the catalog and search until the first task is planned; gives the seconds for both."""
         first = _FirstTask()
         began_s = time.perf_counter()
-        searcher = Searcher(MemoryLog(8), catalog(), self._store, NoOwners(), first, self._results, SearchLimits())
+        searcher = Searcher(
+            MemoryLog(8),
+            catalog(),
+            self._store,
+            NoOwners(),
+            executor=first,
+            results=self._results,
+            limits=SearchLimits(),
+        )
         query_id = await searcher.start(DEFAULT_TENANT, Query(parse("timeout"), start_us, end_us))
         await searcher.wait(DEFAULT_TENANT, query_id, 600)
         state = await self._results.state(DEFAULT_TENANT, query_id)

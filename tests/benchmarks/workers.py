@@ -19,7 +19,6 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
@@ -31,14 +30,14 @@ from ess_ray.intake.formats.format import Body
 from ess_ray.intake.formats.json_events import decode_events
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.language import parse
-from ess_ray.ports import Advance, ScanTask
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.ports import Advance, ScanTask, vnode_advances
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.wiring import System
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryLog, NoOwners
 from tests.benchmarks.report import Row
-from tests.ports import NoOwners
 from tests.rays import local_ray
 
 SEED: Final = 12
@@ -77,7 +76,7 @@ def stored(system: System, count: int) -> tuple[int, int]:
             entry = entry_of(Sealed("default", encoded), END_US)
             store.put(entry.key, encoded.data)
             entries.append(entry)
-    system.catalog().writer().commit("benchmark", entries, {0: Advance(0, count)})
+    system.catalog().writer().commit(entries, [], vnode_advances("benchmark", {0: Advance(0, count)}))
     return sum(entry.size for entry in entries), sum(entry.rows for entry in entries)
 
 
@@ -121,7 +120,9 @@ async def _measure(system: System, query: Query, rounds: int, pool: ProcessPoolE
     catalog, store = system.catalog(), system.store()
     for _ in range(rounds + 1):
         for count, executor in executors.items():
-            searcher = Searcher(MemoryLog(1), catalog, store, NoOwners(), executor, results, limits)
+            searcher = Searcher(
+                MemoryLog(1), catalog, store, NoOwners(), executor=executor, results=results, limits=limits
+            )
             began_s = time.perf_counter()
             query_id = await searcher.start("default", query)
             await searcher.wait("default", query_id, SEARCH_TIMEOUT_S)

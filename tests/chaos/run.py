@@ -1,4 +1,4 @@
-"""One row's course: load, fault, healing, recovery, and the comparison of what was acknowledged with what is there."""
+"""One row's steps: load, fault, healing, recovery, and the comparison of what was acknowledged with what is there."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.timestamps import partition_of
-from ess_ray.ports import Advance, Catalog, ObjectEntry
+from ess_ray.ports import Advance, Catalog, ObjectEntry, vnode_advances
+from ess_ray.testing import MemoryCatalog
 
 T0_US = 1_790_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -81,5 +81,5 @@ def broken() -> None:
 
 def stored(world: Harness, count: int = 2) -> list[ObjectEntry]:
     entries = [entry(T0_US + i) for i in range(count)]
-    world.catalog.writer().commit("log", entries, {0: Advance(0, count)})
+    world.catalog.writer().commit(entries, [], vnode_advances("log", {0: Advance(0, count)}))
     return entries

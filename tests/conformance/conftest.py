@@ -12,14 +12,14 @@ from uuid import uuid4
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.redis_results import RedisResultStore
 from ess_ray.adapters.redis_slots import RedisSlots
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.limits import AnswerLimits
 from ess_ray.ports import EventLog, InvocationSlots, ResultStore
-from ess_ray.search.pace import LocalSlots
+from ess_ray.search.executors.pace import LocalSlots
+from ess_ray.testing import MemoryLog
 from tests.kafka_server import new_topic, opened
 from tests.redis_server import RedisServer, redis_server
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.adapters.s3_location import S3Location
 from ess_ray.core.errors import BadRequest, NotFound
 from ess_ray.ports import ObjectStore
+from ess_ray.testing import MemoryObjectStore
 
 MINUTE_US = 60_000_000
 MAX_COALESCE_BYTES = 16 * 1024 * 1024

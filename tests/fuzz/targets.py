@@ -20,7 +20,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.sqlite_file import decode_headers, encode_headers
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.chunk.footer import parse_footer
@@ -36,6 +35,7 @@ from ess_ray.ports import ObjectEntry, ScanTask, StoredRecord
 from ess_ray.record import RequestKey, decode_record, encode_records
 from ess_ray.search.scan import run_task
 from ess_ray.search.wire import decode_task, encode_task
+from ess_ray.testing import MemoryObjectStore
 from tests.fuzz.ways_in import WAYS_IN
 
 T0_US = 1_790_000_000_000_000

@@ -14,7 +14,7 @@ from ess_ray.adapters.places import EVENTS, Places
 from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.errors import BadRequest, Conflict, Unavailable
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance, ObjectEntry
+from ess_ray.ports import Advance, ObjectEntry, vnode_advances
 from ess_ray.runtime.datasets import connect, read_events
 from ess_ray.search.formats import PARQUET_SCHEMA
 from tests.rays import local_ray
@@ -48,7 +48,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, make_events: Tables, t0_u
         entry = entry_of(Sealed("default", encoded), t0_us)
         store.put(entry.key, encoded.data)
         entries.append(entry)
-    catalog.writer().commit("log", entries, {0: Advance(0, OBJECTS * ROWS)})
+    catalog.writer().commit(entries, [], vnode_advances("log", {0: Advance(0, OBJECTS * ROWS)}))
     return folder
 
 

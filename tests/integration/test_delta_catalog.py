@@ -1,21 +1,16 @@
-"""The Delta catalog as a real table: other readers, checkpoints and clean-ups, many processes, many objects, fsyncs."""
+"""The Delta catalog as a real table: other readers, checkpoints and clean-ups, many objects."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars
 import pyarrow as pa
@@ -23,37 +18,20 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from ess_ray.adapters.delta_catalog import CHECKPOINT_EVERY, TABLE_SCHEMA, DeltaCatalog
+from ess_ray.adapters.delta_catalog import CHECKPOINT_EVERY, DeltaCatalog
 from ess_ray.adapters.delta_files import LogFiles
+from ess_ray.adapters.delta_making import TABLE_SCHEMA
 from ess_ray.adapters.delta_snapshot import MAX_RECENT
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import encode_object
 from ess_ray.core.errors import BadRequest, Fenced, UnknownOutcome
 from ess_ray.core.timestamps import partition_of
-from ess_ray.ports import Advance, ObjectEntry
+from ess_ray.ports import Advance, ObjectEntry, vnode_advances
+from ess_ray.table.replacing import count_up
+from tests.delta_tables import DAYS_S, HOUR_US, entry, grow_old, log_folder
 from tests.formats import encode_object_1
 
-HOUR_US = 3_600_000_000
-DAYS_S = 86_400
-
 Make = Callable[..., pa.Table]
-
-
-def entry(min_us: int, max_us: int, tenant: str = "default", rows: int = 1, size: int = 1) -> ObjectEntry:
-    date, hour = partition_of(min_us)
-    key = f"tenant={tenant}/date={date}/hour={hour:02d}/{min_us}-{max_us}-{uuid.uuid4().hex}-f8-x0.parquet"
-    return ObjectEntry(key, size, tenant, date, hour, rows, min_us, max_us, 1_790_000_000_000_000)
-
-
-def log_folder(root: Path) -> Path:
-    return root / "_delta_log"
-
-
-def grow_old(root: Path, days: int = 3) -> None:
-    """Make every file of the log look `days` old."""
-    then = time.time() - days * DAYS_S
-    for file in log_folder(root).iterdir():
-        os.utime(file, (then, then))
 
 
 # ------------------------------------------------------------------------------------------------------ other readers
@@ -76,9 +54,9 @@ def test_polars_and_deltalake_read_what_we_committed(
         start_us = t0_us + number * HOUR_US
         events = make_events([start_us + i for i in range(10)], attributes=[[("k", "v")]] * 10, first=number * 10)
         entries.append(put_events(store, events, "ab" if number % 2 else "default"))
-        writer.commit("log", [entries[-1]], {0: Advance(number * 10, number * 10 + 10)})
-    writer.maintenance_view(9)
-    writer.commit_removal([], entries[:1], 9)
+        writer.commit([entries[-1]], [], vnode_advances("log", {0: Advance(number * 10, number * 10 + 10)}))
+    view = writer.view()
+    writer.commit([], entries[:1], count_up(view, 9))
     with catalog.exclusive():
         pass  # leaves the lock file, which no reader may mind
     if checkpointed:
@@ -112,15 +90,15 @@ def test_a_table_of_format_1_gets_the_columns_that_came_since(
     store = LocalObjectStore(tmp_path)
     with monkeypatch.context() as then:
         schema = pa.schema([field for field in TABLE_SCHEMA if field.name not in ("attribute_types", "event_hash")])
-        then.setattr("ess_ray.adapters.delta_catalog.TABLE_SCHEMA", schema)
+        then.setattr("ess_ray.adapters.delta_making.TABLE_SCHEMA", schema)
         before = {"delta.logRetentionDuration": "interval 1 days", "delta.dataSkippingStatsColumns": "timestamp"}
-        then.setattr("ess_ray.adapters.delta_catalog._CONFIGURATION", before)
+        then.setattr("ess_ray.adapters.delta_making._CONFIGURATION", before)
         old = DeltaCatalog(tmp_path)
         earlier, reader = old.writer(), old.snapshot()
         made, data = encode_object_1(make_events([t0_us]), [])
         store.put(made.key, data)
         assert earlier.next_offsets("log", [0]) == {0: None}
-        earlier.commit("log", [made], {0: Advance(0, 1)})
+        earlier.commit([made], [], vnode_advances("log", {0: Advance(0, 1)}))
     catalog = DeltaCatalog(tmp_path)
     writer = catalog.writer()
     assert writer.next_offsets("log", [0]) == {0: 1}
@@ -129,7 +107,7 @@ def test_a_table_of_format_1_gets_the_columns_that_came_since(
     new = replace(made, key=encoded.key("default"), size=encoded.data.size)
     new = replace(new, first_arrival_us=encoded.first_arrival_us, last_arrival_us=encoded.last_arrival_us)
     store.put(new.key, encoded.data)
-    writer.commit("log", [new], {0: Advance(1, 2)})
+    writer.commit([new], [], vnode_advances("log", {0: Advance(1, 2)}))
     assert new.last_arrival_us is not None
     told = {entry.key: entry.last_arrival_us for entry in DeltaCatalog(tmp_path).snapshot().objects(None, None, None)}
     assert told == {made.key: None, new.key: new.last_arrival_us}, "what was not kept then stays unknown"
@@ -163,7 +141,7 @@ def test_another_table_is_not_taken_for_ours(tmp_path: Path, cleaned_up: bool) -
 
 def test_transactions_carry_no_date_by_which_they_could_expire(tmp_path: Path) -> None:
     writer = DeltaCatalog(tmp_path).writer()
-    version = writer.commit("log", [], {0: Advance(0, 0)})
+    version = writer.commit([], [], vnode_advances("log", {0: Advance(0, 0)}))
     lines = (log_folder(tmp_path) / f"{version:020d}.json").read_text().splitlines()
     found = [json.loads(line)["txn"] for line in lines if '"txn"' in line]
     assert found == [{"appId": "log/log/vnode/0", "version": 0}]
@@ -185,14 +163,14 @@ def test_many_threads_make_one_table(tmp_path: Path) -> None:
 def test_a_writer_whose_files_were_all_cleaned_up_reopens(tmp_path: Path) -> None:
     catalog = DeltaCatalog(tmp_path)
     writer, idle = catalog.writer(), catalog.writer()
-    writer.commit("log", [], {0: Advance(0, 1)})
+    writer.commit([], [], vnode_advances("log", {0: Advance(0, 1)}))
     idle.next_offsets("log", [0])
     for step in range(1, 4):
-        writer.commit("log", [], {0: Advance(step, step + 1)})
+        writer.commit([], [], vnode_advances("log", {0: Advance(step, step + 1)}))
     grow_old(tmp_path)
     catalog.checkpoint(every=1)
     (log_folder(tmp_path) / "_last_checkpoint").unlink()  # only a hint: its loss must not matter either
-    assert idle.commit("log", [], {0: Advance(4, 5)}) == 5
+    assert idle.commit([], [], vnode_advances("log", {0: Advance(4, 5)})) == 5
 
 
 # ------------------------------------------------------------------------------------------------ checkpoints, clean-up
@@ -200,7 +178,7 @@ def test_no_checkpoint_and_no_clean_up_but_by_maintenance(tmp_path: Path) -> Non
     catalog = DeltaCatalog(tmp_path)
     writer = catalog.writer()
     for step in range(CHECKPOINT_EVERY + 5):
-        writer.commit("log", [], {0: Advance(step, step + 1)})
+        writer.commit([], [], vnode_advances("log", {0: Advance(step, step + 1)}))
     names = {file.suffix for file in log_folder(tmp_path).iterdir()}
     assert names == {".json"}
     assert catalog.checkpoint() == CHECKPOINT_EVERY + 5
@@ -213,29 +191,31 @@ def test_a_table_reopens_after_checkpoint_and_clean_up(tmp_path: Path, t0_us: in
     writer, asleep, zombie = catalog.writer(), catalog.writer(), catalog.writer()
     idle = DeltaCatalog(tmp_path)
     idle.snapshot()
-    view = asleep.maintenance_view(3)
+    seed = entry(t0_us, t0_us)
+    writer.commit([seed], [], {})
+    view = asleep.view()
     entries = [entry(t0_us + i, t0_us + i + 123_456) for i in range(30)]
     for step, made in enumerate(entries):
-        writer.commit("log", [made], {step % 4: Advance(step // 4, step // 4 + 1)})
-    zombie.commit("log", [], {9: Advance(0, 0)})
+        writer.commit([made], [], vnode_advances("log", {step % 4: Advance(step // 4, step // 4 + 1)}))
+    zombie.commit([], [], vnode_advances("log", {9: Advance(0, 0)}))
     sleepy = catalog.writer()
     sleepy.next_offsets("log", [9])
     grow_old(tmp_path)
-    assert catalog.checkpoint(every=1) == 31
-    assert LogFiles(tmp_path).versions() == [31]
-    expected = sorted(entries, key=lambda made: made.key)
+    assert catalog.checkpoint(every=1) == 32
+    assert LogFiles(tmp_path).versions() == [32]
+    expected = sorted([seed, *entries], key=lambda made: made.key)
     for again in (catalog, idle, DeltaCatalog(tmp_path)):
         snapshot = again.snapshot()
         assert sorted(snapshot.objects(None, None, None), key=lambda made: made.key) == expected
         assert snapshot.next_offsets("log", [0, 1, 2, 3, 4, 9]) == {0: 8, 1: 8, 2: 7, 3: 7, 4: None, 9: 0}
     # Table objects from before the clean-up: a pinned one is refused (`Invalid table version`), the others go on.
-    assert view.version == 0
+    assert view.version == 1
     with pytest.raises(UnknownOutcome):
-        asleep.commit_removal([entry(t0_us, t0_us)], [], 3)
-    assert sleepy.commit("log", [], {9: Advance(0, 2)}) == 32
-    assert zombie.commit("log", [], {9: Advance(2, 5)}) == 33
+        asleep.commit([entry(t0_us, t0_us)], [seed], count_up(view, 3))
+    assert sleepy.commit([], [], vnode_advances("log", {9: Advance(0, 2)})) == 33
+    assert zombie.commit([], [], vnode_advances("log", {9: Advance(2, 5)})) == 34
     with pytest.raises(Fenced):
-        asleep.commit("log", [], {0: Advance(0, 9)})
+        asleep.commit([], [], vnode_advances("log", {0: Advance(0, 9)}))
     assert asleep.next_offsets("log", [0, 9]) == {0: 8, 9: 5}
     assert idle.snapshot().next_offset("log", 9) == 5
 
@@ -244,12 +224,12 @@ def test_transactions_are_those_of_deltalake(tmp_path: Path) -> None:
     catalog = DeltaCatalog(tmp_path)
     writer = catalog.writer()
     for step in range(12):
-        writer.commit("log", [], {step % 5: Advance(step // 5, step // 5 + 1)})
+        writer.commit([], [], vnode_advances("log", {step % 5: Advance(step // 5, step // 5 + 1)}))
         if step == 6:
-            pinned = writer.maintenance_view(1)
+            pinned = writer.view()
             assert catalog.checkpoint(every=1) is not None
-    writer.maintenance_view(1)
-    writer.commit_removal([], [], 1)
+    view = writer.view()
+    writer.commit([], [], count_up(view, 1))
     table, snapshot = DeltaTable(tmp_path), DeltaCatalog(tmp_path).snapshot()
     names = [*(f"log/log/vnode/{vnode}" for vnode in range(6)), "maint-1"]
     assert {name: snapshot.transactions.get(name) for name in names} == {
@@ -262,9 +242,9 @@ def test_transactions_are_those_of_deltalake(tmp_path: Path) -> None:
 def test_removals_are_remembered_for_a_day(tmp_path: Path, t0_us: int) -> None:
     catalog = DeltaCatalog(tmp_path)
     writer, gone, later = catalog.writer(), entry(t0_us, t0_us), entry(t0_us, t0_us)
-    writer.commit("log", [gone, later], {0: Advance(0, 2)})
-    writer.maintenance_view(1)
-    version = writer.commit_removal([], [gone], 1)
+    writer.commit([gone, later], [], vnode_advances("log", {0: Advance(0, 2)}))
+    view = writer.view()
+    version = writer.commit([], [gone], count_up(view, 1))
     (named,) = writer.removed()
     assert abs(named.removed_us - time.time_ns() // 1000) < 60_000_000
     file = log_folder(tmp_path) / f"{version:020d}.json"
@@ -272,9 +252,10 @@ def test_removals_are_remembered_for_a_day(tmp_path: Path, t0_us: int) -> None:
     os.utime(file, (almost, almost))
     catalog.checkpoint(every=1)
     assert [found.key for found in DeltaCatalog(tmp_path).writer().removed()] == [gone.key]
-    writer.maintenance_view(1)
-    writer.commit_removal([], [later], 1)
-    writer.commit("log", [], {0: Advance(2, 2)})  # a clean-up keeps the commit of the checkpoint itself
+    view = writer.view()
+    writer.commit([], [later], count_up(view, 1))
+    # A clean-up keeps the commit of the checkpoint itself.
+    writer.commit([], [], vnode_advances("log", {0: Advance(2, 2)}))
     grow_old(tmp_path)
     catalog.checkpoint(every=1)
     assert writer.removed() == []
@@ -291,13 +272,13 @@ def test_plans_over_many_objects_are_those_of_a_plain_filter(tmp_path: Path, t0_
         for _ in range(MAX_RECENT // 2):
             start_us = t0_us + chance.randrange(500) * HOUR_US // 7
             made.append(entry(start_us, start_us + chance.randrange(HOUR_US), chance.choice("abc")))
-        writer.commit("log", made, {0: Advance(step, step + 1)})
+        writer.commit(made, [], vnode_advances("log", {0: Advance(step, step + 1)}))
         there.update((one.key, one) for one in made)
         gone = chance.sample(sorted(there), 40)
-        writer.maintenance_view(step)
-        writer.commit_removal([], [there.pop(key) for key in gone], step)
+        view = writer.view()
+        writer.commit([], [there.pop(key) for key in gone], count_up(view, step))
         again = there[chance.choice(sorted(there))]
-        writer.commit("log", [again], {})
+        writer.commit([again], [], {})
         catalog.snapshot()
     assert len(there) == 10 * MAX_RECENT // 2 - 400
     for snapshot in (catalog.snapshot(), DeltaCatalog(tmp_path).snapshot()):
@@ -322,144 +303,3 @@ def test_plans_over_many_objects_are_those_of_a_plain_filter(tmp_path: Path, t0_
             columns = zip(chosen.sizes.tolist(), chosen.min_us.tolist(), chosen.max_us.tolist(), strict=True)
             assert list(columns) == [(one.size, one.min_us, one.max_us) for one in found]
             assert snapshot.count(tenant) == len(snapshot.objects(tenant, None, None))
-
-
-# ------------------------------------------------------------------------------------------------------ many processes
-WORKER = """
-import sys
-from pathlib import Path
-from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.core.errors import UnknownOutcome, Fenced
-from ess_ray.ports import Advance
-root, vnode, steps = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-writer = DeltaCatalog(root).writer()
-stand = writer.next_offsets("log", [vnode])[vnode] or 0
-while stand < steps:
-    try:
-        writer.commit("log", [], {vnode: Advance(stand, stand + 1)})
-    except (UnknownOutcome, Fenced):
-        pass
-    stand = writer.next_offsets("log", [vnode])[vnode] or 0
-"""
-
-
-def test_many_processes_make_one_table_and_commit_to_it(tmp_path: Path) -> None:
-    root, steps, vnodes = tmp_path / "new" / "events", 8, (0, 1, 2, 2)
-    command = [sys.executable, "-c", WORKER, str(root)]
-    workers = [
-        subprocess.Popen([*command, str(vnode), str(steps)], cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
-        for vnode in vnodes
-    ]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors.decode()
-    snapshot = DeltaCatalog(root).snapshot()
-    assert snapshot.next_offsets("log", [0, 1, 2]) == dict.fromkeys(range(3), steps)
-    # Of two owners of one virtual node each step is taken once, and the table is made once: no version too many.
-    assert snapshot.version == 3 * steps
-
-
-def test_a_reader_sees_commits_of_other_processes(tmp_path: Path) -> None:
-    reader = DeltaCatalog(tmp_path)
-    assert reader.snapshot().next_offset("log", 0) is None
-    for steps in (2, 5):
-        command = [sys.executable, "-c", WORKER, str(tmp_path), "0", str(steps)]
-        subprocess.run(command, check=True, cwd=Path(__file__).parents[2], timeout=60)
-        assert reader.snapshot().next_offset("log", 0) == steps
-
-
-# ---------------------------------------------------------------------------------------------------------- durability
-@contextlib.contextmanager
-def recorded_fsyncs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """Record what the real os.fsync is called on, while it does its work."""
-    synced: list[Path] = []
-    real = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        real(descriptor)
-        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        yield synced
-
-
-def commit_file(root: Path, version: int) -> Path:
-    return log_folder(root) / f"{version:020d}.json"
-
-
-def test_creation_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "data" / "events"
-    with recorded_fsyncs(monkeypatch) as synced:
-        DeltaCatalog(root)
-    assert {commit_file(root, 0), log_folder(root), root, root.parent, tmp_path} <= set(synced)
-
-
-def test_a_commit_is_durable_with_all_that_came_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = DeltaCatalog(tmp_path)
-    first, second = catalog.writer(), catalog.writer()
-    with recorded_fsyncs(monkeypatch) as synced:
-        first.commit("log", [], {0: Advance(0, 0)})
-    assert synced[-2:] == [commit_file(tmp_path, 1), log_folder(tmp_path)]
-    second.commit("log", [], {1: Advance(0, 0)})
-    with recorded_fsyncs(monkeypatch) as synced:
-        # A hole at the other writer's version, which it may not have synced yet, would make ours unreadable.
-        first.commit("log", [], {0: Advance(0, 1)})
-    assert synced == [commit_file(tmp_path, 2), commit_file(tmp_path, 3), log_folder(tmp_path)]
-    first.maintenance_view(1)
-    with recorded_fsyncs(monkeypatch) as synced:
-        first.commit_removal([], [], 1)
-    assert synced == [commit_file(tmp_path, 4), log_folder(tmp_path)]
-
-
-def test_a_commit_that_cannot_be_made_durable_is_an_unknown_outcome(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = DeltaCatalog(tmp_path).writer()
-
-    def fails(descriptor: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fails)
-        with pytest.raises(UnknownOutcome):
-            writer.commit("log", [], {0: Advance(0, 3)})
-    assert writer.next_offsets("log", [0]) == {0: 3}
-
-
-def test_a_checkpoint_is_durable_before_commits_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = DeltaCatalog(tmp_path)
-    writer = catalog.writer()
-    for step in range(5):
-        writer.commit("log", [], {0: Advance(step, step + 1)})
-    grow_old(tmp_path)
-    with recorded_fsyncs(monkeypatch) as synced:
-        there_when_synced = []
-        real = LogFiles.sync_checkpoint
-
-        def sync_checkpoint(files: LogFiles, version: int) -> None:
-            there_when_synced.extend(files.versions())
-            real(files, version)
-
-        monkeypatch.setattr(LogFiles, "sync_checkpoint", sync_checkpoint)
-        catalog.checkpoint(every=1)
-    assert there_when_synced == list(range(6)), "creating a checkpoint cleaned up by itself"
-    checkpoint = log_folder(tmp_path) / f"{5:020d}.checkpoint.parquet"
-    first = synced.index(checkpoint)
-    assert synced[first : first + 3] == [checkpoint, log_folder(tmp_path) / "_last_checkpoint", log_folder(tmp_path)]
-    assert {commit_file(tmp_path, version) for version in range(6)} <= set(synced)
-    assert LogFiles(tmp_path).versions() == [5]
-
-
-def test_an_object_is_durable_with_its_new_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "events"
-    store: Any = LocalObjectStore(root)
-    with recorded_fsyncs(monkeypatch) as synced:
-        store.put("tenant=a/date=2026-09-21/k", b"x")
-    parts = [tmp_path, root, root / "tenant=a", root / "tenant=a/date=2026-09-21"]
-    assert set(parts) <= set(synced)
-    assert synced[-1] == parts[-1], "the name is synced after the rename"
-    assert synced[-2].parent == parts[-1], "the bytes are synced before the rename"
-    with recorded_fsyncs(monkeypatch) as synced:
-        store.put("tenant=a/date=2026-09-21/k2", b"x")
-    assert len(synced) == 2

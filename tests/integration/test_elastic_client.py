@@ -13,7 +13,7 @@ from elasticsearch.helpers import BulkIndexError, bulk, parallel_bulk, streaming
 
 from ess_ray.core.errors import Unauthenticated, Unavailable
 from tests.http_server import serving
-from tests.unit.test_push_app import World
+from tests.pushing import World
 
 
 class Served(World):

@@ -15,8 +15,8 @@ from fluent import handler, sender
 
 from ess_ray.intake.forward_server import ForwardServer
 from ess_ray.metrics import PUSH_ACCEPTED
+from tests.forward_listening import QUICK, World
 from tests.loki import rows_of
-from tests.unit.test_forward_server import QUICK, World
 from tests.waiting import until
 
 

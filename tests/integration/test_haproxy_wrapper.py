@@ -20,14 +20,14 @@ NOT_FOUND = r'http-request return status 404 content-type text/plain lf-string "
 
 @contextmanager
 def haproxy(
-    folder: Path, *routes: str, behind: Sequence[str] = (), elasticsearch_port: int | None = None
+    folder: Path, *routes: str, behind: Sequence[str] = (), elasticsearch_port: int | None = None, headers_s: int = 10
 ) -> Iterator[str]:
     """Run HAProxy with a configuration like Serve's, each of whose routes is answered with 200.
 
     `behind`: lines of further backends.
     """
     dirs = environment.RunDirs(folder)
-    environment.prepare(dirs, elasticsearch_port)
+    environment.prepare(dirs, elasticsearch_port, headers_s=headers_s)
     port = free_port()
     lines = ["defaults", "    mode http", "    timeout connect 1s", "    timeout client 5s", "    timeout server 5s"]
     lines += ["frontend http_frontend", f"    bind *:{port}"]
@@ -166,9 +166,8 @@ def test_a_replica_that_is_gone_is_told_as_unavailable(run: Callable[..., str], 
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_headers_that_do_not_come_are_not_waited_for(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "HEADERS_S", 1)
-    port = int(run("/push", "/search").rsplit(":", 1)[1])
+def test_headers_that_do_not_come_are_not_waited_for(run: Callable[..., str]) -> None:
+    port = int(run("/push", "/search", headers_s=1).rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         silent.sendall(b"GET /push/healthz HTTP/1.1\r\nHost: ")
         assert silent.recv(1000).startswith(b"HTTP/1.1 408 ")

@@ -12,8 +12,6 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from ess_ray.adapters.kafka_log import DEAD_LETTERS, KafkaLog
 from ess_ray.adapters.kafka_settings import KafkaSettings
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.query import All, Query
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.intake.foreign import decode_any
@@ -23,6 +21,7 @@ from ess_ray.ports import StoredRecord
 from ess_ray.record import DecodedRecord, encode_records
 from ess_ray.search.plan import Tasks, make_plan
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from infra.kafka.cluster import KafkaCluster
 from tests.formats import encode_record_1
 from tests.kafka_server import new_topic, opened

@@ -15,7 +15,7 @@ from deployments.ways.loki import LOKI_FIRST_PATH, LOKI_PATH
 from ess_ray.core.errors import Unavailable
 from tests.http_server import serving
 from tests.loki import rows_of
-from tests.unit.test_push_app import World
+from tests.pushing import World
 
 
 class Served(World):

@@ -12,7 +12,7 @@ from ess_ray.adapters.places import Places
 from ess_ray.core.chunk import encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.runtime.maintain import compact_now, maintain
 from ess_ray.runtime.wiring import System
 from ess_ray.table.maintenance import GARBAGE_AGE_US
@@ -28,7 +28,7 @@ def test_maintenance_deletes_old_orphans_and_writes_a_checkpoint(tmp_path: Path)
     old_s = (store.now_us() - GARBAGE_AGE_US) / 1e6 - 1
     os.utime(tmp_path / "events" / key, (old_s, old_s))
     for number in range(101):
-        writer.commit("log", [], {0: Advance(number, number + 1)})
+        writer.commit([], [], vnode_advances("log", {0: Advance(number, number + 1)}))
     done = maintain(system)
     assert (done["deleted_objects"], done["deleted_bytes"]) == (1, len(b"orphan"))
     assert store.head(key) is None
@@ -50,7 +50,7 @@ def test_maintenance_compacts_and_takes_out_what_is_too_old(
         encoded = encode_object(make_events([t0_us + number], first=number), [])
         entry = entry_of(Sealed(tenant, encoded), t0_us)
         store.put(entry.key, encoded.data)
-        writer.commit("log", [entry], {0: Advance(number, number + 1)})
+        writer.commit([entry], [], vnode_advances("log", {0: Advance(number, number + 1)}))
     done = maintain(system)
     assert (done["merged_objects"], done["new_objects"], done["expired_objects"]) == (2, 1, 1)
     (entry,) = system.catalog().snapshot().objects(None, None, None)

@@ -20,7 +20,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from deployments.ways.otlp import OTLP_PATH
 from ess_ray.core.errors import Unauthenticated, Unavailable
 from tests.http_server import serving
-from tests.unit.test_push_app import World
+from tests.pushing import World
 
 TRACE_ID, SPAN_ID = 0x5B8EFFF798038103D269B633813FC60C, 0xEEE19B7EC3C1B174
 

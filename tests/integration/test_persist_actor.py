@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.places import Places
 from ess_ray.core.errors import NewerFormat
 from ess_ray.core.event import FORMAT_VERSION
@@ -20,6 +19,7 @@ from ess_ray.record import FORMAT, KnownRequest, RequestKey, encode_records
 from ess_ray.runtime.persist import PersistActor
 from ess_ray.runtime.views import PoolViews
 from ess_ray.runtime.wiring import SUPERVISOR_ACTOR, System
+from ess_ray.testing import MemoryLog
 from tests.formats import with_header
 from tests.waiting import until
 from tests.worlds import batch_of

@@ -23,9 +23,9 @@ from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ports import Cost, ObjectEntry, ScanResult, ScanTask
 from ess_ray.runtime.environment import free_ports
 from ess_ray.runtime.metrics import RaySearchMeter
-from ess_ray.runtime.scan import RayScanExecutor
+from ess_ray.runtime.ray_executor import RayScanExecutor
 from ess_ray.runtime.wiring import System
-from ess_ray.search.hedge import HedgeLimits
+from ess_ray.search.executors.hedge import HedgeLimits
 from tests.rays import local_ray
 from tests.waiting import until
 

@@ -14,7 +14,7 @@ from ess_ray.core.errors import BadRequest, NotFound, TooFast
 from ess_ray.core.query import Query
 from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ScanTask
-from ess_ray.search.hedge import HedgeLimits
+from ess_ray.search.executors.hedge import HedgeLimits
 from ess_ray.search.wire import FORMAT
 from tests.lambda_rigs import Rig, offsets, results, rig
 

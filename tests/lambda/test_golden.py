@@ -12,11 +12,11 @@ from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ObjectEntry, ScanTask
-from ess_ray.search.mixed import AutoExecutor
+from ess_ray.search.executors.mixed import AutoExecutor
 from ess_ray.search.scan import run_task
+from ess_ray.testing import HereExecutor
 from tests.lambda_golden import COUNTINGS, OBJECTS, QUERIES, answer, counts, store_objects
 from tests.lambda_rigs import LOADS_PYARROW_MB, Rig, rig
-from tests.ports import HereExecutor
 
 FAULTS = ("none", "crash", "error", "large", "throttled")
 

@@ -21,11 +21,11 @@ import pytest
 from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.ports import ObjectEntry
+from ess_ray.testing import HereExecutor
 from lambda_compat.package import MAX_UNZIPPED_BYTES, build_package, our_files, write_template, write_zip
 from lambda_compat.wheels import RUNTIME, WHEELS, PackageError, fetched_files, installed_files, requirements
 from tests.lambda_golden import QUERIES, answer, store_objects
 from tests.lambda_rigs import ROOT, Rig, need_runtime_client, rig
-from tests.ports import HereExecutor
 from tests.servers import or_skip
 
 

@@ -14,8 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.attribute import canonical_number
 from ess_ray.core.chunk import ObjectLimits, encode_object
@@ -38,12 +36,13 @@ from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.ingest.buffer import Frozen, collect_frozen
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, AnswerState, Record, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.intervals import AUTO_BUCKETS, SECOND_US
 from ess_ray.search.plan import not_stored
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
 from ess_ray.search.shown import Aggregation
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 from tests.examples import examples
 from tests.property.oracle import BOUNDS, FIELDS, ROWS, T0_US, TREES, entries_by_key, table_of, wanted
 from tests.property.test_search import Shuffled
@@ -268,15 +267,15 @@ def aggregated(
     async def run() -> AnswerState:
         catalog, results = MemoryCatalog(), MemoryResultStore(lambda: 0)
         store, entries = stored(objects)
-        catalog.writer().commit("elsewhere", entries, {})
+        catalog.writer().commit(entries, [], {})
         log = MemoryLog(1)
         await log.append([Record(0, b"")] * (1 + len(flying)))
-        catalog.writer().commit(await log.log_id(), [], {0: Advance(0, 1)})
+        catalog.writer().commit([], [], vnode_advances(await log.log_id(), {0: Advance(0, 1)}))
         repeated = [{**row, "vnode": 0, "offset": 0} for row in objects[0]] if objects else []
         batches = [batch for record in [repeated, *flying] if record for batch in table_of(record).to_batches()]
         executor = Shuffled(store, width, pick)
         limits = SearchLimits(in_place_bytes=0, task_bytes=1)
-        searcher = Searcher(log, catalog, store, Owner(batches), executor, results, limits)
+        searcher = Searcher(log, catalog, store, Owner(batches), executor=executor, results=results, limits=limits)
         query_id = await searcher.start_count("default", query, aggregation)
         await searcher.wait("default", query_id, 60)
         return await results.state("default", query_id)

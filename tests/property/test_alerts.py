@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import Unavailable
+from ess_ray.testing import HeardReceiver, MemoryObjectStore
 from tests.alerting import INCOMPLETE, MINUTE_US, T0_US, World, counted, group, rule
 from tests.examples import examples
-from tests.ports import HeardReceiver
 
 Counts = Sequence[int | None]
 """What each minute's answer counts; None: it is not complete."""

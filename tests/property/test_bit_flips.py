@@ -18,8 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import Encoded, ObjectLimits, OffsetRange, encode_object, merged, open_object, read
 from ess_ray.core.chunk.footer import parse_footer
 from ess_ray.core.collect import Collector, FieldNames, Grouping, Rows
@@ -30,6 +28,7 @@ from ess_ray.ports import ObjectEntry, ScanTask
 from ess_ray.search.scan import run_task
 from ess_ray.table.compaction import compact
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.examples import examples
 from tests.property.oracle import table_of
 
@@ -179,7 +178,7 @@ class Readers:
 
     def _merge(self, entries: list[ObjectEntry]) -> str:
         catalog = MemoryCatalog(clock_us=lambda: T0_US)
-        catalog.writer().commit("log", entries, {})
+        catalog.writer().commit(entries, [], {})
         done = compact(catalog, self.store, CompactionPolicy(), eager=True)
         if done.skipped:
             return _verdict(entries[0].key in done.skipped[0][1], False)
@@ -190,7 +189,7 @@ class Readers:
 
     def _verify(self, entries: list[ObjectEntry]) -> str:
         catalog = MemoryCatalog(clock_us=lambda: T0_US)
-        catalog.writer().commit("log", entries, {})
+        catalog.writer().commit(entries, [], {})
         problems = verify(catalog, self.store, deep=True).problems
         return _verdict({problem.where for problem in problems} >= {entries[0].key}, False)
 

@@ -105,7 +105,7 @@ def test_a_running_reader_and_a_writer_heal_it_too(made: Path, tmp_path: Path) -
     writer = catalog.writer()
     path = folder / "_delta_log" / checkpoint_name(CHECKPOINT)
     path.write_bytes(flipped(path.read_bytes(), 4_000))
-    assert writer.maintenance_view(1).transactions == catalog.snapshot().transactions
+    assert writer.view().transactions == catalog.snapshot().transactions
     assert aside(folder) == {path.name}
 
 

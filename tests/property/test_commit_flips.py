@@ -14,7 +14,8 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_snapshot import SUM, ForeignCommit, read_commit, read_transactions
 from ess_ray.core.errors import CorruptData
-from ess_ray.ports import Advance, ObjectEntry
+from ess_ray.ports import Advance, ObjectEntry, vnode_advances
+from ess_ray.table.replacing import count_up
 from tests.damages import flipped
 from tests.examples import examples
 
@@ -31,9 +32,9 @@ def entry(number: int) -> ObjectEntry:
 def commits(folder: Path) -> list[bytes]:
     """Give commits as the catalog writes them: of a writer's, with two objects, and a merge of these."""
     writer = DeltaCatalog(folder).writer()
-    writer.commit("log", [entry(1), entry(2)], {0: Advance(0, 17), 5: Advance(0, 3)})
-    writer.maintenance_view(3)
-    writer.commit_removal([entry(3)], [entry(1), entry(2)], 3)
+    writer.commit([entry(1), entry(2)], [], vnode_advances("log", {0: Advance(0, 17), 5: Advance(0, 3)}))
+    view = writer.view()
+    writer.commit([entry(3)], [entry(1), entry(2)], count_up(view, 3))
     files = LogFiles(folder)
     return [data for version in (1, 2) if (data := files.read(version)) is not None]
 

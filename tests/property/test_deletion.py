@@ -9,17 +9,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.event import ORDER
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.table.compaction import CompactionPolicy, compact
 from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Cut, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.compactions import DAY_US, HOUR_US, T0_US, Make
 from tests.examples import examples
 
@@ -102,7 +101,7 @@ class Model:
         encoded = encode_object(rows, [OffsetRange("log", vnode, first, end)])
         entry = entry_of(Sealed("default", encoded), self.now_us)
         self.store.put(entry.key, encoded.data)
-        self.catalog.writer().commit("log", [entry], {vnode: Advance(first, end)})
+        self.catalog.writer().commit([entry], [], vnode_advances("log", {vnode: Advance(first, end)}))
         self.events += placed
 
     def compact(self) -> None:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.sqlite_log import SqliteLimits, SqliteLog
 from ess_ray.ports import EventLog, Record
+from ess_ray.testing import MemoryLog
 from tests.examples import examples
 
 VNODES = 2

@@ -327,7 +327,7 @@ class ExactlyOnce(RuleBasedStateMachine):
                 self._strike_a_search(between, writer)
 
         table, owners = Table(self.world.catalog, then), Owners(self.owner, then)
-        cut = self.run(self._searcher(table, owners).course.cut("default", Query(All(), limit=10_000)))
+        cut = self.run(self._searcher(table, owners).pipeline.cut("default", Query(All(), limit=10_000)))
         log_id, ends = self.run(self.world.log.log_id()), self.run(self.world.log.end_offsets())
         for vnode in owners.asked:
             at = [snapshot.next_offset(log_id, vnode) for snapshot in table.given]
@@ -370,9 +370,9 @@ class ExactlyOnce(RuleBasedStateMachine):
             table,
             self.world.store,
             owners,
-            None,  # type: ignore[arg-type]
-            MemoryResultStore(clock_us=lambda: self.world.now_us),
-            SearchLimits(),
+            executor=None,  # type: ignore[arg-type]
+            results=MemoryResultStore(clock_us=lambda: self.world.now_us),
+            limits=SearchLimits(),
         )
 
     @invariant()

@@ -22,8 +22,8 @@ from ess_ray.search.logql.entries import Entry
 from ess_ray.search.logql.metrics import Metrics
 from ess_ray.search.logql.series import Steps
 from ess_ray.search.logql.stages import Pipeline
+from tests.aggregating import BASE_US, push
 from tests.examples import examples
-from tests.unit.test_aggregations_app import BASE_US, push
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

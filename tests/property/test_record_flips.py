@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.alerts.book import AlertBook
 from ess_ray.alerts.silences import read_matchers
 from ess_ray.alerts.states import RuleState
@@ -18,6 +17,7 @@ from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.keys import KeyBook
 from ess_ray.pool import PoolSize, size_flaw
 from ess_ray.table.deletion_book import Cut, DeletionBook
+from ess_ray.testing import MemoryObjectStore
 from tests.alerting import group
 from tests.damages import flipped
 

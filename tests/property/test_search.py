@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import ObjectLimits, encode_object, read
 from ess_ray.core.query import Order, Query
@@ -20,9 +18,10 @@ from ess_ray.core.timestamps import format_timestamp
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, Record, ScanResult, ScanTask, View, VnodeRange
+from ess_ray.ports import Advance, AnswerState, Record, ScanResult, ScanTask, View, VnodeRange, vnode_advances
 from ess_ray.search.run import Searcher
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryCatalog, MemoryLog, MemoryObjectStore
 from tests.examples import examples
 
 Event = tuple[int, str, str | None]
@@ -106,11 +105,13 @@ def search(
             store.put(entry.key, encoded.data)
             entries.append(entry)
             first += len(events)
-        catalog.writer().commit("elsewhere", entries, {0: Advance(0, first)})
+        catalog.writer().commit(entries, [], vnode_advances("elsewhere", {0: Advance(0, first)}))
         executor = Shuffled(store, parallelism, pick)
         log = MemoryLog(1)
         await log.append([Record(0, b"")] * (first + len(buffered)))
-        searcher = Searcher(log, catalog, store, Buffered(table(buffered, first)), executor, results, limits)
+        searcher = Searcher(
+            log, catalog, store, Buffered(table(buffered, first)), executor=executor, results=results, limits=limits
+        )
         query_id = await searcher.start("default", query)
         await searcher.wait("default", query_id, 60)
         rows = await results.rows("default", query_id, 0, query.limit + 1)

@@ -17,8 +17,8 @@ from ess_ray.core.errors import Fenced, UnknownOutcome
 from ess_ray.core.query import All, Query
 from ess_ray.ports import View
 from ess_ray.search.tail import EndsReader, Parts, Tail, read_cursor
+from ess_ray.testing import HereExecutor
 from tests.examples import examples
-from tests.ports import HereExecutor
 from tests.property.test_exactly_once import BEHIND_VIEWS, WRITERS, ExactlyOnce, Owners
 from tests.worlds import VNODES
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.collect import (
     COLLECTORS,
     CellCollector,
@@ -30,6 +29,7 @@ from ess_ray.language import parse
 from ess_ray.ports import Cost, ObjectEntry, ScanResult, ScanTask
 from ess_ray.search import wire
 from ess_ray.search.question import Question, decode_question, encode_question
+from ess_ray.testing import MemoryObjectStore
 
 FIELDS = st.builds(Field, st.text(max_size=8), st.booleans())
 LEAVES: st.SearchStrategy[Node] = st.one_of(

@@ -9,15 +9,14 @@ import pytest
 
 from deployments.access import Access
 from deployments.alerts import AlertsApi, route_alerts
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.alerts.asking import Asker
 from ess_ray.alerts.book import AlertBook
 from ess_ray.alerts.running import Alerting
 from ess_ray.core.errors import Unavailable
 from ess_ray.keys import KeyBook
 from ess_ray.limits import SearchLimits
+from ess_ray.testing import HeardReceiver, MemoryObjectStore
 from tests.alerting import MINUTE_US, rule
-from tests.ports import HeardReceiver
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

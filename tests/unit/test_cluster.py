@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.adapters.private import is_private
 from ess_ray.core.errors import BadRequest, Forbidden
 from ess_ray.keys import KeyBook
 from ess_ray.runtime.environment import node_variables
 from ess_ray.settings import load
+from ess_ray.testing import MemoryObjectStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Ray's own, at import

@@ -26,13 +26,12 @@ from ess_ray.table.compaction import (
     QUIET_US,
     SMALL_BYTES,
     TARGET_BYTES,
-    bucket_of,
     choose,
     compact,
     merge,
-    partition,
     plan,
 )
+from ess_ray.table.replacing import bucket_of, partition
 from tests.compactions import HOUR_US, LONG_AGO_US, MIB, T0_US, Make, World
 from tests.formats import encode_object_1
 
@@ -257,7 +256,7 @@ def test_objects_of_both_formats_become_one_of_todays(world: World) -> None:
     old = world.make(times_us, event_id=[f"old-{i}" for i in range(100)])
     entry, data = encode_object_1(old, [OffsetRange("log", 0, 0, 100)])
     world.store.put(entry.key, data)
-    world.catalog.writer().commit("log", [entry], {})
+    world.catalog.writer().commit([entry], [], {})
     given = {"attribute_types": ["s", None] * 50, "event_hash": [b"0123456789abcdef", None] * 50}
     new = world.make([us + 1 for us in times_us], None, 0, 100, **given)
     other = entry_of(Sealed("default", encode_object(new, [OffsetRange("log", 0, 100, 200)])), LONG_AGO_US)

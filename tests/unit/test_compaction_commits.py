@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,11 @@ from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.errors import NotFound, Unavailable, UnknownOutcome
 from ess_ray.ingest.repeats import WINDOW_US
 from ess_ray.limits import CompactionPolicy
+from ess_ray.ports import ObjectEntry, Snapshot
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.table.compaction import MAX_INPUTS, commit, compact, merge, plan
 from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
+from ess_ray.table.replacing import Replacement, bucket_of, partition, replace_objects
 from ess_ray.table.retention import expire
 from tests import worlds
 from tests.compactions import DAY_US, HOUR_US, T0_US, Make, World
@@ -124,6 +127,59 @@ def test_a_run_ends_with_its_budget_and_says_so(world: World) -> None:
     assert (done.new_objects, done.merged_objects, done.rows, done.more) == (1, 2, 2, False)
     assert compact(world.catalog, world.store, CompactionPolicy()).new_objects == 0
     assert world.messages() == world.everything()
+
+
+def test_a_run_lists_the_table_once_however_many_merges_it_makes(world: World) -> None:
+    for hour in range(5):
+        world.add([T0_US + hour * HOUR_US])
+        world.add([T0_US + hour * HOUR_US])
+    listed: list[int | None] = []
+    catalog = world.catalog
+
+    class Listed:
+        """A snapshot that tells which listings were asked of it."""
+
+        def __init__(self, inner: Snapshot) -> None:
+            self._inner = inner
+
+        def objects(self, tenant: str | None, start_us: int | None, end_us: int | None) -> list[ObjectEntry]:
+            listed.append(start_us)
+            return self._inner.objects(tenant, start_us, end_us)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    class Watched:
+        def snapshot(self) -> Listed:
+            return Listed(catalog.snapshot())
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(catalog, name)
+
+    done = compact(Watched(), world.store, CompactionPolicy(), eager=True, clock=lambda: 0.0)
+    assert (done.new_objects, done.skipped) == (5, ())
+    assert listed.count(None) == 2, "what was known to be damaged, and the plan"
+    assert listed.count(None) + 5 == len(listed), "and of each merge its hour"
+
+
+def test_what_another_removal_took_before_a_merge_is_chosen_again(world: World) -> None:
+    for hour in (0, 0, 0, 0, 1, 1):
+        world.add([T0_US + hour * HOUR_US])
+    other = world.add([T0_US + HOUR_US])
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the larger hour is merged, the other one is planned
+            writer = world.catalog.writer()
+            where = bucket_of(partition(other))
+            assert replace_objects(writer, where, lambda _: Replacement([], [other]), "somebody else")
+        return 0.0
+
+    done = compact(world.catalog, world.store, CompactionPolicy(), eager=True, clock=clock)
+    assert (done.new_objects, done.merged_objects, done.skipped) == (2, 6, ())
+    assert sum(entry.rows for entry in world.entries()) == 6
 
 
 def test_many_objects_become_few(world: World) -> None:

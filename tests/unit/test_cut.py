@@ -14,8 +14,8 @@ from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import Catalog, CatalogWriter, Snapshot, View
 from ess_ray.record import encode_records
-from ess_ray.search.course import Course
 from ess_ray.search.meter import Unmetered
+from ess_ray.search.pipeline import Pipeline
 from tests.worlds import VNODES, World, batch_of
 
 EVERYTHING = Query(All(), limit=10_000)
@@ -61,7 +61,9 @@ class Rig:
         self.world = World()
         self.catalog = Counted(self.world.catalog)
         self.owner = Owner(self.world.writer())
-        self.course = Course(self.world.log, self.catalog, self.world.store, self.owner, SearchLimits(), Unmetered())
+        self.pipeline = Pipeline(
+            self.world.log, self.catalog, self.world.store, self.owner, limits=SearchLimits(), meter=Unmetered()
+        )
 
     async def push(self, vnode: int, name: str) -> None:
         await self.world.log.append(encode_records(batch_of([name], [None], 0, self.world.now_us), vnode, "default"))
@@ -73,7 +75,7 @@ class Rig:
     async def found(self) -> tuple[list[str], list[str]]:
         """The names in the buffers and those in the table, as a cut tells them apart."""
         self.catalog.taken = 0
-        cut = await self.course.cut("default", EVERYTHING)
+        cut = await self.pipeline.cut("default", EVERYTHING)
         assert cut.missing == []
         flying = [name for table in cut.tables for name in table.column("message").to_pylist()]
         return sorted(flying), sorted(str(entry.rows) for entry in cut.snapshot.objects("default", None, None))
@@ -119,7 +121,7 @@ async def test_an_owner_that_stores_and_goes_on_reading_leaves_no_gap(rig: Rig) 
     await rig.push(0, "stored meanwhile")
     await rig.read()
     await rig.push(0, "not read yet")
-    cut = await rig.course.cut("default", EVERYTHING)
+    cut = await rig.pipeline.cut("default", EVERYTHING)
     assert "virtual node 0" in cut.missing[0], "an owner that does not get there is named"
     await rig.read()
     assert (await rig.found())[0] == ["not read yet", "stored meanwhile"]
@@ -128,7 +130,7 @@ async def test_an_owner_that_stores_and_goes_on_reading_leaves_no_gap(rig: Rig) 
 async def test_of_a_log_that_nobody_has_stored_from_the_start_is_read_before_the_table() -> None:
     rig = Rig()
     await rig.push(0, "first")
-    cut = await rig.course.cut("default", EVERYTHING)
+    cut = await rig.pipeline.cut("default", EVERYTHING)
     assert "virtual node 0" in cut.missing[0]
     assert rig.catalog.taken == 2
     await rig.owner.writer.assign(range(VNODES))
@@ -141,7 +143,7 @@ async def test_what_is_stored_is_found_without_the_log(rig: Rig, monkeypatch: py
         raise Unavailable("nobody there")
 
     monkeypatch.setattr(rig.world.log, "end_offsets", away)
-    cut = await rig.course.cut("default", EVERYTHING)
+    cut = await rig.pipeline.cut("default", EVERYTHING)
     assert len(cut.snapshot.objects("default", None, None)) == 1
     assert "its log is away: nobody there" in cut.missing[0]
     assert rig.owner.asked == []

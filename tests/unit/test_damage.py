@@ -12,8 +12,6 @@ import pyarrow as pa
 import pytest
 
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.core.errors import CorruptData, NotFound, Unavailable
@@ -22,13 +20,14 @@ from ess_ray.ingest.repeats import CLOCK_SLACK_US, WINDOW_US
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.ingest.writer import VnodeWriter
 from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import Advance, ObjectEntry, ObjectInfo
+from ess_ray.ports import Advance, ObjectEntry, ObjectInfo, vnode_advances
 from ess_ray.record import RequestKey, encode_records
 from ess_ray.table.compaction import compact
 from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
 from ess_ray.table.retention import expire
 from ess_ray.table.transfer import copy_table
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests import compactions, exports, worlds
 from tests.compactions import DAY_US, T0_US
 from tests.damages import OBJECT_DAMAGES
@@ -186,7 +185,7 @@ class Table(compactions.World):
         self.store, self.catalog = LocalObjectStore(folder), DeltaCatalog(folder)
         self.hour = [self.add([T0_US + number]) for number in range(4)]
         self.next_hour = [self.add([T0_US + compactions.HOUR_US + number]) for number in range(2)]
-        self.catalog.writer().commit("log", [], {0: Advance(0, self.next_offset)})
+        self.catalog.writer().commit([], [], vnode_advances("log", {0: Advance(0, self.next_offset)}))
 
     def messages_of(self, *entries: ObjectEntry) -> Counter[str]:
         return Counter(name for entry in entries for name in self.rows(entry).column("message").to_pylist())
@@ -275,7 +274,7 @@ def test_verify_compares_the_others_where_one_cannot_be_read(make_events: Make) 
         encoded = encode_object(rows, [OffsetRange("log", 0, 0, count)])
         entry = entry_of(Sealed("default", encoded), T0_US)
         world.store.put(entry.key, encoded.data)
-        world.catalog.writer().commit("log", [entry], {})
+        world.catalog.writer().commit([entry], [], {})
         keys.append(entry.key)
     store: Any = Away(world.store)
     store.get_range = _broken_for(world.store, keys[0])

@@ -17,11 +17,11 @@ from fastapi import Request
 from deployments.access import Access
 from deployments.push import PushApi, create_push_app
 from deployments.ways.datadog import INPUT_PATH, LOGS_PATH, VALIDATE_PATH
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.keys import KeyBook
-from tests.unit.test_push_app import World, standstill
+from ess_ray.testing import MemoryObjectStore
+from tests.pushing import World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 ONE = b'[{"message":"m","status":"info","ddtags":"env:prod,alone"}]'

@@ -20,7 +20,7 @@ from ess_ray.core.errors import BadRequest
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.runtime.reading import EventsDatasource
 from ess_ray.runtime.writing import EventsDatasink, bodies_of, events_of
 from ess_ray.search.formats import PARQUET_SCHEMA, with_typed_maps
@@ -40,7 +40,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, make_events: Tables, t0_us:
         encoded = encode_object(make_events(times, first=number * ROWS, **held), [])
         entries.append(entry_of(Sealed("default", encoded), t0_us))
         made.store(EVENTS).put(entries[-1].key, encoded.data)
-    made.catalog().writer().commit("log", entries, {0: Advance(0, 1)})
+    made.catalog().writer().commit(entries, [], vnode_advances("log", {0: Advance(0, 1)}))
     return made
 
 

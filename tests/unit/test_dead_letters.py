@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from ess_ray.adapters.dead_letters import StoredDeadLetters
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.ports import StoredRecord
+from ess_ray.testing import MemoryObjectStore
 
 
 async def test_a_record_is_kept_beside_why_however_often() -> None:

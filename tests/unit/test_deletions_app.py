@@ -12,16 +12,15 @@ from fastapi import Request
 
 from deployments.deletions import WHOLE, DeletionApi, route_deletions
 from deployments.search import SearchApi, create_search_app
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.alerts.book import AlertBook
 from ess_ray.core.errors import CorruptData, Forbidden, NotFound, Unavailable
 from ess_ray.ports import AnswerState
 from ess_ray.runtime.deleting import LOOK_S, RETRY_S, Deleting, Steps
-from ess_ray.search.course import SearchLimits
+from ess_ray.search.pipeline import SearchLimits
 from ess_ray.table.deletion import Rewriting
 from ess_ray.table.deletion_book import Deletion, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.stores import AilingStore
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, T0_US, World

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from deployments.docs import page_of, route_docs
 from ess_ray.limits import SearchLimits
-from tests.unit.test_push_app import World as PushWorld
+from tests.pushing import World as PushWorld
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

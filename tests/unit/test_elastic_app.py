@@ -18,7 +18,7 @@ from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated
 from ess_ray.intake.formats.json_pieces import PIECE_BYTES
 from ess_ray.intake.limits import IntakeLimits
 from tests.elastic import NDJSON, create, lines
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 ONE = create({"message": "m"}, id="1", index="web")

@@ -12,8 +12,8 @@ from ess_ray.core.query import Query
 from ess_ray.language import parse
 from ess_ray.limits import InvokeLimits, SearchLimits
 from ess_ray.ports import Record
+from ess_ray.search.executors.mixed import ASSUMED_BYTES_PER_S
 from ess_ray.search.explain import Explainer, Pricing
-from ess_ray.search.mixed import ASSUMED_BYTES_PER_S
 from ess_ray.search.run import Lane
 from tests.exports import World
 

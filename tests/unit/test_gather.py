@@ -8,14 +8,14 @@ from collections import Counter
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import BadRequest, KeyConflict, Unavailable
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import PROBE_INTERVAL_S, SLOW_APPEND_S, Gatherer
-from ess_ray.intake.keys import WINDOW_US, KeyGuard
+from ess_ray.intake.idempotency import WINDOW_US, KeyGuard
 from ess_ray.intake.limits import GatherLimits
 from ess_ray.ports import MAX_RECORD_BYTES
 from ess_ray.record import KnownRequest
+from ess_ray.testing import MemoryLog
 from tests.gathering import T0_US, VNODES, SlowLog, batch_of, everything, messages, turns
 
 

@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.gather import Gatherer, route
 from ess_ray.intake.limits import GatherLimits
+from ess_ray.testing import MemoryLog
 from tests.gathering import VNODES, SlowLog, batch_of, everything, messages, turns
 
 

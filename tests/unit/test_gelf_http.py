@@ -16,7 +16,7 @@ from deployments.push import PushApi, create_push_app
 from deployments.ways.gelf import GELF_PATH
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.limits import IntakeLimits
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 ONE = b'{"version":"1.1","short_message":"m"}'

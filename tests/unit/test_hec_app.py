@@ -15,7 +15,7 @@ from deployments.push import PushApi, create_push_app
 from deployments.ways.hec import ACK_PATHS, EVENT_PATHS, HEALTH_PATHS, RAW_PATHS, AckIds
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.limits import IntakeLimits
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 PATH = "/services/collector/event"

@@ -6,7 +6,7 @@ import pytest
 
 from ess_ray.core.query import Query
 from ess_ray.ports import ObjectEntry, ScanTask
-from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
+from ess_ray.search.executors.hedge import Hedge, HedgeLimits, cost_bytes
 from ess_ray.search.plan import OBJECT_COST_BYTES
 
 MIB = 1 << 20

@@ -16,13 +16,13 @@ from deployments.access import Access
 from deployments.bodies import Pace
 from deployments.push import PushApi, create_push_app
 from deployments.ways.journald import JOURNALD_PATH
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import Gatherer
 from ess_ray.keys import KeyBook
+from ess_ray.testing import MemoryObjectStore
 from tests import journal
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 from tests.waiting import until
 
 TYPE = {"Content-Type": "application/vnd.fdo.journal"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import BadRequest, NotFound, Unavailable
 from ess_ray.keys import KeyBook, recognise
+from ess_ray.testing import MemoryObjectStore
 from tests.stores import AilingStore
 
 NOW_US = 1_790_000_000_000_000

@@ -14,9 +14,9 @@ from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.record import encode_records
 from ess_ray.runtime.wiring import System
-from ess_ray.search.course import Lane
+from ess_ray.search.pipeline import Lane
 from ess_ray.search.run import Searcher
-from tests.ports import HereExecutor, NoOwners
+from ess_ray.testing import HereExecutor, NoOwners
 from tests.worlds import World, batch_of
 
 
@@ -65,7 +65,16 @@ async def test_only_a_lane_that_says_so_is_spared_what_is_small() -> None:
     usual, asked = _Counting(world), _Counting(world)
     results = MemoryResultStore(lambda: world.now_us, AnswerLimits(ttl_s=60))
     lanes = {"ray": Lane(usual, 1), "lambda": Lane(asked, 1, in_place=False)}
-    searcher = Searcher(world.log, world.catalog, world.store, NoOwners(), usual, results, SearchLimits(), lanes=lanes)
+    searcher = Searcher(
+        world.log,
+        world.catalog,
+        world.store,
+        NoOwners(),
+        executor=usual,
+        results=results,
+        limits=SearchLimits(),
+        lanes=lanes,
+    )
     for executor in ("ray", "lambda"):
         query_id = await searcher.start("default", Query(), executor)
         await searcher.wait("default", query_id, 60)

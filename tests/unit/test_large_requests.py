@@ -12,13 +12,13 @@ import pytest
 from fastapi import Request
 
 from deployments.push import PushApi, create_push_app
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import Unavailable
 from ess_ray.ingest.repeats import RepeatMemory
 from ess_ray.intake.formats.json_pieces import MAX_VALUE_BYTES, cut
 from ess_ray.intake.gather import Gatherer
 from ess_ray.ports import MAX_RECORD_BYTES, Record
 from ess_ray.record import DecodedRecord, KnownRequest, decode_record
+from ess_ray.testing import MemoryLog
 
 NOW_US = 1_790_000_000_000_000
 VNODES = 4

@@ -19,11 +19,11 @@ from deployments.lasting import DRAINED_BYTES, Endable
 from deployments.problem import install_problem_handlers
 from deployments.push import PushApi, create_push_app
 from deployments.sse import EventStream, server_sent
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.summed import read_summed, with_sum
 from ess_ray.intake.door import REFRESH_S
 from ess_ray.intake.gather import Gatherer
 from ess_ray.keys import KeyBook, Scope
+from ess_ray.testing import MemoryLog
 from tests.http_server import serving
 from tests.stores import AilingStore
 from tests.waiting import until

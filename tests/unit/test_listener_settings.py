@@ -12,15 +12,15 @@ from ess_ray.cli.condition import lines_of
 from ess_ray.cli.listener_checks import listener_checks
 from ess_ray.cli.port_checks import Listener
 from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.intake.listening.shapes import ListenAt, SocketLimits
 from ess_ray.intake.listening.table import PROTOCOLS
+from ess_ray.limits import ListenAt
 from ess_ray.runtime.environment import free_ports
 from ess_ray.settings import Settings, load
 from ess_ray.settings.listeners import USUAL_PORTS
 
 
 def wanted(settings: Settings) -> dict[str, ListenAt]:
-    return {each["protocol"]: ListenAt(**each) for each in settings.listeners.wanted()}
+    return {each.protocol: each for each in settings.listeners.wanted}
 
 
 ON: dict[str, Any] = {
@@ -72,7 +72,7 @@ def test_each_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     tcp = told["syslog_tcp"]
     assert (tcp.host, tcp.port, tcp.is_explicit, tcp.tenant) == ("0.0.0.0", 5514, True, "acme")
     assert (told["syslog_tls"].host, told["syslog_tls"].time_zone) == ("127.0.0.1", "Europe/Berlin")
-    assert SocketLimits(**settings.listeners.as_limits()).max_connections == 7
+    assert settings.listeners.limits.max_connections == 7
 
 
 def test_the_tenants_of_clients_certificates(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ess_ray.core.errors import Unavailable
 from ess_ray.intake.listening.listening import BEYOND, KEYS, Listening
-from ess_ray.intake.listening.shapes import ListenAt
+from ess_ray.limits import ListenAt
 from tests.listening import Rig, at
 
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-
 from ess_ray.adapters.memory import MemoryLog
+
 from ess_ray.intake.forward_limits import ForwardLimits
 from ess_ray.intake.forward_server import ForwardServer
 from ess_ray.intake.gate import Gate

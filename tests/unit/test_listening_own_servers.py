@@ -16,15 +16,16 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.intake.door import Door
 from ess_ray.intake.listening.listening import BEYOND, Listening
-from ess_ray.intake.listening.shapes import ListenAt, Meter, Surroundings
+from ess_ray.intake.listening.shapes import Meter, Surroundings
 from ess_ray.intake.otlp_grpc import METHOD
 from ess_ray.intake.storing import Storing
 from ess_ray.keys import KeyBook
+from ess_ray.limits import ListenAt
 from ess_ray.runtime.environment import free_ports
 from ess_ray.settings import Settings
+from ess_ray.testing import MemoryObjectStore
 from tests.listening import Rig, until
 
 DEADLINE_S = 20.0
@@ -170,8 +171,7 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
 
 def test_secrets_of_the_forward_protocol_are_handed_on_and_never_shown() -> None:
     settings = Settings(listeners={"forward": {"shared_keys": {"acme": "hush"}, "users": {"u": "hush2"}}})
-    (told,) = [each for each in settings.listeners.wanted() if each["protocol"] == "forward"]
-    at = ListenAt(**told)
+    (at,) = [each for each in settings.listeners.wanted if each.protocol == "forward"]
     assert (at.shared_keys, at.users, at.port) == ((("acme", "hush"),), (("u", "hush2"),), 24_224)
     assert "hush" not in repr(at) + repr(settings)
 

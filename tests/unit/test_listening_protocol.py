@@ -13,8 +13,9 @@ from ess_ray.intake.formats.frames import EndedFrames
 from ess_ray.intake.formats.syslog import Received, decode
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.listening.listening import Listening
-from ess_ray.intake.listening.shapes import ListenAt, Piece, Server, Surroundings, Turn
+from ess_ray.intake.listening.shapes import Piece, Server, Surroundings, Turn
 from ess_ray.intake.listening.tcp import TcpServer
+from ess_ray.limits import ListenAt
 from tests.listening import Rig, at, until
 
 

@@ -17,7 +17,7 @@ from deployments.ways.loki import LOKI_FIRST_PATH, LOKI_PATH
 from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated, Unavailable
 from ess_ray.intake.limits import IntakeLimits
 from tests.loki import JSON, PROTOBUF, as_json, as_protobuf, encoded, packed
-from tests.unit.test_push_app import NOW_US, World, standstill
+from tests.pushing import NOW_US, World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 ONE = [({"app": "shop"}, [(NOW_US * 1_000, "m")])]

@@ -15,7 +15,7 @@ from deployments.loki.exploring import Exploring, route_exploring
 from deployments.loki.reading import Queries, route_nothing, route_queries
 from ess_ray.limits import LOKI_LABELS, SearchLimits
 from ess_ray.search.direct import Direct
-from tests.unit.test_aggregations_app import BASE_US, push
+from tests.aggregating import BASE_US, push
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

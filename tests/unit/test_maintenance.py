@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import object_key
-from ess_ray.ports import Advance, ObjectEntry
+from ess_ray.ports import Advance, ObjectEntry, vnode_advances
 from ess_ray.table.maintenance import GARBAGE_AGE_US, collect_garbage
+from ess_ray.table.replacing import count_up
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 T0_US = 1_790_000_000_000_000
 
@@ -31,7 +31,7 @@ class World:
 def test_an_orphan_goes_after_its_age_and_not_before() -> None:
     world = World()
     orphan, kept = world.put(), world.put()
-    world.catalog.writer().commit("log", [kept], {0: Advance(0, 1)})
+    world.catalog.writer().commit([kept], [], vnode_advances("log", {0: Advance(0, 1)}))
     world.now_us += GARBAGE_AGE_US
     assert collect_garbage(world.catalog, world.store).objects == 0
     world.now_us += 1
@@ -43,11 +43,12 @@ def test_an_orphan_goes_after_its_age_and_not_before() -> None:
 def test_a_removed_object_goes_a_day_after_its_removal() -> None:
     world = World()
     entry = world.put()
-    world.catalog.writer().commit("log", [entry], {0: Advance(0, 1)})
+    world.catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(0, 1)}))
     world.now_us += 2 * GARBAGE_AGE_US
     writer = world.catalog.writer()
-    (found,) = writer.maintenance_view(0).objects("default", None, None)
-    writer.commit_removal([], [found], 0)
+    view = writer.view()
+    (found,) = view.objects("default", None, None)
+    writer.commit([], [found], count_up(view, 0))
     assert collect_garbage(world.catalog, world.store).objects == 0
     world.now_us += GARBAGE_AGE_US + 1
     assert collect_garbage(world.catalog, world.store).objects == 1

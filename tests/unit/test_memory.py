@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
 from ess_ray.adapters.memory_results import BUCKET_BYTES, TENANT_SHARE, MemoryResultStore
 from ess_ray.core.errors import BadRequest, Gone, NotFound
 from ess_ray.limits import AnswerLimits
 from ess_ray.ports import AnswerState, Record
+from ess_ray.testing import MemoryLog, MemoryObjectStore
 
 RUNNING = AnswerState("running", {}, False, (), 0)
 DONE = AnswerState("done", {}, True, (), 0)

@@ -10,18 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.chunk import OffsetRange, StoredRequest, content_hash, encode_object, layout, open_object, write
 from ess_ray.core.chunk.identity import IDENTITY, read_identities
 from ess_ray.core.chunk.rows import read_rows
 from ess_ray.core.collect import FieldNames, Grouping
 from ess_ray.core.event import EVENT_SCHEMA, to_json_rows
 from ess_ray.core.query import Contains, Equals, Field, Query
-from ess_ray.ports import Advance, ObjectEntry, ScanTask
+from ess_ray.ports import Advance, ObjectEntry, ScanTask, vnode_advances
 from ess_ray.search.scan import run_task
 from ess_ray.table.transfer import copy_table
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 from tests.formats import EVENT_SCHEMA_1, encode_object_1
 
 Make = Callable[..., pa.Table]
@@ -105,7 +104,7 @@ def test_what_format_2_brought_is_in_no_answer(store: MemoryObjectStore, make_ev
 def test_verify_and_copy_take_both_formats(store: MemoryObjectStore, rows: pa.Table, t0_us: int) -> None:
     catalog = MemoryCatalog(clock_us=lambda: t0_us)
     entry = old_object(store, rows)
-    catalog.writer().commit("log", [entry], {0: Advance(0, len(rows))})
+    catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(0, len(rows))}))
     assert verify(catalog, store, deep=True).problems == []
     target, there = MemoryCatalog(clock_us=lambda: t0_us), MemoryObjectStore(clock_us=lambda: t0_us)
     assert copy_table(catalog, store, target, there, name="source").objects == 1
@@ -122,7 +121,7 @@ def test_a_damaged_object_of_format_1_is_found_by_its_content_hash(
     at = data.index(b"7f3a9c")
     store.put(entry.key, data[:at] + b"8" + data[at + 1 :])
     catalog = MemoryCatalog(clock_us=lambda: t0_us)
-    catalog.writer().commit("log", [entry], {0: Advance(0, 2)})
+    catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(0, 2)}))
     assert verify(catalog, store).problems == []
     (problem,) = verify(catalog, store, deep=True).problems
     assert (problem.check, problem.where) == ("content hash", entry.key)
@@ -152,7 +151,7 @@ def test_an_object_of_a_newer_format_is_named_with_what_to_do(
     result = run_task(store, ScanTask("default", Query(), (entry,)))
     assert result.failed == ((key, f"{key}: format 3 is newer than this ess_ray: upgrade it"),)
     catalog = MemoryCatalog(clock_us=lambda: t0_us)
-    catalog.writer().commit("log", [entry], {0: Advance(0, len(rows))})
+    catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(0, len(rows))}))
     (problem,) = verify(catalog, store).problems
     assert (problem.check, problem.where) == ("format", key)
 

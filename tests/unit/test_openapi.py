@@ -30,7 +30,6 @@ from deployments.pool import route_pool
 from deployments.problem import REFUSALS
 from deployments.tail import TailApi, route_tail
 from deployments.whose import route_whose
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.alerts.asking import Asker
 from ess_ray.alerts.book import AlertBook
 from ess_ray.keys import KeyBook
@@ -40,10 +39,10 @@ from ess_ray.search.explain import Explainer
 from ess_ray.search.export import Exporter
 from ess_ray.search.tail import EndsReader, Parts
 from ess_ray.table.deletion_book import DeletionBook
+from ess_ray.testing import HereExecutor, MemoryObjectStore
 from tests.documents import ENDLESS, probe, schema_at
 from tests.http_server import serving
-from tests.ports import HereExecutor
-from tests.unit.test_push_app import World as PushWorld
+from tests.pushing import World as PushWorld
 from tests.unit.test_search_app import Rig
 from tests.worlds import World
 

@@ -22,7 +22,7 @@ from ess_ray.core.errors import CorruptData, Forbidden, TooFast, Unauthenticated
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.limits import IntakeLimits
 from tests.otlp import JSON, PROTOBUF, encoded, record, request_of
-from tests.unit.test_push_app import World, standstill
+from tests.pushing import World, standstill
 
 MAX_BYTES = IntakeLimits().max_batch_bytes
 ONE = request_of(record("m"))

@@ -16,13 +16,13 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
 
 from deployments.access import Access
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.errors import CorruptData, Unavailable
 from ess_ray.core.event import MAX_EVENT_BYTES
 from ess_ray.intake.otlp_grpc import METHOD, GrpcLimits, OtlpGrpcServer
 from ess_ray.keys import KeyBook
+from ess_ray.testing import MemoryObjectStore
+from tests.forward_listening import World
 from tests.otlp import PROTOBUF, encoded, record, request_of
-from tests.unit.test_forward_server import World
 from tests.waiting import until
 
 QUICK = GrpcLimits(ask_again_s=0.02, read_s=5.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ess_ray.search.pace import FIRST_PAUSE_S, LAST_PAUSE_S, Pace
+from ess_ray.search.executors.pace import FIRST_PAUSE_S, LAST_PAUSE_S, Pace
 
 
 def test_a_flock_of_refusals_halves_once_and_answers_raise_it_again() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ess_ray.core.collect import patterns as collector
 from ess_ray.search import stages
-from tests.unit.test_aggregations_app import MINUTE_US, at, push
+from tests.aggregating import MINUTE_US, at, push
 from tests.unit.test_pipes_app import names, piped
 from tests.unit.test_search_app import Rig
 from tests.unit.test_statistics_app import rig

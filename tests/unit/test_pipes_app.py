@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ess_ray.search import stages, table
-from tests.unit.test_aggregations_app import BASE_US, MINUTE_US, at
+from tests.aggregating import BASE_US, MINUTE_US, at
 from tests.unit.test_search_app import Rig
 from tests.unit.test_statistics_app import rig, shop
 

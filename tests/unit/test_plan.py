@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory_catalog import MemorySnapshot
 from ess_ray.core.collect import Bound
 from ess_ray.core.query import Order, Query
 from ess_ray.language import parse
@@ -27,6 +26,7 @@ from ess_ray.search.plan import (
     tasks_in_place,
     uncovered,
 )
+from ess_ray.testing import MemorySnapshot
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from deployments.ui import create_ui_app
 from deployments.ways.table import ways
 from ess_ray.runtime.environment import PROTOCOLS, is_protocols
-from tests.unit.test_push_app import World
+from tests.pushing import World
 
 UNKNOWN = [
     *("/services/collector/other", "/elasticsearch/_nothing/x/y", "/api/prom/query"),

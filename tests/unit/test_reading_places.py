@@ -9,7 +9,7 @@ import struct
 
 from ess_ray.intake.otlp_grpc import METHOD, GrpcLimits, OtlpGrpcServer
 from ess_ray.intake.reading_places import ReadingPlaces
-from tests.unit.test_forward_server import World
+from tests.forward_listening import World
 from tests.unit.test_otlp_grpc import everybody
 from tests.waiting import until
 

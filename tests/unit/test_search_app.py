@@ -22,7 +22,7 @@ from ess_ray.limits import AnswerLimits, SearchLimits
 from ess_ray.ports import ScanExecutor
 from ess_ray.record import encode_records
 from ess_ray.search.run import TRUNCATED, Searcher
-from tests.ports import HereExecutor, OneWriter
+from ess_ray.testing import HereExecutor, OneWriter
 from tests.worlds import T0_US, World, batch_of
 
 
@@ -43,7 +43,9 @@ class Rig:
         self.warnings: list[str] = []
         results = MemoryResultStore(lambda: world.now_us, answers)
         scans = HereExecutor(world.store) if executor is None else executor
-        searcher = Searcher(world.log, world.catalog, world.store, self.in_flight, scans, results, limits)
+        searcher = Searcher(
+            world.log, world.catalog, world.store, self.in_flight, executor=scans, results=results, limits=limits
+        )
         api = SearchApi(
             searcher=searcher,
             results=results,

@@ -21,7 +21,7 @@ from ess_ray.core.merge import EMPTY
 from ess_ray.core.query import Query
 from ess_ray.limits import SearchLimits
 from ess_ray.ports import AnswerState, Record, ScanResult, ScanTask, View, VnodeRange
-from ess_ray.search import elsewhere
+from ess_ray.search import remote_cancel
 from ess_ray.search.run import CANCELLED, SHUT_DOWN, Searcher
 from ess_ray.search.shown import Aggregation
 from tests.waiting import until
@@ -81,7 +81,15 @@ class Rig:
 
     def searcher(self) -> Searcher:
         world = self.world
-        return Searcher(world.log, world.catalog, world.store, self.in_flight, NoTasks(), self.results, SearchLimits())
+        return Searcher(
+            world.log,
+            world.catalog,
+            world.store,
+            self.in_flight,
+            executor=NoTasks(),
+            results=self.results,
+            limits=SearchLimits(),
+        )
 
     async def state(self, query_id: str) -> AnswerState:
         return await self.results.state("default", query_id)
@@ -144,7 +152,7 @@ async def test_a_store_that_is_away_for_a_moment_delays_a_cancel_only(rig: Rig) 
 
 
 async def test_nothing_is_looked_for_when_nothing_runs(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elsewhere, "WATCH_INTERVAL_S", 0.001)
+    monkeypatch.setattr(remote_cancel, "WATCH_INTERVAL_S", 0.001)
     query_id = await rig.one.start("default", Query())
     await until(lambda: rig.results.looks > 3, "nobody looks")
     await rig.one.cancel("default", query_id)
@@ -156,7 +164,7 @@ async def test_nothing_is_looked_for_when_nothing_runs(rig: Rig, monkeypatch: py
 
 
 async def test_a_replica_that_does_not_listen_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elsewhere, "CANCEL_WAIT_S", 0.05)
+    monkeypatch.setattr(remote_cancel, "CANCEL_WAIT_S", 0.05)
     await rig.results.create("default", "orphan", AnswerState("running", {}, False, (), 0))
     with pytest.raises(Unavailable, match="told there as failed"):
         await rig.other.cancel("default", "orphan")

@@ -7,20 +7,18 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog, MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.core.chunk import FooterCache, ObjectLimits, encode_object
 from ess_ray.core.query import Query
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.limits import SearchLimits
-from ess_ray.ports import Advance, AnswerState, ObjectEntry
+from ess_ray.ports import Advance, AnswerState, ObjectEntry, vnode_advances
 from ess_ray.search import sift as sifting
 from ess_ray.search.plan import make_plan
 from ess_ray.search.run import Searcher
 from ess_ray.search.sift import sift
-from tests.ports import HereExecutor, NoOwners
+from ess_ray.testing import HereExecutor, MemoryCatalog, MemoryLog, MemoryObjectStore, NoOwners
 
 Tables = Callable[..., pa.Table]
 OBJECTS, ROWS = 6, 200
@@ -59,7 +57,7 @@ class World:
             entry = entry_of(Sealed("default", encoded), 0)
             self.store.put(entry.key, encoded.data)
             self.entries.append(entry)
-        self.catalog.writer().commit("elsewhere", self.entries, {0: Advance(0, 1)})
+        self.catalog.writer().commit(self.entries, [], vnode_advances("elsewhere", {0: Advance(0, 1)}))
 
     def left(self, text: str, limit: int = MANY, max_bytes: int = 1 << 20) -> list[bool]:
         """Tell of each object, in the order of time, whether something is left to read."""
@@ -68,7 +66,9 @@ class World:
 
     async def ask(self, text: str, limits: SearchLimits, limit: int = MANY) -> tuple[AnswerState, list[str], int]:
         results, executor = MemoryResultStore(lambda: 0), HereExecutor(self.store)
-        searcher = Searcher(MemoryLog(1), self.catalog, self.store, NoOwners(), executor, results, limits)
+        searcher = Searcher(
+            MemoryLog(1), self.catalog, self.store, NoOwners(), executor=executor, results=results, limits=limits
+        )
         query_id = await searcher.start("default", Query(parse(text), limit=limit))
         await searcher.wait("default", query_id, 60)
         rows = await results.rows("default", query_id, 0, limit)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ess_ray.adapters.memory_catalog import MemorySnapshot
 from ess_ray.core.query import Order, Query
 from ess_ray.ports import ObjectEntry, Selection
 from ess_ray.search.plan import OBJECT_COST_BYTES
 from ess_ray.search.slices import Appetite, SliceLimits, rest_behind, rest_from, slice_end
+from ess_ray.testing import MemorySnapshot
 
 MIB = 1 << 20
 Times = list[tuple[int, int]]

@@ -12,7 +12,7 @@ from ess_ray.adapters.redis_results import _from_json
 from ess_ray.core.statistics import distinct
 from ess_ray.limits import SearchLimits
 from ess_ray.search import shown
-from tests.unit.test_aggregations_app import BASE_US, MINUTE_US, at, push
+from tests.aggregating import BASE_US, MINUTE_US, at, push
 from tests.unit.test_search_app import Rig
 from tests.worlds import HOUR_US, World
 

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.errors import Unavailable
 from ess_ray.core.event import EVENT_SCHEMA
@@ -17,6 +16,7 @@ from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.language import parse
 from ess_ray.ports import ObjectEntry
 from ess_ray.search.streaming import ATTEMPTS, stream_object
+from ess_ray.testing import MemoryObjectStore
 
 Tables = Callable[..., pa.Table]
 ROWS, GROUP = 1_000, 100

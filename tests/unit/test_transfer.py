@@ -10,18 +10,17 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.cli import main
 from ess_ray.core.chunk import OffsetRange, encode_object, open_object
 from ess_ray.core.errors import Conflict
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.keys import KeyBook
 from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.table.compaction import compact
 from ess_ray.table.transfer import Copied, copy_keys, copy_missing, copy_table
 from ess_ray.table.verify import verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 HOUR_US = 3_600_000_000
@@ -62,7 +61,7 @@ class World:
         encoded = encode_object(rows, [OffsetRange("log", 0, first, end)])
         entry = entry_of(Sealed("default", encoded), T0_US)
         self.source.store.put(entry.key, encoded.data)
-        self.source.catalog.writer().commit("log", [entry], {0: Advance(first, end)})
+        self.source.catalog.writer().commit([entry], [], vnode_advances("log", {0: Advance(first, end)}))
 
     def copy(self, **limits: int) -> Copied:
         a, b = self.source, self.target

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.alerts.book import AlertBook, check_record
 from ess_ray.alerts.silences import read_matchers
 from ess_ray.alerts.states import RuleState
@@ -17,6 +16,7 @@ from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us
 from ess_ray.table.transfer import copy_table
 from ess_ray.table.transfer_beside import TOO_LATE, copy_deletions, copy_newer, read_deletions
+from ess_ray.testing import MemoryObjectStore
 from tests.alerting import group, rule
 from tests.compactions import LONG_AGO_US, T0_US, Make
 from tests.unit.test_deletion import Rig

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
-from ess_ray.adapters.memory_catalog import MemoryCatalog
 from ess_ray.core.checksum import crc32
 from ess_ray.core.chunk import Encoded, OffsetRange, encode_object, identity
 from ess_ray.core.timestamps import partition_of
 from ess_ray.ingest.seal import Sealed, entry_of
 from ess_ray.limits import CompactionPolicy
-from ess_ray.ports import Advance, ObjectEntry
+from ess_ray.ports import Advance, ObjectEntry, vnode_advances
 from ess_ray.table.compaction import compact
 from ess_ray.table.maintenance import GARBAGE_AGE_US
+from ess_ray.table.replacing import count_up
 from ess_ray.table.verify import LogState, Report, verify
+from ess_ray.testing import MemoryCatalog, MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 HOUR_US = 3_600_000_000
@@ -46,7 +46,9 @@ class World:
 
     def add(self, hour: int, count: int = 10) -> ObjectEntry:
         entry = self.put(self.encode(hour, count))
-        self.catalog.writer().commit("log", [entry], {0: Advance(self.next_offset, self.next_offset + count)})
+        self.catalog.writer().commit(
+            [entry], [], vnode_advances("log", {0: Advance(self.next_offset, self.next_offset + count)})
+        )
         self.next_offset += count
         return entry
 
@@ -57,7 +59,7 @@ class World:
 
     def tell(self, entry: ObjectEntry) -> None:
         """Commit by hand, without any offset."""
-        self.catalog.writer().commit("log", [entry], {})
+        self.catalog.writer().commit([entry], [], {})
 
     def flip(self, entry: ObjectEntry, at: int) -> None:
         data = bytearray(self.store.get_range(entry.key, 0, entry.size))
@@ -146,8 +148,8 @@ def _hash_of(encoded: Encoded) -> str:
 
 def remove(world: World, entry: ObjectEntry) -> None:
     writer = world.catalog.writer()
-    writer.maintenance_view(0)
-    writer.commit_removal([], [entry], 0)
+    view = writer.view()
+    writer.commit([], [entry], count_up(view, 0))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_a_row_twice_in_one_object_is_found_by_reading_it(world: World) -> None:
 
 def test_ranges_that_overlap_without_a_row_in_common_are_right(world: World) -> None:
     rows = world.make([T0_US + 5], vnode=1, first=2)
-    world.catalog.writer().commit("log", [], {1: Advance(0, 5)})
+    world.catalog.writer().commit([], [], vnode_advances("log", {1: Advance(0, 5)}))
     world.tell(world.put(encode_object(rows, [OffsetRange("log", 0, 0, 10), OffsetRange("log", 1, 0, 5)])))
     report = world.verify()
     assert (report.problems, report.rows_compared) == ([], 11)
@@ -216,7 +218,7 @@ def test_offsets_beyond_the_catalogs_are_found(world: World) -> None:
 
 def test_rows_outside_their_ranges_are_found_by_reading_them(world: World) -> None:
     world.tell(world.put(world.encode(0, count=5, first=0, ranges=[OffsetRange("log", 1, 0, 5)])))
-    world.catalog.writer().commit("log", [], {1: Advance(0, 5)})
+    world.catalog.writer().commit([], [], vnode_advances("log", {1: Advance(0, 5)}))
     assert world.checks() == set()
     assert "ranges" in world.checks(deep=True)
 
@@ -248,7 +250,7 @@ def test_the_log_is_compared(world: World) -> None:
 
 def test_uncovered_offsets_are_told_and_no_fault(world: World) -> None:
     remove(world, world.entries[1])
-    world.catalog.writer().commit("log", [], {0: Advance(30, 40)})
+    world.catalog.writer().commit([], [], vnode_advances("log", {0: Advance(30, 40)}))
     report = world.verify()
     assert report.problems == []
     assert report.uncovered == [("log", 0, 10, 20), ("log", 0, 30, 40)]

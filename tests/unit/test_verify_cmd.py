@@ -17,7 +17,7 @@ from ess_ray.adapters.sqlite_file import LogFile
 from ess_ray.cli import main
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance, ObjectEntry
+from ess_ray.ports import Advance, ObjectEntry, vnode_advances
 
 HOUR_US = 3_600_000_000
 T0_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US
@@ -30,7 +30,7 @@ class DataDir:
         self.folder, self.places = folder, Places(folder)
         self.make = make
         self.entry = self.put(0)
-        self.places.catalog().writer().commit("log", [self.entry], {0: Advance(0, 10)})
+        self.places.catalog().writer().commit([self.entry], [], vnode_advances("log", {0: Advance(0, 10)}))
 
     def put(self, hour: int) -> ObjectEntry:
         rows = self.make([T0_US + hour * HOUR_US + number for number in range(10)])
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_named_and_ends_with_1(data_dir: DataDir) -> None:
 
 
 def test_only_deep_reads_rows(data_dir: DataDir) -> None:
-    data_dir.places.catalog().writer().commit("log", [data_dir.put(7)], {})
+    data_dir.places.catalog().writer().commit([data_dir.put(7)], [], {})
     assert data_dir.told()[0] == 0
     code, told = data_dir.told("--deep")
     assert (code, [problem["check"] for problem in told["problems"]]) == (1, ["doubled"])
@@ -111,7 +111,7 @@ def test_the_log_beside_it_is_compared(data_dir: DataDir) -> None:
     log_id = log.log_id
     log.close()
     assert data_dir.told()[1]["not_stored"] == 0
-    data_dir.places.catalog().writer().commit(log_id, [], {1: Advance(0, 5)})
+    data_dir.places.catalog().writer().commit([], [], vnode_advances(log_id, {1: Advance(0, 5)}))
     code, told = data_dir.told()
     (problem,) = told["problems"]
     assert (code, problem["check"]) == (1, "log end")
@@ -120,7 +120,7 @@ def test_the_log_beside_it_is_compared(data_dir: DataDir) -> None:
 
 def test_people_get_the_first_problems_and_programs_all(data_dir: DataDir) -> None:
     gone = [replace(data_dir.entry, key=data_dir.entry.key.replace("-f", f"-{number}-f", 1)) for number in range(60)]
-    data_dir.places.catalog().writer().commit("log", gone, {0: Advance(10, 15)})
+    data_dir.places.catalog().writer().commit(gone, [], vnode_advances("log", {0: Advance(10, 15)}))
     data_dir.places.store(DEAD_LETTERS).put("0-1", b"x")
     unreferenced = data_dir.put(7)
     done = data_dir.run()

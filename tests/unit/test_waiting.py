@@ -230,8 +230,8 @@ async def test_a_client_that_leaves_before_it_has_the_id_ends_its_own_search_alo
 
 async def test_rows_of_a_search_that_runs_elsewhere_are_waited_for(rig: StepRig) -> None:
     world = rig.world
-    parts = (world.log, world.catalog, world.store, rig.in_flight, rig.steps, rig.results)
-    other = Searcher(*parts, SearchLimits())
+    parts = (world.log, world.catalog, world.store, rig.in_flight)
+    other = Searcher(*parts, executor=rig.steps, results=rig.results, limits=SearchLimits())
     query_id = await rig.searcher.start("default", Query())
     waiting = asyncio.create_task(other.wait("default", query_id, LONG_S, 2))
     rig.steps.let(1)

@@ -11,10 +11,10 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.core.errors import DataLoss, Fenced, Unavailable, UnknownOutcome
 from ess_ray.limits import WriterLimits
 from ess_ray.record import encode_records
+from ess_ray.testing import MemoryLog
 from tests.worlds import VNODES, World, batch_of
 from tests.writers import append, append_keyed, owner, raising, store_all
 

@@ -6,24 +6,19 @@ side are one alternation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import ClassVar, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core import pattern, regex
+from ess_ray.core import regex
 from ess_ray.core.field import MESSAGE, Field
 from ess_ray.core.fold import fold_text
 from ess_ray.core.literals import Formula, presence_of, text_of
-from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, Operator, TextOperator, Writing
+from ess_ray.core.operators.operator import COST_FIND, COST_FIND_IGNORING_CASE, LiteralOperator, Operator, Writing
 from ess_ray.core.operators.regex import Regex
-from ess_ray.core.operators.told import field_values, read_sought
-from ess_ray.core.prefilter import Condition, conditions_of
-
-if TYPE_CHECKING:
-    from ess_ray.core.operators import Node
 
 MAX_QUOTED_CHARS: Final = 1_000
 """Of a literal given to RE2, four times as fast as Arrow's own search (KMP); beyond, its DFA outgrows its memory."""
@@ -34,13 +29,10 @@ MAX_ALTERNATION_CHARS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Contains(TextOperator):
+class Contains(LiteralOperator):
     """The field's text contains `text`; `ignore_case` as RE2's (?i). Empty `text` matches every present value."""
 
     NAME: ClassVar[str] = "contains"
-
-    text: str
-    ignore_case: bool
 
     def test(self, texts: pa.StringArray) -> pa.BooleanArray:
         if len(self.text) > MAX_QUOTED_CHARS and not self.ignore_case:
@@ -53,18 +45,8 @@ class Contains(TextOperator):
     def in_words(self, writing: Writing) -> str:
         return f"{writing.name(self.field)} contains {writing.text(self.text, self.ignore_case)}"
 
-    def values(self) -> list[Any]:
-        return [*field_values(self.field), self.text, self.ignore_case]
-
-    @classmethod
-    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
-        return cls(*read_sought(values))
-
     def needs(self, depth: int = 0) -> Formula:
         return text_of(fold_text(self.text)) if self.field == MESSAGE else presence_of(self.field)
-
-    def conditions(self) -> tuple[Condition, ...]:
-        return conditions_of(pattern.literal(self.text, self.ignore_case)) if self.field == MESSAGE else ()
 
 
 def joined(alternatives: Iterable[Operator]) -> Sequence[Operator]:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ess_ray.core import attribute
+from ess_ray.core import attribute, pattern
 from ess_ray.core.field import MESSAGE, Field
 from ess_ray.core.literals import ANYTHING, Formula, presence_of
 from ess_ray.core.operators import attributes
 from ess_ray.core.operators.block import Block
-from ess_ray.core.prefilter import Condition
+from ess_ray.core.operators.told import field_values, read_sought
+from ess_ray.core.prefilter import Condition, conditions_of
 
 if TYPE_CHECKING:
     from ess_ray.core.operators import Node
@@ -180,3 +181,21 @@ class TextOperator(FieldOperator):
 
     def test_key(self, key: str, held: pa.MapArray, block: Block) -> pa.BooleanArray:
         return attributes.test(self, key, held, block.column("attribute_types"))
+
+
+@dataclass(frozen=True, slots=True)
+class LiteralOperator(TextOperator):
+    """Seeks a literal in a field's text, exactly or ignoring case."""
+
+    text: str
+    ignore_case: bool
+
+    def values(self) -> list[Any]:
+        return [*field_values(self.field), self.text, self.ignore_case]
+
+    @classmethod
+    def decode(cls, values: Sequence[Any], decode: Callable[[Any], Node]) -> Self:
+        return cls(*read_sought(values))
+
+    def conditions(self) -> tuple[Condition, ...]:
+        return conditions_of(pattern.literal(self.text, self.ignore_case)) if self.field == MESSAGE else ()

@@ -12,9 +12,10 @@ from ess_ray.intake.formats.gelf import decode
 from ess_ray.intake.formats.gelf_chunks import GelfChunks
 from ess_ray.intake.formats.syslog import Received
 from ess_ray.intake.listening.messages import Messages, piece_of
-from ess_ray.intake.listening.shapes import Datagram, ListenAt, Meter, Peer, Piece, Server, Surroundings
+from ess_ray.intake.listening.shapes import Datagram, Meter, Peer, Piece, Server, Surroundings
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
+from ess_ray.limits import ListenAt
 
 _END = b"\0"
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ess_ray.core.errors import EssError
-from ess_ray.intake.listening.shapes import ListenAt, Make, Meter, Server, Surroundings
+from ess_ray.intake.listening.shapes import Make, Meter, Server, Surroundings
 from ess_ray.intake.listening.table import PROTOCOLS
+from ess_ray.limits import ListenAt
 
 _log = logging.getLogger(__name__)
 

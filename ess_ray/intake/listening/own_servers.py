@@ -10,10 +10,11 @@ import grpc
 from ess_ray.core.errors import BadRequest
 from ess_ray.intake.forward_limits import ForwardLimits
 from ess_ray.intake.forward_server import ForwardServer
-from ess_ray.intake.listening.shapes import HANG_UP_S, ListenAt, Meter, Server, Surroundings
+from ess_ray.intake.listening.shapes import HANG_UP_S, Meter, Server, Surroundings
 from ess_ray.intake.listening.tcp import bound
 from ess_ray.intake.listening.tls import Certificate
 from ess_ray.intake.otlp_grpc import OtlpGrpcServer
+from ess_ray.limits import ListenAt
 
 
 def forward(at: ListenAt, around: Surroundings) -> Server:

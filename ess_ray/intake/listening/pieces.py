@@ -6,7 +6,8 @@ import asyncio
 from typing import Final
 
 from ess_ray.core.errors import BadRequest
-from ess_ray.intake.listening.shapes import ListenAt, Meter, Piece, Surroundings
+from ess_ray.intake.listening.shapes import Meter, Piece, Surroundings
+from ess_ray.limits import ListenAt
 from ess_ray.metrics import reason_class
 
 IN_LOOP_BYTES: Final = 16 * 1024

@@ -10,93 +10,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ess_ray import metrics as m
 from ess_ray.core.errors import BadRequest, Unavailable
-from ess_ray.core.tenant import DEFAULT_TENANT
 from ess_ray.intake.decoded import Decoded, Named
 from ess_ray.intake.fields import FieldTable
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.limits import IntakeLimits
 from ess_ray.intake.otlp_grpc import TenantOf
 from ess_ray.intake.storing import Storing
+from ess_ray.limits import SOCKETS, ListenAt, SocketLimits
 from ess_ray.metrics import Tally, reason_class
-
-_KIB: Final = 1024
-_MIB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class ListenAt:
-    """What the settings say of one protocol. `is_explicit`: the port was chosen, and is not merely the usual one.
-
-    `tenant`: whose the events are; None: the default one's, as long as there are no keys. `time_zone`: of times that
-    name none, as IANA names it; None is this machine's. The files are PEM's.
-    """
-
-    protocol: str
-    host: str
-    port: int
-    is_explicit: bool = False
-    tenant: str | None = None
-    time_zone: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    client_ca_file: str | None = None
-    client_tenants: tuple[tuple[str, str], ...] = ()
-    """(name or fingerprint, tenant) of clients' certificates."""
-    shared_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Of the forward protocol: (tenant, secret) for each tenant whose connections begin with a handshake."""
-    users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Of the forward protocol: (name, password), asked for besides."""
-
-    @property
-    def asks(self) -> bool:
-        """Whether the protocol itself finds out whose a connection is."""
-        return bool(self.shared_keys or self.client_tenants)
-
-    @property
-    def whose(self) -> str:
-        return self.tenant if self.tenant is not None else DEFAULT_TENANT
-
-    @property
-    def tenants(self) -> list[str]:
-        """Give all tenants into which this may write."""
-        asked = {tenant for tenant, _ in self.shared_keys} | {tenant for _, tenant in self.client_tenants}
-        return sorted(asked | ({self.tenant} if self.tenant is not None else set())) or [DEFAULT_TENANT]
-
-
-@dataclass(frozen=True)
-class SocketLimits:
-    """What the sockets of one protocol may hold. Bytes are those read and not yet durable."""
-
-    max_connections: int = 1_000
-    """Each may hold 64 KiB in the process beside what is counted, and 256 KiB in the kernel."""
-    max_connections_per_peer: int = 250
-    """A quarter: agents behind one address are many, and must not be all."""
-    read_bytes: int = 64 * _KIB
-    """Read from a connection at once and made durable before more is: what a crash loses of it, three times at most."""
-    receive_buffer_bytes: int = 256 * _KIB
-    """In the kernel, for a connection: senders take what is there for delivered, and a crash loses it."""
-    max_partial_bytes: int = 32 * _MIB
-    """Frames that have not ended, of all connections."""
-    max_partial_bytes_per_peer: int = 8 * _MIB
-    partial_s: float = 300.0
-    """How long a frame may not go on: then the connection is closed, and what is there of it counts."""
-    room_s: float = 30.0
-    """How long a frame that has not ended waits for room in the gate, unread: then the connection is closed."""
-    reply_s: float = 30.0
-    """How long a client may take no answer."""
-    quiet_s: float = 0.5
-    """At the end: a connection that has brought nothing for so long is closed."""
-    drain_s: float = 3.0
-    """At the end: how long connections that go on sending are read."""
-    udp_buffer_bytes: int = 8 * _MIB
-    """In the kernel, where the system lets us: a burst of tens of thousands of datagrams."""
-    udp_waiting_bytes: int = 16 * _MIB
-    """Datagrams in the process: behind it the kernel's buffer fills, and then drops, counted."""
-    udp_batch_bytes: int = 128 * _KIB
-    """Datagrams that become events together."""
-    datagrams_a_turn: int = 256
-    """Read in one turn of the event loop: about two milliseconds."""
-
 
 HANG_UP_S: Final = 0.8
 """With a look every second this ends connections within two seconds of the first key."""
@@ -205,7 +126,7 @@ class Surroundings:
     store: Store
     limits: IntakeLimits
     tally: Tally
-    sockets: SocketLimits = SocketLimits()
+    sockets: SocketLimits = SOCKETS
     gate: Gate = field(default_factory=Gate)
     """Of the whole process: frames that have not ended count with what is on its way to the log."""
     clock_us: Callable[[], int] = _now_us

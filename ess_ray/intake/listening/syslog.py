@@ -12,9 +12,10 @@ from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.formats.syslog import Received, decode
 from ess_ray.intake.formats.syslog_frames import SyslogFrames
 from ess_ray.intake.listening.messages import Messages, piece_of
-from ess_ray.intake.listening.shapes import Datagram, ListenAt, Peer, Piece, Server, Surroundings
+from ess_ray.intake.listening.shapes import Datagram, Peer, Piece, Server, Surroundings
 from ess_ray.intake.listening.tcp import TcpServer
 from ess_ray.intake.listening.udp import UdpServer
+from ess_ray.limits import ListenAt
 
 
 def udp(at: ListenAt, around: Surroundings) -> Server:

@@ -17,8 +17,9 @@ from typing import Final
 from ess_ray.core.errors import Forbidden, Unavailable
 from ess_ray.intake.gate import Claim
 from ess_ray.intake.listening.pieces import store_piece
-from ess_ray.intake.listening.shapes import HANG_UP_S, Conversation, ListenAt, Meter, Peer, Surroundings, Turn
+from ess_ray.intake.listening.shapes import HANG_UP_S, Conversation, Meter, Peer, Surroundings, Turn
 from ess_ray.intake.listening.tls import Certificate, CertificateTenants
+from ess_ray.limits import ListenAt
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ess_ray.core.errors import BadRequest, Forbidden
-from ess_ray.intake.listening.shapes import ListenAt
+from ess_ray.limits import ListenAt
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from typing import Final
 
 from ess_ray.core.errors import EssError
 from ess_ray.intake.listening.pieces import store_piece
-from ess_ray.intake.listening.shapes import Datagram, Datagrams, ListenAt, Meter, Surroundings
+from ess_ray.intake.listening.shapes import Datagram, Datagrams, Meter, Surroundings
 from ess_ray.intake.listening.tcp import bound, plain_address
+from ess_ray.limits import ListenAt
 
 _log = logging.getLogger(__name__)
 

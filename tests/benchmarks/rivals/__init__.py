@@ -3,5 +3,5 @@
 - `side`: what a side must do, and the process of its own in which it does it.
 - `shapes`: the questions, and the oracle that knows their answers.
 - `ours`, `clickhouse`, `duckdb`, `tantivy`, `ripgrep`: one side each.
-- `measure`: the course: load, check, rounds in turn; `tables`: what is printed; `targets`: beside what was to reach.
+- `measure`: its steps: load, check, rounds in turn; `tables`: what is printed; `targets`: beside what was to reach.
 """

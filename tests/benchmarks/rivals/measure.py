@@ -1,4 +1,4 @@
-"""The course of the comparison: make the corpus, load every side, check every answer, then rounds in turn."""
+"""The steps of the comparison: make the corpus, load every side, check every answer, then rounds in turn."""
 
 from __future__ import annotations
 

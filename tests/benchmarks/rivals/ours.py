@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import ess_ray.search.scan as task_scan
 import ess_ray.search.sift as planned_scan
 from ess_ray.adapters.delta_catalog import DeltaCatalog
-from ess_ray.adapters.memory import MemoryLog
 from ess_ray.adapters.memory_results import MemoryResultStore
 from ess_ray.adapters.object_store import LocalObjectStore
 from ess_ray.core.chunk import FooterCache, MessageCodec, tail_bytes
@@ -35,13 +34,14 @@ from ess_ray.ports import (
     ObjectInfo,
     ObjectStore,
     ResultStore,
+    vnode_advances,
 )
 from ess_ray.search.run import Searcher
 from ess_ray.table.compaction import compact
+from ess_ray.testing import HereExecutor, MemoryLog, NoOwners
 from tests.benchmarks.corpus import BATCH_EVENTS, LOG_ID, VNODES, Corpus
 from tests.benchmarks.rivals.shapes import Shape
 from tests.benchmarks.rivals.side import Found, Side, timed
-from tests.ports import HereExecutor, NoOwners
 
 FLUSH_EVENTS: Final = 200_000
 """In a flush: about the 64 MiB at which a writer seals."""
@@ -97,7 +97,7 @@ class _Counted:
 def searcher_over(catalog: Catalog, store: ObjectStore, results: ResultStore) -> Searcher:
     """Wire up a search of everything stored, in this process."""
     log, executor = MemoryLog(VNODES), HereExecutor(store)
-    return Searcher(log, catalog, store, NoOwners(), executor, results, SearchLimits())
+    return Searcher(log, catalog, store, NoOwners(), executor=executor, results=results, limits=SearchLimits())
 
 
 async def answer(searcher: Searcher, results: ResultStore, shape: Shape) -> list[int]:
@@ -157,7 +157,7 @@ class Ours(Side):
             entry = entry_of(sealed, self._store.now_us())
             self._store.put(entry.key, sealed.encoded.data)
             entries.append(entry)
-        self._catalog.writer().commit(LOG_ID, entries, advances)
+        self._catalog.writer().commit(entries, [], vnode_advances(LOG_ID, advances))
 
     def _entries(self) -> list[ObjectEntry]:
         return self._catalog.snapshot().objects(DEFAULT_TENANT, None, None)

@@ -12,8 +12,8 @@ from ess_ray.alerts.silences import read_matchers
 from ess_ray.core.errors import BadRequest, CorruptData, NotFound, Unavailable
 from ess_ray.core.query import And, Range
 from ess_ray.language import parse
+from ess_ray.testing import HeardReceiver
 from tests.alerting import INCOMPLETE, MINUTE_US, S_US, World, counted, group, grouped, rule
-from tests.ports import HeardReceiver
 from tests.stores import AilingStore
 
 BOTH = [("High", "firing"), ("High", "resolved")]

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.collect import COLLECTORS, PLACES, Block, CellCollector, Grouping, Partial, Value
 from ess_ray.core.query import Compare, Field, Query
@@ -20,6 +19,7 @@ from ess_ray.ports import ScanTask
 from ess_ray.search import wire
 from ess_ray.search.plan import not_stored
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 SEVERITY = "severity_number"

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ess_ray.adapters.memory import MemoryObjectStore
 from ess_ray.core.chunk import ObjectLimits, encode_object
 from ess_ray.core.collect import PLACES, Grouping, LocalClock, Partial, Statistics, cells, top_groups
 from ess_ray.core.query import Field, Query
@@ -22,6 +21,7 @@ from ess_ray.ports import ScanTask
 from ess_ray.search import wire
 from ess_ray.search.plan import not_stored
 from ess_ray.search.scan import run_task
+from ess_ray.testing import MemoryObjectStore
 
 Make = Callable[..., pa.Table]
 MS = Field("ms", attribute=True)

@@ -14,17 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ess_ray.adapters.catalog_rules import (
-    check_advances,
-    check_entries,
-    maintenance_of,
-    require_first,
-    require_live,
-    transaction_of,
-)
+from ess_ray.adapters.catalog_rules import NO_VIEW, check_advances, check_entries, require_first, require_live
 from ess_ray.adapters.snapshots import Choice, SnapshotBase, choose, overlapping, totals_of
 from ess_ray.core.errors import Fenced, UnknownOutcome
-from ess_ray.ports import Advance, ObjectEntry, Removed, Totals
+from ess_ray.ports import Advance, ObjectEntry, Removed, Totals, vnode_transaction
 
 _MS_US = 1000
 
@@ -164,51 +157,45 @@ class MemoryCatalogWriter:
     def __init__(self, catalog: MemoryCatalog, gate: _Gate, on_commit: Callable[[str], None]) -> None:
         self._catalog, self._gate, self._on_commit = catalog, gate, on_commit
         self._one_at_a_time = threading.Lock()
-        self._seen: dict[str, set[int]] = {}
-        self._pinned: tuple[int, MemorySnapshot] | None = None
+        self._seen: set[str] = set()
+        self._pinned: MemorySnapshot | None = None
 
     def next_offsets(self, log_id: str, vnodes: Sequence[int]) -> dict[int, int | None]:
         """Read where each virtual node stands."""
-        stands = self._catalog.snapshot().next_offsets(log_id, vnodes)
-        self._remember(log_id, stands)
-        return stands
+        return {vnode: self.stand(vnode_transaction(log_id, vnode)) for vnode in vnodes}
+
+    def stand(self, transaction: str) -> int | None:
+        """Read where a transaction stands."""
+        found = self._catalog.snapshot().stand(transaction)
+        if found is not None:
+            self._seen.add(transaction)
+        return found
 
     def snapshot(self) -> MemorySnapshot:
         """Freeze the newest version."""
         return self._catalog.snapshot()
 
-    def commit(self, log_id: str, entries: Sequence[ObjectEntry], advances: Mapping[int, Advance]) -> int:
+    def view(self) -> MemorySnapshot:
+        """Pin the version that the next commit that removes builds on."""
+        self._pinned = self._catalog.snapshot()
+        return self._pinned
+
+    def commit(
+        self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], transactions: Mapping[str, Advance]
+    ) -> int:
         """Check, then commit against the very version that was checked. Raises Fenced, UnknownOutcome, BadRequest."""
-        check_entries(entries)
-        check_advances(advances)
-        transactions = {transaction_of(log_id, vnode): step.next_offset for vnode, step in advances.items()}
-        with self._one_at_a_time, self._gate.commit():
-            checked = self._catalog.snapshot()
-            stands = checked.next_offsets(log_id, list(advances))
-            require_first(stands, advances, frozenset(self._seen.get(log_id, ())))
-            version = self._apply(checked, entries, (), transactions)
-            self._remember(log_id, dict.fromkeys(advances, 0))
-            return version
-
-    def maintenance_view(self, bucket: int) -> MemorySnapshot:
-        """Pin the version that the next `commit_removal` of `bucket` builds on."""
-        maintenance_of(bucket)
-        view = self._catalog.snapshot()
-        self._pinned = (bucket, view)
-        return view
-
-    def commit_removal(self, adds: Sequence[ObjectEntry], removes: Sequence[ObjectEntry], bucket: int) -> int:
-        """Replace objects of the pinned view. Raises Fenced, UnknownOutcome: start over from `maintenance_view()`."""
         check_entries(adds)
-        name = maintenance_of(bucket)
+        check_advances(transactions)
         with self._one_at_a_time, self._gate.commit():
-            pinned, self._pinned = self._pinned, None
-            if pinned is None or pinned[0] != bucket:
-                raise Fenced(f"there is no maintenance view of bucket {bucket}: start over from maintenance_view()")
-            view = pinned[1]
+            checked, self._pinned = (self._pinned, None) if removes else (self._catalog.snapshot(), self._pinned)
+            if checked is None:
+                raise Fenced(NO_VIEW)
             keys = [entry.key for entry in removes]
-            require_live(keys, view.entries.__contains__)
-            return self._apply(view, adds, keys, {name: view.transactions.get(name, 0) + 1})
+            require_live(keys, checked.holds)
+            require_first({name: checked.stand(name) for name in transactions}, transactions, self._seen)
+            version = self._apply(checked, adds, keys, {name: step.next for name, step in transactions.items()})
+            self._seen.update(transactions)
+            return version
 
     def removed(self) -> list[Removed]:
         """Name the objects taken out."""
@@ -230,7 +217,3 @@ class MemoryCatalogWriter:
         except Exception as error:
             raise UnknownOutcome(f"the commit ended with: {error}; read the catalog again") from error
         return version
-
-    def _remember(self, log_id: str, stands: Mapping[int, int | None]) -> None:
-        present = {vnode for vnode, stand in stands.items() if stand is not None}
-        self._seen.setdefault(log_id, set()).update(present)

@@ -18,7 +18,7 @@ from ess_ray.ports import ScanResult, ScanTask
 from ess_ray.runtime.blocking import off_loop
 from ess_ray.runtime.placement import cluster_cpus
 from ess_ray.runtime.wiring import System
-from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
+from ess_ray.search.executors.hedge import Hedge, HedgeLimits, cost_bytes
 from ess_ray.search.scan import run_task
 
 _log = logging.getLogger(__name__)

@@ -168,7 +168,7 @@ class Cut:
         return Partial(table, collector.rows_of(table), self.duplicates_suppressed)
 
 
-class Course:
+class Pipeline:
     """The steps of a search, over the ports. Lives on one event loop."""
 
     def __init__(
@@ -177,6 +177,7 @@ class Course:
         catalog: Catalog,
         store: ObjectStore,
         in_flight: InFlight,
+        *,
         limits: SearchLimits,
         meter: SearchMeter,
     ) -> None:

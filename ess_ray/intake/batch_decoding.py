@@ -1,4 +1,4 @@
-"""Turns: what is decoded when. The bodies that arrive in one turn of the event loop are decoded together.
+"""Batch decoding: bodies that arrive in one turn of the event loop are decoded together.
 
 Under load requests come in bursts, as those of one append are answered together.
 """
@@ -43,7 +43,7 @@ class _Waiting:
             self.done.set_exception(answer)
 
 
-class TurnDecoder:
+class BatchDecoder:
     """Decodes bodies as they come. One per event loop; all its methods are called on that loop."""
 
     def __init__(self, limits: IntakeLimits, clock_us: Callable[[], int]) -> None:

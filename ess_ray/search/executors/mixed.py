@@ -12,7 +12,7 @@ from typing import Final
 from ess_ray.core.errors import EssError
 from ess_ray.limits import InvokeLimits
 from ess_ray.ports import ScanExecutor, ScanResult, ScanTask
-from ess_ray.search.hedge import cost_bytes
+from ess_ray.search.executors.hedge import cost_bytes
 
 _log = logging.getLogger(__name__)
 

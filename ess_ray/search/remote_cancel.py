@@ -1,4 +1,4 @@
-"""Searches and the replicas that run them: ending one that runs elsewhere, and being asked to end one that runs here.
+"""Remote cancellation: ending a search that another replica runs, and being asked to end one that this one runs.
 
 The answer's state in the result store is all that replicas share.
 """
@@ -30,7 +30,7 @@ AnswerKey = tuple[str, str]
 """(tenant, query id)"""
 
 
-async def cancel_elsewhere(results: ResultStore, tenant: str, query_id: str) -> AnswerState:
+async def cancel_remotely(results: ResultStore, tenant: str, query_id: str) -> AnswerState:
     """Ask whoever runs a search to end it, and give its state once it has; one that has ended stays as it is.
 
     Raises NotFound; Unavailable when it still runs after CANCEL_WAIT_S (the wish stays).
@@ -50,7 +50,7 @@ async def cancel_elsewhere(results: ResultStore, tenant: str, query_id: str) -> 
     return state
 
 
-async def wait_elsewhere(
+async def wait_remotely(
     results: ResultStore, tenant: str, query_id: str, timeout_s: float, rows: int | None = None
 ) -> None:
     """Wait while a search is running and its answer has fewer than `rows` rows, at most `timeout_s`; return at once

@@ -14,8 +14,8 @@ from typing import Final
 from ess_ray.core.errors import EssError, TooFast
 from ess_ray.limits import InvokeLimits
 from ess_ray.ports import Cost, InvocationSlots, Invoked, ScanFunction, ScanResult, ScanTask
-from ess_ray.search.hedge import Hedge, HedgeLimits, cost_bytes
-from ess_ray.search.pace import Pace
+from ess_ray.search.executors.hedge import Hedge, HedgeLimits, cost_bytes
+from ess_ray.search.executors.pace import Pace
 
 _log = logging.getLogger(__name__)
 
