@@ -15,9 +15,9 @@ from typing import Final
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.record.default_records import DefaultRecord
-from aiokafka.record.memory_records import MemoryRecords
 
 from ess_ray.adapters.kafka_append import Appender
+from ess_ray.adapters.kafka_batches import batches_of, records_of
 from ess_ray.adapters.kafka_requests import (
     NO_ANSWER_IN_TIME,
     OFFSET_OUT_OF_RANGE,
@@ -212,12 +212,11 @@ def decode_batches(data: bytes, vnode: int, position: int, max_bytes: int) -> tu
     taken = 0
     next_offset = position
     try:
-        batches = MemoryRecords(data)
-        while (batch := batches.next_batch()) is not None:
+        for batch, batch_bytes in batches_of(data):
             if not batch.validate_crc():
                 raise CorruptData(f"virtual node {vnode}: the batch after offset {next_offset} is damaged", vnode=vnode)
             if not batch.is_control_batch:
-                for record in batch:
+                for record in records_of(batch, batch_bytes):
                     if record.offset < position:
                         continue
                     value = record.value or b""

@@ -251,6 +251,8 @@ json_values = st.recursive(
 
 
 @settings(max_examples=examples(800))
+@example(None, [{"resourceLogs": None, "scope": [], "scopeLogs": None}], None)
+@example(None, [{"scope": {"name": "a large scope without records"}, "attributes": [], "logRecords": None}], None)
 @given(json_values, json_values, json_values)
 def test_any_json_in_any_place_gives_rows_or_a_refusal(log: Any, scope: Any, resource: Any) -> None:
     document = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": scope, "logRecords": [log, {}]}]}]}

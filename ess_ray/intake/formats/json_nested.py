@@ -52,6 +52,17 @@ def cut_nested(text: Content, arrays: Arrays, protocol: str, piece_bytes: int, u
     return list(_Cut(text, arrays, protocol, piece_bytes, usual_bytes).spans((0, len(text)), (), 0))
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An object without what its array `name` holds, where that begins and ends, and whether the array is there."""
+
+    name: str
+    outer: dict[str, Any]
+    start: int
+    end: int
+    is_there: bool
+
+
 @dataclass(frozen=True)
 class _Cut:
     """A document that is being cut."""
@@ -63,34 +74,36 @@ class _Cut:
     usual_bytes: int
 
     def spans(self, span: tuple[int, int], around: tuple[dict[str, Any], ...], shared_bytes: int) -> Iterator[Span]:
-        """Cut the object that stands in `span` by the arrays that are next below the objects `around`."""
+        """Cut the object that stands in `span` by the arrays that are next below the objects `around`.
+
+        An object below the whole that has none of them is a piece without elements: who reads it sees what it is.
+        """
+        has_array = False
         for name in self.arrays[len(around)]:
-            yield from self._by(name, span, around, shared_bytes)
+            opened = self._opened(*span, name)
+            if opened.is_there:
+                has_array = True
+                yield from self._by(opened, span, around, shared_bytes)
+        if around and not has_array:
+            yield Span(span[1], span[1], 0, (*around, opened.outer)[1:], name)
 
     def _by(
-        self, name: str, span: tuple[int, int], around: tuple[dict[str, Any], ...], shared_bytes: int
+        self, array: _Opened, span: tuple[int, int], around: tuple[dict[str, Any], ...], shared_bytes: int
     ) -> Iterator[Span]:
         start, end = span
-        found = self._opened(start, end, name)
-        if found is None:
-            return
-        outer, opening, closing = found
-        inside = (*around, outer)[1:]  # what the whole request holds besides concerns no record
+        inside = (*around, array.outer)[1:]  # what the whole request holds besides concerns no record
         if around:
-            shared_bytes += (opening - start) + (end - closing)
+            shared_bytes += (array.start - start) + (end - array.end)
         repeats = 1 + shared_bytes // self.usual_bytes
-        for first, last in Cutter(self.text, opening, max(1, self.piece_bytes // repeats)).by_commas()[0]:
+        for first, last in Cutter(self.text, array.start, max(1, self.piece_bytes // repeats)).by_commas()[0]:
             size = last - first
             if size * repeats <= self.piece_bytes or len(inside) == len(self.arrays) - 1:
-                yield Span(first, last, size * repeats, inside, name)
+                yield Span(first, last, size * repeats, inside, array.name)
             else:
-                yield from self.spans((first, last), (*around, outer), shared_bytes)
+                yield from self.spans((first, last), (*around, array.outer), shared_bytes)
 
-    def _opened(self, start: int, end: int, name: str) -> tuple[dict[str, Any], int, int] | None:
-        """Give the object in [start, end) without what its array `name` holds, and where that begins and ends.
-
-        None without such an array. Raises BadRequest when the object is none, TooLarge.
-        """
+    def _opened(self, start: int, end: int, name: str) -> _Opened:
+        """Open the object in [start, end). Raises BadRequest when it is none, TooLarge."""
         text = self.text
         match = _opening_of(name).search(text, start, end)
         opening = closing = end
@@ -100,13 +113,12 @@ class _Cut:
         if closing > end:
             raise BadRequest("this is not JSON: an array goes on behind the object that it stands in")
         outer = parse(bytes(text[start:opening]) + bytes(text[closing:end]))
-        if match is None and not self._array(outer, name):
-            return None
-        if not isinstance(outer, dict) or outer.get(name) != []:
+        is_there = match is not None or bool(self._array(outer, name))
+        if is_there and (not isinstance(outer, dict) or outer.get(name) != []):
             raise TooLarge(
                 f"{name} is there twice, or not where {self.protocol} has it, which is read in small requests only"
             )
-        return outer, opening, closing
+        return _Opened(name, outer, opening, closing, is_there)
 
     def _array(self, holder: Any, name: str) -> list[Any]:
         value = holder.get(name) if isinstance(holder, dict) else 0
