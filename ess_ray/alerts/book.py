@@ -180,7 +180,7 @@ class AlertBook:
         Idempotent; the latest moment counts.
         """
         if self.forgotten(tenant) < until_us:
-            self._store.put(_forgotten_place(tenant), orjson.dumps({"until_us": until_us}))
+            self._store.put(_forgotten_place(tenant), with_sum(orjson.dumps({"until_us": until_us})))
 
     def forgotten(self, tenant: str) -> int:
         """Give when events of a tenant were deleted last; 0 for never. Raises CorruptData."""
@@ -188,7 +188,7 @@ class AlertBook:
         if self._store.head(place) is None:
             return 0
         try:
-            return int(orjson.loads(self._store.get_suffix(place, MAX_RECORD_BYTES))["until_us"])
+            return int(read_summed(self._store.get_suffix(place, MAX_RECORD_BYTES))["until_us"])
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptData(f"alerts/{place} does not read as a time: delete it", key=place) from error
 
@@ -319,7 +319,7 @@ def check_record(place: str, data: bytes) -> None:
         _state_in(data, place)
         return
     try:
-        told = orjson.loads(data)
+        told = read_summed(data)
         if place.startswith("rules/"):
             read_group(told["group"])
         elif place.startswith("forgotten/"):

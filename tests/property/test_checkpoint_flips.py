@@ -16,7 +16,7 @@ from ess_ray.adapters.delta_catalog import DeltaCatalog
 from ess_ray.adapters.delta_files import LogFiles
 from ess_ray.adapters.delta_log import ASIDE, POINTER, checkpoint_name, commit_name, sums_name
 from ess_ray.core.errors import CorruptData
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from tests.damages import flipped
 from tests.examples import examples
 from tests.property.test_commit_flips import entry
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = DeltaCatalog(folder)
     writer = catalog.writer()
     for number in range(COMMITS):
-        writer.commit("log", [entry(number)], {0: Advance(number, number + 1)})
+        writer.commit([entry(number)], [], vnode_advances("log", {0: Advance(number, number + 1)}))
         if number + 1 == CHECKPOINT:
             assert catalog.checkpoint(every=1) == CHECKPOINT
     return folder

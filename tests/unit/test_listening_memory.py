@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-from ess_ray.adapters.memory import MemoryLog
 
 from ess_ray.intake.forward_limits import ForwardLimits
 from ess_ray.intake.forward_server import ForwardServer
 from ess_ray.intake.gate import Gate
 from ess_ray.intake.gather import Gatherer
 from ess_ray.intake.listening import gelf, syslog
-from ess_ray.intake.listening.shapes import SocketLimits
 from ess_ray.intake.storing import Storing
 from ess_ray.intake.wire import Wire
+from ess_ray.limits import SocketLimits
+from ess_ray.testing import MemoryLog
 from tests.listening import QUICK, Rig, at, until
 
 HALVES = {

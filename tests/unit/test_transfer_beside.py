@@ -11,7 +11,7 @@ from ess_ray.alerts.silences import read_matchers
 from ess_ray.alerts.states import RuleState
 from ess_ray.core.chunk import OffsetRange, encode_object
 from ess_ray.ingest.seal import Sealed, entry_of
-from ess_ray.ports import Advance
+from ess_ray.ports import Advance, vnode_advances
 from ess_ray.table.deletion_book import Cut, Deletion, DeletionBook
 from ess_ray.table.deletion_bytes import clear, due_us
 from ess_ray.table.transfer import copy_table
@@ -127,7 +127,7 @@ def test_what_arrived_in_a_log_that_came_later_stays(move: Move) -> None:
     encoded = encode_object(rows, [OffsetRange("kafka", 0, 0, 1)])
     entry = entry_of(Sealed("default", encoded), LONG_AGO_US)
     target.store.put(entry.key, encoded.data)
-    target.catalog.writer().commit("kafka", [entry], {0: Advance(0, 1)})
+    target.catalog.writer().commit([entry], [], vnode_advances("kafka", {0: Advance(0, 1)}))
     move.start_target()
     assert sorted(move.target.texts()) == ["alice is new", "bob 1"]
 
