@@ -49,10 +49,10 @@ def test_what_fires_is_seen_with_its_rows_and_silenced(page: Page, search: Searc
     expect(dialog).to_be_hidden()
     expect(active).to_contain_text("firing (silenced)")
     silence = page.get_by_role("region", name="Silences").get_by_role("row", name="known")
-    silence.get_by_role("button", name="End the silence").click()
+    silence.get_by_role("button", name="End now the silence").click()
     expect(silence).to_contain_text("over")
     expect(active).not_to_contain_text("silenced")
 
-    active.get_by_role("link", name="Show the rows of Busy").click()
+    active.get_by_role("link", name="Show rows of Busy").click()
     search.wait()
     expect(search.row(0)).to_contain_text("nasty")

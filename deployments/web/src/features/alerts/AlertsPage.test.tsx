@@ -79,7 +79,7 @@ it('shows what fires, with its value and a link to its rows', async () => {
   const row = within(active.getByRole('row', { name: /High firing/ }))
   expect(row.getByText('host=web-1')).toBeVisible()
   expect(row.getByText('12.5')).toBeVisible()
-  expect(row.getByRole('link', { name: 'Show the rows of High' })).toHaveAttribute(
+  expect(row.getByRole('link', { name: 'Show rows of High' })).toHaveAttribute(
     'href',
     '/?q=%28level%3AERROR%29+host%3Aweb-1&start=1970-01-01T00%3A00%3A00Z',
   )
@@ -119,7 +119,7 @@ it('silences an alert by its labels, and says what was refused', async () => {
 it('ends a silence', async () => {
   const user = userEvent.setup()
   const asked = show({ 'DELETE /search/v1/alerts/silences/a1': () => json({ ...SILENCE, active: false }) })
-  await user.click(await screen.findByRole('button', { name: 'End the silence of host="web-2"' }))
+  await user.click(await screen.findByRole('button', { name: 'End now the silence of host="web-2"' }))
   await waitFor(() => expect(asked.some(({ method }) => method === 'DELETE')).toBe(true))
 })
 

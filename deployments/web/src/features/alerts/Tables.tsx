@@ -36,7 +36,7 @@ export function Active({ alerts, onSilence }: ActiveProps) {
         key="rows"
         href={searchHref({ ...USUAL, zone, query: alert.query, start: ANY_TIME })}
         title={alert.query}
-        aria-label={`Show the rows of ${nameOf(alert)}`}
+        aria-label={`Show rows of ${nameOf(alert)}`}
       >
         Show rows
       </Link>
@@ -120,7 +120,12 @@ export function Silences({ silences, onEnded }: SilencesProps) {
     <Text key="comment" text={silence.comment} />,
     <Text key="by" text={silence.created_by} />,
     silence.active ? (
-      <Button key="end" small aria-label={`End the silence of ${silence.text}`} onClick={() => void end(silence.id)}>
+      <Button
+        key="end"
+        small
+        aria-label={`End now the silence of ${silence.text}`}
+        onClick={() => void end(silence.id)}
+      >
         End now
       </Button>
     ) : (
