@@ -88,10 +88,16 @@ export function endSilence(id: string): Promise<Silence> {
   return sendJson(`${SILENCES}/${encodeURIComponent(id)}`, { method: 'DELETE' })
 }
 
-/** Write the matchers that cover an alert, and no other one of its rule. */
-export function matchersOf(labels: Record<string, string>): string {
+/** Give the labels that an alert has, in an order that does not depend on who sent them. */
+export function labelsOf(labels: Record<string, string>): [string, string][] {
   return Object.entries(labels)
     .filter(([, value]) => value !== '')
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+}
+
+/** Write the matchers that cover an alert, and no other one of its rule. */
+export function matchersOf(labels: Record<string, string>): string {
+  return labelsOf(labels)
     .map(([name, value]) => `${name}="${value.replace(/[\\"]/g, '\\$&')}"`)
     .join(', ')
 }

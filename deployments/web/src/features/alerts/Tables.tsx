@@ -1,7 +1,7 @@
 // What fires, what was asked, and what nobody is told of, one a line.
 import { useState, type ReactNode } from 'react'
 
-import { endSilence, type Alert, type AlertRule, type Alerts, type Silence } from '../../api/alerts'
+import { labelsOf, endSilence, type Alert, type AlertRule, type Alerts, type Silence } from '../../api/alerts'
 import { asProblem } from '../../api/http'
 import { Button } from '../../ui/Button'
 import { Notice } from '../../ui/Notice'
@@ -141,7 +141,7 @@ export function Silences({ silences, onEnded }: SilencesProps) {
 }
 
 function Labels({ labels }: { labels: Record<string, string> }) {
-  const shown = Object.entries(labels).filter(([name, value]) => name !== 'alertname' && value !== '')
+  const shown = labelsOf(labels).filter(([name]) => name !== 'alertname')
   return (
     <ul className={styles.labels}>
       {shown.map(([name, value]) => (
