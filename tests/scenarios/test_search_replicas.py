@@ -88,15 +88,18 @@ def test_each_search_replica_answers_for_all(system: System) -> None:
 
 def test_a_search_is_cancelled_through_the_replica_that_does_not_run_it(system: System) -> None:
     with search_replicas(system) as replicas:
-        owner = persist_actors(system)[0]
-        owner.suspend()  # a search waits for its view, until the supervisor replaces it three seconds later
+        system.push([{"message": "not stored yet"}])
+        owners = persist_actors(system)
+        for owner in owners:  # a search waits for the view of that which has it, until it is replaced, after 3 s
+            owner.suspend()
         try:
             query_id = replicas[0].post("/search/v1/queries", json={"query": "", "start": 0}).json()["id"]
             assert replicas[1].get(f"/search/v1/queries/{query_id}").json()["state"] == "running"
             cancelled = replicas[1].delete(f"/search/v1/queries/{query_id}").json()
         finally:
-            with suppress(psutil.NoSuchProcess):
-                owner.resume()
+            for owner in owners:
+                with suppress(psutil.NoSuchProcess):
+                    owner.resume()
         assert cancelled["state"] == "cancelled", cancelled
         assert replicas[0].get(f"/search/v1/queries/{query_id}").json()["state"] == "cancelled"
 
