@@ -54,7 +54,7 @@ class VnodeWriter:
     """Writes the virtual nodes assigned to it. One event loop; the blocking parts run in threads.
 
     1. `assign`: the catalog's next offset is the truth. None yet: the log's start, committed at once. Beyond the log's
-       end: DataLoss. Below the log's start (step 10): the gap is committed alone, kept in `gaps`, then on it goes.
+       end: DataLoss. Below the log's start: the gap is committed alone, kept in `gaps`, then on it goes.
     2. `poll`: append to the buffer, searchable from then on through `freeze`. Full buffers: no more is read. A record
        of a newer format stops its virtual node, which `stopped` names: it waits in the log, with all behind it.
     3. `flush`, first half: everything below each position is sealed and PUT: invisible.
