@@ -48,7 +48,6 @@ ANSWERS_BYTES: Final = 128 * 1024 * 1024
 is larger than half of it counts as half, which is all that one may hold: there is one of them at a time."""
 ROOM_S: Final = 10.0
 """How long a part of a stream waits for room: by then those that are ended for their pace have left some."""
-_ROOM_PAUSE_S: Final = 0.1
 
 
 class Lasting:
@@ -240,21 +239,26 @@ class _Held:
 
     async def _find_room(self, size: int) -> None:
         """Hold a part of a stream. Raises TimeoutError, which breaks it off: an error that has an answer comes late."""
-        for _ in range(round(ROOM_S / _ROOM_PAUSE_S)):
-            if self._fits(size):
-                return
-            await asyncio.sleep(_ROOM_PAUSE_S)
-        _log.warning("%s is broken off: answers that are not taken hold all their room", self._answer.path)
-        raise TimeoutError(_full().message)
+        try:
+            await self._counted().hold_soon(self._most_of(size), ROOM_S)
+        except Unavailable as error:
+            _log.warning("%s is broken off: answers that are not taken hold all their room", self._answer.path)
+            raise TimeoutError(_full().message) from error
 
     def _fits(self, size: int) -> bool:
-        if self._claim is None:
-            self._claim = self._make_claim()
         try:
-            self._claim.hold(min(size, self._most_counted_bytes))
+            self._counted().hold(self._most_of(size))
         except Unavailable:
             return False
         return True
+
+    def _counted(self) -> Claim:
+        if self._claim is None:
+            self._claim = self._make_claim()
+        return self._claim
+
+    def _most_of(self, size: int) -> int:
+        return min(size, self._most_counted_bytes)
 
     def close(self) -> None:
         """Let go of what is held."""

@@ -12,9 +12,9 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
-from typing import Any, Final
+from typing import Any
 
-from ess_ray.core.errors import BadRequest, EssError, KeyConflict, TooLarge, Unauthenticated, Unavailable, Unsupported
+from ess_ray.core.errors import BadRequest, EssError, KeyConflict, TooLarge, Unauthenticated, Unsupported
 from ess_ray.intake.formats.forward import ForwardEntries
 from ess_ray.intake.formats.forward_batch import Batch, Run
 from ess_ray.intake.formats.forward_handshake import MAX_PING_BYTES, Handshake
@@ -27,9 +27,6 @@ from ess_ray.intake.wire import Wire
 from ess_ray.metrics import FORWARD_DROPPED
 
 _log = logging.getLogger(__name__)
-
-_ROOM_PAUSE_S: Final = 0.1
-"""Between two looks whether there is room for a message."""
 
 Allowed = Callable[[str], Awaitable[None]]
 """Raises Unauthenticated, Forbidden or Unavailable where a tenant's connections may not be (any more)."""
@@ -119,7 +116,7 @@ class Connection:
 
     async def _take_in(self, data: bytes, tenant: str, claim: Claim) -> None:
         """Store the messages that end in these bytes. Raises what ends the connection."""
-        await self._find_room(claim, self._stream.held_bytes + len(data))
+        await claim.hold_soon(self._stream.held_bytes + len(data), self._limits.room_s)
         batch, failure = Batch(), None
         try:
             for elements in self._stream.feed(data):
@@ -131,17 +128,6 @@ class Connection:
         await self._store(batch, tenant)
         if failure is not None:
             raise failure
-
-    async def _find_room(self, claim: Claim, held_bytes: int) -> None:
-        """Hold so many bytes, if need be once others have let go of theirs. Raises Unavailable when they do not."""
-        for _ in range(round(self._limits.room_s / _ROOM_PAUSE_S)):
-            try:
-                claim.hold(held_bytes)
-            except Unavailable:
-                await asyncio.sleep(_ROOM_PAUSE_S)
-            else:
-                return
-        claim.hold(held_bytes)
 
     async def _store(self, batch: Batch, tenant: str) -> None:
         """Store a batch, and acknowledge each chunk as soon as it is durable. Raises the first of what went wrong."""

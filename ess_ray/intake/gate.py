@@ -7,13 +7,16 @@ the batch until the log has it. Who may hold more is decided by what is left:
 - a request holds at most LARGEST times what it leaves to its tenant: many that grow leave ever less, never nothing;
 - a request that leaves SMALL times as much as it holds may always hold it, so that small ones go on whatever happens.
 
-So nobody waits for anybody, and nothing can stand still: what does not fit is refused, to be sent again.
+So nobody waits for anybody, and nothing can stand still: what does not fit is refused, to be sent again. Whoever cannot
+be asked to send again waits for room, for a stated time (`hold_soon`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from ess_ray.core.errors import Unavailable
@@ -30,6 +33,9 @@ LARGEST: Final = 2
 SMALL: Final = 64
 """A request that leaves so many times its bytes free is small. A thousand requests that stand still, the most that a
 replica takes, leave 8 MiB: 135 KiB for each that comes, four hundred events."""
+
+ROOM_PAUSE_S: Final = 0.1
+"""Between two looks whether there is room, of who may wait for it."""
 
 
 class Gate:
@@ -118,6 +124,19 @@ class Claim:
         """Hold so many bytes from now on, in all. Raises Unavailable, still holding what it held before."""
         if held_bytes != self.held_bytes or not self.open:
             self._gate._set(self, held_bytes)
+
+    async def hold_soon(self, held_bytes: int, within_s: float, may_wait: Callable[[], bool] = lambda: True) -> None:
+        """Hold so many bytes as soon as there is room, which is waited for while it `may_wait`. Raises Unavailable."""
+        for _ in range(round(within_s / ROOM_PAUSE_S)):
+            try:
+                self.hold(held_bytes)
+            except Unavailable:
+                if not may_wait():
+                    raise
+                await asyncio.sleep(ROOM_PAUSE_S)
+            else:
+                return
+        self.hold(held_bytes)
 
     def check(self, held_bytes: int) -> None:
         """Raise Unavailable where so many bytes could not be held just now."""

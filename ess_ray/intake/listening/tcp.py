@@ -30,8 +30,6 @@ HANDSHAKE_S: Final = 10.0
 CLOSE_S: Final = 2.0
 """How long a closing connection may take over its last bytes."""
 
-_ROOM_PAUSE_S: Final = 0.1
-"""Between two looks whether there is room in the gate."""
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 6))
 """Senders are silent for hours; one that is gone without a word leaves its place after three minutes."""
 
@@ -206,16 +204,11 @@ class TcpServer:
 
     async def find_room(self, claim: Claim, held_bytes: int) -> bool:
         """Hold bytes of the gate as soon as it has room, nothing being read meanwhile; False where it has none."""
-        for _ in range(round(self._limits.room_s / _ROOM_PAUSE_S)):
-            try:
-                claim.hold(held_bytes)
-            except Unavailable:
-                if self._stop_s is not None:
-                    break
-                await asyncio.sleep(_ROOM_PAUSE_S)
-            else:
-                return True
-        return False
+        try:
+            await claim.hold_soon(held_bytes, self._limits.room_s, lambda: self._stop_s is None)
+        except Unavailable:
+            return False
+        return True
 
     def claim(self, tenant: str) -> Claim:
         """Begin to count what is held of a connection."""
