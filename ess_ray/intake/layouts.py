@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
-from ess_ray.intake.attributes import TYPE_LETTERS, Attributes, without_prefix
+from ess_ray.intake.attributes import TYPE_LETTERS, Attributes, Rejected, without_prefix
 from ess_ray.intake.fields import FieldTable, Found
 from ess_ray.intake.rows import STRING_FIELDS
 
@@ -92,6 +92,24 @@ class Group:
     chars: int
 
 
+class Around(Protocol):
+    """What stands around several events. `group`: of it, made by the first of them; False where it is not plain."""
+
+    group: Group | Literal[False] | None
+
+
+def group_around(around: Around, holders: Sequence[dict[str, Any]], table: FieldTable, told: object = None) -> Group:
+    """Give what `group_of` gives, found once. Raises Unusual."""
+    if around.group is False:
+        raise Unusual
+    try:
+        around.group = group_of(holders, table, told)
+    except Unusual:
+        around.group = False
+        raise
+    return around.group
+
+
 def group_of(holders: Sequence[dict[str, Any]], table: FieldTable, told: object = None) -> Group:
     """Give what stands around events. `told`: what layouts depend on beside its shape. Raises Unusual."""
     values: list[Any] = []
@@ -105,11 +123,20 @@ def group_of(holders: Sequence[dict[str, Any]], table: FieldTable, told: object 
     return Group([*values, None], known.setdefault((shapes, told), {}), chars)
 
 
-def keep_layout(table: FieldTable, group: Group, key: Any, layout: Layout | None) -> None:
-    """Keep what was found for events of a group."""
-    if sum(map(len, list(table.layouts.values()))) >= MAX_LAYOUTS:
-        table.layouts.clear()
-    group.layouts[key] = layout
+def layout_once(table: FieldTable, group: Group, key: Any, find: Callable[[], Layout]) -> Layout:
+    """Find the layout of events of a group, and keep it, or that they have none. Raises Unusual where so it is."""
+    if key in group.layouts:
+        raise Unusual
+    layout = None
+    try:
+        layout = find()
+    except Rejected as error:
+        raise Unusual from error
+    finally:
+        if sum(map(len, list(table.layouts.values()))) >= MAX_LAYOUTS:
+            table.layouts.clear()
+        group.layouts[key] = layout
+    return layout
 
 
 def layout_of(holders: Sequence[dict[str, Any]], taken: Mapping[str, Found], may_clash: bool = True) -> Layout:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ess_ray.core.timestamps import parse_timestamp_us
 from ess_ray.intake.attributes import Reading, Rejected
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import Found
-from ess_ray.intake.formats.holders import Around, Held, found_among, found_strings, read_held
+from ess_ray.intake.formats.holders import Held, Holders, found_among, found_strings, read_held
 from ess_ray.intake.layout_columns import TakenApart, shaped_columns
-from ess_ray.intake.layouts import Group, Layout, Shape, Unusual, group_of, keep_layout, layout_of, shape_of
+from ess_ray.intake.layouts import Layout, Shape, Unusual, group_around, layout_of, layout_once, shape_of
 from ess_ray.intake.rows import Broken, text_of, without_line_end
 
 _NOTHING: Final[Shape] = ((), ())
@@ -29,7 +30,7 @@ def _take_apart(events: Sequence[Held | Broken], odd: set[int], reading: Reading
             continue
         around, body, time, own, beside = held
         try:
-            group = around.group or _group_of(around, reading)
+            group = around.group or group_around(around, around.holders, reading.table, around.source is not None)
             shape, values = _NOTHING, group.values
             if own or beside:
                 values = []
@@ -38,7 +39,9 @@ def _take_apart(events: Sequence[Held | Broken], odd: set[int], reading: Reading
                     shape = (shape, shape_of(beside, values))
                 values += group.values
             key = (shape, body is None, time is None)
-            layout = group.layouts.get(key) or _layout_of(held, group, key, reading)
+            layout = group.layouts.get(key) or layout_once(
+                reading.table, group, key, partial(_layout_of, held, reading)
+            )
             fields = layout.fields(values)
             time_us = _time_us(fields[0], reading) if time is None else time.us
             message = without_line_end(body) if type(body) is str else _message(held, layout, fields[1], reading)
@@ -72,39 +75,15 @@ def _message(held: Held, layout: Layout, found: Any, reading: Reading) -> str:
     return text if name == "message" else without_line_end(text)
 
 
-def _group_of(around: Around, reading: Reading) -> Group:
-    """Give what stands around events, found once. Raises Unusual."""
-    if around.group is False:
-        raise Unusual
-    try:
-        around.group = group_of(around.holders, reading.table, around.source is not None)
-    except Unusual:
-        around.group = False
-        raise
-    return around.group
-
-
-def _layout_of(held: Held, group: Group, key: Any, reading: Reading) -> Layout:
-    """Find the layout of an event. Raises Unusual where it has none."""
-    if key in group.layouts:
-        raise Unusual
-    layout = None
-    try:
-        layout = layout_of(held.holders, _fields_of(held, reading))
-    except Rejected as error:
-        raise Unusual from error
-    finally:
-        keep_layout(reading.table, group, key, layout)
-    return layout
+def _layout_of(held: Held, reading: Reading) -> Layout:
+    """Find the layout of an event. Raises Unusual, Rejected."""
+    return layout_of(held.holders, _fields_of(held, reading))
 
 
 def _fields_of(held: Held, reading: Reading) -> dict[str, Found]:
     """Give what of an event its fields are, by its shape alone. Raises Unusual, Rejected."""
     holders = held.holders
-    strings = found_strings(holders, reading, held.around.source)
-    fields = {name: found for name, _, found in strings if found is not None}
-    if any(not isinstance(found.value, str) for found in fields.values()):
-        raise Unusual
+    fields = texts_among(holders, reading, held.around.source)
     if (level := level_among(found_among("level", holders, reading.table))) is not None:
         fields["level"] = level
     time = None if held.time is not None else next(found_among("timestamp", (held.own,), reading.table), None)
@@ -126,6 +105,14 @@ def _message_among(candidates: Iterable[Found]) -> Found | None:
         if found.name == "message":
             raise Unusual
     return None
+
+
+def texts_among(holders: Holders, reading: Reading, source: Found | None = None) -> dict[str, Found]:
+    """Give those of STRING_FIELDS that holders have. Raises Unusual where one is no text, Rejected."""
+    fields = {name: found for name, _, found in found_strings(holders, reading, source) if found is not None}
+    if any(not isinstance(found.value, str) for found in fields.values()):
+        raise Unusual
+    return fields
 
 
 def level_among(candidates: Iterable[Found]) -> Found | None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from ess_ray.core.event import level_of_number, normalize_level
 from ess_ray.intake.attributes import Reading, Rejected
 from ess_ray.intake.decoded import Decoded
 from ess_ray.intake.fields import Found, find
-from ess_ray.intake.formats.held_columns import level_among
-from ess_ray.intake.formats.holders import found_among, found_strings
-from ess_ray.intake.formats.otlp_rows import RECORD_UID, Log, Origin, own_fields, read_log
+from ess_ray.intake.formats.held_columns import level_among, texts_among
+from ess_ray.intake.formats.holders import found_among
+from ess_ray.intake.formats.otlp_rows import RECORD_UID, Log, own_fields, read_log
 from ess_ray.intake.layout_columns import TakenApart, shaped_columns
-from ess_ray.intake.layouts import Group, Layout, Unusual, group_of, keep_layout, layout_of, shape_of
+from ess_ray.intake.layouts import Layout, Unusual, group_around, layout_of, layout_once, shape_of
 from ess_ray.intake.rows import Broken, text_of, without_line_end
 
 Level = tuple[str | None, int | None]
@@ -84,52 +84,31 @@ def _own_id(sent: str, found: Any) -> Any:
 
 def _layout_and_values(log: Log, has_level: bool, reading: Reading) -> tuple[Layout, list[Any], int]:
     """Give a record's layout, its values, and the characters around it. Raises Unusual."""
-    group = log.origin.group or _group_of(log.origin, reading)
+    origin = log.origin
+    group = origin.group or group_around(origin, (origin.scope, origin.resource), reading.table, RECORD_UID)
     values: list[Any] = []
     shape = shape_of(log.attributes, values)
     own = own_fields(log)
     values += own.values()
     values += group.values
     key = (shape, tuple(own), has_level)
-    layout = group.layouts.get(key)
-    return layout or _layout_of(log, group, key, reading), values, group.chars
+    layout = group.layouts.get(key) or layout_once(
+        reading.table, group, key, partial(_layout_of, log, has_level, reading)
+    )
+    return layout, values, group.chars
 
 
-def _group_of(origin: Origin, reading: Reading) -> Group:
-    """Give what stands around records, found once. Raises Unusual."""
-    if origin.group is False:
+def _layout_of(log: Log, has_level: bool, reading: Reading) -> Layout:
+    """Find the layout of a record. Raises Unusual where it has none, so with names that clash; Rejected."""
+    if find(log.attributes, RECORD_UID) is not None:
         raise Unusual
-    try:
-        origin.group = group_of((origin.scope, origin.resource), reading.table, RECORD_UID)
-    except Unusual:
-        origin.group = False
-        raise
-    return origin.group
-
-
-def _layout_of(log: Log, group: Group, key: Any, reading: Reading) -> Layout:
-    """Find the layout of a record. Raises Unusual where it has none: so it is with names that clash."""
-    if key in group.layouts:
-        raise Unusual
-    layout = None
-    try:
-        own = own_fields(log)
-        if find(log.attributes, RECORD_UID) is not None:
-            raise Unusual
-        fields = _fields_of(log, key[-1], reading)
-        layout = layout_of((log.attributes, own, log.origin.scope, log.origin.resource), fields, may_clash=False)
-    except Rejected as error:
-        raise Unusual from error
-    finally:
-        keep_layout(reading.table, group, key, layout)
-    return layout
+    holders = (log.attributes, own_fields(log), log.origin.scope, log.origin.resource)
+    return layout_of(holders, _fields_of(log, has_level, reading), may_clash=False)
 
 
 def _fields_of(log: Log, has_level: bool, reading: Reading) -> dict[str, Found]:
     """Give what of the attributes is a field, by their shape alone. Raises Unusual, Rejected."""
     holders = (log.attributes, log.origin.scope, log.origin.resource)
-    fields = {name: found for name, _, found in found_strings(holders, reading) if found is not None}
-    if any(not isinstance(found.value, str) for found in fields.values()):
-        raise Unusual
+    fields = texts_among(holders, reading)
     level = None if has_level else level_among(found_among("level", (log.attributes,), reading.table))
     return fields if level is None else {**fields, "level": level}
