@@ -185,12 +185,10 @@ class AlertBook:
     def forgotten(self, tenant: str) -> int:
         """Give when events of a tenant were deleted last; 0 for never. Raises CorruptData."""
         place = _forgotten_place(tenant)
-        if self._store.head(place) is None:
-            return 0
         try:
-            return int(read_summed(self._store.get_suffix(place, MAX_RECORD_BYTES))["until_us"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorruptData(f"alerts/{place} does not read as a time: delete it", key=place) from error
+            return _moment_in(self._bytes(place), place)
+        except NotFound:
+            return 0
 
     # -------------------------------------------------------------------------------------------------------- silences
     def silence(
@@ -254,13 +252,7 @@ class AlertBook:
         self._store.put(f"silences/{silence.tenant}/{silence.id}.json", with_sum(orjson.dumps(asdict(silence))))
 
     def _read_silence(self, place: str) -> Silence:
-        try:
-            told: dict[str, Any] = read_summed(self._bytes(place))
-            return Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise CorruptData(
-                f"alerts/{place} does not read as a silence: delete it, make it anew", key=place
-            ) from error
+        return _silence_in(self._bytes(place), place)
 
     def _bytes(self, place: str) -> bytes:
         """Raises CorruptData for a record that its store names and does not give; NotFound, Unavailable."""
@@ -304,6 +296,21 @@ def _state_in(data: bytes, place: str) -> tuple[tuple[str, str], dict[str, RuleS
     return whose, decode_state(state, f"alerts/{place}")
 
 
+def _silence_in(data: bytes, place: str) -> Silence:
+    try:
+        told: dict[str, Any] = read_summed(data)
+        return Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
+    except (ValueError, TypeError, KeyError, BadRequest) as error:
+        raise CorruptData(f"alerts/{place} does not read as a silence: delete it, make it anew", key=place) from error
+
+
+def _moment_in(data: bytes, place: str) -> int:
+    try:
+        return int(read_summed(data)["until_us"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptData(f"alerts/{place} does not read as a time: delete it", key=place) from error
+
+
 def _forgotten_place(tenant: str) -> str:
     return f"forgotten/{check_tenant(tenant)}.json"
 
@@ -315,16 +322,11 @@ def _place(kind: str, tenant: str, name: str) -> str:
 
 def check_record(place: str, data: bytes) -> None:
     """Raise CorruptData for a record that no book could read."""
-    if place.startswith("states/"):
-        _state_in(data, place)
+    kind = place.partition("/")[0]
+    if kind != "rules":
+        {"states": _state_in, "forgotten": _moment_in}.get(kind, _silence_in)(data, place)
         return
     try:
-        told = read_summed(data)
-        if place.startswith("rules/"):
-            read_group(told["group"])
-        elif place.startswith("forgotten/"):
-            int(told["until_us"])
-        else:
-            Silence(**{**told, "matchers": tuple(matcher_of(one) for one in told["matchers"])})
+        read_group(_only({"tenant", "group"}, data)["group"])
     except (ValueError, TypeError, KeyError, BadRequest) as error:
         raise CorruptData(f"alerts/{place} does not read as what it is: {error!r}", key=place) from error

@@ -323,12 +323,6 @@ class Alerting:
         self._tally.observe(m.ALERT_DELIVERY_SECONDS, time.monotonic() - started_s)
         return True
 
-    def _failed(self, name: str, trial: _Trial, reason: str) -> None:
-        pause_us = min(BACKOFF_US[0] << min(trial.failures, 20), BACKOFF_US[1])
-        trial.failures, trial.error, trial.again_us = trial.failures + 1, reason, self._now_us() + pause_us
-        self._tally.count(m.ALERT_DELIVERIES, 1, name, "failed")
-        _log.warning("alerts: %s was not told, and is again in %g s: %s", name, pause_us / _S_US, reason)
-
     async def _keep_told(self, whose: Whose, held: _Held, name: str, what: Sequence[Due]) -> None:
         """Keep what a receiver knows: in memory in any case, so that it is not told twice, and then durably."""
         async with held.lock:
