@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import orjson
 import psutil
 
 from tests.benchmarks.peers.questions import Question
-from tests.systems import System, free_port
+from tests.systems import System, free_port, wait_until
 
 START_TIMEOUT_S: Final = 30.0
 ANSWER_TIMEOUT_S: Final = 60.0
@@ -116,19 +115,15 @@ def victoria_logs(binary: str, folder: Path) -> Iterator[VictoriaLogs]:
     command = [binary, *options, "-retentionPeriod=100y", "-loggerLevel=ERROR"]
     with subprocess.Popen(command) as process:
         try:
-            _wait_for(url, process)
+            wait_until(lambda: _answers(url, process), f"nobody answers at {url}", START_TIMEOUT_S)
             yield VictoriaLogs(url, psutil.Process(process.pid))
         finally:
             process.terminate()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            httpx.get(f"{url}/health").raise_for_status()
-            return
-        except httpx.HTTPError:
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                raise
-        time.sleep(0.05)
+def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, f"the server ended with {process.returncode}"
+    try:
+        return httpx.get(f"{url}/health").is_success
+    except httpx.TransportError:
+        return False
